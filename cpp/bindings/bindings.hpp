@@ -1,0 +1,10 @@
+// What each bind_*.cpp offers to module.cpp.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace fastcca::bindings {
+
+void register_base(pybind11::module_& m);
+
+}  // namespace fastcca::bindings

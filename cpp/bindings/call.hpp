@@ -1,0 +1,84 @@
+// The border between Python and the core: arrays become views, the core runs without the GIL, results
+// become arrays that own the core's memory.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "fastcca/base/errors.hpp"
+#include "fastcca/base/thread_pool.hpp"
+#include "fastcca/base/types.hpp"
+
+namespace fastcca::bindings {
+
+namespace py = pybind11;
+
+// An array argument of exactly this dtype (declare it py::arg().noconvert()), of any strides.
+template <typename T>
+using Array = py::array_t<T, 0>;
+
+// Strides in elements. Floor 3 passes only aligned arrays in native byte order, whose strides divide.
+template <typename T>
+Index element_stride(const py::array& a, int axis) {
+    const auto bytes = static_cast<Index>(a.strides(axis));
+    if (bytes % static_cast<Index>(sizeof(T)) != 0) throw std::invalid_argument("array strides are not whole elements");
+    return bytes / static_cast<Index>(sizeof(T));
+}
+
+template <typename T>
+MatrixView<T> matrix_view(const Array<T>& a, const char* name) {
+    if (a.ndim() != 2) throw std::invalid_argument(std::string(name) + " must be a 2-d array");
+    return {a.data(), a.shape(0), a.shape(1), element_stride<T>(a, 0), element_stride<T>(a, 1)};
+}
+
+// A C- or F-contiguous copy is not made: the result is an owned matrix for small operands (d × d).
+template <typename T>
+Matrix<T> matrix_of(const Array<T>& a, const char* name) {
+    return matrix_view(a, name).map();
+}
+
+template <typename T>
+Vector<T> vector_of(const Array<T>& a, const char* name) {
+    if (a.ndim() != 1) throw std::invalid_argument(std::string(name) + " must be a 1-d array");
+    Vector<T> v(a.shape(0));
+    for (Index i = 0; i < v.size(); ++i) v[i] = a.at(i);
+    return v;
+}
+
+// Hands a matrix to NumPy without a copy: the array (F order) keeps the matrix alive.
+template <typename T>
+py::array to_numpy(Matrix<T>&& m) {
+    auto* owned = new Matrix<T>(std::move(m));
+    py::capsule owner(owned, [](void* p) { delete static_cast<Matrix<T>*>(p); });
+    const auto item = static_cast<py::ssize_t>(sizeof(T));
+    return py::array_t<T>({owned->rows(), owned->cols()}, {item, item * owned->rows()}, owned->data(), owner);
+}
+
+template <typename T>
+py::array to_numpy(Vector<T>&& v) {
+    auto* owned = new Vector<T>(std::move(v));
+    py::capsule owner(owned, [](void* p) { delete static_cast<Vector<T>*>(p); });
+    return py::array_t<T>({owned->size()}, {static_cast<py::ssize_t>(sizeof(T))}, owned->data(), owner);
+}
+
+// Runs f() without the GIL and on at most n_threads threads (0: the default). An interrupt comes out as
+// the Python exception that the signal handler raised.
+template <typename F>
+auto without_gil(int n_threads, F&& f) {
+    try {
+        const py::gil_scoped_release release;
+        const ThreadScope threads(n_threads);
+        return f();
+    } catch (const Interrupted&) {
+        if (PyErr_Occurred()) throw py::error_already_set();
+        throw;
+    }
+}
+
+}  // namespace fastcca::bindings

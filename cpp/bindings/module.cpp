@@ -1,0 +1,7 @@
+// One extension module per CPU level: the same bindings over the core compiled for that level.
+#include "bindings/bindings.hpp"
+
+PYBIND11_MODULE(FASTCCA_MODULE, m, pybind11::mod_gil_not_used()) {
+    m.doc() = "The compiled core of fastcca, for one CPU level.";
+    fastcca::bindings::register_base(m);
+}

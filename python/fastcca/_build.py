@@ -1,0 +1,66 @@
+"""What this installation is and how many threads it uses."""
+
+from importlib.metadata import version
+from typing import Any
+
+from fastcca import _core
+
+__all__ = ["build_info", "get_num_threads", "set_num_threads"]
+
+
+def build_info() -> dict[str, Any]:
+    """What this installation was built with and what it runs on.
+
+    Returns
+    -------
+    dict
+        ``version``; ``isa``, the CPU level in use; ``levels``, those built; ``compiler``; ``eigen``, the
+        version of Eigen; ``threads``, the number of threads used where nothing else is said.
+
+    Examples
+    --------
+    >>> import fastcca
+    >>> info = fastcca.build_info()
+    >>> info["isa"] in info["levels"]
+    True
+    """
+    return {
+        "version": version("fastcca"),
+        "isa": _core.level,
+        "levels": sorted(_core.levels_built),
+        "compiler": _core.compiler,
+        "eigen": _core.eigen,
+        "threads": _core.num_threads(),
+    }
+
+
+def set_num_threads(n: int | None) -> None:
+    """Set the number of threads that every later call uses unless it is given ``n_threads``.
+
+    Parameters
+    ----------
+    n : int or None
+        At least 1; ``None`` returns to the default (``FASTCCA_NUM_THREADS``, else ``OMP_NUM_THREADS``,
+        else the CPUs that this process may use). The results do not depend on it.
+
+    Raises
+    ------
+    ValueError
+        If ``n`` is below 1.
+
+    Examples
+    --------
+    >>> import fastcca
+    >>> fastcca.set_num_threads(1)
+    >>> fastcca.get_num_threads()
+    1
+    >>> fastcca.set_num_threads(None)
+    """
+    if n is not None and n < 1:
+        raise ValueError(f"n must be at least 1 or None, got {n}")
+    _core.set_num_threads(n or 0)
+
+
+def get_num_threads() -> int:
+    """The number of threads that calls use unless they are given ``n_threads``."""
+    return _core.num_threads()

@@ -1,0 +1,13 @@
+"""The one error class of our own: everything else is a ``ValueError`` or a ``TypeError``."""
+
+import numpy as np
+
+__all__ = ["NumericalError"]
+
+
+class NumericalError(np.linalg.LinAlgError):
+    """The data defeat the arithmetic: not positive definite, no convergence, rank zero.
+
+    The message names the view, the estimated condition number where there is one, and what to try.
+    A subclass of :class:`numpy.linalg.LinAlgError`, and so of ``ValueError``.
+    """
