@@ -29,7 +29,10 @@ std::string compiler() {
 #endif
 }
 
-std::string eigen() { return FASTCCA_TEXT(EIGEN_WORLD_VERSION) "." FASTCCA_TEXT(EIGEN_MAJOR_VERSION) "." FASTCCA_TEXT(EIGEN_MINOR_VERSION); }
+std::string eigen() {
+    return FASTCCA_TEXT(EIGEN_WORLD_VERSION) "." FASTCCA_TEXT(EIGEN_MAJOR_VERSION) "." FASTCCA_TEXT(
+        EIGEN_MINOR_VERSION);
+}
 
 }  // namespace
 

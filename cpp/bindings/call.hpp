@@ -27,7 +27,8 @@ using Array = py::array_t<T, 0>;
 template <typename T>
 Index element_stride(const py::array& a, int axis) {
     const auto bytes = static_cast<Index>(a.strides(axis));
-    if (bytes % static_cast<Index>(sizeof(T)) != 0) throw std::invalid_argument("array strides are not whole elements");
+    if (bytes % static_cast<Index>(sizeof(T)) != 0)
+        throw std::invalid_argument("array strides are not whole elements");
     return bytes / static_cast<Index>(sizeof(T));
 }
 

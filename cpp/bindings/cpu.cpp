@@ -11,7 +11,8 @@ bool supports(const std::string& level) {
     // The compiler's answer includes whether the operating system saves the wide registers.
     const bool v2 = HAS("sse3") && HAS("ssse3") && HAS("sse4.1") && HAS("sse4.2") && HAS("popcnt");
     const bool v3 = v2 && HAS("avx") && HAS("avx2") && HAS("bmi") && HAS("bmi2") && HAS("fma");
-    const bool v4 = v3 && HAS("avx512f") && HAS("avx512bw") && HAS("avx512cd") && HAS("avx512dq") && HAS("avx512vl");
+    const bool v4 =
+        v3 && HAS("avx512f") && HAS("avx512bw") && HAS("avx512cd") && HAS("avx512dq") && HAS("avx512vl");
 #undef HAS
     return level == "v2" ? v2 : level == "v3" ? v3 : level == "v4" ? v4 : false;
 #else

@@ -8,13 +8,13 @@ namespace fastcca {
 
 // The data defeat the arithmetic: not positive definite, no convergence, rank zero.
 class NumericalError : public std::runtime_error {
-   public:
+ public:
     using std::runtime_error::runtime_error;
 };
 
 // The interrupt hook asked for a stop; whoever set the hook knows why.
 class Interrupted : public std::exception {
-   public:
+ public:
     const char* what() const noexcept override { return "interrupted"; }
 };
 

@@ -100,7 +100,7 @@ void work(Job& job, bool shared) {
 }
 
 class Pool {
-   public:
+ public:
     // Never destroyed: idle workers simply end with the process.
     static Pool& instance() {
         static std::once_flag once;
@@ -139,7 +139,7 @@ class Pool {
         }
     }
 
-   private:
+ private:
     void loop() {
         is_worker = true;
         std::unique_lock<std::mutex> lock(mutex_);

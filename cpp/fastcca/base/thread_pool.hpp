@@ -18,13 +18,13 @@ void set_num_threads(int n);  // n < 1 returns to the default
 
 // Within its scope, on this thread, parallel loops use n threads (n < 1: num_threads()).
 class ThreadScope {
-   public:
+ public:
     explicit ThreadScope(int n);
     ~ThreadScope();
     ThreadScope(const ThreadScope&) = delete;
     ThreadScope& operator=(const ThreadScope&) = delete;
 
-   private:
+ private:
     int previous_;
 };
 

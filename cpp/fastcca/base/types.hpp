@@ -29,7 +29,9 @@ struct MatrixView {
     }
 
     using Map = Eigen::Map<const Matrix<T>, 0, Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>>;
-    Map map() const { return Map(data, rows, cols, Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>(col_stride, row_stride)); }
+    Map map() const {
+        return Map(data, rows, cols, Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>(col_stride, row_stride));
+    }
 };
 
 template <typename T>

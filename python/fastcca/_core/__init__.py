@@ -24,7 +24,9 @@ def _choose() -> str:
     if wanted not in built:
         raise ImportError(f"FASTCCA_ISA={wanted!r}: the levels built are {built}")
     if wanted not in usable:
-        raise ImportError(f"FASTCCA_ISA={wanted!r}: this CPU does not support that level; it supports {usable}")
+        raise ImportError(
+            f"FASTCCA_ISA={wanted!r}: this CPU does not support that level; it supports {usable}"
+        )
     return wanted
 
 
