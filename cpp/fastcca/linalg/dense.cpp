@@ -1,0 +1,280 @@
+#include "fastcca/linalg/dense.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <type_traits>
+#include <vector>
+
+#include "fastcca/base/thread_pool.hpp"
+
+namespace fastcca {
+namespace {
+
+// Below this many flops a product runs on the calling thread: waking a worker takes longer.
+constexpr double kInlineFlops = 4e6;
+// Triangular solves recurse down to this size, Cholesky to the same.
+constexpr Index kLeaf = 192;
+// At most this many terms of a product's sum between two polls.
+constexpr Index kDepth = 8192;
+
+// The side of square tiles of an m × n result: large tiles keep the packing of the operands cheap, but
+// there must be enough of them to go round.
+Index tile_side(Index m, Index n) {
+    const double area = static_cast<double>(m) * static_cast<double>(n);
+    if (area >= 36.0 * 512 * 512) return 512;
+    if (area >= 8.0 * 256 * 256) return 256;
+    return 128;
+}
+
+// Parts of nearly equal size, none above `side`.
+struct Parts {
+    Index size, count;
+    Parts(Index n, Index side) : size(n), count((n + side - 1) / side) {}
+    // In multiples of eight, which suit the packets of every level.
+    Index begin(Index i) const { return i == count ? size : (size * i / count) & ~Index{7}; }
+    Index length(Index i) const { return begin(i + 1) - begin(i); }
+};
+
+double flops(Index m, Index n, Index k) {
+    return 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
+}
+
+// Rows start … of op(A), and its columns, as slices of A.
+template <typename T>
+ConstRef<T> rows_of(const ConstRef<T>& A, Op op, Index start, Index count) {
+    if (op == Op::kNone) return A.middleRows(start, count);
+    return A.middleCols(start, count);
+}
+template <typename T>
+ConstRef<T> cols_of(const ConstRef<T>& A, Op op, Index start, Index count) {
+    return rows_of<T>(A, op == Op::kNone ? Op::kTranspose : Op::kNone, start, count);
+}
+
+// C ← α op(A) op(B) + β C on this thread.
+template <typename T>
+void serial_gemm(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, MutableRef<T> C) {
+    const Index depth = op_a == Op::kNone ? A.cols() : A.rows();
+    if (beta == T(0)) {
+        C.setZero();
+    } else if (beta != T(1)) {
+        C *= beta;
+    }
+    for (Index k = 0; k < depth; k += kDepth) {
+        const Index d = std::min(kDepth, depth - k);
+        const ConstRef<T> a = cols_of<T>(A, op_a, k, d), b = rows_of<T>(B, op_b, k, d);
+        if (op_a == Op::kNone && op_b == Op::kNone) C.noalias() += alpha * a * b;
+        if (op_a == Op::kTranspose && op_b == Op::kNone) C.noalias() += alpha * a.transpose() * b;
+        if (op_a == Op::kNone && op_b == Op::kTranspose) C.noalias() += alpha * a * b.transpose();
+        if (op_a == Op::kTranspose && op_b == Op::kTranspose)
+            C.noalias() += alpha * a.transpose() * b.transpose();
+        if (k + d < depth) poll();
+    }
+}
+
+// A long sum with a small result: blocks of the sum with results of their own, added in order.
+template <typename T>
+void split_sum_gemm(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, MutableRef<T> C,
+                    Index n_blocks) {
+    const Index depth = op_a == Op::kNone ? A.cols() : A.rows();
+    const Parts parts(depth, (depth + n_blocks - 1) / n_blocks);
+    std::vector<Matrix<T>> sums(static_cast<std::size_t>(parts.count));
+    parallel_for(parts.count, [&](Index i) {
+        auto& sum = sums[static_cast<std::size_t>(i)];
+        sum.resize(C.rows(), C.cols());
+        serial_gemm<T>(alpha, cols_of<T>(A, op_a, parts.begin(i), parts.length(i)), op_a,
+                       rows_of<T>(B, op_b, parts.begin(i), parts.length(i)), op_b, T(0), sum);
+    });
+    if (beta == T(0)) {
+        C.setZero();
+    } else if (beta != T(1)) {
+        C *= beta;
+    }
+    for (const auto& sum : sums) C += sum;
+}
+
+}  // namespace
+
+template <typename T>
+void gemm(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, MutableRef<T> C) {
+    const Index m = C.rows(), n = C.cols(), depth = op_a == Op::kNone ? A.cols() : A.rows();
+    if (m == 0 || n == 0) return;
+    if (flops(m, n, depth) < kInlineFlops) return serial_gemm<T>(alpha, A, op_a, B, op_b, beta, C);
+    if (m * n <= 128 * 128 && depth >= 2048) {
+        return split_sum_gemm<T>(alpha, A, op_a, B, op_b, beta, C, std::min<Index>(16, depth / 1024));
+    }
+    const Index side = tile_side(m, n);
+    const Parts rows(m, side), cols(n, side);
+    parallel_for(rows.count * cols.count, [&](Index tile) {
+        const Index i = tile % rows.count, j = tile / rows.count;
+        serial_gemm<T>(alpha, rows_of<T>(A, op_a, rows.begin(i), rows.length(i)), op_a,
+                       cols_of<T>(B, op_b, cols.begin(j), cols.length(j)), op_b, beta,
+                       C.block(rows.begin(i), cols.begin(j), rows.length(i), cols.length(j)));
+    });
+}
+
+namespace {
+
+// The lower triangle of C ← α op(A) op(A)ᵀ + β C, by tiles; what lies above the diagonal within the
+// diagonal's tiles is overwritten too.
+template <typename T>
+void lower_product(T alpha, ConstRef<T> A, Op op_a, T beta, MutableRef<T> C) {
+    const Index n = C.rows(), depth = op_a == Op::kNone ? A.cols() : A.rows();
+    const Op op_b = op_a == Op::kNone ? Op::kTranspose : Op::kNone;
+    const auto tile = [&](Index r, Index n_rows, Index c, Index n_cols) {
+        // op(A)ᵀ has op(A)'s rows as columns: the same slices of A serve on both sides.
+        serial_gemm<T>(alpha, rows_of<T>(A, op_a, r, n_rows), op_a, rows_of<T>(A, op_a, c, n_cols), op_b,
+                       beta, C.block(r, c, n_rows, n_cols));
+    };
+    if (n == 0) return;
+    const bool small = flops(n, n, depth) < 2 * kInlineFlops;
+    const Parts parts(n, small ? Index{128} : std::min<Index>(256, tile_side(n, n)));
+    const Index n_tiles = parts.count * (parts.count + 1) / 2;
+    const auto task = [&](Index t) {
+        // Tiles are counted column after column of the lower triangle.
+        Index j = 0, first = 0;
+        while (t >= first + parts.count - j) first += parts.count - j++;
+        const Index i = j + (t - first);
+        tile(parts.begin(i), parts.length(i), parts.begin(j), parts.length(j));
+    };
+    if (small) {
+        for (Index t = 0; t < n_tiles; ++t) task(t);
+    } else {
+        parallel_for(n_tiles, task);
+    }
+}
+
+// B ← op(L)⁻¹ B (from the left) or B ← B op(L)⁻¹ (from the right), on this thread.
+template <typename T, bool kLeft>
+void serial_solve(ConstRef<T> L, Op op, MutableRef<T> B) {
+    constexpr int kSide = kLeft ? Eigen::OnTheLeft : Eigen::OnTheRight;
+    if (op == Op::kNone) {
+        L.template triangularView<Eigen::Lower>().template solveInPlace<kSide>(B);
+    } else {
+        L.transpose().template triangularView<Eigen::Upper>().template solveInPlace<kSide>(B);
+    }
+}
+
+// Right-hand sides are independent: the columns of B from the left, its rows from the right. Halving L
+//     [L₁₁  0 ] [X₁]   [B₁]        X₁ = L₁₁⁻¹ B₁
+//     [L₂₁ L₂₂] [X₂] = [B₂]   ⇒    X₂ = L₂₂⁻¹ (B₂ − L₂₁ X₁)
+// leaves almost all of the work to products; the three other cases are its mirror images.
+template <typename T, bool kLeft>
+void solve(ConstRef<T> L, Op op, MutableRef<T> B) {
+    const Index n = L.rows(), n_rhs = kLeft ? B.cols() : B.rows();
+    if (n == 0 || n_rhs == 0) return;
+    const auto part = [&](Index start, Index count) -> MutableRef<T> {
+        if constexpr (kLeft) return B.middleRows(start, count);
+        return B.middleCols(start, count);
+    };
+    if (n <= kLeaf) {
+        if (flops(n, n, n_rhs) < 2 * kInlineFlops) return serial_solve<T, kLeft>(L, op, B);
+        const Parts parts(n_rhs, std::max<Index>(64, std::min<Index>(256, n_rhs / 8)));
+        return parallel_for(parts.count, [&](Index i) {
+            if constexpr (kLeft) {
+                serial_solve<T, kLeft>(L, op, B.middleCols(parts.begin(i), parts.length(i)));
+            } else {
+                serial_solve<T, kLeft>(L, op, B.middleRows(parts.begin(i), parts.length(i)));
+            }
+        });
+    }
+    const Index half = ((n / 2 + 31) / 32) * 32;
+    const auto L11 = L.topLeftCorner(half, half);
+    const auto L21 = L.bottomLeftCorner(n - half, half);
+    const auto L22 = L.bottomRightCorner(n - half, n - half);
+    // Forwards for L⁻¹B and BL⁻ᵀ, where the first part does not need the second.
+    if (kLeft == (op == Op::kNone)) {
+        solve<T, kLeft>(L11, op, part(0, half));
+        if constexpr (kLeft) {
+            gemm<T>(T(-1), L21, op, part(0, half), Op::kNone, T(1), part(half, n - half));
+        } else {
+            gemm<T>(T(-1), part(0, half), Op::kNone, L21, op, T(1), part(half, n - half));
+        }
+        solve<T, kLeft>(L22, op, part(half, n - half));
+    } else {
+        solve<T, kLeft>(L22, op, part(half, n - half));
+        if constexpr (kLeft) {
+            gemm<T>(T(-1), L21, op, part(half, n - half), Op::kNone, T(1), part(0, half));
+        } else {
+            gemm<T>(T(-1), part(half, n - half), Op::kNone, L21, op, T(1), part(0, half));
+        }
+        solve<T, kLeft>(L11, op, part(0, half));
+    }
+}
+
+// Column by column: l_jj = √(s_jj − Σ l_jk²), l_ij = (s_ij − Σ l_ik l_jk) / l_jj.
+template <typename T>
+Index unblocked_cholesky(MutableRef<T> S) {
+    const Index n = S.rows();
+    for (Index j = 0; j < n; ++j) {
+        const Index below = n - j - 1;
+        const T pivot = S(j, j) - S.row(j).head(j).squaredNorm();
+        if (!(pivot > T(0)) || !std::isfinite(pivot)) return j;
+        S(j, j) = std::sqrt(pivot);
+        if (below == 0) break;
+        auto column = S.col(j).tail(below);
+        if (j > 0) column.noalias() -= S.bottomLeftCorner(below, j) * S.row(j).head(j).transpose();
+        column /= S(j, j);
+    }
+    return -1;
+}
+
+// Halving S: L₁₁ = chol(S₁₁), L₂₁ = S₂₁ L₁₁⁻ᵀ, L₂₂ = chol(S₂₂ − L₂₁ L₂₁ᵀ). The upper triangle is scratch.
+template <typename T>
+Index lower_cholesky(MutableRef<T> S) {
+    const Index n = S.rows();
+    if (n <= 32) return unblocked_cholesky<T>(S);
+    const Index half = ((n / 2 + 15) / 16) * 16;
+    Index failed = lower_cholesky<T>(S.topLeftCorner(half, half));
+    if (failed >= 0) return failed;
+    solve<T, false>(S.topLeftCorner(half, half), Op::kTranspose, S.bottomLeftCorner(n - half, half));
+    lower_product<T>(T(-1), S.bottomLeftCorner(n - half, half), Op::kNone, T(1),
+                     S.bottomRightCorner(n - half, n - half));
+    failed = lower_cholesky<T>(S.bottomRightCorner(n - half, n - half));
+    return failed < 0 ? -1 : half + failed;
+}
+
+}  // namespace
+
+template <typename T>
+void symmetric_product(T alpha, ConstRef<T> A, Op op_a, T beta, MutableRef<T> C) {
+    lower_product<T>(alpha, A, op_a, beta, C);
+    for (Index j = 1; j < C.cols(); ++j) C.col(j).head(j) = C.row(j).head(j).transpose();
+}
+
+template <typename T>
+Index cholesky(MutableRef<T> S) {
+    const Index failed = lower_cholesky<T>(S);
+    for (Index j = 1; j < S.cols(); ++j) S.col(j).head(j).setZero();
+    return failed;
+}
+
+template <typename T>
+void solve_lower(ConstRef<T> L, MutableRef<T> B) {
+    solve<T, true>(L, Op::kNone, B);
+}
+template <typename T>
+void solve_lower_transposed(ConstRef<T> L, MutableRef<T> B) {
+    solve<T, true>(L, Op::kTranspose, B);
+}
+template <typename T>
+void solve_lower_right(ConstRef<T> L, MutableRef<T> B) {
+    solve<T, false>(L, Op::kNone, B);
+}
+template <typename T>
+void solve_lower_transposed_right(ConstRef<T> L, MutableRef<T> B) {
+    solve<T, false>(L, Op::kTranspose, B);
+}
+
+#define FASTCCA_INSTANTIATE(T)                                                    \
+    template void gemm<T>(T, ConstRef<T>, Op, ConstRef<T>, Op, T, MutableRef<T>); \
+    template void symmetric_product<T>(T, ConstRef<T>, Op, T, MutableRef<T>);     \
+    template Index cholesky<T>(MutableRef<T>);                                    \
+    template void solve_lower<T>(ConstRef<T>, MutableRef<T>);                     \
+    template void solve_lower_transposed<T>(ConstRef<T>, MutableRef<T>);          \
+    template void solve_lower_right<T>(ConstRef<T>, MutableRef<T>);               \
+    template void solve_lower_transposed_right<T>(ConstRef<T>, MutableRef<T>);
+FASTCCA_INSTANTIATE(float)
+FASTCCA_INSTANTIATE(double)
+#undef FASTCCA_INSTANTIATE
+
+}  // namespace fastcca

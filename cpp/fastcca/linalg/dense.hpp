@@ -1,0 +1,64 @@
+// Dense building blocks on the pool: products, Cholesky, triangular solves, symmetric eigenvalues.
+//
+// All matrices are column-major with unit inner stride (any outer stride). Work is divided into tiles by
+// shapes alone and each sum runs in one order, so results are bitwise equal for every thread count. Below
+// some ten microseconds of work a call stays on its thread. Arguments are named explicitly by type,
+// gemm<double>(...): an Eigen matrix, map or block converts without a copy; another expression in the place
+// of a ConstRef is evaluated first.
+#pragma once
+
+#include "fastcca/base/types.hpp"
+
+namespace fastcca {
+
+template <typename T>
+using ConstRef = Eigen::Ref<const Matrix<T>, 0, Eigen::OuterStride<>>;
+template <typename T>
+using MutableRef = Eigen::Ref<Matrix<T>, 0, Eigen::OuterStride<>>;
+
+enum class Op { kNone, kTranspose };
+
+// C ← α op(A) op(B) + β C. With β = 0, C is only written (it may hold anything before).
+template <typename T>
+void gemm(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, MutableRef<T> C);
+
+// C ← α op(A) op(A)ᵀ + β C for symmetric C, of which the lower triangle is read; both are written.
+template <typename T>
+void symmetric_product(T alpha, ConstRef<T> A, Op op_a, T beta, MutableRef<T> C);
+
+// The lower Cholesky factor in place: reads the lower triangle of S, leaves L with zeros above the
+// diagonal. Returns -1, or the index of the first pivot that is not positive (S is then half done).
+template <typename T>
+[[nodiscard]] Index cholesky(MutableRef<T> S);
+
+// B ← L⁻¹ B and B ← L⁻ᵀ B, with L lower triangular (nothing above its diagonal is read).
+template <typename T>
+void solve_lower(ConstRef<T> L, MutableRef<T> B);
+template <typename T>
+void solve_lower_transposed(ConstRef<T> L, MutableRef<T> B);
+
+// B ← B L⁻¹ and B ← B L⁻ᵀ.
+template <typename T>
+void solve_lower_right(ConstRef<T> L, MutableRef<T> B);
+template <typename T>
+void solve_lower_transposed_right(ConstRef<T> L, MutableRef<T> B);
+
+// Estimates of the extreme eigenvalues of L Lᵀ from its Cholesky factor: from below for the largest, from
+// above for the smallest, commonly within a factor of two. Costs some twenty triangular matrix-vector
+// products.
+struct Extremes {
+    double largest;
+    double smallest;
+    double condition() const { return largest / smallest; }
+};
+Extremes extreme_eigenvalues(ConstRef<double> L);
+
+// S = V diag(λ) Vᵀ with λ ascending, V orthogonal. Reads the lower triangle. Throws NumericalError where
+// the iteration does not end (S holds NaN, say).
+struct Eigendecomposition {
+    Vector<double> values;
+    Matrix<double> vectors;
+};
+Eigendecomposition eigendecomposition(ConstRef<double> S);
+
+}  // namespace fastcca

@@ -1,0 +1,71 @@
+// Eigenvalues of symmetric matrices: all of them, or estimates of the extreme two.
+#include <Eigen/Eigenvalues>
+#include <algorithm>
+#include <cmath>
+
+#include "fastcca/base/errors.hpp"
+#include "fastcca/base/thread_pool.hpp"
+#include "fastcca/linalg/dense.hpp"
+#include "fastcca/linalg/random.hpp"
+
+namespace fastcca {
+namespace {
+
+// The largest Ritz value of a positive definite operator after a few Lanczos steps
+//     A Q = Q T + β q eᵀ,   T tridiagonal with α on and β beside the diagonal,
+// with every vector orthogonalised against all before it.
+template <typename Apply>
+double largest_ritz_value(Index n, const Apply& apply) {
+    const Index steps = std::min<Index>(n, 8);
+    Matrix<double> Q(n, steps);
+    Matrix<double> w = random_uniform(n, 1);
+    Vector<double> alpha = Vector<double>::Zero(steps), beta = Vector<double>::Zero(steps);
+    Index done = 0;
+    double norm = w.norm();
+    while (done < steps) {
+        Q.col(done) = w / norm;
+        w = Q.col(done);
+        apply(w);
+        const auto basis = Q.leftCols(done + 1);
+        alpha[done] = basis.col(done).dot(w.col(0));
+        for (int twice = 0; twice < 2; ++twice) w.col(0) -= basis * (basis.transpose() * w.col(0)).eval();
+        norm = w.norm();
+        beta[done] = norm;
+        ++done;
+        if (!(norm > 1e-12 * alpha.head(done).maxCoeff())) break;  // an invariant subspace: exact
+        poll();
+    }
+    Eigen::SelfAdjointEigenSolver<Matrix<double>> ritz;
+    ritz.computeFromTridiagonal(alpha.head(done), beta.head(done - 1), Eigen::EigenvaluesOnly);
+    return ritz.eigenvalues()[done - 1];
+}
+
+}  // namespace
+
+Extremes extreme_eigenvalues(ConstRef<double> L) {
+    const auto lower = L.triangularView<Eigen::Lower>();
+    const auto upper = L.transpose().triangularView<Eigen::Upper>();
+    const double largest = largest_ritz_value(L.rows(), [&](Matrix<double>& w) {
+        // w ← L Lᵀ w
+        w.col(0) = (upper * w.col(0)).eval();
+        w.col(0) = (lower * w.col(0)).eval();
+    });
+    // The smallest eigenvalue of L Lᵀ is one over the largest of L⁻ᵀ L⁻¹.
+    const double inverse = largest_ritz_value(L.rows(), [&](Matrix<double>& w) {
+        auto column = w.col(0);
+        lower.solveInPlace(column);
+        upper.solveInPlace(column);
+    });
+    return {largest, 1.0 / inverse};
+}
+
+Eigendecomposition eigendecomposition(ConstRef<double> S) {
+    const Eigen::SelfAdjointEigenSolver<Matrix<double>> solver(S);
+    if (solver.info() != Eigen::Success || !solver.eigenvalues().allFinite()) {
+        throw NumericalError("the eigenvalues of a " + std::to_string(S.rows()) + " x " +
+                             std::to_string(S.rows()) + " matrix did not converge");
+    }
+    return {solver.eigenvalues(), solver.eigenvectors()};
+}
+
+}  // namespace fastcca
