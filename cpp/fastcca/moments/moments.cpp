@@ -1,0 +1,188 @@
+#include "fastcca/moments/moments.hpp"
+
+#include <algorithm>
+
+#include "fastcca/base/errors.hpp"
+#include "fastcca/base/thread_pool.hpp"
+#include "fastcca/moments/packing.hpp"
+#include "fastcca/moments/symmetric_product.hpp"
+
+namespace fastcca {
+namespace {
+
+// Rows of a chunk: a panel of it (24 × 128 doubles, 48 × 192 floats) stays in the first-level cache beside
+// a stripe of the right factor, and float sums have at most that many terms.
+template <typename T>
+constexpr Index kDepth = sizeof(T) == 4 ? 192 : 128;
+
+// Up to this many columns the products of kRowBlocks accumulators fit in the caches of the cores.
+constexpr Index kRowBlockColumns = 640;
+constexpr std::size_t kRowBlocks = 16;
+
+// Rows packed together where panels run in parallel: the fewer meetings of the threads the better, as long
+// as the packed rows stay in the last-level cache.
+constexpr Index kSharedBytes = Index{12} << 20;
+
+constexpr Index kShiftRows = 64;
+
+}  // namespace
+
+template <typename T>
+MomentsAccumulator<T>::MomentsAccumulator(Index columns) : columns_(columns) {
+    const std::size_t blocks = columns <= kRowBlockColumns ? kRowBlocks : 1;
+    sums_.resize(blocks);
+    products_.resize(blocks);
+}
+
+// shift = x_0 + mean of (x - x_0) over rows spread evenly: exactly x_0 where the column is constant.
+template <typename T>
+void MomentsAccumulator<T>::choose_shift(const std::vector<MatrixView<T>>& views) {
+    shift_.setZero(columns_);
+    const Index rows = views.front().rows;
+    const Index used = std::min(rows, kShiftRows);
+    Index column = 0;
+    for (const MatrixView<T>& view : views)
+        for (Index j = 0; j < view.cols; ++j, ++column) {
+            const double first = static_cast<double>(view(0, j));
+            double sum = 0;
+            for (Index k = 0; k < used; ++k) sum += static_cast<double>(view(k * rows / used, j)) - first;
+            const T shift = static_cast<T>(first + sum / static_cast<double>(used));
+            if (std::isfinite(shift)) shift_[column] = shift;  // else the pass below reports the value
+        }
+}
+
+template <typename T>
+void MomentsAccumulator<T>::add(const std::vector<MatrixView<T>>& views, const double* weights) {
+    Index columns = 0;
+    for (const MatrixView<T>& view : views) {
+        columns += view.cols;
+        if (view.rows != views.front().rows) throw std::invalid_argument("the views differ in their number of rows");
+    }
+    if (columns != columns_) throw std::invalid_argument("the views' columns do not add up to the accumulator's");
+    if (columns == 0 || views.front().rows == 0) return;
+    const Index rows = views.front().rows;
+    if (shift_.size() == 0) choose_shift(views);
+    if (products_.size() > 1)
+        add_by_row_blocks(views, weights);
+    else
+        add_by_panels(views, weights);
+    double n = static_cast<double>(rows);
+    if (weights) n = Eigen::Map<const Vector<double>>(weights, rows).sum();
+    n_ += n;
+}
+
+// Each block of consecutive rows has its own product: no meeting of the threads before the end.
+template <typename T>
+void MomentsAccumulator<T>::add_by_row_blocks(const std::vector<MatrixView<T>>& views, const double* weights) {
+    using Product = SymmetricProduct<T>;
+    const Index rows = views.front().rows;
+    const Packer<T> packer(views, shift_.data(), weights);
+    const Index chunks = (rows + kDepth<T> - 1) / kDepth<T>;
+    const Index blocks = std::min<Index>(static_cast<Index>(products_.size()), chunks);
+    parallel_for(blocks, [&](Index b) {
+        auto& product = products_[static_cast<std::size_t>(b)];
+        auto& sums = sums_[static_cast<std::size_t>(b)];
+        if (product.size() == 0) {
+            product.setZero(Product::product_size(columns_));
+            sums.setZero(columns_);
+        }
+        Chunk packed;
+        for (Index c = chunks * b / blocks; c < chunks * (b + 1) / blocks; ++c) {
+            const Index start = c * kDepth<T>;
+            const Index depth = std::min(kDepth<T>, rows - start);
+            if (packed.size() != Product::packed_size(columns_, depth))
+                packed.setZero(Product::packed_size(columns_, depth));
+            packer.pack(start, depth, packed.data(), sums.data());
+            for (Index p = 0; p < Product::panels(columns_); ++p)
+                Product::add_panel(packed.data(), columns_, depth, p, product.data());
+            poll();
+        }
+    });
+}
+
+// One product; the threads pack a run of chunks together, then share out its panels.
+template <typename T>
+void MomentsAccumulator<T>::add_by_panels(const std::vector<MatrixView<T>>& views, const double* weights) {
+    using Product = SymmetricProduct<T>;
+    auto& product = products_.front();
+    auto& total = sums_.front();
+    if (product.size() == 0) {
+        product.setZero(Product::product_size(columns_));
+        total.setZero(columns_);
+    }
+    const Index rows = views.front().rows;
+    const Index panels = Product::panels(columns_);
+    const Index chunk_size = Product::packed_size(columns_, kDepth<T>);
+    const Index most = std::max<Index>(1, kSharedBytes / (chunk_size * static_cast<Index>(sizeof(T))));
+    const Index chunks = (rows + kDepth<T> - 1) / kDepth<T>;
+    const Packer<T> packer(views, shift_.data(), weights);
+    Chunk packed = Chunk::Zero(std::min(most, chunks) * chunk_size);
+    Matrix<double> sums(columns_, std::min(most, chunks));
+    const auto depth_of = [&](Index chunk) { return std::min(kDepth<T>, rows - chunk * kDepth<T>); };
+    for (Index first = 0; first < chunks; first += most) {
+        const Index here = std::min(most, chunks - first);
+        sums.setZero();
+        parallel_for(here, [&](Index c) {
+            T* to = packed.data() + c * chunk_size;
+            const Index depth = depth_of(first + c);
+            // A shorter last chunk moves the panels' starts: what was data may now be padding.
+            if (depth < kDepth<T>) std::fill(to, to + chunk_size, T(0));
+            packer.pack((first + c) * kDepth<T>, depth, to, sums.col(c).data());
+        });
+        for (Index c = 0; c < here; ++c) total += sums.col(c);
+        // Panel p costs in proportion to p + 1: the longest first, so that none is left to wait for.
+        parallel_for(panels, [&](Index t) {
+            for (Index c = 0; c < here; ++c)
+                Product::add_panel(packed.data() + c * chunk_size, columns_, depth_of(first + c), panels - 1 - t,
+                                   product.data());
+        });
+        poll();
+    }
+}
+
+template <typename T>
+MomentSums MomentsAccumulator<T>::finish() const {
+    using Product = SymmetricProduct<T>;
+    MomentSums out;
+    out.n = n_;
+    out.shift = Vector<double>::Zero(columns_);
+    out.offset = Vector<double>::Zero(columns_);
+    out.scatter = Matrix<double>::Zero(columns_, columns_);
+    if (n_ <= 0) return out;
+    out.shift = shift_.template cast<double>();
+    for (const auto& sums : sums_)
+        if (sums.size() > 0) out.offset += sums;
+    out.offset /= n_;
+    // Column blocks in parallel, the row blocks' products added in order.
+    const Index width = SymmetricProduct<T>::kPanel;
+    parallel_for((columns_ + width - 1) / width, [&](Index block) {
+        const Index end = std::min(columns_, (block + 1) * width);
+        for (Index j = block * width; j < end; ++j)
+            for (Index i = j; i < columns_;) {
+                const Index stop = std::min(columns_, (i / width + 1) * width);  // one panel's run of rows
+                const Index at = Product::position(i, j);
+                auto to = out.scatter.col(j).segment(i, stop - i);
+                for (const auto& product : products_)
+                    if (product.size() > 0) to += product.segment(at, stop - i);
+                to -= (n_ * out.offset[j]) * out.offset.segment(i, stop - i);
+                i = stop;
+            }
+    });
+    // A second meeting: the upper triangle mirrors columns that other tasks wrote.
+    parallel_for((columns_ + width - 1) / width, [&](Index block) {
+        const Index end = std::min(columns_, (block + 1) * width);
+        for (Index j = block * width; j < end; ++j) {
+            // The diagonal is a sum of squares: what rounding leaves below zero is zero.
+            if (out.scatter(j, j) < 0) out.scatter(j, j) = 0;
+            for (Index i = 0; i < j; ++i) out.scatter(i, j) = out.scatter(j, i);
+        }
+    });
+    if (!out.scatter.allFinite())
+        throw NumericalError("the products of columns overflow: scale the data down");
+    return out;
+}
+
+template class MomentsAccumulator<float>;
+template class MomentsAccumulator<double>;
+
+}  // namespace fastcca

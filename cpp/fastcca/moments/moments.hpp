@@ -1,0 +1,68 @@
+// First and second moments of stacked views, in one pass over the data.
+//
+// The views' columns stand side by side, d in all. Rows are centred by a fixed shift as they are packed (an
+// estimate of the mean, so that a mean of 1e8 beside a unit variance costs no digit), the packed chunk is
+// multiplied with itself, and finish() moves the result from the shift to the mean:
+//     offset  = sum w (x - shift) / sum w,            mean = shift + offset
+//     scatter = sum w (x - shift)(x - shift)' - (sum w) offset offset'
+#pragma once
+
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "fastcca/base/types.hpp"
+
+namespace fastcca {
+
+// Raised for the first NaN or infinity (in row-major order of the first view that holds one).
+class NonFiniteError : public std::invalid_argument {
+   public:
+    NonFiniteError(std::size_t view, Index row, Index column, bool is_nan)
+        : std::invalid_argument("non-finite value"), view(view), row(row), column(column), is_nan(is_nan) {}
+    std::size_t view;
+    Index row, column;
+    bool is_nan;
+};
+
+struct MomentSums {
+    double n = 0;           // sum of the weights: the number of rows where there are none
+    Vector<double> shift;   // representable in T, so that x - shift is rounded once
+    Vector<double> offset;  // kept apart from the shift: their sum would round it away
+    Matrix<double> scatter;
+};
+
+// T is the data's type: products of a chunk are taken in T, everything is summed in double.
+template <typename T>
+class MomentsAccumulator {
+   public:
+    // `columns`: d, the number of columns of all views together.
+    explicit MomentsAccumulator(Index columns);
+
+    // Adds rows: one matrix per view, all with the same number of rows; `weights` (nullptr: ones) has an
+    // entry per row, not negative. The first call with rows fixes the shift. Throws NonFiniteError; the
+    // accumulator is then of no further use.
+    void add(const std::vector<MatrixView<T>>& views, const double* weights = nullptr);
+
+    MomentSums finish() const;
+
+   private:
+    using Chunk = Eigen::Matrix<T, Eigen::Dynamic, 1>;
+
+    void choose_shift(const std::vector<MatrixView<T>>& views);
+    void add_by_row_blocks(const std::vector<MatrixView<T>>& views, const double* weights);
+    void add_by_panels(const std::vector<MatrixView<T>>& views, const double* weights);
+
+    Index columns_;
+    double n_ = 0;
+    Eigen::Matrix<T, Eigen::Dynamic, 1> shift_;
+    // One accumulator per row block where d is small (blocks run in parallel), else a single one whose
+    // panels run in parallel. Entry b of a vector belongs to block b.
+    std::vector<Vector<double>> sums_;
+    std::vector<Vector<double>> products_;
+};
+
+extern template class MomentsAccumulator<float>;
+extern template class MomentsAccumulator<double>;
+
+}  // namespace fastcca

@@ -1,0 +1,58 @@
+"""Arrays at the border: what the core takes as it is, what is converted, and what is refused."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["as_matrix", "as_weights", "common_float"]
+
+
+def as_matrix(a: Any, name: str) -> npt.NDArray[Any]:
+    """A 2-d array of float32 or float64 that the core reads in place.
+
+    Such arrays pass through untouched, whatever their strides (C, F, sliced, read-only, memory-mapped);
+    other real dtypes become float64, float16 float32. One dimension means one column. Values are not
+    looked at: the pass over the data refuses NaN and infinity.
+    """
+    a = np.asarray(a)
+    if a.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: {name} has dtype {a.dtype}")
+    if a.dtype.kind not in "fiub":
+        try:
+            a = a.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name} must hold real numbers, got dtype {a.dtype}: {error}") from error
+    if a.ndim == 1:
+        a = a[:, np.newaxis]
+    if a.ndim != 2:
+        raise ValueError(f"{name} must be a 2-d array, got {a.ndim} dimensions")
+    if a.dtype.kind != "f" or a.dtype.itemsize not in (4, 8):
+        a = a.astype(np.float32 if a.dtype == np.float16 else np.float64)
+    if not a.dtype.isnative:
+        a = a.astype(a.dtype.newbyteorder("="))
+    # Fields of records and the like: addresses that are no multiple of the item's size.
+    if not a.flags.aligned or any(stride % a.itemsize for stride in a.strides):
+        a = np.ascontiguousarray(a)
+    return a
+
+
+def common_float(arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+    """The matrices in one dtype: float32 only if all of them are."""
+    dtype = np.result_type(*arrays)
+    return [a if a.dtype == dtype else a.astype(dtype) for a in arrays]
+
+
+def as_weights(weights: Any, n_rows: int, name: str = "sample_weight") -> npt.NDArray[np.float64]:
+    """Weights, one per row, finite and not negative."""
+    w = np.asarray(weights, dtype=np.float64)
+    if w.ndim == 0:
+        w = np.full(n_rows, w)
+    if w.shape != (n_rows,):
+        raise ValueError(f"{name}.shape == {w.shape}, expected {(n_rows,)}!")
+    if not np.all(np.isfinite(w)):
+        raise ValueError(f"{name} contains NaN or infinity")
+    if np.any(w < 0):
+        raise ValueError(f"{name} must not be negative, got a smallest value of {w.min()}")
+    return np.ascontiguousarray(w)
