@@ -22,7 +22,16 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 import fastcca
 
-__all__ = ["Report", "agree", "gemm", "limit_threads", "machine", "peak_rss_anon", "time_once", "time_together"]
+__all__ = [
+    "Report",
+    "agree",
+    "gemm",
+    "limit_threads",
+    "machine",
+    "peak_rss_anon",
+    "time_once",
+    "time_together",
+]
 
 Result = TypeVar("Result")
 SLOWS_NUMPY = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
@@ -119,8 +128,8 @@ class Report:
         if self.about["slowed_numpy"] and not self.allow_slow_numpy:
             names = " and ".join(self.about["slowed_numpy"])
             raise SystemExit(
-                f"{names} set: NumPy would be slower than it is. Run under `env -u {' -u '.join(SLOWS_NUMPY)}`, "
-                "or say --allow-slow-numpy."
+                f"{names} set, which slows NumPy: run under `env -u {' -u '.join(SLOWS_NUMPY)}`, "
+                "or say --allow-slow-numpy"
             )
         about = self.about
         print(f"{about['cpu']}, {self.threads} threads, level {about['build']['isa']}")
