@@ -1,0 +1,276 @@
+"""The file formats of the command line: values, names, damage, and writing."""
+
+import gzip
+import sys
+
+import numpy as np
+import pytest
+import scipy.io
+import scipy.sparse
+
+from fastcca._tables import check_output, read_table, table_writer
+
+VALUES = np.array([[1.5, -2.0, 3.25e-300], [0.1, 1e300, -0.0], [7.0, 8.0, 9.0]])
+
+
+@pytest.fixture
+def text(tmp_path):
+    """Write a text file, return its path."""
+
+    def write(content, name="table.csv", encoding="utf-8"):
+        path = tmp_path / name
+        path.write_bytes(content.encode(encoding))
+        return path
+
+    return write
+
+
+# ---- .npy, .npz, .mat, .parquet ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_npy_is_mapped_not_read(tmp_path, order):
+    path = tmp_path / "table.npy"
+    np.save(path, np.asarray(VALUES, order=order))
+    table = read_table(path)
+    assert isinstance(table.values, np.memmap)
+    assert not table.values.flags.writeable
+    assert table.names is None
+    np.testing.assert_array_equal(table.values, VALUES)
+    np.save(path, VALUES[:, 0])
+    np.testing.assert_array_equal(read_table(path).values, VALUES[:, :1])
+
+
+@pytest.mark.parametrize("dtype", ["f4", ">f8", "i2", "u1", "?"])
+def test_npy_keeps_the_dtype(tmp_path, dtype):
+    values = np.arange(6).reshape(2, 3).astype(dtype)
+    np.save(tmp_path / "table.npy", values)
+    found = read_table(tmp_path / "table.npy").values
+    assert found.dtype == np.dtype(dtype)
+    np.testing.assert_array_equal(found, values)
+
+
+def test_npz_by_name_or_alone(tmp_path):
+    path = tmp_path / "tables.npz"
+    np.savez(path, X=VALUES, y=VALUES[:, 0])
+    np.testing.assert_array_equal(read_table(path, "X").values, VALUES)
+    np.testing.assert_array_equal(read_table(path, "y").values, VALUES[:, :1])
+    with pytest.raises(ValueError, match=r"holds 2 arrays \(X, y\)"):
+        read_table(path)
+    with pytest.raises(ValueError, match="no array called 'Z', only X, y"):
+        read_table(path, "Z")
+    np.savez(path, alone=VALUES)
+    np.testing.assert_array_equal(read_table(path).values, VALUES)
+
+
+def test_mat_by_name_or_alone(tmp_path):
+    path = tmp_path / "tables.mat"
+    scipy.io.savemat(path, {"X": VALUES, "name": "abc"})
+    np.testing.assert_array_equal(read_table(path, "X").values, VALUES)
+    with pytest.raises(ValueError, match="holds 2 arrays"):
+        read_table(path)
+    with pytest.raises(ValueError, match="expected real numbers"):
+        read_table(path, "name")
+    scipy.io.savemat(path, {"X": scipy.sparse.csc_array(VALUES)})
+    with pytest.raises(ValueError, match="full matrix"):
+        read_table(path)
+
+
+MAT73 = b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM"
+
+
+def test_mat73_without_h5py_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    (tmp_path / "table.mat").write_bytes(MAT73.ljust(1024, b"\0"))
+    with pytest.raises(ImportError, match=r"MATLAB 7.3 file needs h5py.*-v7"):
+        read_table(tmp_path / "table.mat")
+
+
+def test_mat73_with_h5py(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "table.mat"
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file["X"] = VALUES[:2].T  # MATLAB stores columns first
+    with path.open("r+b") as raw:
+        raw.write(MAT73)
+    np.testing.assert_array_equal(read_table(path).values, VALUES[:2])
+
+
+def test_parquet(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "table.parquet"
+    frame = pandas.DataFrame(VALUES, columns=["a", "b", "c"], index=["u", "v", "w"])
+    frame["d"] = [1, 2, 3]
+    frame.to_parquet(path)
+    table = read_table(path)
+    assert table.names == ["a", "b", "c", "d"]
+    np.testing.assert_array_equal(table.values, np.column_stack([VALUES, [1, 2, 3]]))
+    frame["b"] = ["x", "y", "z"]
+    frame.to_parquet(path)
+    with pytest.raises(ValueError, match="column 'b' holds"):
+        read_table(path)
+    path.write_bytes(b"PAR1 and no more")
+    with pytest.raises(ValueError, match="damaged parquet"):
+        read_table(path)
+
+
+def test_parquet_without_pyarrow_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (tmp_path / "table.parquet").write_bytes(b"")
+    with pytest.raises(ImportError, match="needs pyarrow"):
+        read_table(tmp_path / "table.parquet")
+
+
+# ---- text --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ("1,2\n3,4\n", None),
+        ("1,2\n3,4", None),
+        ("\n1,2\r\n\r\n3,4\r\n", None),
+        ("\ufeff1,2\n3,4\n", None),
+        ("a,b\n1,2\n3,4\n", ["a", "b"]),
+        ("\ufeffa,b\n1,2\n3,4\n", ["a", "b"]),
+        ('"a, first","b"\n"1","2"\n3,4\n', ["a, first", "b"]),
+        ("länge, 2019\n1, 2\n3, 4\n", ["länge", "2019"]),
+        (",a,b\nu,1,2\nv,3,4\n", ["a", "b"]),
+        (",0,1\n0,1,2\n1,3,4\n", ["0", "1"]),
+        ("# a,b\n1,2\n3,4\n", ["# a", "b"]),
+    ],
+)
+def test_text_and_its_header(text, content, names):
+    for name, delimiter in (("table.csv", ","), ("table.tsv", "\t"), ("TABLE.CSV", ",")):
+        if '"' in content and delimiter == "\t":
+            continue
+        table = read_table(text(content.replace(",", delimiter), name))
+        assert table.names == names
+        np.testing.assert_array_equal(table.values, [[1, 2], [3, 4]])
+
+
+def test_one_column_of_text(text):
+    table = read_table(text("age\n1\n2\n"))
+    assert table.names == ["age"]
+    np.testing.assert_array_equal(table.values, [[1], [2]])
+
+
+def test_missing_values_are_not_a_header(text):
+    with pytest.raises(ValueError, match="line 1, column 2: 'NA' is not a number"):
+        read_table(text("1,NA,3\n4,5,6\n"))
+    np.testing.assert_array_equal(read_table(text("nan,1\n2,inf\n")).values, [[np.nan, 1], [2, np.inf]])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a,b\n1,2\n3,x\n", r"table.csv: line 3, column 2 \('b'\): 'x' is not a number"),
+        ("1,2\n\n3,\n", "line 3, column 2: '' is not a number"),
+        ("1,2\n3,4,5\n", "line 2 has 3 fields, the first line 2"),
+        ("a,b,c\n1,2\n3,4\n", "the first line has 3 fields, the next 2"),
+        ("a,b\n", "empty"),
+        ("", "empty"),
+        ("\n\n", "empty"),
+    ],
+)
+def test_text_faults_are_located(text, content, message):
+    with pytest.raises(ValueError, match=message):
+        read_table(text(content))
+
+
+def test_text_must_be_utf8(text):
+    with pytest.raises(ValueError, match="UTF-8"):
+        read_table(text("größe,b\n1,2\n", encoding="latin-1"))
+
+
+# ---- what is refused ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".mat"])
+@pytest.mark.parametrize(
+    "content", [b"", b"garbage", gzip.compress(b"garbage"), b"\x93NUMPY\x01\x00", b"PK\x03\x04"]
+)
+def test_damaged_binary_files_are_named(tmp_path, suffix, content):
+    path = tmp_path / f"table{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"table\{suffix}: .*(damaged|holds 0 arrays)"):
+        read_table(path)
+
+
+def test_truncated_files_are_named(tmp_path):
+    for suffix, save in ((".npy", np.save), (".npz", np.savez_compressed)):
+        path = tmp_path / f"table{suffix}"
+        save(path, np.random.default_rng(0).random((50, 40)))
+        path.write_bytes(path.read_bytes()[:-500])
+        with pytest.raises(ValueError, match="damaged"):
+            read_table(path)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.zeros((2, 3, 4)), r"2 dimensions.*\(2, 3, 4\)"),
+        (np.array(3.0), r"2 dimensions.*\(\)"),
+        (np.array([[1j, 2]]), "real numbers.*complex128"),
+        (np.array([["a", "b"]]), "real numbers.*<U1"),
+        (np.array([[1, None]], dtype=object), "not an array of numbers"),
+    ],
+)
+def test_only_tables_of_numbers(tmp_path, values, message):
+    np.save(tmp_path / "table.npy", values)
+    with pytest.raises(ValueError, match=message):
+        read_table(tmp_path / "table.npy")
+
+
+def test_paths_and_keys_that_cannot_be(tmp_path, text):
+    with pytest.raises(FileNotFoundError, match=r"absent.npy: no such file"):
+        read_table(tmp_path / "absent.npy")
+    with pytest.raises(ValueError, match=r"table.txt: cannot tell its format.*\.parquet"):
+        read_table(text("1", "table.txt"))
+    with pytest.raises(ValueError, match="none called 'X'"):
+        read_table(text("1"), "X")
+
+
+# ---- writing -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv", ".tsv"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_written_tables_read_back_exactly(tmp_path, suffix, dtype):
+    values = (np.random.default_rng(0).standard_normal((7, 3)) * 1e-5).astype(dtype)
+    path = tmp_path / f"Z{suffix}"
+    with table_writer(path, values.shape, dtype, ["a", "b", "c"]) as write:
+        write(values[:4])
+        assert not path.exists()
+        write(values[4:])
+    table = read_table(path)
+    np.testing.assert_array_equal(table.values.astype(dtype), values)
+    assert table.names == (["a", "b", "c"] if suffix in (".csv", ".tsv") else None)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv"])
+def test_a_failure_leaves_the_old_file(tmp_path, suffix):
+    path = tmp_path / f"Z{suffix}"
+    path.write_bytes(b"old")
+
+    def fail():
+        with table_writer(path, (2, 1), float, ["a"]) as write:
+            write(np.zeros((1, 1)))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_outputs_that_cannot_be_written(tmp_path):
+    with pytest.raises(ValueError, match="cannot write this format"):
+        check_output(tmp_path / "Z.mat")
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        check_output(tmp_path / "absent" / "Z.npy")
+    (tmp_path / "Z.npy").mkdir()
+    with pytest.raises(IsADirectoryError):
+        check_output(tmp_path / "Z.npy")
