@@ -12,16 +12,6 @@ from sklearn.datasets import load_digits
 from fastcca import datasets
 from fastcca.datasets._idx import read_idx
 
-
-@pytest.fixture
-def real_data():
-    """The data home that FASTCCA_DATA names."""
-    home = datasets.get_data_home()
-    if not home.is_dir():
-        pytest.skip(f"no data home at {home}: set FASTCCA_DATA")
-    return home
-
-
 # ---- the data home -----------------------------------------------------------------------------------
 
 
@@ -250,8 +240,8 @@ def test_mnist_falls_back_to_openml(monkeypatch, tmp_path):
         datasets.load_mnist_halves(tmp_path)
 
 
-def test_real_mnist(real_data):
-    if not (real_data / "mnist").is_dir():
+def test_real_mnist(data_home):
+    if not (data_home / "mnist").is_dir():
         pytest.skip("no mnist in the data home")
     halves = datasets.load_mnist_halves()
     assert halves.left_train.shape == halves.right_train.shape == (60000, 392)
@@ -314,8 +304,8 @@ def test_wikipedia_missing_and_damaged_files_are_named(small_wikipedia, name, co
     assert str(home) in str(caught.value)
 
 
-def test_real_wikipedia(real_data):
-    if not (real_data / "wikipedia").is_dir():
+def test_real_wikipedia(data_home):
+    if not (data_home / "wikipedia").is_dir():
         pytest.skip("no wikipedia in the data home")
     wikipedia = datasets.load_wikipedia()
     assert wikipedia.image_train.shape == (2173, 128)

@@ -4,7 +4,9 @@ import os
 import sys
 from pathlib import Path
 
-__all__ = ["get_data_home", "require"]
+__all__ = ["HOME_HINT", "get_data_home", "require"]
+
+HOME_HINT = "the data home is the argument data_home, else the environment variable FASTCCA_DATA"
 
 
 def get_data_home(data_home: str | os.PathLike[str] | None = None) -> Path:
@@ -42,8 +44,5 @@ def get_data_home(data_home: str | os.PathLike[str] | None = None) -> Path:
 def require(path: Path, what: str) -> Path:
     """``path``, or a ``FileNotFoundError`` that says which data set it belongs to and where homes are."""
     if not path.is_file():
-        raise FileNotFoundError(
-            f"{what}: there is no file {path} (the data home is the argument data_home, "
-            "else the environment variable FASTCCA_DATA)"
-        )
+        raise FileNotFoundError(f"{what}: there is no file {path} ({HOME_HINT})")
     return path

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import fetch_openml
 from sklearn.utils import Bunch
 
-from fastcca.datasets._home import get_data_home, require
+from fastcca.datasets._home import HOME_HINT, get_data_home, require
 from fastcca.datasets._idx import read_idx
 
 __all__ = ["load_mnist_halves"]
@@ -68,7 +68,7 @@ def load_mnist_halves(
     elif download_if_missing:
         train, test = _download(folder)
     else:
-        raise FileNotFoundError(f"MNIST: there is no folder {folder} and download_if_missing is False")
+        raise FileNotFoundError(f"MNIST: there is no folder {folder} ({HOME_HINT})")
 
     halves = {}
     for split, (images, labels) in (("train", train), ("test", test)):
