@@ -38,8 +38,8 @@ py::tuple moments(const std::vector<Array<T>>& views, const std::vector<std::str
 
 void register_moments(py::module_& m) {
     const auto define = [&](auto type) {
-        m.def("moments", &moments<decltype(type)>, py::arg("views").noconvert(), py::arg("names"), py::arg("weights"),
-              py::arg("n_threads"));
+        m.def("moments", &moments<decltype(type)>, py::arg("views").noconvert(), py::arg("names"),
+              py::arg("weights"), py::arg("n_threads"));
     };
     define(double{});
     define(float{});

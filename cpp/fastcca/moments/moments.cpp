@@ -56,9 +56,11 @@ void MomentsAccumulator<T>::add(const std::vector<MatrixView<T>>& views, const d
     Index columns = 0;
     for (const MatrixView<T>& view : views) {
         columns += view.cols;
-        if (view.rows != views.front().rows) throw std::invalid_argument("the views differ in their number of rows");
+        if (view.rows != views.front().rows)
+            throw std::invalid_argument("the views differ in their number of rows");
     }
-    if (columns != columns_) throw std::invalid_argument("the views' columns do not add up to the accumulator's");
+    if (columns != columns_)
+        throw std::invalid_argument("the views' columns do not add up to the accumulator's");
     if (columns == 0 || views.front().rows == 0) return;
     const Index rows = views.front().rows;
     if (shift_.size() == 0) choose_shift(views);
@@ -73,7 +75,8 @@ void MomentsAccumulator<T>::add(const std::vector<MatrixView<T>>& views, const d
 
 // Each block of consecutive rows has its own product: no meeting of the threads before the end.
 template <typename T>
-void MomentsAccumulator<T>::add_by_row_blocks(const std::vector<MatrixView<T>>& views, const double* weights) {
+void MomentsAccumulator<T>::add_by_row_blocks(const std::vector<MatrixView<T>>& views,
+                                              const double* weights) {
     using Product = SymmetricProduct<T>;
     const Index rows = views.front().rows;
     const Packer<T> packer(views, shift_.data(), weights);
@@ -133,8 +136,8 @@ void MomentsAccumulator<T>::add_by_panels(const std::vector<MatrixView<T>>& view
         // Panel p costs in proportion to p + 1: the longest first, so that none is left to wait for.
         parallel_for(panels, [&](Index t) {
             for (Index c = 0; c < here; ++c)
-                Product::add_panel(packed.data() + c * chunk_size, columns_, depth_of(first + c), panels - 1 - t,
-                                   product.data());
+                Product::add_panel(packed.data() + c * chunk_size, columns_, depth_of(first + c),
+                                   panels - 1 - t, product.data());
         });
         poll();
     }

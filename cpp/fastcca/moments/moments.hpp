@@ -17,7 +17,7 @@ namespace fastcca {
 
 // Raised for the first NaN or infinity (in row-major order of the first view that holds one).
 class NonFiniteError : public std::invalid_argument {
-   public:
+ public:
     NonFiniteError(std::size_t view, Index row, Index column, bool is_nan)
         : std::invalid_argument("non-finite value"), view(view), row(row), column(column), is_nan(is_nan) {}
     std::size_t view;
@@ -35,7 +35,7 @@ struct MomentSums {
 // T is the data's type: products of a chunk are taken in T, everything is summed in double.
 template <typename T>
 class MomentsAccumulator {
-   public:
+ public:
     // `columns`: d, the number of columns of all views together.
     explicit MomentsAccumulator(Index columns);
 
@@ -46,7 +46,7 @@ class MomentsAccumulator {
 
     MomentSums finish() const;
 
-   private:
+ private:
     using Chunk = Eigen::Matrix<T, Eigen::Dynamic, 1>;
 
     void choose_shift(const std::vector<MatrixView<T>>& views);

@@ -35,7 +35,7 @@ std::vector<PanelSegment> panel_segments(const std::vector<MatrixView<T>>& views
 
 template <typename T>
 class Packer {
-   public:
+ public:
     Packer(const std::vector<MatrixView<T>>& views, const T* shift, const double* weights)
         : views_(views), segments_(panel_segments(views)), shift_(shift), weights_(weights) {}
 
@@ -62,7 +62,7 @@ class Packer {
                 if (!std::isfinite(sums[c])) return report(start, depth);
     }
 
-   private:
+ private:
     static constexpr Index kPanel = SymmetricProduct<T>::kPanel;
 
     // The common case, with the width known to the compiler: contiguous rows, no weights.
@@ -91,8 +91,8 @@ class Packer {
     }
 
     // Any strides: down one column after the other, which is contiguous in F order.
-    void pack_columns(const T* in, const MatrixView<T>& view, Index start, Index depth, const PanelSegment& s, T* out,
-                      double* sums) const {
+    void pack_columns(const T* in, const MatrixView<T>& view, Index start, Index depth, const PanelSegment& s,
+                      T* out, double* sums) const {
         for (Index c = 0; c < s.width; ++c) {
             const T* column = in + c * view.col_stride;
             const T shift = shift_[s.column + c];

@@ -46,22 +46,28 @@ struct SymmetricProduct {
         const int used = static_cast<int>((width + kLanes - 1) / kLanes);
         for (Index p = 0; p < panel; ++p) {
             const T* right = packed + p * depth * kPanel;
-            for (int j = 0; j < kPanel; j += kTile, out += kTile * kPanel) tile(0, used, left, right + j, depth, out);
+            for (int j = 0; j < kPanel; j += kTile, out += kTile * kPanel)
+                tile(0, used, left, right + j, depth, out);
         }
         // Diagonal block: of the vectors of rows, those wholly above column j are never read.
-        for (int j = 0; j < width; j += kTile, out += kTile * kPanel) tile(j / kLanes, used, left, left + j, depth, out);
+        for (int j = 0; j < width; j += kTile, out += kTile * kPanel)
+            tile(j / kLanes, used, left, left + j, depth, out);
     }
 
-   private:
+ private:
     // The rows of vectors [first, last) of a tile; kVectors is at most 4.
     static void tile(int first, int last, const T* left, const T* right, Index depth, double* out) {
         left += first * kLanes;
         out += first * kLanes;
         switch (last - first) {
-            case 1: return micro_tile<1>(left, right, depth, out);
-            case 2: return micro_tile<std::min(2, kVectors)>(left, right, depth, out);
-            case 3: return micro_tile<std::min(3, kVectors)>(left, right, depth, out);
-            default: return micro_tile<kVectors>(left, right, depth, out);
+            case 1:
+                return micro_tile<1>(left, right, depth, out);
+            case 2:
+                return micro_tile<std::min(2, kVectors)>(left, right, depth, out);
+            case 3:
+                return micro_tile<std::min(3, kVectors)>(left, right, depth, out);
+            default:
+                return micro_tile<kVectors>(left, right, depth, out);
         }
     }
 

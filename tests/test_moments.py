@@ -1,0 +1,246 @@
+"""Moments against extended precision, at awkward sizes and strides, merged, taken apart, weighted."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.reference import moments as reference
+
+import fastcca
+from fastcca import Moments
+
+pytestmark = pytest.mark.core
+
+# Around the widths of vectors, micro-tiles and panels, and across the change from row blocks to panels.
+SIZES = [1, 2, 3, 5, 7, 8, 15, 16, 17, 23, 24, 25, 31, 33, 47, 48, 49, 95, 97]
+TOLERANCE = {np.float64: 1e-14, np.float32: 1e-6}
+
+
+def relative_error(got: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
+    """Entrywise error of a scatter on the scale of its columns' deviations."""
+    spread = np.sqrt(np.diag(expected).astype(float))
+    scale = np.outer(spread, spread)
+    error = np.abs(got - expected.astype(float))
+    return float(np.max(np.divide(error, scale, out=error.copy(), where=scale > 0), initial=0.0))
+
+
+def check(m: Moments, views: list[npt.NDArray[Any]], weights: npt.NDArray[Any] | None = None) -> None:
+    n, mean, scatter = reference.moments(views, weights)
+    dtype = np.result_type(*views).type
+    assert m.n == pytest.approx(n, rel=1e-15)
+    assert m.dims == tuple(v.shape[1] for v in views)
+    spread = np.sqrt(np.diag(scatter).astype(float) / n)
+    assert np.all(
+        np.abs(m.mean - mean.astype(float)) <= 1e-15 * np.abs(mean) + TOLERANCE[dtype] * spread + 1e-300
+    )
+    assert relative_error(m.scatter, scatter) < 20 * TOLERANCE[dtype]
+    assert np.array_equal(m.scatter, m.scatter.T)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("p", SIZES)
+def test_awkward_sizes(p: int, dtype: type) -> None:
+    rng = np.random.default_rng(p)
+    for n in (1, 2, 127, 129, 191, 193, 700):
+        q = SIZES[(p + n) % len(SIZES)]
+        X = (rng.standard_normal((n, p)) * 3 + 1).astype(dtype)
+        Y = (rng.standard_normal((n, q)) - 2).astype(dtype)
+        check(Moments().update(X, Y), [X, Y])
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("columns", [(300, 340), (300, 341), (1, 700), (401, 500)])
+def test_many_columns(columns: tuple[int, int], dtype: type) -> None:
+    rng = np.random.default_rng(0)
+    views = [rng.standard_normal((531, c)).astype(dtype) for c in columns]
+    check(Moments().update(*views), views)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_strides_are_read_in_place(dtype: type, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    base = rng.standard_normal((600, 80)).astype(dtype)
+    np.save(tmp_path / "base.npy", base)
+    read_only = base.copy()
+    read_only.flags.writeable = False
+    variants = [
+        np.asfortranarray(base),
+        np.repeat(base, 2, axis=1)[:, ::2],
+        np.repeat(base, 2, axis=0)[::2],
+        base[::-1, ::-1][::-1, ::-1],
+        read_only,
+        np.load(tmp_path / "base.npy", mmap_mode="r"),
+        base.astype(base.dtype.newbyteorder()),
+    ]
+    expected = Moments().update(base, base[:, :3])
+    for X in variants:
+        got = Moments().update(X, X[:, :3])
+        np.testing.assert_allclose(got.scatter, expected.scatter, rtol=0, atol=1e-12 * 600)
+    check(Moments().update(base[::-2, ::-3], base[::2, 5::7]), [base[::-2, ::-3], base[::2, 5::7]])
+
+
+def test_unaligned_and_integer_and_one_dimensional_input() -> None:
+    record = np.zeros(50, dtype=[("tag", "u1"), ("x", "f8")])
+    record["x"] = np.arange(50) ** 2
+    m = Moments().update(record["x"], np.arange(50, dtype=np.int32))
+    check(m, [(np.arange(50.0) ** 2)[:, None], np.arange(50.0)[:, None]])
+
+
+def test_large_mean_costs_no_digits() -> None:
+    rng = np.random.default_rng(2)
+    X = rng.standard_normal((5000, 4)) + 1e8
+    Y = rng.standard_normal((5000, 3)) - 1e8
+    m = Moments().update(X, Y)
+    _, _, scatter = reference.moments([X, Y])
+    assert relative_error(m.scatter, scatter) < 1e-13
+    parts = Moments().update(X[:1234], Y[:1234]) + Moments().update(X[1234:], Y[1234:])
+    assert relative_error(parts.scatter, scatter) < 1e-12
+
+
+@pytest.mark.parametrize("threads", [2, 7])
+@pytest.mark.parametrize(("n", "p"), [(1, 1), (3000, 37), (5000, 250), (1500, 400)])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_bitwise_equal_for_every_thread_count(n: int, p: int, threads: int, dtype: type) -> None:
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((n, p)).astype(dtype)
+    Y = rng.standard_normal((n, p)).astype(dtype)
+    w = rng.random(n)
+    one = Moments().update(X, Y, sample_weight=w, n_threads=1)
+    many = Moments().update(X, Y, sample_weight=w, n_threads=threads)
+    assert np.array_equal(one.scatter, many.scatter)
+    assert np.array_equal(one.offset, many.offset)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 400), min_size=1, max_size=6), st.integers(0, 2**32 - 1))
+def test_any_partition_merges_to_the_whole(parts: list[int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = sum(parts)
+    X = rng.standard_normal((n, 5)) * 10.0 ** rng.integers(-3, 4, 5) + 10.0 ** rng.integers(-3, 4, 5)
+    Y = rng.standard_normal((n, 3))
+    merged, updated, start = Moments(), Moments(), 0
+    for count in parts:
+        chunk = slice(start, start + count)
+        merged = merged + Moments().update(X[chunk], Y[chunk])
+        updated.update(X[chunk], Y[chunk])
+        start += count
+    whole = Moments().update(X, Y)
+    for m in (merged, updated):
+        assert m.n == n
+        if n:
+            assert relative_error(m.scatter, whole.scatter) < 1e-12
+            np.testing.assert_allclose(m.mean, whole.mean, rtol=1e-12, atol=1e-12 * np.abs(whole.mean).max())
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(2, 60), st.integers(1, 6), st.integers(0, 2**32 - 1))
+def test_weights_are_repetitions(n: int, p: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    X, Y = rng.standard_normal((n, p)), rng.standard_normal((n, 2))
+    w = rng.integers(0, 4, n)
+    w[0] = 1
+    weighted = Moments().update(X, Y, sample_weight=w)
+    repeated = Moments().update(np.repeat(X, w, axis=0), np.repeat(Y, w, axis=0))
+    assert weighted.n == repeated.n
+    np.testing.assert_allclose(weighted.mean, repeated.mean, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(weighted.scatter, repeated.scatter, rtol=0, atol=1e-12 * w.sum())
+    check(Moments().update(X, Y, sample_weight=w + 0.5), [X, Y], w + 0.5)
+
+
+def test_taking_rows_out_again() -> None:
+    rng = np.random.default_rng(4)
+    X, Y = rng.standard_normal((900, 6)) + 100, rng.standard_normal((900, 5))
+    X[300:, 2] = 7.0  # constant in what stays
+    total, part = Moments().update(X, Y), Moments().update(X[:300], Y[:300])
+    rest = total - part
+    expected = Moments().update(X[300:], Y[300:])
+    assert rest.n == 600
+    np.testing.assert_allclose(rest.mean, expected.mean, rtol=1e-13)
+    np.testing.assert_allclose(rest.scatter, expected.scatter, rtol=0, atol=1e-10)
+    assert np.all(rest.scatter[2] == 0)
+    nothing = total - total
+    assert nothing.n == 0
+    assert np.all(nothing.scatter == 0)
+    with pytest.raises(ValueError, match="cannot take n = 900 out of n = 300"):
+        _ = part - total
+
+
+def test_constant_columns_have_exactly_no_scatter() -> None:
+    X = np.full((1000, 3), 0.1)
+    m = Moments().update(X[:400], X[:400]) + Moments().update(X[400:], X[400:])
+    assert np.all(m.scatter == 0)
+    assert np.array_equal(m.mean, np.full(6, 0.1))
+
+
+def test_pickle_and_views_and_covariance() -> None:
+    rng = np.random.default_rng(5)
+    views = [rng.standard_normal((40, c)) for c in (2, 3, 1)]
+    m = Moments().update(*views)
+    again = pickle.loads(pickle.dumps(m))
+    assert (again.n, again.dims, again.eps) == (m.n, m.dims, m.eps)
+    assert np.array_equal(again.scatter, m.scatter)
+    assert m.slices == (slice(0, 2), slice(2, 5), slice(5, 6))
+    np.testing.assert_allclose(m.covariance(0, 1), np.cov(views[0].T, views[1].T)[:2, 2:], atol=1e-14)
+    assert Moments().update(views[0].astype(np.float32)).eps == np.finfo(np.float32).eps
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("columns", [20, 700])
+@pytest.mark.parametrize(("value", "word"), [(np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity")])
+def test_the_first_bad_value_is_named(
+    value: float, word: str, columns: int, weighted: bool, order: str, dtype: type
+) -> None:
+    X = np.ones((900, 3), dtype)
+    Y = np.array(np.ones((900, columns)), dtype=dtype, order="F" if order == "F" else "C")
+    Y[417, columns - 2] = value
+    Y[880, 1] = value
+    with pytest.raises(
+        ValueError, match=f"Input y contains {word}: the first is at row 417, column {columns - 2}$"
+    ):
+        Moments().update(X, Y, sample_weight=np.zeros(900) if weighted else None)
+
+
+def test_bad_input_is_refused() -> None:
+    X = np.ones((4, 2))
+    with pytest.raises(ValueError, match="inconsistent numbers of samples: X has 4, y has 3"):
+        Moments().update(X, X[:3])
+    with pytest.raises(
+        ValueError, match="the views have \\(2, 1\\) columns, but earlier rows had \\(2, 2\\)"
+    ):
+        Moments().update(X, X).update(X, X[:, :1])
+    with pytest.raises(ValueError, match="Complex data not supported: X"):
+        Moments().update(X + 1j, X)
+    with pytest.raises(ValueError, match="y must hold real numbers"):
+        Moments().update(X, np.array([["a", "b"]] * 4))
+    with pytest.raises(ValueError, match="X must be a 2-d array, got 3"):
+        Moments().update(X[None], X)
+    with pytest.raises(ValueError, match="sample_weight must not be negative, got a smallest value of -1"):
+        Moments().update(X, X, sample_weight=[1, 1, 1, -1])
+    with pytest.raises(ValueError, match="sample_weight"):
+        Moments().update(X, X, sample_weight=[1, 1, np.nan, 1])
+    with pytest.raises(ValueError, match="sample_weight"):
+        Moments().update(X, X, sample_weight=[1, 1, 1])
+    with pytest.raises(ValueError, match="at least one view"):
+        Moments().update()
+    with pytest.raises(ValueError, match="more than 1 sample"):
+        Moments().update(X[:1], X[:1]).covariance(0, 0)
+    with pytest.raises(ValueError, match="do not add up"):
+        _ = Moments().update(X, X) + Moments().update(X, X[:, :1])
+
+
+def test_overflow_is_an_error_not_an_infinity() -> None:
+    X = np.array([[1e200], [-1e200], [3e199]])
+    with pytest.raises(fastcca.NumericalError, match="overflow"):
+        Moments().update(X, X)
+
+
+def test_object_arrays_that_hold_numbers() -> None:
+    X = np.array([[1, 2.5], [3, 4], [5, 7]], dtype=object)
+    check(Moments().update(X, X[:, :1]), [X.astype(float), X[:, :1].astype(float)])
