@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.reference import moments as reference
 
 import fastcca
 from fastcca import Moments
+from reference import moments as reference
 
 pytestmark = pytest.mark.core
 
@@ -211,9 +211,7 @@ def test_bad_input_is_refused() -> None:
     X = np.ones((4, 2))
     with pytest.raises(ValueError, match="inconsistent numbers of samples: X has 4, y has 3"):
         Moments().update(X, X[:3])
-    with pytest.raises(
-        ValueError, match="the views have \\(2, 1\\) columns, but earlier rows had \\(2, 2\\)"
-    ):
+    with pytest.raises(ValueError, match=r"the views have \(2, 1\) columns, but earlier rows had \(2, 2\)"):
         Moments().update(X, X).update(X, X[:, :1])
     with pytest.raises(ValueError, match="Complex data not supported: X"):
         Moments().update(X + 1j, X)
@@ -244,3 +242,48 @@ def test_overflow_is_an_error_not_an_infinity() -> None:
 def test_object_arrays_that_hold_numbers() -> None:
     X = np.array([[1, 2.5], [3, 4], [5, 7]], dtype=object)
     check(Moments().update(X, X[:, :1]), [X.astype(float), X[:, :1].astype(float)])
+
+
+def test_views_of_different_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(6)
+    X = rng.standard_normal((3000, 20)).astype(np.float32)
+    Y = rng.standard_normal((3000, 1))
+    expected = Moments().update(X.astype(float), Y)
+    at_once = Moments().update(X, Y)
+    monkeypatch.setattr("fastcca.functional.moments._CONVERTED_BYTES", 0)
+    in_chunks = Moments().update(X, Y)
+    assert np.array_equal(at_once.scatter, expected.scatter)
+    np.testing.assert_allclose(in_chunks.scatter, expected.scatter, rtol=0, atol=1e-10)
+    assert in_chunks.eps == np.finfo(np.float32).eps
+    X[2500, 3] = np.nan
+    with pytest.raises(ValueError, match="first is at row 2500, column 3"):
+        Moments().update(X, Y)
+
+
+def test_a_refused_update_changes_nothing() -> None:
+    X = np.arange(12.0).reshape(6, 2)
+    m = Moments().update(X, X)
+    before = m.copy()
+    bad = X.copy()
+    bad[3, 0] = np.inf
+    with pytest.raises(ValueError, match="infinity"):
+        m.update(bad, X)
+    assert m.n == before.n
+    assert np.array_equal(m.scatter, before.scatter)
+
+
+def test_scaled_columns_and_constant_columns() -> None:
+    rng = np.random.default_rng(7)
+    X, Y = rng.standard_normal((50, 3)) + 1e8, rng.standard_normal((50, 2))
+    X[:, 1] = 0.1
+    factors = np.array([2.0, 3.0, 0.5, 1e-3, 10.0])
+    m = Moments().update(X, Y)
+    scaled, expected = m.scaled(factors), Moments().update(X * factors[:3], Y * factors[3:])
+    assert relative_error(scaled.scatter, expected.scatter) < 1e-12
+    np.testing.assert_allclose(scaled.mean, expected.mean, rtol=1e-15)
+    assert m.constant.tolist() == [False, True, False, False, False]
+    noise = np.full((50, 1), 1e8)
+    noise[::2] += 3e-8  # two neighbouring doubles: nothing but rounding
+    assert Moments().update(noise, Y).constant.tolist() == [True, False, False]
+    with pytest.raises(ValueError, match=r"factors must have shape \(5,\), got \(2,\)"):
+        m.scaled([1.0, 2.0])

@@ -9,14 +9,14 @@ import numpy.typing as npt
 __all__ = ["as_matrix", "as_weights", "common_float"]
 
 
-def as_matrix(a: Any, name: str) -> npt.NDArray[Any]:
+def as_matrix(value: Any, name: str) -> npt.NDArray[Any]:
     """A 2-d array of float32 or float64 that the core reads in place.
 
     Such arrays pass through untouched, whatever their strides (C, F, sliced, read-only, memory-mapped);
     other real dtypes become float64, float16 float32. One dimension means one column. Values are not
     looked at: the pass over the data refuses NaN and infinity.
     """
-    a = np.asarray(a)
+    a: npt.NDArray[Any] = np.asarray(value)
     if a.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: {name} has dtype {a.dtype}")
     if a.dtype.kind not in "fiub":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,9 @@ from fastcca.functional._arrays import as_matrix, as_weights, common_float
 __all__ = ["Moments"]
 
 Array = npt.NDArray[np.float64]
+
+# Views of different dtypes are converted at once up to this size, beyond it chunk by chunk.
+_CONVERTED_BYTES = 1 << 25
 
 
 class Moments:
@@ -139,15 +143,45 @@ class Moments:
             raise ValueError(f"the views have {dims} columns, but earlier rows had {self.dims}")
         weights = None if sample_weight is None else as_weights(sample_weight, rows[0])
         eps = max(float(np.finfo(a.dtype).eps) for a in arrays)
-        sums = _core.moments(common_float(arrays), list(names), weights, n_threads or 0)
-        self._absorb(_from_parts(dims, eps, *sums))
+        added = Moments()
+        for rows_ in _row_chunks(arrays):
+            w = None if weights is None else weights[rows_]
+            parts = common_float([a[rows_] for a in arrays])
+            try:
+                sums = _core.moments(parts, list(names), w, n_threads or 0)
+            except ValueError:
+                if rows_.start:  # a position within the chunk means nothing to the caller
+                    _core.moments(common_float(arrays), list(names), weights, n_threads or 0)
+                raise
+            added._absorb(_from_parts(dims, eps, *sums))
+        self._absorb(added)
         return self
+
+    @property
+    def constant(self) -> npt.NDArray[np.bool_]:
+        """Which of the d columns are constant, to the precision of their data.
+
+        A column counts as constant when its standard deviation is within a few rounding errors of its mean.
+        """
+        tiny = self.n * (4 * self.eps * np.abs(self.mean)) ** 2
+        constant: npt.NDArray[np.bool_] = np.diag(self.scatter) <= tiny
+        return constant
+
+    def scaled(self, factors: npt.ArrayLike) -> Moments:
+        """The moments of the same rows with each column multiplied by its factor, shape (d,)."""
+        f = np.asarray(factors, dtype=np.float64)
+        if f.shape != self.shift.shape:
+            raise ValueError(f"factors must have shape {self.shift.shape}, got {f.shape}")
+        scatter = self.scatter * f
+        scatter *= f[:, np.newaxis]
+        return _from_parts(self.dims, self.eps, self.n, self.shift * f, self.offset * f, scatter)
 
     def _absorb(self, other: Moments) -> None:
         """Merge ``other`` into self.
 
         With m = n_a + n_b and delta = mean_b - mean_a:
-        offset = (n_a offset_a + n_b offset_b) / m and scatter = scatter_a + scatter_b + (n_a n_b / m) delta delta'.
+        offset = (n_a offset_a + n_b offset_b) / m
+        scatter = scatter_a + scatter_b + (n_a n_b / m) delta delta'
         """
         if other.dims and self.dims and other.dims != self.dims:
             raise ValueError(f"moments of views with {self.dims} and {other.dims} columns do not add up")
@@ -218,6 +252,15 @@ class Moments:
 
     def __repr__(self) -> str:
         return f"Moments(n={self.n:g}, dims={self.dims})"
+
+
+def _row_chunks(arrays: list[npt.NDArray[Any]]) -> list[slice]:
+    """All rows at once; where dtypes differ and a large view must be converted, runs of them."""
+    n = len(arrays[0])
+    if len({a.dtype for a in arrays}) == 1 or sum(a.nbytes for a in arrays) < _CONVERTED_BYTES:
+        return [slice(0, n)]
+    step = max(1024, 8 * sum(a.shape[1] for a in arrays))
+    return [slice(start, min(n, start + step)) for start in range(0, n, step)]
 
 
 def _from_parts(
