@@ -20,3 +20,35 @@ def moments(
     weights: NDArray[np.float64] | None,
     n_threads: int,
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
+
+# solver
+_Moments = tuple[float, NDArray[np.float64], NDArray[np.float64], float]
+_Solution = tuple[
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    tuple[int, int],
+    tuple[float, float],
+    tuple[bool, bool],
+]
+
+def solve_moments(
+    moments: _Moments, p: int, n_components: int, reg: tuple[float, float], n_threads: int
+) -> _Solution: ...
+def solve_data(
+    X: NDArray[np.float32] | NDArray[np.float64],
+    y: NDArray[np.float32] | NDArray[np.float64],
+    sample_weight: NDArray[np.float64] | None,
+    n_components: int,
+    reg: tuple[float, float],
+    gram: bool,
+    n_threads: int,
+) -> _Solution: ...
+def held_out_correlations(
+    folds: Sequence[tuple[_Moments, _Moments]],
+    total_variation: NDArray[np.float64],
+    p: int,
+    regs: Sequence[tuple[float, float]],
+    n_components: int,
+    n_threads: int,
+) -> NDArray[np.float64]: ...

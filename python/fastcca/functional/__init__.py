@@ -1,5 +1,19 @@
 """Arrays in, arrays out: the kernels of the core with validation, defaults and readable errors."""
 
 from fastcca.functional.moments import Moments
+from fastcca.functional.solver import (
+    Solution,
+    held_out_correlations,
+    solve_gram,
+    solve_moments,
+    solve_qr,
+)
 
-__all__ = ["Moments"]
+__all__ = [
+    "Moments",
+    "Solution",
+    "held_out_correlations",
+    "solve_gram",
+    "solve_moments",
+    "solve_qr",
+]

@@ -1,0 +1,140 @@
+#include "fastcca/solver/basis.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "fastcca/solver/tmp_linalg.hpp"
+
+namespace fastcca {
+namespace {
+
+constexpr double kEps = std::numeric_limits<double>::epsilon();
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+// Estimated condition numbers are commonly right within a factor of two; further than this from the threshold
+// they are believed.
+constexpr double kMargin = 16;
+
+Matrix<double> product(const Matrix<double>& A, Op op, const Matrix<double>& B) {
+    Matrix<double> C(op == Op::kNone ? A.rows() : A.cols(), B.cols());
+    gemm<double>(1.0, A, op, B, Op::kNone, 0.0, C);
+    return C;
+}
+
+// σmax² and σmin² of a triangle, or zeros where its diagonal alone shows that it is near singular.
+Extremes squared_extremes(const Matrix<double>& R, double tolerance) {
+    const auto diagonal = R.diagonal().cwiseAbs();
+    // σmin <= min |Rⱼⱼ| and max |Rⱼⱼ| <= σmax
+    if (!(diagonal.minCoeff() > kMargin * tolerance * diagonal.maxCoeff())) return {0, 0};
+    return extreme_eigenvalues(R.transpose());
+}
+
+double condition_of(double largest_squared, double smallest_squared, double ridge) {
+    const double smallest = smallest_squared + ridge;
+    return smallest > 0 ? std::sqrt((largest_squared + ridge) / smallest) : kInfinity;
+}
+
+WhitenedView view_of(const CentredView& source) {
+    WhitenedView view;
+    view.width = source.width;
+    view.kept = source.kept;
+    return view;
+}
+
+// From the singular values s of the view (descending, with as many zeros behind them as the view has columns
+// more): the rank above the threshold, the condition with the ridge, and s / √(s² + ridge) of what is kept.
+Vector<double> shrinkage(const Vector<double>& s, Index columns, double tolerance, double ridge,
+                         WhitenedView& view) {
+    const double largest = s[0], smallest = columns > s.size() ? 0 : s[s.size() - 1];
+    view.rank = (s.array() >= tolerance * largest).count();
+    view.condition = condition_of(largest * largest, smallest * smallest, ridge);
+    view.dropped = view.rank < columns &&
+                   std::sqrt(smallest * smallest + ridge) < tolerance * std::sqrt(largest * largest + ridge);
+    const auto kept = s.head(view.rank).array();
+    return kept / (kept.square() + ridge).sqrt();
+}
+
+}  // namespace
+
+Basis orthogonal_basis(const Matrix<double>& A, const CentredView& source, Index n, double r) {
+    const Index m = A.rows(), d = A.cols();
+    const double tolerance = kEps * static_cast<double>(std::max(n, d));
+    const double ridge = r * (source.n - 1), scale = std::sqrt(source.n - 1);
+    Basis basis;
+    basis.view = view_of(source);
+
+    if (d <= m) {
+        QR qr = thin_qr(A);
+        const Extremes e = squared_extremes(qr.R, tolerance);
+        if (e.smallest > std::pow(kMargin * tolerance, 2) * e.largest) {
+            basis.view.rank = d;
+            basis.view.condition = condition_of(e.largest, e.smallest, ridge);
+            basis.F = std::move(qr.Q);
+            Matrix<double> R = std::move(qr.R);
+            if (ridge > 0) {
+                // [R; √ridge I] = [P₁; P₂] R₂, so [A; √ridge I] = [Q P₁; P₂] R₂
+                Matrix<double> augmented(2 * d, d);
+                augmented << R, Matrix<double>(Vector<double>::Constant(d, std::sqrt(ridge)).asDiagonal());
+                qr = thin_qr(augmented);
+                basis.F = product(basis.F, Op::kNone, qr.Q.topRows(d));
+                R = std::move(qr.R);
+            }
+            // W = √(N-1) R⁻¹ U
+            basis.view.to_weights = [L = Matrix<double>(R.transpose()), scale](const Matrix<double>& U) {
+                Matrix<double> W = scale * U;
+                solve_lower_transposed<double>(L, W);
+                return W;
+            };
+            return basis;
+        }
+        // A = Q R = (Q U) s Vᵀ
+        const SVD svd = truncated_svd(qr.R, d);
+        const Vector<double> shrink = shrinkage(svd.values, d, tolerance, ridge, basis.view);
+        const Index k = basis.view.rank;
+        basis.F = product(qr.Q, Op::kNone, svd.U.leftCols(k) * shrink.asDiagonal());
+        // W = √(N-1) V (s² + ridge)^-½ U
+        const Vector<double> root = scale * shrink.cwiseQuotient(svd.values.head(k));
+        basis.view.to_weights = [V = Matrix<double>(svd.V.leftCols(k) * root.asDiagonal())](
+                                    const Matrix<double>& U) { return product(V, Op::kNone, U); };
+        return basis;
+    }
+
+    // More columns than rows: Aᵀ = Q R, and A = Rᵀ Qᵀ = U s (Q V)ᵀ with Rᵀ = U s Vᵀ
+    const QR qr = thin_qr(A.transpose());
+    const SVD svd = truncated_svd(qr.R.transpose(), m);
+    const Vector<double> shrink = shrinkage(svd.values, d, tolerance, ridge, basis.view);
+    const Index k = basis.view.rank;
+    basis.F = svd.U.leftCols(k) * shrink.asDiagonal();
+    const Vector<double> root = scale * shrink.cwiseQuotient(svd.values.head(k));
+    basis.view.to_weights = [V = product(qr.Q, Op::kNone, svd.V.leftCols(k) * root.asDiagonal())](
+                                const Matrix<double>& U) { return product(V, Op::kNone, U); };
+    return basis;
+}
+
+Basis gram_basis(std::shared_ptr<const CentredView> source, double r) {
+    const Matrix<double>& A = source->data;
+    const Index n = A.rows();
+    const double ridge = r * (source->n - 1), scale = std::sqrt(source->n - 1);
+    Basis basis;
+    basis.view = view_of(*source);
+
+    // K = A Aᵀ = E λ Eᵀ, s = √λ
+    Matrix<double> K(n, n);
+    symmetric_product<double>(1.0, A, Op::kNone, 0.0, K);
+    const Eigendecomposition e = eigendecomposition(K);
+    const Vector<double> s = e.values.reverse().cwiseMax(0.0).cwiseSqrt();
+    const double tolerance = std::sqrt(kEps * static_cast<double>(n));
+    const Vector<double> shrink = shrinkage(s, A.cols(), tolerance, ridge, basis.view);
+    const Index k = basis.view.rank;
+    const Matrix<double> E = e.vectors.rowwise().reverse().leftCols(k);
+    basis.F = E * shrink.asDiagonal();
+    // With A = E s Vᵀ: W = √(N-1) V (s² + ridge)^-½ U = √(N-1) Aᵀ E s⁻¹ (s² + ridge)^-½ U
+    const Vector<double> root = scale * shrink.cwiseQuotient(s.head(k).cwiseAbs2());
+    basis.view.to_weights = [source = std::move(source),
+                             E = Matrix<double>(E * root.asDiagonal())](const Matrix<double>& U) {
+        return product(source->data, Op::kTranspose, product(E, Op::kNone, U));
+    };
+    return basis;
+}
+
+}  // namespace fastcca

@@ -1,0 +1,37 @@
+// The covariance road: canonical weights from the moments alone.
+#pragma once
+
+#include <vector>
+
+#include "fastcca/solver/solution.hpp"
+
+namespace fastcca {
+
+// The moments of two stacked views, as floor 1 hands them in. eps is that of the least precise input.
+struct MomentsView {
+    double n;
+    Eigen::Map<const Vector<double>> mean;     // (p + q)
+    Eigen::Map<const Matrix<double>> scatter;  // (p + q, p + q), about the mean
+    double eps;
+};
+
+struct Penalty {
+    double x;
+    double y;
+};
+
+// Columns start … start + width - 1 that are not constant, counted from start.
+std::vector<Index> varying_columns(const MomentsView& moments, Index start, Index width);
+
+// scatter / (n - 1) of some rows, counted from row0, and some columns, counted from col0.
+Matrix<double> covariance(const MomentsView& moments, const std::vector<Index>& rows, Index row0,
+                          const std::vector<Index>& cols, Index col0);
+
+Solution solve_moments(const MomentsView& moments, Index p, Index n_components, Penalty reg);
+
+// Directions of a covariance with λ below this share of λmax are dropped: eps·d for arithmetic in double.
+// Where the products were taken in float32 their rounding, which the sums in double do not let grow with d,
+// may be more.
+double rank_tolerance(Index d, double eps);
+
+}  // namespace fastcca

@@ -1,0 +1,59 @@
+#include "fastcca/solver/solution.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "fastcca/base/errors.hpp"
+#include "fastcca/solver/tmp_linalg.hpp"
+
+namespace fastcca {
+namespace {
+
+// Rows of the kept columns, zero for the constant ones.
+Matrix<double> spread(const Matrix<double>& weights, const WhitenedView& view) {
+    Matrix<double> all = Matrix<double>::Zero(view.width, weights.cols());
+    for (std::size_t i = 0; i < view.kept.size(); ++i)
+        all.row(view.kept[i]) = weights.row(static_cast<Index>(i));
+    return all;
+}
+
+}  // namespace
+
+void fix_signs(Matrix<double>& x_weights, Matrix<double>& y_weights) {
+    for (Index j = 0; j < x_weights.cols(); ++j) {
+        // Magnitudes equal up to rounding tie, and the first of them decides: rounding must not.
+        const double largest = x_weights.col(j).cwiseAbs().maxCoeff() * (1 - 1e-12);
+        Index i = 0;
+        while (std::abs(x_weights(i, j)) < largest) ++i;
+        if (x_weights(i, j) < 0) {
+            x_weights.col(j) *= -1;
+            y_weights.col(j) *= -1;
+        }
+    }
+}
+
+bool is_constant(double sum_of_squares, double n, double mean, double eps) {
+    const double rounding = 4 * eps * mean;
+    return !(sum_of_squares > n * rounding * rounding);
+}
+
+void throw_all_constant(const std::string& view) {
+    throw NumericalError(view + " has rank 0: every one of its columns is constant");
+}
+
+Solution solve_whitened(const Matrix<double>& T, const WhitenedView& x, const WhitenedView& y,
+                        Index n_components) {
+    const Index k = std::min({n_components, x.rank, y.rank});
+    SVD svd = truncated_svd(T, k);
+    Solution s;
+    s.singular_values = svd.values.cwiseMax(0.0).cwiseMin(1.0);
+    s.x_weights = spread(x.to_weights(svd.U), x);
+    s.y_weights = spread(y.to_weights(svd.V), y);
+    fix_signs(s.x_weights, s.y_weights);
+    s.rank = {x.rank, y.rank};
+    s.condition = {x.condition, y.condition};
+    s.dropped = {x.dropped, y.dropped};
+    return s;
+}
+
+}  // namespace fastcca
