@@ -1,13 +1,49 @@
 """Correlated representations and joint embeddings at the speed of matrix multiplication."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from fastcca._build import build_info, get_num_threads, set_num_threads
 from fastcca.errors import NumericalError
 from fastcca.functional.moments import Moments
 
+if TYPE_CHECKING:
+    from fastcca import metrics
+    from fastcca._persistence import load
+    from fastcca.cca import CCA
+    from fastcca.cca_cv import CCACV
+
 __all__ = [
+    "CCA",
+    "CCACV",
     "Moments",
     "NumericalError",
     "build_info",
     "get_num_threads",
+    "load",
+    "metrics",
     "set_num_threads",
 ]
+
+# What needs scikit-learn is imported at its first use: `import fastcca` and the command line start at once.
+_LAZY = {
+    "CCA": "fastcca.cca",
+    "CCACV": "fastcca.cca_cv",
+    "load": "fastcca._persistence",
+}
+_LAZY_MODULES = {"metrics"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        value = getattr(import_module(_LAZY[name]), name)
+    elif name in _LAZY_MODULES:
+        value = import_module(f"fastcca.{name}")
+    else:
+        raise AttributeError(f"module 'fastcca' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,232 @@
+"""Models as files: one ``.npz`` of plain arrays and a JSON text, never a pickle.
+
+A class takes part by deriving from :class:`SavedModel`: its constructor's parameters and every attribute that
+its fit set are stored as they are. Values may be numbers, text, None, arrays, lists, tuples, dicts,
+scikit-learn splitters, :class:`~fastcca.Moments` and other saved models, nested at will.
+"""
+
+import inspect
+import json
+import os
+import tempfile
+import zipfile
+import zlib
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastcca.functional.moments import Moments
+
+__all__ = ["SavedModel", "load"]
+
+FORMAT = "fastcca model"
+FORMAT_VERSION = 1
+HEADER = "fastcca.json"
+
+_classes: dict[str, type["SavedModel"]] = {}
+Arrays = dict[str, NDArray[Any]]
+
+
+class SavedModel:
+    """Gives an estimator ``save`` and makes :func:`load` know its class by name."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        _classes[cls.__name__] = cls
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model to one file, which :func:`fastcca.load` reads.
+
+        The file is written beside ``path`` and renamed, so that it is there whole or not at all.
+
+        Parameters
+        ----------
+        path : path
+            Where to; an existing file is replaced. ``.npz`` is the usual suffix, none is added.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        TypeError
+            If a parameter cannot be stored without pickle; the message says which.
+        """
+        from sklearn.utils.validation import check_is_fitted
+
+        check_is_fitted(self)
+        arrays: Arrays = {}
+        header = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "fastcca": version("fastcca"),
+            "model": _encode(self, arrays, type(self).__name__),
+        }
+        target = Path(path)
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                np.savez(file, allow_pickle=False, **{HEADER: np.array(json.dumps(header))}, **arrays)
+            os.chmod(name, 0o666 & ~_umask())
+            os.replace(name, target)
+        except BaseException:
+            os.unlink(name)
+            raise
+
+
+def load(path: str | os.PathLike[str]) -> Any:
+    """Read a model that an estimator's ``save`` wrote.
+
+    Nothing in the file is executed: it holds arrays and JSON, read without pickle.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+
+    Returns
+    -------
+    estimator
+        Fitted, of the class that was saved.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged, is not a fastcca model, or was written by a newer version.
+
+    Examples
+    --------
+    >>> import numpy as np, fastcca, tempfile, pathlib
+    >>> X = np.random.default_rng(0).normal(size=(50, 3))
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.npz"
+    >>> fastcca.CCA().fit(X, X[:, :2]).save(path)
+    >>> fastcca.load(path).predict(X).shape
+    (50, 2)
+    """
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"there is no model file {os.fspath(path)!r}")
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays: Arrays = dict(archive) if HEADER in archive else {}
+    except (
+        ValueError,
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        KeyError,
+        NotImplementedError,
+        AttributeError,
+        TypeError,
+    ) as error:
+        # a lone array has no context manager (AttributeError, TypeError)
+        raise ValueError(f"{os.fspath(path)!r} is damaged or not a fastcca model ({_line(error)})") from None
+    try:
+        header = json.loads(str(arrays.pop(HEADER)))
+        if header["format"] != FORMAT:
+            raise KeyError(FORMAT)
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"{os.fspath(path)!r} is not a fastcca model") from None
+    if header.get("format_version", 0) > FORMAT_VERSION:
+        raise ValueError(
+            f"{os.fspath(path)!r} was written by fastcca {header.get('fastcca')} in format "
+            f"{header['format_version']}; fastcca {version('fastcca')} reads up to format {FORMAT_VERSION}: "
+            "upgrade it"
+        )
+    try:
+        return _decode(header["model"], arrays)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{os.fspath(path)!r} is damaged: {_line(error)}") from None
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _encode(value: Any, arrays: Arrays, where: str) -> Any:
+    """``value`` as JSON; arrays go to ``arrays`` under the name of their place."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, np.generic):
+        return _encode(value.item(), arrays, where)
+    if isinstance(value, np.ma.MaskedArray):
+        return {"masked": _encode(value.tolist(), arrays, where), "dtype": value.dtype.str}
+    if isinstance(value, np.ndarray):
+        if value.dtype == object:
+            return {"objects": _encode(value.tolist(), arrays, where)}
+        arrays[where] = value
+        return {"array": where}
+    if isinstance(value, list):
+        return [_encode(item, arrays, f"{where}.{i}") for i, item in enumerate(value)]
+    if isinstance(value, tuple):
+        return {"tuple": _encode(list(value), arrays, where)}
+    if isinstance(value, dict):
+        return {"dict": [[key, _encode(item, arrays, f"{where}.{key}")] for key, item in value.items()]}
+    if isinstance(value, Moments):
+        parts = {slot: getattr(value, slot) for slot in Moments.__slots__}
+        return {"moments": _encode(parts, arrays, where)}
+    if isinstance(value, SavedModel):
+        return {"class": type(value).__name__, "state": _encode(dict(vars(value)), arrays, where)}
+    if type(value).__module__.startswith("sklearn.model_selection."):
+        names = [name for name in inspect.signature(type(value)).parameters if name not in ("args", "kwargs")]
+        own = {**vars(value), **vars(value).get("cvargs", {})}
+        return {
+            "splitter": type(value).__name__,
+            "parameters": _encode({n: own[n] for n in names}, arrays, where),
+        }
+    raise TypeError(
+        f"{where} is a {type(value).__name__}, which cannot be stored without pickle; "
+        "set that parameter to something plain before save, or use joblib or pickle"
+    )
+
+
+def _decode(node: Any, arrays: Arrays) -> Any:
+    if isinstance(node, list):
+        return [_decode(item, arrays) for item in node]
+    if not isinstance(node, dict):
+        return node
+    match node:
+        case {"array": name}:
+            return arrays[name]
+        case {"masked": items, "dtype": dtype}:
+            values = _decode(items, arrays)
+            masked = np.ma.MaskedArray(np.empty(len(values), dtype=np.dtype(dtype)))
+            for i, item in enumerate(values):
+                masked[i] = item
+            return masked
+        case {"objects": items}:
+            values = _decode(items, arrays)
+            out = np.empty(len(values), dtype=object)
+            out[:] = values
+            return out
+        case {"tuple": items}:
+            return tuple(_decode(items, arrays))
+        case {"dict": items}:
+            return {key: _decode(item, arrays) for key, item in items}
+        case {"moments": parts}:
+            moments = Moments()
+            for slot, part in _decode(parts, arrays).items():
+                setattr(moments, slot, part)
+            return moments
+        case {"splitter": name, "parameters": parameters}:
+            from sklearn import model_selection
+
+            if name not in model_selection.__all__ or not hasattr(getattr(model_selection, name), "split"):
+                raise ValueError(f"unknown splitter {name!r}")
+            return getattr(model_selection, name)(**_decode(parameters, arrays))
+        case {"class": name, "state": state}:
+            if name not in _classes:
+                raise ValueError(f"unknown class {name!r}")
+            model = _classes[name].__new__(_classes[name])
+            vars(model).update(_decode(state, arrays))
+            return model
+    raise ValueError("unknown entry in the header")

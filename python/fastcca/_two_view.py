@@ -1,0 +1,363 @@
+"""What every estimator over two paired views offers: the scikit-learn contract, written once.
+
+An estimator derives from :class:`TwoViewTransformer`, checks its input with :meth:`_check_pair`, solves,
+calls :meth:`_set_statistics`, and implements :meth:`_scores`. Everything else (transform, predict, score,
+names, dtypes, save) follows.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fastcca._persistence import SavedModel
+from fastcca._validation import as_matrix, as_weights, column_names
+from fastcca.metrics import column_correlations
+
+__all__ = ["ScoreStatistics", "TwoViewTransformer", "score_statistics"]
+
+Weights = NDArray[np.float64] | None
+View = Literal["X", "y"]
+
+
+@dataclass(frozen=True)
+class ScoreStatistics:
+    """Covariances of the k + k training scores with one another and with the columns of both views."""
+
+    scores: NDArray[np.float64]  # (2k, 2k): of [Zx, Zy]
+    x: NDArray[np.float64]  # (p, 2k): of X with [Zx, Zy]
+    y: NDArray[np.float64]  # (q, 2k): of y with [Zx, Zy]
+    x_variance: NDArray[np.float64]  # (p,)
+    y_variance: NDArray[np.float64]  # (q,)
+
+
+def score_statistics(
+    X: NDArray[Any],
+    y: NDArray[Any],
+    sample_weight: Weights,
+    means: tuple[NDArray[Any], NDArray[Any]],
+    variances: tuple[NDArray[np.float64], NDArray[np.float64]],
+    scores: Callable[[slice], NDArray[np.float64]],
+) -> ScoreStatistics:
+    """The statistics from the data, in one pass by blocks of rows.
+
+    ``scores(rows)`` gives the centred scores [Zx, Zy] of those rows, shape (rows, 2k), in float64.
+    """
+    step = max(1, 2**20 // (X.shape[1] + y.shape[1]))
+    total: list[Any] = [0.0, 0.0, 0.0]
+    for start in range(0, len(X), step):
+        rows = slice(start, start + step)
+        z = scores(rows)
+        weighted = z if sample_weight is None else z * sample_weight[rows, None]
+        for i, centred in enumerate((z, X[rows] - means[0], y[rows] - means[1])):
+            total[i] = total[i] + centred.astype(np.float64, copy=False).T @ weighted
+    n = len(X) if sample_weight is None else sample_weight.sum()
+    zz, xz, yz = (t / (n - 1) for t in total)
+    return ScoreStatistics(zz, xz, yz, *variances)
+
+
+def _loadings(covariance: NDArray[Any], variance: NDArray[Any], score_variance: NDArray[Any]) -> NDArray[Any]:
+    """Pearson correlation of every column with every score; 0 where either is constant."""
+    scale = np.sqrt(np.outer(variance, score_variance))
+    out: NDArray[Any] = np.divide(covariance, scale, out=np.zeros_like(scale), where=scale > 0)
+    out.clip(-1.0, 1.0, out=out)
+    return out
+
+
+class TwoViewTransformer(  # type: ignore[misc]  # scikit-learn is untyped
+    SavedModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
+    """Base of the estimators that map two paired views into one space."""
+
+    n_components_: int
+    n_features_in_: int
+    n_y_features_in_: int
+    singular_values_: NDArray[Any]
+    canonical_correlations_: NDArray[Any]
+    total_correlation_: float
+    x_mean_: NDArray[Any]
+    y_mean_: NDArray[Any]
+    x_loadings_: NDArray[Any]
+    y_loadings_: NDArray[Any]
+    x_cross_loadings_: NDArray[Any]
+    y_cross_loadings_: NDArray[Any]
+    _y_is_vector: bool
+    # regressions of the centred columns of a view on k scores, (k, p) or (k, q)
+    _y_on_x: NDArray[Any]
+    _x_on_y: NDArray[Any]
+    _x_on_x: NDArray[Any]
+
+    # ---- what a subclass gives
+
+    def _scores(self, view: View, data: NDArray[Any]) -> NDArray[Any]:
+        """Scores of checked rows, in their dtype; refuses NaN and infinity with the position."""
+        raise NotImplementedError
+
+    # ---- input
+
+    def _check_pair(
+        self, X: Any, y: Any, sample_weight: Any = None, *, reset: bool
+    ) -> tuple[NDArray[Any], NDArray[Any], Weights]:
+        """Both views as 2-d float arrays, and the weights; sets (without reset, checks) names and widths."""
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y is None."
+            )
+        x_checked = as_matrix("X", X, min_rows=2 if reset else 1)
+        y_checked = as_matrix("y", y, vector=True, min_rows=2 if reset else 1)
+        if len(x_checked) != len(y_checked):
+            raise ValueError(
+                f"X and y must have the same number of rows, got {len(x_checked)} and {len(y_checked)}"
+            )
+        weights = as_weights(sample_weight, len(x_checked))
+        validate_data(self, X, y, reset=reset, skip_check_array=True)
+        if reset:
+            self.n_y_features_in_ = y_checked.shape[1]
+            self._y_is_vector = np.asarray(y).ndim == 1
+            self._set_y_names(column_names(y))
+        else:
+            self._check_y_columns(y, y_checked)
+        return x_checked, y_checked, weights
+
+    def _check_view(self, view: View, data: Any) -> NDArray[Any]:
+        """One view of a fitted estimator as a 2-d float array of the right width."""
+        check_is_fitted(self)
+        checked = as_matrix(view, data, vector=view == "y")
+        if view == "X":
+            validate_data(self, data, reset=False, skip_check_array=True)
+        else:
+            self._check_y_columns(data, checked)
+        return checked
+
+    def _set_y_names(self, names: NDArray[np.object_] | None) -> None:
+        if names is not None:
+            self.y_feature_names_in_ = names
+        elif hasattr(self, "y_feature_names_in_"):
+            del self.y_feature_names_in_
+
+    def _check_y_columns(self, y: Any, checked: NDArray[Any]) -> None:
+        if checked.shape[1] != self.n_y_features_in_:
+            raise ValueError(
+                f"y has {checked.shape[1]} features, but {type(self).__name__} is expecting "
+                f"{self.n_y_features_in_} features as input"
+            )
+        names, fitted = column_names(y), getattr(self, "y_feature_names_in_", None)
+        if names is not None and fitted is not None and list(names) != list(fitted):
+            first = next(i for i, pair in enumerate(zip(names, fitted, strict=True)) if pair[0] != pair[1])
+            raise ValueError(
+                "The feature names of y should match those that were passed during fit: "
+                f"column {first} is {names[first]!r}, was {fitted[first]!r}"
+            )
+
+    # ---- after the solution
+
+    def _set_statistics(
+        self,
+        statistics: ScoreStatistics,
+        dtypes: tuple[np.dtype[Any], np.dtype[Any]],
+        *,
+        canonical_correlations: NDArray[np.float64] | None = None,
+    ) -> None:
+        """Correlations, loadings and regressions from the covariances of the scores.
+
+        ``singular_values_`` is set before. ``canonical_correlations`` are given where they are known better
+        than these covariances tell.
+        """
+        k = len(self.singular_values_)
+        zz = statistics.scores
+        variance = zz.diagonal().copy()
+        # a score without variance beyond rounding (its ridge alone gave it a place) correlates with nothing
+        for block in (slice(0, k), slice(k, 2 * k)):
+            d = max(len(statistics.x), len(statistics.y))
+            variance[block][variance[block] <= 4 * d * np.finfo(float).eps * variance[block].max()] = 0.0
+        if canonical_correlations is None:
+            scale = np.sqrt(variance[:k] * variance[k:])
+            canonical_correlations = np.divide(
+                zz[:k, k:].diagonal(), scale, out=np.zeros(k), where=scale > 0
+            ).clip(-1.0, 1.0)
+        x_dtype, y_dtype = dtypes
+        self.canonical_correlations_ = canonical_correlations.astype(np.result_type(x_dtype, y_dtype))
+        self.total_correlation_ = float(self.singular_values_.sum())
+
+        x_loadings = _loadings(statistics.x, statistics.x_variance, variance).astype(x_dtype)
+        y_loadings = _loadings(statistics.y, statistics.y_variance, variance).astype(y_dtype)
+        self.x_loadings_, self.x_cross_loadings_ = x_loadings[:, :k], x_loadings[:, k:]
+        self.y_loadings_, self.y_cross_loadings_ = y_loadings[:, k:], y_loadings[:, :k]
+
+        # least squares of centred columns c on scores z: cov(z, z)⁺ cov(z, c)
+        xx, yy = (
+            np.linalg.pinv(zz[b, b], hermitian=True, rcond=1e-13) for b in (slice(0, k), slice(k, 2 * k))
+        )
+        self._y_on_x = (xx @ statistics.y[:, :k].T).astype(y_dtype)
+        self._x_on_x = (xx @ statistics.x[:, :k].T).astype(x_dtype)
+        self._x_on_y = (yy @ statistics.x[:, k:].T).astype(x_dtype)
+
+    # ---- what users call
+
+    def transform(self, X: ArrayLike, y: Any = None) -> NDArray[Any]:
+        """Scores of the first view.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, p)
+            Rows in the units of the training data.
+        y : ignored
+            Accepted because scikit-learn's pipelines and checks pass it.
+
+        Returns
+        -------
+        ndarray of shape (n, n_components_)
+            In the dtype of ``X`` (float32 or float64); a data frame after ``set_output``.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            For a wrong number of features, NaN or infinity.
+        """
+        return self._scores("X", self._check_view("X", X))
+
+    def transform_y(self, y: ArrayLike) -> NDArray[Any]:
+        """Scores of the second view.
+
+        Parameters
+        ----------
+        y : array_like of shape (n, q), or (n,) if q is 1
+            Rows in the units of the training data.
+
+        Returns
+        -------
+        ndarray of shape (n, n_components_)
+            In the dtype of ``y``.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            For a wrong number of features, NaN or infinity.
+        """
+        return self._scores("y", self._check_view("y", y))
+
+    def transform_views(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Scores of both views, ``(transform(X), transform_y(y))``, as plain arrays.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, p)
+            Rows of the first view.
+        y : array_like of shape (m, q)
+            Rows of the second view; they need not be paired with those of ``X``.
+
+        Returns
+        -------
+        tuple of ndarray
+            Shapes (n, n_components_) and (m, n_components_).
+        """
+        return self._scores("X", self._check_view("X", X)), self.transform_y(y)
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """The second view as the least-squares regression of y on the ``n_components_`` scores of ``X``.
+
+        With every component and ``reg=0`` this is ordinary least squares of y on X.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, p)
+            Rows of the first view.
+
+        Returns
+        -------
+        ndarray of shape (n, q), or (n,) if the fit was on a 1-d y
+            In the units of y.
+        """
+        z = self._scores("X", self._check_view("X", X))
+        predicted = self._regress(z, self._y_on_x, self.y_mean_)
+        return predicted.ravel() if self._y_is_vector else predicted
+
+    def predict_x(self, y: ArrayLike) -> NDArray[Any]:
+        """The first view as the least-squares regression of X on the ``n_components_`` scores of ``y``.
+
+        Parameters
+        ----------
+        y : array_like of shape (n, q)
+            Rows of the second view.
+
+        Returns
+        -------
+        ndarray of shape (n, p)
+            In the units of X.
+        """
+        return self._regress(self.transform_y(y), self._x_on_y, self.x_mean_)
+
+    def inverse_transform(self, Z: ArrayLike) -> NDArray[Any]:
+        """The first view as the least-squares regression of X on its own scores.
+
+        Parameters
+        ----------
+        Z : array_like of shape (n, n_components_)
+            Scores as :meth:`transform` gives them.
+
+        Returns
+        -------
+        ndarray of shape (n, p)
+            In the units of X. Exact if there are as many components as X has dimensions.
+        """
+        check_is_fitted(self)
+        z = as_matrix("Z", Z)
+        if z.shape[1] != self.n_components_:
+            raise ValueError(f"Z has {z.shape[1]} columns, but there are {self.n_components_} components")
+        return self._regress(z, self._x_on_x, self.x_mean_)
+
+    @staticmethod
+    def _regress(z: NDArray[Any], coefficients: NDArray[Any], mean: NDArray[Any]) -> NDArray[Any]:
+        out: NDArray[Any] = z @ coefficients.astype(z.dtype, copy=False)
+        out += mean
+        return out
+
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Mean canonical correlation on these rows, which ``GridSearchCV`` maximises.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, p)
+            Rows of the first view, at least two.
+        y : array_like of shape (n, q)
+            The paired rows of the second view.
+        sample_weight : array_like of shape (n,), optional
+            Weights count as repetitions of a row.
+
+        Returns
+        -------
+        float
+            Mean over the components of the Pearson correlation of the two scores, with the projections and
+            the order of the fit; a score that is constant counts 0.
+
+        Raises
+        ------
+        ValueError
+            For a single row (no correlation can be computed) or rows that do not pair.
+        """
+        check_is_fitted(self)
+        X, y, weights = self._check_pair(X, y, sample_weight, reset=False)
+        if len(X) < 2:
+            raise ValueError(f"score needs at least 2 rows to correlate: X has 1 sample (shape={X.shape})")
+        zx, zy = self._scores("X", X), self._scores("y", y)
+        return float(column_correlations(zx, zy, sample_weight=weights).mean())
+
+    @property
+    def _n_features_out(self) -> int:  # read by get_feature_names_out
+        return self.n_components_
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.target_tags.single_output = True
+        tags.target_tags.multi_output = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

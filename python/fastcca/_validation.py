@@ -1,0 +1,122 @@
+"""What the estimators ask of their input: two views of numbers, weights, ridges. No copy, no scan."""
+
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_array
+
+from fastcca.functional import _arrays
+
+__all__ = ["as_matrix", "as_weights", "check_n_components", "check_reg", "column_names", "refuse_non_finite"]
+
+
+def as_matrix(name: str, data: Any, *, vector: bool = False, min_rows: int = 1) -> NDArray[Any]:
+    """``data`` as a 2-d array of float32 or float64, without a copy where it is one already.
+
+    Integers and booleans become float64, half precision float32, objects float64 if they are numbers.
+    With ``vector`` a 1-d array is taken as one column. Finiteness is not checked here: the pass over the
+    data that follows does it.
+    """
+    try:
+        a = check_array(
+            data, dtype=None, ensure_2d=False, ensure_all_finite=False, ensure_min_samples=0, input_name=name
+        )
+    except (TypeError, ValueError) as error:
+        if str(error).startswith("Complex data not supported"):  # what follows there is the data themselves
+            raise ValueError(
+                f"{name}: Complex data not supported; stack the real and the imaginary parts as columns"
+            ) from None
+        raise type(error)(_named(name, error)) from None
+    if vector and a.ndim == 1:
+        a = a.reshape(-1, 1)
+    if a.ndim != 2:
+        raise ValueError(
+            f"{name}: Expected 2D array, got {a.ndim}D array of shape {a.shape} instead. Reshape your data: "
+            "reshape(-1, 1) if it is one feature, reshape(1, -1) if it is one sample"
+        )
+    rows, columns = a.shape
+    if columns == 0:
+        raise ValueError(f"{name} has 0 feature(s) (shape={a.shape}) while a minimum of 1 is required.")
+    if rows < min_rows:
+        samples = "1 sample" if rows == 1 else f"{rows} samples"
+        raise ValueError(f"{name} has {samples} (shape={a.shape}) while a minimum of {min_rows} is required.")
+    return _floats(name, a)
+
+
+def _floats(name: str, a: NDArray[Any]) -> NDArray[Any]:
+    if a.dtype.kind == "O" and not any(isinstance(value, (str, bytes)) for value in a.flat):
+        try:
+            a = a.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise type(error)(_named(name, error)) from None
+    if a.dtype.kind not in "biuf":
+        text = " with text" if a.dtype.kind == "O" else ""
+        raise ValueError(f"{name} must hold numbers, got dtype {a.dtype}{text}")
+    return _arrays.as_matrix(a, name)
+
+
+def _named(name: str, error: Exception) -> str:
+    message = str(error)
+    return message if f" {name}" in message else f"{name}: {message}"
+
+
+def as_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64] | None:
+    """``sample_weight`` as float64 of shape (n_rows,), or None: every row counts once."""
+    if sample_weight is None:
+        return None
+    w = _arrays.as_weights(sample_weight, n_rows)
+    total = w.sum()
+    if total == 0:
+        raise ValueError("sample_weight must contain at least one weight that is not zero")
+    if total <= 1:
+        raise ValueError(
+            f"sample_weight must sum to more than 1, got {total:g}: weights count as repetitions of a row"
+        )
+    return w
+
+
+def check_reg(reg: Any) -> tuple[float, float]:
+    """The ridge of each view from ``reg``: a number or a pair of them."""
+    pair = reg if isinstance(reg, (Sequence, np.ndarray)) and not isinstance(reg, str) else (reg, reg)
+    if len(pair) != 2 or not all(isinstance(r, Real) and not isinstance(r, (bool, np.bool_)) for r in pair):
+        raise ValueError(f"reg must be a number >= 0 or a pair of them (x, y), got {reg!r}")
+    rx, ry = float(pair[0]), float(pair[1])
+    if not (0 <= rx < np.inf and 0 <= ry < np.inf):
+        raise ValueError(f"reg must be finite and >= 0, got {reg!r}")
+    return rx, ry
+
+
+def check_n_components(n_components: Any, p: int, q: int) -> int:
+    """The number of components asked for: at most min(p, q), which is also what None stands for."""
+    if n_components is None:
+        return min(p, q)
+    if not isinstance(n_components, Integral) or isinstance(n_components, bool) or int(n_components) < 1:
+        raise ValueError(f"n_components must be a whole number >= 1 or None, got {n_components!r}")
+    if int(n_components) > min(p, q):
+        raise ValueError(
+            f"n_components={n_components} is more than min(p, q) = {min(p, q)}: "
+            f"X has {p} and y has {q} features"
+        )
+    return int(n_components)
+
+
+def column_names(data: Any) -> NDArray[np.object_] | None:
+    """The column names of a data frame (or the name of a series) if all are strings, else None."""
+    columns = getattr(data, "columns", None)
+    names = list(columns) if columns is not None else [getattr(data, "name", None)]
+    if names and all(isinstance(name, str) for name in names):
+        return np.asarray(names, dtype=object)
+    return None
+
+
+def refuse_non_finite(name: str, a: NDArray[Any]) -> None:
+    """Raise a ValueError with the first position of a NaN or an infinity in ``a``, row by row."""
+    step = max(1, 2**20 // a.shape[1])
+    for start in range(0, len(a), step):
+        bad = ~np.isfinite(a[start : start + step])
+        if bad.any():
+            row, column = (int(i) for i in np.argwhere(bad)[0])
+            raise ValueError(f"{name} contains NaN or infinity, first at row {start + row}, column {column}")

@@ -1,0 +1,223 @@
+"""Linear canonical correlation analysis whose ridge is chosen by cross-validation."""
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+from sklearn.model_selection import check_cv
+
+from fastcca._folds import Rows, Split, fast_scores, slow_scores
+from fastcca._linear import LinearTwoView
+from fastcca._validation import check_n_components, check_reg
+from fastcca.cca import CCA
+from fastcca.functional.moments import Moments
+
+__all__ = ["CCACV"]
+
+
+class CCACV(LinearTwoView):
+    r"""Canonical correlation analysis whose ridge is chosen by cross-validation.
+
+    The choice of ``GridSearchCV(CCA(), {"reg": regs})``, computed from one pass over the data: the moments of
+    the training rows are those of all rows minus those held out, one eigendecomposition of each view serves
+    every ridge, and the held-out correlations follow from the held-out moments. Ridges so small that the
+    covariances stay ill-conditioned, and folds with more features than training rows, are fitted one by one
+    as :class:`CCA` does.
+
+    Parameters
+    ----------
+    n_components : int, optional
+        Number of pairs of directions, at most min(p, q), which is the default.
+    regs : array_like, or pair of array_like, optional
+        Ridges to compare, each the same for both views; or a pair of grids ``(regs_x, regs_y)``, every
+        combination of which is tried. By default ``numpy.logspace(-6, 1, 20)``.
+    cv : int, splitter or iterable, default=5
+        As in scikit-learn: the number of contiguous folds, a splitter, or pairs of row indices (train, test).
+        Every test part takes two rows.
+    scale : bool, default=False
+        Divide each column by its standard deviation in the training rows first; the ridge is then a share
+        of a variance.
+    n_threads : int, optional
+        Threads to use; by default :func:`fastcca.get_num_threads`. Results do not depend on it.
+
+    Attributes
+    ----------
+    reg_ : float or tuple of two float
+        The ridge with the best mean score. Among equals the largest, that is the one of largest
+        r1 + r2, is taken.
+    best_score_ : float
+        Its mean held-out canonical correlation.
+    best_index_ : int
+        Its place in ``cv_results_``.
+    best_estimator_ : CCA
+        Fitted to all rows with it.
+    cv_results_ : dict
+        As ``GridSearchCV`` gives it: ``params``, ``param_reg``, ``split{i}_test_score``, ``mean_test_score``,
+        ``std_test_score``, ``rank_test_score``. A score is the mean over components of the Pearson
+        correlation of held-out scores; a component that is constant there counts 0.
+    n_splits_ : int
+        Number of splits.
+    x_weights_, y_weights_, canonical_correlations_, ... : ndarray
+        Every fitted attribute of ``best_estimator_``; the methods use them.
+
+    Raises
+    ------
+    ValueError
+        In ``fit``: parameters out of range, folds too small, views that are not numbers or do not pair, NaN
+        or infinity.
+    NumericalError
+        In ``fit``: every column of a view is constant in the training rows of a split.
+
+    See Also
+    --------
+    CCA : With a given ridge.
+
+    References
+    ----------
+    H. D. Vinod, "Canonical ridge and econometrics of joint production", Journal of Econometrics 4, 1976.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcca import CCACV
+    >>> rng = np.random.default_rng(0)
+    >>> common = rng.normal(size=(60, 1))
+    >>> X = np.hstack([common + rng.normal(size=(60, 1)), rng.normal(size=(60, 20))])
+    >>> Y = np.hstack([common + rng.normal(size=(60, 1)), rng.normal(size=(60, 20))])
+    >>> search = CCACV(n_components=1, regs=[1e-3, 1e-1, 10.0]).fit(X, Y)
+    >>> search.reg_
+    10.0
+    >>> search.cv_results_["rank_test_score"]
+    array([3, 2, 1], dtype=int32)
+    """
+
+    solver = "auto"  # not a parameter: the refit chooses
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        regs: ArrayLike | tuple[ArrayLike, ArrayLike] | None = None,
+        cv: Any = 5,
+        scale: bool = False,
+        n_threads: int | None = None,
+    ) -> None:
+        self.n_components = n_components
+        self.regs = regs
+        self.cv = cv
+        self.scale = scale
+        self.n_threads = n_threads
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> "CCACV":
+        """Choose the ridge and fit with it to all rows.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, p)
+            First view.
+        y : array_like of shape (n, q) or (n,)
+            Second view, row by row the partners of ``X``.
+        sample_weight : array_like of shape (n,), optional
+            Weights >= 0, which count as repetitions of a row, in fits and in scores.
+        groups : array_like of shape (n,), optional
+            Handed to the splitter ``cv``.
+
+        Returns
+        -------
+        CCACV
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            See :class:`CCACV`.
+        """
+        x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
+        k = check_n_components(self.n_components, x_checked.shape[1], y_checked.shape[1])
+        regs = _grid(self.regs)
+        pairs = [check_reg(reg) for reg in regs]
+        splits = _splits(self.cv, x_checked, y, groups)
+        data = Rows(x_checked, y_checked, weights, self.n_threads)
+
+        scores, moments = fast_scores(data, splits, pairs, k, self.scale)
+        if np.isnan(scores).any():
+            slow_scores(scores, data, splits, pairs, CCA(k, scale=self.scale, n_threads=self.n_threads))
+
+        self.n_splits_ = len(splits)
+        self.cv_results_ = _results(regs, scores)
+        mean = self.cv_results_["mean_test_score"]
+        ties = np.flatnonzero(mean == mean.max())
+        self.best_index_ = int(max(ties, key=lambda i: sum(pairs[i])))
+        self.best_score_ = float(mean[self.best_index_])
+        self.reg_ = regs[self.best_index_]
+        self._refit(data, moments)
+        return self
+
+    def _refit(self, data: Rows, moments: Moments | None) -> None:
+        best = CCA(self.n_components, self.reg_, self.scale, "auto", self.n_threads)
+        names = (
+            "n_features_in_",
+            "feature_names_in_",
+            "n_y_features_in_",
+            "y_feature_names_in_",
+            "_y_is_vector",
+        )
+        best.__dict__.update({name: getattr(self, name) for name in names if hasattr(self, name)})
+        best._fit_arrays(data.X, data.y, data.weights, moments)
+        self.best_estimator_ = best
+        parameters = best.get_params()
+        self.__dict__.update({name: value for name, value in vars(best).items() if name not in parameters})
+
+
+def _grid(regs: Any) -> list[float | tuple[float, float]]:
+    """The ridges to try, as ``reg`` takes them."""
+    if regs is None:
+        return [float(r) for r in np.logspace(-6, 1, 20)]
+    grids = [np.asarray(grid) for grid in regs] if np.iterable(regs) and not isinstance(regs, str) else []
+    if len(grids) == 2 and all(grid.ndim == 1 and grid.size for grid in grids):
+        return list(product(grids[0].tolist(), grids[1].tolist()))
+    if not grids or any(grid.ndim for grid in grids):
+        raise ValueError(
+            f"regs must be a sequence of numbers >= 0 or a pair of them (regs_x, regs_y), got {regs!r}"
+        )
+    return [grid.item() for grid in grids]
+
+
+def _splits(cv: Any, X: NDArray[Any], y: Any, groups: Any) -> list[Split]:
+    splits = []
+    for i, split in enumerate(check_cv(cv).split(X, y, groups)):
+        train, test = (
+            np.flatnonzero(rows) if rows.dtype == bool else rows for rows in map(np.asarray, split)
+        )
+        for name, rows in (("train", train), ("test", test)):
+            if len(rows) < 2:
+                raise ValueError(
+                    f"cv: split {i} has {len(rows)} {name} row(s), at least 2 are needed to correlate"
+                )
+        splits.append((train, test))
+    return splits
+
+
+def _results(regs: list[Any], scores: NDArray[np.float64]) -> dict[str, Any]:
+    """``cv_results_`` of ``scores`` (splits, ridges) in the layout of GridSearchCV."""
+    mean = scores.mean(axis=0)
+    param_reg = np.ma.MaskedArray(
+        np.empty(len(regs), dtype=object if isinstance(regs[0], tuple) else np.float64)
+    )
+    for i, reg in enumerate(regs):
+        param_reg[i] = reg
+    return {
+        "params": [{"reg": reg} for reg in regs],
+        "param_reg": param_reg,
+        **{f"split{i}_test_score": split for i, split in enumerate(scores)},
+        "mean_test_score": mean,
+        "std_test_score": scores.std(axis=0),
+        "rank_test_score": rankdata(-mean, method="min").astype(np.int32),
+    }
