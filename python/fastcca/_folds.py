@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from fastcca._linear import MAX_CONDITION, LinearTwoView, scaled
+from fastcca._linear import MAX_CONDITION, LinearTwoView, column_variances
 from fastcca._two_view import Weights
 from fastcca._validation import refuse_non_finite
 from fastcca.functional.moments import Moments
@@ -90,9 +90,9 @@ def _scores_of(
     if scale:  # by the training rows of each fold
         rows = []
         for fold in folds:
-            variance = (total - fold).scatter.diagonal() / (total.n - fold.n - 1)
-            factors = 1 / np.sqrt(np.where(variance > 0, variance, 1.0))
-            units = scaled(total, factors), [scaled(fold, factors)]
+            variances = column_variances(total - fold)
+            factors = 1 / np.sqrt(np.where(variances > 0, variances, 1.0))
+            units = total.scaled(factors), [fold.scaled(factors)]
             rows.append(_scores_of(*units, pairs, k, False, n_threads))
         return np.vstack(rows)
     scores = np.full((len(folds), len(pairs)), np.nan)
@@ -110,12 +110,11 @@ def _cured(train: Moments, pairs: list[Reg]) -> NDArray[np.bool_]:
     for view in (0, 1):
         r = np.array([pair[view] for pair in pairs])
         covariance = train.covariance(view, view)
-        variances = covariance.diagonal()
         # cond² = (λmax + r) / (λmin + r), and λmax is at most the trace: that settles all but the smallest
         # ridges
-        fine = variances.sum() <= r * (MAX_CONDITION**2 - 1)
+        fine = covariance.trace() <= r * (MAX_CONDITION**2 - 1)
         if not fine.all():
-            varying = np.flatnonzero(variances > 0)
+            varying = np.flatnonzero(~train.constant[train.slices[view]])
             values = np.linalg.eigvalsh(covariance[np.ix_(varying, varying)])
             fine = values[-1] + r <= MAX_CONDITION**2 * (values[0] + r) if len(values) else ~fine
         cured &= fine

@@ -12,7 +12,7 @@ from fastcca.errors import NumericalError
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import Solution, solve_gram, solve_moments, solve_qr
 
-__all__ = ["MAX_CONDITION", "SOLVERS", "LinearTwoView", "scaled"]
+__all__ = ["MAX_CONDITION", "SOLVERS", "LinearTwoView", "column_variances"]
 
 SOLVERS = ("auto", "covariance", "qr", "gram")
 
@@ -94,10 +94,10 @@ class LinearTwoView(TwoViewTransformer):
     def _fit_covariance(
         self, moments: Moments, dtypes: Dtypes, k: int, reg: tuple[float, float], *, cautious: bool
     ) -> bool:
-        """From moments alone. Where they will not do: False with nothing set if ``cautious``, else a warning."""
+        """From moments alone. Where they will not do: False, nothing set, if ``cautious``, else a warning."""
         columns = self._columns(*_moment_statistics(moments))
         try:
-            units = scaled(moments, 1 / np.concatenate(columns.scales)) if self.scale else moments
+            units = moments.scaled(1 / np.concatenate(columns.scales)) if self.scale else moments
             solution = solve_moments(units, k, reg, self.n_threads)
         except NumericalError:
             if cautious:
@@ -109,9 +109,9 @@ class LinearTwoView(TwoViewTransformer):
                 return False
             view = doubtful.index(True)
             warnings.warn(
-                f"{'Xy'[view]} is ill-conditioned (estimated condition number {solution.condition[view]:.1e}), "
-                "and moments square that: correlations may be wrong. Fit the data with solver='auto' or 'qr', "
-                "or raise reg",
+                f"{'Xy'[view]} is ill-conditioned (estimated condition number "
+                f"{solution.condition[view]:.1e}), and moments square that: correlations may be wrong. "
+                "Fit the data with solver='auto' or 'qr', or raise reg",
                 UserWarning,
                 stacklevel=4,
             )
@@ -199,14 +199,6 @@ class LinearTwoView(TwoViewTransformer):
         self._set_statistics(statistics, dtypes, canonical_correlations=known)
 
 
-def scaled(moments: Moments, factors: NDArray[np.float64]) -> Moments:
-    """The moments of the columns times ``factors``."""
-    out = moments.copy()
-    out.shift, out.offset = moments.shift * factors, moments.offset * factors
-    out.scatter = moments.scatter * np.outer(factors, factors)
-    return out
-
-
 def _project(data: NDArray[Any], weights: NDArray[Any], mean: NDArray[Any]) -> NDArray[Any]:
     """(data - mean) weights by blocks of rows; centred first, so that a large mean costs no digits."""
     out = np.empty((len(data), weights.shape[1]), dtype=data.dtype)
@@ -226,9 +218,15 @@ def _in_units(solution: Solution, scales: Pair) -> Pair:
     return wx * sign, wy * sign
 
 
+def column_variances(moments: Moments) -> NDArray[np.float64]:
+    """Variances of the stacked columns, 0 exactly for the constant ones."""
+    variances: NDArray[np.float64] = moments.scatter.diagonal() / (moments.n - 1)
+    return np.where(moments.constant, 0.0, variances)
+
+
 def _moment_statistics(moments: Moments) -> tuple[Pair, Pair]:
     """Mean and variance of the columns of both views."""
-    mean, variance = moments.mean, moments.scatter.diagonal() / (moments.n - 1)
+    mean, variance = moments.mean, column_variances(moments)
     sx, sy = moments.slices
     return (mean[sx], variance[sx]), (mean[sy], variance[sy])
 

@@ -163,6 +163,8 @@ def _encode(value: Any, arrays: Arrays, where: str) -> Any:
     if isinstance(value, np.ndarray):
         if value.dtype == object:
             return {"objects": _encode(value.tolist(), arrays, where)}
+        # a search and its best estimator share their arrays: once is enough
+        where = next((name for name, known in arrays.items() if known is value), where)
         arrays[where] = value
         return {"array": where}
     if isinstance(value, list):

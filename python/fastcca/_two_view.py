@@ -68,8 +68,11 @@ def _loadings(covariance: NDArray[Any], variance: NDArray[Any], score_variance: 
     return out
 
 
-class TwoViewTransformer(  # type: ignore[misc]  # scikit-learn is untyped
-    SavedModel, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+class TwoViewTransformer(
+    SavedModel,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,  # type: ignore[misc]
 ):
     """Base of the estimators that map two paired views into one space."""
 

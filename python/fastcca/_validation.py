@@ -20,9 +20,17 @@ def as_matrix(name: str, data: Any, *, vector: bool = False, min_rows: int = 1) 
     With ``vector`` a 1-d array is taken as one column. Finiteness is not checked here: the pass over the
     data that follows does it.
     """
+    if data is None:
+        raise ValueError(f"{name} must be an array, got None")
     try:
         a = check_array(
-            data, dtype=None, ensure_2d=False, ensure_all_finite=False, ensure_min_samples=0, input_name=name
+            data,
+            dtype=None,
+            ensure_2d=False,
+            ensure_all_finite=False,
+            ensure_min_samples=0,
+            ensure_min_features=0,
+            input_name=name,
         )
     except (TypeError, ValueError) as error:
         if str(error).startswith("Complex data not supported"):  # what follows there is the data themselves
@@ -119,4 +127,7 @@ def refuse_non_finite(name: str, a: NDArray[Any]) -> None:
         bad = ~np.isfinite(a[start : start + step])
         if bad.any():
             row, column = (int(i) for i in np.argwhere(bad)[0])
-            raise ValueError(f"{name} contains NaN or infinity, first at row {start + row}, column {column}")
+            kind = "NaN" if np.isnan(a[start + row, column]) else "infinity"
+            raise ValueError(
+                f"Input {name} contains {kind}: the first is at row {start + row}, column {column}"
+            )

@@ -16,6 +16,8 @@ from fastcca.functional.moments import Moments
 
 __all__ = ["CCACV"]
 
+TIE = 12  # mean scores that agree to this many decimals are equal
+
 
 class CCACV(LinearTwoView):
     r"""Canonical correlation analysis whose ridge is chosen by cross-validation.
@@ -45,8 +47,8 @@ class CCACV(LinearTwoView):
     Attributes
     ----------
     reg_ : float or tuple of two float
-        The ridge with the best mean score. Among equals the largest, that is the one of largest
-        r1 + r2, is taken.
+        The ridge with the best mean score. Among scores equal to 12 decimals the largest, that is the
+        one of largest r1 + r2, is taken.
     best_score_ : float
         Its mean held-out canonical correlation.
     best_index_ : int
@@ -153,7 +155,7 @@ class CCACV(LinearTwoView):
         self.n_splits_ = len(splits)
         self.cv_results_ = _results(regs, scores)
         mean = self.cv_results_["mean_test_score"]
-        ties = np.flatnonzero(mean == mean.max())
+        ties = np.flatnonzero(self.cv_results_["rank_test_score"] == 1)
         self.best_index_ = int(max(ties, key=lambda i: sum(pairs[i])))
         self.best_score_ = float(mean[self.best_index_])
         self.reg_ = regs[self.best_index_]
@@ -202,6 +204,8 @@ def _splits(cv: Any, X: NDArray[Any], y: Any, groups: Any) -> list[Split]:
                     f"cv: split {i} has {len(rows)} {name} row(s), at least 2 are needed to correlate"
                 )
         splits.append((train, test))
+    if not splits:
+        raise ValueError("cv gave no split")
     return splits
 
 
@@ -219,5 +223,5 @@ def _results(regs: list[Any], scores: NDArray[np.float64]) -> dict[str, Any]:
         **{f"split{i}_test_score": split for i, split in enumerate(scores)},
         "mean_test_score": mean,
         "std_test_score": scores.std(axis=0),
-        "rank_test_score": rankdata(-mean, method="min").astype(np.int32),
+        "rank_test_score": rankdata(-mean.round(TIE), method="min").astype(np.int32),
     }

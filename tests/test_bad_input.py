@@ -1,0 +1,255 @@
+"""Every way to call the estimators wrongly that we know of: a clear error that names the argument."""
+
+import numpy as np
+import pytest
+import scipy.sparse
+from sklearn.exceptions import NotFittedError
+
+from fastcca import CCA, CCACV, Moments, NumericalError
+
+both = pytest.mark.parametrize("model", [CCA(), CCACV(regs=[0.1])], ids=["CCA", "CCACV"])
+RNG = np.random.default_rng(3)
+X, Y = RNG.normal(size=(40, 4)), RNG.normal(size=(40, 3))
+
+
+def with_value(a, value, row=5, column=2):
+    a = a.copy()
+    a[row, column] = value
+    return a
+
+
+@both
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nan_and_infinity_with_their_position(model, value, dtype):
+    x, y = X.astype(dtype), Y.astype(dtype)
+    for views, name in (((with_value(x, value), y), "X"), ((x, with_value(y, value)), "y")):
+        with pytest.raises(
+            ValueError, match=rf"Input {name} contains (NaN|infinity): the first is at row 5, column 2"
+        ):
+            model.fit(*views)
+    model.fit(x, y)
+    with pytest.raises(ValueError, match=r"Input X contains (NaN|infinity): the first is at row 5, column 2"):
+        model.transform(with_value(x, value))
+    with pytest.raises(ValueError, match=r"Input y contains (NaN|infinity): the first is at row 5, column 2"):
+        model.transform_y(with_value(y, value))
+    with pytest.raises(ValueError, match=r"Input X contains (NaN|infinity): the first is at row 5, column 2"):
+        model.score(with_value(x, value), y)
+
+
+@pytest.mark.parametrize("solver", ["auto", "covariance", "qr", "gram"])
+def test_nan_is_found_on_every_road(solver):
+    wide = RNG.normal(size=(10, 30))
+    for x, y in ((X, Y), (wide, Y[:10])):
+        with pytest.raises(
+            ValueError, match=r"Input X contains (NaN|infinity): the first is at row 5, column 2"
+        ):
+            CCA(solver=solver).fit(with_value(x, np.nan), y)
+        with pytest.raises(
+            ValueError, match=r"Input y contains (NaN|infinity): the first is at row 5, column 2"
+        ):
+            CCA(solver=solver).fit(x, with_value(y, np.nan))
+    with pytest.raises(ValueError, match=r"Input X contains (NaN|infinity): the first is at row 5, column 2"):
+        CCACV(regs=[0.1], cv=2).fit(with_value(wide, np.nan), Y[:10])
+
+
+def test_scores_that_overflow():
+    cca = CCA().fit(1e-30 * X.astype(np.float32), Y)
+    with pytest.raises(NumericalError, match="scores of X overflow float32"):
+        cca.transform(np.full((2, 4), 1e30, dtype=np.float32) * np.array([1, -1, 1, 1], np.float32))
+
+
+def objects(a, value):
+    a = a.astype(object)
+    a[1, 1] = value
+    return a
+
+
+@both
+@pytest.mark.parametrize(
+    ("x", "y", "error", "message"),
+    [
+        (X + 1j, Y, ValueError, "X: Complex data not supported"),
+        (X, Y + 1j, ValueError, "y: Complex data not supported"),
+        (objects(X, "cat"), Y, ValueError, "X must hold numbers, got dtype object with text"),
+        (objects(X, "1.5"), Y, ValueError, "X must hold numbers, got dtype object with text"),
+        (X, objects(Y, "cat"), ValueError, "y must hold numbers, got dtype object with text"),
+        (objects(X, {}), Y, TypeError, "X: .*argument must be a string or a real number, not 'dict'"),
+        (X, objects(Y, {}), TypeError, "y: .*argument must be a string or a real number, not 'dict'"),
+        (X.astype(str), Y, ValueError, "X must hold numbers, got dtype <U"),
+        (
+            X,
+            np.array(["2020-01-01"] * 40, dtype="M8[D]"),
+            ValueError,
+            r"y must hold numbers, got dtype datetime64\[D\]",
+        ),
+        (scipy.sparse.csr_array(X), Y, TypeError, "Sparse data was passed for X"),
+        (X, scipy.sparse.csr_array(Y), TypeError, "Sparse data was passed for y"),
+        (X, None, ValueError, "requires y to be passed, but the target y is None"),
+        (None, Y, ValueError, "X must be an array, got None"),
+        (X, Y[:-1], ValueError, "X and y must have the same number of rows, got 40 and 39"),
+        (X[:0], Y[:0], ValueError, "X has 0 samples"),
+        (X[:1], Y[:1], ValueError, "X has 1 sample .* minimum of 2 is required"),
+        (X, Y[:1], ValueError, "y has 1 sample .* minimum of 2 is required"),
+        (X[:, :0], Y, ValueError, r"X has 0 feature\(s\) \(shape=\(40, 0\)\)"),
+        (X, Y[:, :0], ValueError, r"y has 0 feature\(s\)"),
+        (X[:, 0], Y, ValueError, "X: Expected 2D array, got 1D array"),
+        (X[None], Y, ValueError, "X: Found array with dim 3"),
+        (X, Y[None], ValueError, "y: Found array with dim 3"),
+        ([[1.0, 2.0], [3.0]], [1.0, 2.0], ValueError, "X: .*inhomogeneous"),
+        (np.ones((40, 4)) * [1.0, 0.1, 1e9, 0.0], Y, ValueError, "every column of X is constant"),
+        (X, np.full(40, 0.1), ValueError, "every column of y is constant"),
+    ],
+)
+def test_views_that_cannot_be_used(model, x, y, error, message):
+    with pytest.raises(error, match=message) as raised:
+        model.fit(x, y)
+    assert "\n" not in str(raised.value)
+
+
+def test_all_constant_view_is_found_on_every_road():
+    for solver in ("auto", "covariance", "qr", "gram"):
+        with pytest.raises(
+            NumericalError, match="every column of y is constant: there is nothing to correlate"
+        ):
+            CCA(solver=solver).fit(X, np.full((40, 2), 0.1))
+    with pytest.raises(NumericalError, match="every column of X is constant"):
+        CCA().fit(np.full((5, 9), 0.3), Y[:5])
+    with pytest.raises(NumericalError, match="every column of X is constant"):
+        CCA().fit_moments(Moments().update(np.full((5, 2), 0.3), Y[:5]))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"n_components": 4}, r"n_components=4 is more than min\(p, q\) = 3: X has 4 and y has 3 features"),
+        ({"n_components": 0}, "n_components must be a whole number >= 1 or None, got 0"),
+        ({"n_components": 1.5}, "n_components must be a whole number >= 1 or None, got 1.5"),
+        ({"n_components": True}, "n_components must be a whole number >= 1 or None, got True"),
+        ({"reg": -0.1}, "reg must be finite and >= 0, got -0.1"),
+        ({"reg": (0.1, -1)}, r"reg must be finite and >= 0, got \(0.1, -1\)"),
+        ({"reg": np.nan}, "reg must be finite and >= 0, got nan"),
+        ({"reg": (1, 2, 3)}, r"reg must be a number >= 0 or a pair .* got \(1, 2, 3\)"),
+        ({"reg": "ridge"}, "reg must be a number >= 0 or a pair .* got 'ridge'"),
+        ({"reg": None}, "reg must be a number >= 0 or a pair .* got None"),
+        ({"solver": "svd"}, "solver must be one of 'auto', 'covariance', 'qr', 'gram', got 'svd'"),
+        ({"scale": "yes"}, "scale must be True or False, got 'yes'"),
+    ],
+)
+def test_parameters(parameters, message):
+    model = CCA(**parameters)  # no complaint before fit
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, Y)
+    if "solver" not in parameters:
+        with pytest.raises(ValueError, match=message):
+            model.fit_moments(Moments().update(X, Y))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"n_components": 4}, "n_components=4 is more than"),
+        ({"regs": []}, "regs must be a sequence of numbers"),
+        ({"regs": 0.1}, "regs must be a sequence of numbers"),
+        ({"regs": "auto"}, "regs must be a sequence of numbers"),
+        ({"regs": [[0.1], [0.2], [0.3]]}, "regs must be a sequence of numbers"),
+        ({"regs": [0.1, -1.0]}, "reg must be finite and >= 0, got -1.0"),
+        ({"regs": ([0.1], [])}, "regs must be a sequence of numbers"),
+        ({"scale": "yes"}, "scale must be True or False, got 'yes'"),
+        ({"cv": 1}, "n_splits=1"),
+        ({"cv": 21}, r"cv: split \d+ has 1 test row\(s\), at least 2 are needed to correlate"),
+        ({"cv": [([0], [1, 2])]}, r"cv: split 0 has 1 train row\(s\)"),
+        ({"cv": []}, "cv gave no split"),
+    ],
+)
+def test_parameters_of_the_search(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        CCACV(**parameters).fit(X, Y)
+
+
+@both
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.ones(39), r"sample_weight.shape == \(39,\), expected \(40,\)"),
+        (np.ones((40, 1)), r"sample_weight.shape == \(40, 1\), expected \(40,\)"),
+        (-np.ones(40), "sample_weight must not be negative"),
+        (np.full(40, np.nan), "sample_weight contains NaN"),
+        (np.zeros(40), "sample_weight must contain at least one weight that is not zero"),
+        (np.full(40, 1 / 40), "sample_weight must sum to more than 1, got 1: weights count as repetitions"),
+    ],
+)
+def test_weights(model, weights, message):
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, Y, sample_weight=weights)
+
+
+@both
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda m: m.transform(X),
+        lambda m: m.transform_y(Y),
+        lambda m: m.transform_views(X, Y),
+        lambda m: m.predict(X),
+        lambda m: m.predict_x(Y),
+        lambda m: m.inverse_transform(X),
+        lambda m: m.score(X, Y),
+    ],
+)
+def test_unfitted(model, call):
+    fresh = type(model)()
+    with pytest.raises(NotFittedError, match="instance is not fitted yet"):
+        call(fresh)
+
+
+@both
+def test_wrong_number_of_features_after_the_fit(model):
+    model.fit(X, Y)
+    name = type(model).__name__
+    for call in (model.transform, model.predict, lambda x: model.score(x, Y)):
+        with pytest.raises(
+            ValueError, match=f"X has 3 features, but {name} is expecting 4 features as input"
+        ):
+            call(X[:, :3])
+    for call in (model.transform_y, model.predict_x, lambda y: model.score(X, y)):
+        with pytest.raises(
+            ValueError, match=f"y has 2 features, but {name} is expecting 3 features as input"
+        ):
+            call(Y[:, :2])
+    with pytest.raises(ValueError, match="Z has 4 columns, but there are 3 components"):
+        model.inverse_transform(X)
+    with pytest.raises(ValueError, match="score needs at least 2 rows to correlate: X has 1 sample"):
+        model.score(X[:1], Y[:1])
+    with pytest.raises(ValueError, match="same number of rows, got 40 and 39"):
+        model.score(X, Y[:-1])
+
+
+def test_constant_held_out_view_scores_zero():
+    assert CCA().fit(X, Y).score(np.ones((5, 4)), Y[:5]) == 0.0
+
+
+def test_moments_and_parts():
+    with pytest.raises(TypeError, match="moments must be fastcca.Moments, got tuple"):
+        CCA().fit_moments((X, Y))
+    with pytest.raises(ValueError, match="moments must be of two views, got 3"):
+        CCA().fit_moments(Moments().update(X, Y, Y))
+    with pytest.raises(ValueError, match="moments must be of two views, got 0"):
+        CCA().fit_moments(Moments())
+    with pytest.raises(ValueError, match="at least 2 rows, got n_samples = 1"):
+        CCA().fit_moments(Moments().update(X[:1], Y[:1]))
+    for solver in ("qr", "gram"):
+        with pytest.raises(ValueError, match=f"solver='{solver}' needs the data, but fit_moments has"):
+            CCA(solver=solver).fit_moments(Moments().update(X, Y))
+        with pytest.raises(ValueError, match=f"solver='{solver}' needs the data, but partial_fit has"):
+            CCA(solver=solver).partial_fit(X, Y)
+    with pytest.raises(ValueError, match="X has 1 sample"):
+        CCA().partial_fit(X[:1], Y[:1])
+    grown = CCA().partial_fit(X, Y)
+    with pytest.raises(ValueError, match="X has 3 features, but CCA is expecting 4"):
+        grown.partial_fit(X[:, :3], Y)
+    with pytest.raises(ValueError, match="y has 2 features, but CCA is expecting 3"):
+        grown.partial_fit(X, Y[:, :2])
+    wide = CCA(reg=0.1).fit(RNG.normal(size=(10, 30)), Y[:10])
+    with pytest.raises(ValueError, match="partial_fit cannot go on from this fit"):
+        wide.partial_fit(RNG.normal(size=(10, 30)), Y[:10])

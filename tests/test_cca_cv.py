@@ -1,0 +1,207 @@
+"""CCACV against GridSearchCV over CCA: the same scores by another way."""
+
+import numpy as np
+import pytest
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    KFold,
+    LeaveOneOut,
+    RepeatedKFold,
+    ShuffleSplit,
+    TimeSeriesSplit,
+)
+
+from fastcca import CCA, CCACV, _folds
+
+pytestmark = pytest.mark.core
+
+REGS = [1e-4, 1e-2, 1.0, 30.0]
+
+
+def two_views(rng, n=90, p=9, q=6):
+    common = rng.normal(size=(n, 3))
+    X = common @ rng.normal(size=(3, p)) + rng.normal(size=(n, p)) + 2.0
+    Y = common @ rng.normal(size=(3, q)) + rng.normal(size=(n, q)) - 1.0
+    return X, Y
+
+
+def assert_same_search(ours, theirs, atol=1e-8):
+    """Layout and values of cv_results_, and the model that was chosen."""
+    a, b = ours.cv_results_, theirs.cv_results_
+    assert [param["reg"] for param in a["params"]] == [param["reg"] for param in b["params"]]
+    assert list(a["param_reg"]) == list(b["param_reg"])
+    assert isinstance(a["param_reg"], np.ma.MaskedArray)
+    names = [name for name in b if name.endswith("test_score")]
+    assert set(a) == {"params", "param_reg", *names}
+    for name in names:
+        np.testing.assert_allclose(
+            a[name], b[name], atol=0 if name.startswith("rank") else atol, err_msg=name
+        )
+    assert a["rank_test_score"].dtype == b["rank_test_score"].dtype
+    assert ours.best_score_ == pytest.approx(theirs.best_score_, abs=atol)
+    assert ours.best_index_ == theirs.best_index_
+    assert ours.reg_ == theirs.best_params_["reg"]
+    assert ours.n_splits_ == theirs.n_splits_
+
+
+def count_fits(monkeypatch):
+    fits = []
+    monkeypatch.setattr(
+        _folds,
+        "column_correlations",
+        lambda *a, _f=_folds.column_correlations, **k: fits.append(1) or _f(*a, **k),
+    )
+    return fits
+
+
+SPLITTERS = {
+    "contiguous": 5,
+    "shuffled": KFold(4, shuffle=True, random_state=0),
+    "repeated": RepeatedKFold(n_splits=3, n_repeats=2, random_state=0),
+    "random": ShuffleSplit(4, test_size=0.2, random_state=0),
+    "part": ShuffleSplit(4, test_size=0.2, train_size=0.4, random_state=0),
+    "time": TimeSeriesSplit(4),
+    "indices": [(np.arange(40), np.arange(40, 90)), (list(range(50, 90)), list(range(20)))],
+    "repeats": [(np.r_[0:40, 0:40], np.r_[50:60, 50:60, 70:90])],
+}
+
+
+@pytest.mark.parametrize("name", SPLITTERS)
+@pytest.mark.parametrize("scale", [False, True])
+def test_same_scores_as_grid_search(rng, monkeypatch, name, scale):
+    fits = count_fits(monkeypatch)
+    X, Y = two_views(rng)
+    cv = SPLITTERS[name]
+    ours = CCACV(n_components=2, regs=REGS, cv=cv, scale=scale).fit(X, Y)
+    theirs = GridSearchCV(CCA(n_components=2, scale=scale), {"reg": REGS}, cv=cv).fit(X, Y)
+    assert_same_search(ours, theirs)
+    assert not fits, "every score comes from moments"
+
+
+@pytest.mark.parametrize("n_components", [None, 1, 6])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_components_and_dtypes(rng, n_components, dtype):
+    X, Y = (view.astype(dtype) for view in two_views(rng))
+    ours = CCACV(n_components=n_components, regs=[0.0, *REGS]).fit(X, Y)
+    theirs = GridSearchCV(CCA(n_components=n_components), {"reg": [0.0, *REGS]}).fit(X, Y)
+    assert_same_search(ours, theirs, atol=1e-8 if dtype == np.float64 else 2e-5)
+    assert ours.x_weights_.dtype == dtype
+
+
+def test_default_grid_and_grid_for_each_view(rng):
+    X, Y = two_views(rng)
+    default = CCACV(n_components=2).fit(X, Y)
+    np.testing.assert_allclose([p["reg"] for p in default.cv_results_["params"]], np.logspace(-6, 1, 20))
+    gx, gy = np.array([1e-3, 1.0]), [1e-2, 0.5, 2.0]
+    ours = CCACV(n_components=2, regs=(gx, gy)).fit(X, Y)
+    pairs = [(a, b) for a in gx.tolist() for b in gy]
+    assert_same_search(ours, GridSearchCV(CCA(n_components=2), {"reg": pairs}).fit(X, Y))
+
+
+def test_groups(rng):
+    X, Y = two_views(rng)
+    groups = rng.integers(0, 6, size=len(X))
+    ours = CCACV(n_components=2, regs=REGS, cv=GroupKFold(3)).fit(X, Y, groups=groups)
+    theirs = GridSearchCV(CCA(n_components=2), {"reg": REGS}, cv=GroupKFold(3)).fit(X, Y, groups=groups)
+    assert_same_search(ours, theirs)
+
+
+def test_weights_count_as_repetitions(rng):
+    X, Y = two_views(rng)
+    w = rng.integers(1, 4, size=len(X))
+    folds = np.arange(len(X)) % 4
+    rows = np.repeat(np.arange(len(X)), w)
+    splits = [(np.flatnonzero(folds != f), np.flatnonzero(folds == f)) for f in range(4)]
+    repeated_splits = [(np.flatnonzero(folds[rows] != f), np.flatnonzero(folds[rows] == f)) for f in range(4)]
+    for scale in (False, True):
+        weighted = CCACV(2, regs=REGS, cv=splits, scale=scale).fit(X, Y, sample_weight=w.astype(float))
+        repeated = CCACV(2, regs=REGS, cv=repeated_splits, scale=scale).fit(X[rows], Y[rows])
+        np.testing.assert_allclose(
+            weighted.cv_results_["mean_test_score"], repeated.cv_results_["mean_test_score"], atol=1e-10
+        )
+        np.testing.assert_allclose(weighted.x_weights_, repeated.x_weights_, atol=1e-8)
+
+
+@pytest.mark.parametrize("shape", [(30, 50, 4), (30, 4, 50), (30, 50, 60), (30, 27, 5)])
+@pytest.mark.parametrize("scale", [False, True])
+def test_more_features_than_training_rows(rng, shape, scale):
+    n, p, q = shape
+    X, Y = two_views(rng, n=n, p=p, q=q)
+    regs = [1e-3, 1.0, 30.0]  # without a ridge everything correlates perfectly, in no particular order
+    ours = CCACV(n_components=2, regs=regs, scale=scale).fit(X, Y)
+    theirs = GridSearchCV(CCA(n_components=2, scale=scale), {"reg": regs}).fit(X, Y)
+    assert_same_search(ours, theirs, atol=1e-7)
+
+
+def test_ridges_that_do_not_cure_the_condition_are_fitted(rng, monkeypatch):
+    fits = count_fits(monkeypatch)
+    X, Y = two_views(rng, n=200)
+    X[:, 1] = X[:, 0] + 1e-8 * X[:, 1]
+    regs = [0.0, 1e-16, 1e-2, 1.0]
+    ours = CCACV(n_components=2, regs=regs, cv=3).fit(X, Y)
+    assert len(fits) == 2 * 3
+    assert_same_search(ours, GridSearchCV(CCA(n_components=2), {"reg": regs}, cv=3).fit(X, Y), atol=1e-6)
+
+
+def test_columns_that_are_constant_in_some_folds(rng):
+    X, Y = two_views(rng)
+    X[:, 0] = 0.3
+    X[7, 1:2] = 5.0
+    X[:7, 1] = X[8:, 1] = 0.1  # varies in one fold's held-out rows alone
+    for scale in (False, True):
+        ours = CCACV(regs=REGS, scale=scale).fit(X, Y)
+        assert_same_search(ours, GridSearchCV(CCA(scale=scale), {"reg": REGS}).fit(X, Y))
+
+
+def test_many_folds_are_taken_in_batches(rng, monkeypatch):
+    X, Y = two_views(rng)
+    cv = KFold(9)
+    whole = CCACV(n_components=2, regs=REGS, cv=cv).fit(X, Y)
+    monkeypatch.setattr(_folds, "FOLDS_BYTES", 2 * 8 * 15**2)
+    batched = CCACV(n_components=2, regs=REGS, cv=cv).fit(X, Y)
+    np.testing.assert_allclose(
+        batched.cv_results_["mean_test_score"], whole.cv_results_["mean_test_score"], atol=1e-12
+    )
+
+
+def test_the_search_is_the_best_model(rng):
+    X, Y = two_views(rng)
+    search = CCACV(n_components=2, regs=REGS).fit(X, Y)
+    best = search.best_estimator_
+    assert isinstance(best, CCA)
+    assert best.reg == search.reg_
+    alone = CCA(n_components=2, reg=search.reg_).fit(X, Y)
+    np.testing.assert_allclose(search.singular_values_, alone.singular_values_, atol=1e-12)
+    for call in ("transform", "predict"):
+        np.testing.assert_array_equal(getattr(search, call)(X), getattr(best, call)(X))
+        np.testing.assert_allclose(getattr(search, call)(X), getattr(alone, call)(X), atol=1e-10)
+    np.testing.assert_array_equal(search.transform_y(Y), best.transform_y(Y))
+    assert search.score(X, Y) == best.score(X, Y)
+    for name, value in vars(best).items():
+        if name.endswith("_"):
+            assert getattr(search, name) is value, name
+
+
+def test_among_equals_the_largest_ridge(rng):
+    # one column on either side: a ridge changes nothing, every score is the same
+    X, Y = two_views(rng, p=1, q=1)
+    assert CCACV(regs=[0.1, 10.0, 1.0]).fit(X, Y).reg_ == 10.0
+    search = CCACV(regs=([0.1, 3.0], [1.0, 2.0])).fit(X, Y)
+    scores = search.cv_results_["mean_test_score"]
+    np.testing.assert_allclose(scores, scores[0], atol=1e-12)
+
+
+def test_threads_change_no_bit(rng):
+    X, Y = two_views(rng, n=300, p=40, q=33)
+    scores = [
+        CCACV(n_components=5, regs=REGS, n_threads=t).fit(X, Y).cv_results_["mean_test_score"]
+        for t in (1, 2, 7)
+    ]
+    np.testing.assert_array_equal(scores[1], scores[0])
+    np.testing.assert_array_equal(scores[2], scores[0])
+
+
+def test_one_row_folds_are_refused(rng):
+    with pytest.raises(ValueError, match="at least 2 are needed to correlate"):
+        CCACV(cv=LeaveOneOut()).fit(*two_views(rng))

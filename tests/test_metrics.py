@@ -1,0 +1,114 @@
+"""Metrics against one-by-one computations."""
+
+import numpy as np
+import pytest
+
+from fastcca import metrics
+from reference import estimators as ref
+
+
+def test_total_correlation_is_the_sum_of_pearson_correlations(rng):
+    Zx, Zy = rng.normal(size=(50, 4)) + 100.0, rng.normal(size=(50, 4))
+    Zy[:, 0] += Zx[:, 0]
+    expected = ref.correlations(Zx, Zy)
+    np.testing.assert_allclose(metrics.column_correlations(Zx, Zy), expected, atol=1e-12)
+    assert metrics.total_correlation(Zx, Zy) == pytest.approx(expected.sum(), abs=1e-12)
+    assert metrics.total_correlation(Zx, Zy, k=2) == pytest.approx(expected[:2].sum(), abs=1e-12)
+    w = rng.integers(0, 3, size=50)
+    repeated = ref.correlations(np.repeat(Zx, w, axis=0), np.repeat(Zy, w, axis=0))
+    np.testing.assert_allclose(metrics.column_correlations(Zx, Zy, sample_weight=w), repeated, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_constant_columns_count_zero(rng, dtype):
+    Zx, Zy = rng.normal(size=(2, 50, 2)).astype(dtype)
+    Zx[:, 0] = 0.1
+    Zx[::2, 0] = np.nextafter(dtype(0.1), dtype(1.0))  # rounding error alone
+    assert metrics.column_correlations(Zx, Zy)[0] == 0.0
+    assert metrics.column_correlations(Zx, Zy)[1] != 0.0
+    assert metrics.column_correlations(np.zeros((3, 1)), Zy[:3, :1]).tolist() == [0.0]
+
+
+def slow_ranks(Zx, Zy, similarity):
+    ranks = []
+    for i, x in enumerate(Zx):
+        if similarity == "cosine":
+            near = [x @ y / np.linalg.norm(x) / np.linalg.norm(y) for y in Zy]
+        else:
+            near = [-np.linalg.norm(x - y) for y in Zy]
+        ranks.append(1 + sum(value > near[i] + 1e-12 for value in near))
+    return np.array(ranks, float)
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "euclidean"])
+def test_retrieval_matches_a_sort_of_each_query(rng, similarity):
+    Zx = rng.normal(size=(61, 3)) + 0.5
+    Zy = Zx + rng.normal(size=(61, 3))
+    ranks = slow_ranks(Zx, Zy, similarity)
+    np.testing.assert_array_equal(metrics.partner_ranks(Zx, Zy, similarity), ranks)
+    assert metrics.median_rank(Zx, Zy, similarity=similarity) == np.median(ranks)
+    for k in (1, 5, 61):
+        assert metrics.recall_at_k(Zx, Zy, k, similarity=similarity) == np.mean(ranks <= k)
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "euclidean"])
+def test_equal_rows_share_their_ranks(similarity):
+    Z = np.ones((5, 2))
+    np.testing.assert_array_equal(metrics.partner_ranks(Z, Z, similarity), 3.0)
+    assert metrics.recall_at_k(Z, Z, 1, similarity=similarity) == 0.0
+    zeros = np.zeros((4, 2))  # no direction: no partner found
+    assert metrics.recall_at_k(zeros, zeros, 1, similarity=similarity) == 0.0
+
+
+def test_many_queries_are_ranked_in_blocks(rng):
+    Z = rng.normal(size=(3000, 2))
+    order = rng.permutation(3000)
+    ranks = metrics.partner_ranks(Z[order], Z[order], "euclidean")
+    np.testing.assert_array_equal(ranks, 1.0)
+
+
+def test_mean_average_precision(rng):
+    Zx, Zy = rng.normal(size=(7, 3)), rng.normal(size=(20, 3))
+    lx, ly = rng.integers(0, 3, size=7), rng.integers(0, 3, size=20)
+    lx[0] = 9  # has no relevant row: does not count
+    expected = []
+    for x, label in zip(Zx[1:], lx[1:], strict=True):
+        order = np.argsort([-(x @ y) / np.linalg.norm(y) for y in Zy])
+        found, precisions = 0, []
+        for place, row in enumerate(order, start=1):
+            if ly[row] == label:
+                found += 1
+                precisions.append(found / place)
+        expected.append(np.mean(precisions))
+    assert metrics.mean_average_precision(Zx, Zy, lx, ly) == pytest.approx(np.mean(expected), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m, Z: m.total_correlation(Z, Z[:, :1]), r"same shape, got \(4, 2\) and \(4, 1\)"),
+        (lambda m, Z: m.total_correlation(Z, Z, k=3), "k must be between 1 and 2"),
+        (lambda m, Z: m.total_correlation(Z[:1], Z[:1]), "Zx has 1 sample .* minimum of 2"),
+        (
+            lambda m, Z: m.total_correlation(Z, Z * np.nan),
+            "Input Zy contains NaN: the first is at row 0, column 0",
+        ),
+        (lambda m, Z: m.recall_at_k(Z, Z, 0), "k must be at least 1, got 0"),
+        (
+            lambda m, Z: m.median_rank(Z, Z, similarity="manhattan"),
+            "'cosine' or 'euclidean', got 'manhattan'",
+        ),
+        (
+            lambda m, Z: m.mean_average_precision(Z, Z, [1, 2], [1] * 4),
+            r"labels_x must have shape \(4,\), got \(2,\)",
+        ),
+        (lambda m, Z: m.mean_average_precision(Z, Z, [1] * 4, [2] * 4), "no label in common"),
+        (
+            lambda m, Z: m.mean_average_precision(Z, Z[:, :1], [1] * 4, [2] * 4),
+            "number of columns, got 2 and 1",
+        ),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(metrics, np.arange(8.0).reshape(4, 2))
