@@ -85,6 +85,7 @@ def objects(a, value):
         ),
         (scipy.sparse.csr_array(X), Y, TypeError, "Sparse data was passed for X"),
         (X, scipy.sparse.csr_array(Y), TypeError, "Sparse data was passed for y"),
+        (np.ma.masked_greater(X, 1.0), Y, ValueError, "X has masked values"),
         (X, None, ValueError, "requires y to be passed, but the target y is None"),
         (None, Y, ValueError, "X must be an array, got None"),
         (X, Y[:-1], ValueError, "X and y must have the same number of rows, got 40 and 39"),
@@ -94,8 +95,8 @@ def objects(a, value):
         (X[:, :0], Y, ValueError, r"X has 0 feature\(s\) \(shape=\(40, 0\)\)"),
         (X, Y[:, :0], ValueError, r"y has 0 feature\(s\)"),
         (X[:, 0], Y, ValueError, "X: Expected 2D array, got 1D array"),
-        (X[None], Y, ValueError, "X: Found array with dim 3"),
-        (X, Y[None], ValueError, "y: Found array with dim 3"),
+        (X[None], Y, ValueError, "X: Expected 2D array, got 3D array"),
+        (X, Y[None], ValueError, "y: Expected 2D array, got 3D array"),
         ([[1.0, 2.0], [3.0]], [1.0, 2.0], ValueError, "X: .*inhomogeneous"),
         (np.ones((40, 4)) * [1.0, 0.1, 1e9, 0.0], Y, ValueError, "every column of X is constant"),
         (X, np.full(40, 0.1), ValueError, "every column of y is constant"),
@@ -230,7 +231,7 @@ def test_constant_held_out_view_scores_zero():
 
 
 def test_moments_and_parts():
-    with pytest.raises(TypeError, match="moments must be fastcca.Moments, got tuple"):
+    with pytest.raises(TypeError, match=r"moments must be fastcca\.Moments, got tuple"):
         CCA().fit_moments((X, Y))
     with pytest.raises(ValueError, match="moments must be of two views, got 3"):
         CCA().fit_moments(Moments().update(X, Y, Y))

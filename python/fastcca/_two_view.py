@@ -70,8 +70,8 @@ def _loadings(covariance: NDArray[Any], variance: NDArray[Any], score_variance: 
 
 class TwoViewTransformer(
     SavedModel,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
+    ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
+    TransformerMixin,  # type: ignore[misc]
     BaseEstimator,  # type: ignore[misc]
 ):
     """Base of the estimators that map two paired views into one space."""
