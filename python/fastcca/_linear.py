@@ -145,10 +145,10 @@ class LinearTwoView(TwoViewTransformer):
         else:
             columns = self._columns(*_moment_statistics(moments))
         sx, sy = columns.scales
-        units = (X / sx.astype(X.dtype), y / sy.astype(y.dtype)) if self.scale else (X, y)
+        ux, uy = (X / sx.astype(X.dtype), y / sy.astype(y.dtype)) if self.scale else (X, y)
         solve = solve_gram if solver == "gram" else solve_qr
-        solution = solve(*units, k, reg, sample_weight=weights, n_threads=self.n_threads)
-        del units
+        solution = solve(ux, uy, k, reg, sample_weight=weights, n_threads=self.n_threads)
+        del ux, uy
         wx, wy = _in_units(solution, columns.scales)
         mx, my = columns.means
 

@@ -85,9 +85,9 @@ class CCACV(LinearTwoView):
     >>> import numpy as np
     >>> from fastcca import CCACV
     >>> rng = np.random.default_rng(0)
-    >>> common = rng.normal(size=(60, 1))
-    >>> X = np.hstack([common + rng.normal(size=(60, 1)), rng.normal(size=(60, 20))])
-    >>> Y = np.hstack([common + rng.normal(size=(60, 1)), rng.normal(size=(60, 20))])
+    >>> common = rng.normal(size=(200, 1))
+    >>> X = np.hstack([common + rng.normal(size=(200, 1)), rng.normal(size=(200, 40))])
+    >>> Y = np.hstack([common + rng.normal(size=(200, 1)), rng.normal(size=(200, 40))])
     >>> search = CCACV(n_components=1, regs=[1e-3, 1e-1, 10.0]).fit(X, Y)
     >>> search.reg_
     10.0

@@ -56,8 +56,8 @@ def total_correlation(
     >>> import numpy as np
     >>> from fastcca.metrics import total_correlation
     >>> Z = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0]])
-    >>> total_correlation(Z, Z * [2.0, -1.0])
-    0.0
+    >>> round(total_correlation(Z, Z * [2.0, 1.0]), 12)
+    2.0
     >>> round(total_correlation(Z, Z * [2.0, -1.0], k=1), 12)
     1.0
     """
