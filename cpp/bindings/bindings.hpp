@@ -8,5 +8,6 @@ namespace fastcca::bindings {
 void register_base(pybind11::module_& m);
 void register_moments(pybind11::module_& m);
 void register_solver(pybind11::module_& m);
+void register_losses(pybind11::module_& m);
 
 }  // namespace fastcca::bindings

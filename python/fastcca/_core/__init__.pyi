@@ -1,6 +1,7 @@
 # One stub for the extension modules of every CPU level: they offer the same names.
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,3 +53,30 @@ def held_out_correlations(
     n_components: int,
     n_threads: int,
 ) -> NDArray[np.float64]: ...
+
+# losses
+def correlation_loss(
+    H1: NDArray[Any],
+    H2: NDArray[Any],
+    k: int,
+    reg1: float,
+    reg2: float,
+    squares: bool,
+    gradient: bool,
+    n_threads: int,
+) -> tuple[float, NDArray[Any] | None, NDArray[Any] | None]: ...
+def correlation_gradients(
+    H1: NDArray[Any], H2: NDArray[Any], mean: NDArray[np.float64], A: NDArray[np.float64], n_threads: int
+) -> tuple[NDArray[Any], NDArray[Any]]: ...
+def correlation_coefficients(
+    n: float,
+    mean: NDArray[np.float64],
+    scatter: NDArray[np.float64],
+    d1: int,
+    k: int,
+    reg1: float,
+    reg2: float,
+    squares: bool,
+    eps: float,
+    n_threads: int,
+) -> tuple[float, NDArray[np.float64]]: ...

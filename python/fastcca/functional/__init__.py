@@ -1,5 +1,6 @@
 """Arrays in, arrays out: the kernels of the core with validation, defaults and readable errors."""
 
+from fastcca.functional.losses import correlation_coefficients, correlation_gradients, correlation_loss
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import (
     Solution,
@@ -12,6 +13,9 @@ from fastcca.functional.solver import (
 __all__ = [
     "Moments",
     "Solution",
+    "correlation_coefficients",
+    "correlation_gradients",
+    "correlation_loss",
     "held_out_correlations",
     "solve_gram",
     "solve_moments",

@@ -1,0 +1,85 @@
+// Losses: two views in, the value and the gradients out.
+#include <string>
+
+#include "bindings/bindings.hpp"
+#include "bindings/call.hpp"
+#include "fastcca/losses/correlation.hpp"
+#include "fastcca/moments/moments.hpp"
+
+namespace fastcca::bindings {
+namespace {
+
+CorrelationOptions correlation_options(Index k, double reg1, double reg2, bool squares, bool gradient) {
+    return {k, reg1, reg2, squares ? CorrelationObjective::kSquares : CorrelationObjective::kTrace, gradient};
+}
+
+template <typename T>
+py::tuple correlation_loss_(const Array<T>& H1, const Array<T>& H2, Index k, double reg1, double reg2,
+                            bool squares, bool gradient, int n_threads) {
+    const MatrixView<T> v1 = matrix_view(H1, "H1"), v2 = matrix_view(H2, "H2");
+    const CorrelationOptions options = correlation_options(k, reg1, reg2, squares, gradient);
+    if (!gradient) {
+        const double value =
+            without_gil(n_threads, [&] { return correlation_loss<T>(v1, v2, options, nullptr, nullptr); });
+        return py::make_tuple(value, py::none(), py::none());
+    }
+    py::array_t<T> G1({v1.rows, v1.cols}), G2({v2.rows, v2.cols});
+    T *g1 = G1.mutable_data(), *g2 = G2.mutable_data();
+    const double value = without_gil(n_threads, [&] { return correlation_loss<T>(v1, v2, options, g1, g2); });
+    return py::make_tuple(value, G1, G2);
+}
+
+template <typename T>
+py::tuple correlation_loss_checked(const Array<T>& H1, const Array<T>& H2, Index k, double reg1, double reg2,
+                                   bool squares, bool gradient, int n_threads) {
+    try {
+        return correlation_loss_<T>(H1, H2, k, reg1, reg2, squares, gradient, n_threads);
+    } catch (const NonFiniteError& e) {
+        throw py::value_error(std::string(e.view == 0 ? "H1" : "H2") + " contains " +
+                              (e.is_nan ? "NaN" : "infinity") + ": the first is at row " +
+                              std::to_string(e.row) + ", column " + std::to_string(e.column));
+    }
+}
+
+py::tuple correlation_coefficients_(double n, const Array<double>& mean, const Array<double>& scatter,
+                                    Index d1, Index k, double reg1, double reg2, bool squares, double eps,
+                                    int n_threads) {
+    const CorrelationOptions options = correlation_options(k, reg1, reg2, squares, true);
+    const Vector<double> mu = vector_of(mean, "mean");
+    const Matrix<double> S = matrix_of(scatter, "scatter");
+    CorrelationCoefficients c =
+        without_gil(n_threads, [&] { return correlation_coefficients(n, mu, S, d1, eps, options); });
+    return py::make_tuple(c.value, to_numpy(std::move(c.A)));
+}
+
+template <typename T>
+py::tuple correlation_gradients_(const Array<T>& H1, const Array<T>& H2, const Array<double>& mean,
+                                 const Array<double>& A, int n_threads) {
+    const MatrixView<T> v1 = matrix_view(H1, "H1"), v2 = matrix_view(H2, "H2");
+    const Vector<double> mu = vector_of(mean, "mean");
+    const Matrix<double> a = matrix_of(A, "A");
+    py::array_t<T> G1({v1.rows, v1.cols}), G2({v2.rows, v2.cols});
+    T *g1 = G1.mutable_data(), *g2 = G2.mutable_data();
+    without_gil(n_threads, [&] { correlation_gradients<T, double>(v1, v2, mu, a, g1, g2); });
+    return py::make_tuple(G1, G2);
+}
+
+}  // namespace
+
+void register_losses(py::module_& m) {
+    const auto define = [&](auto type) {
+        using T = decltype(type);
+        m.def("correlation_loss", &correlation_loss_checked<T>, py::arg("H1").noconvert(),
+              py::arg("H2").noconvert(), py::arg("k"), py::arg("reg1"), py::arg("reg2"), py::arg("squares"),
+              py::arg("gradient"), py::arg("n_threads"));
+        m.def("correlation_gradients", &correlation_gradients_<T>, py::arg("H1").noconvert(),
+              py::arg("H2").noconvert(), py::arg("mean"), py::arg("A"), py::arg("n_threads"));
+    };
+    define(double{});
+    define(float{});
+    m.def("correlation_coefficients", &correlation_coefficients_, py::arg("n"), py::arg("mean"),
+          py::arg("scatter"), py::arg("d1"), py::arg("k"), py::arg("reg1"), py::arg("reg2"),
+          py::arg("squares"), py::arg("eps"), py::arg("n_threads"));
+}
+
+}  // namespace fastcca::bindings

@@ -1,0 +1,263 @@
+#include "fastcca/losses/correlation.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <sstream>
+#include <string>
+#include <type_traits>
+
+#include "fastcca/base/errors.hpp"
+#include "fastcca/base/thread_pool.hpp"
+#include "fastcca/linalg/dense.hpp"
+#include "fastcca/linalg/roots.hpp"
+#include "fastcca/linalg/svd.hpp"
+#include "fastcca/moments/moments.hpp"
+
+namespace fastcca {
+namespace {
+
+// Below this share of a column's variance left by the columns before it (see CorrelationCoefficients::pivot),
+// products in float32 cost the gradient its fifth digit.
+constexpr double kFloatPivot = 1e-2;
+
+// L of S = L Lᵀ for the covariance of one view, and the least L_jj² / S_jj.
+struct Whitener {
+    Matrix<double> L;
+    double pivot = 1;
+};
+
+[[noreturn]] void not_positive_definite(const char* view, double n, Index d, double reg,
+                                        double mean_variance) {
+    std::ostringstream text;
+    text << view << ": the covariance of its " << d << " columns over " << n << " rows with reg=" << reg
+         << " is not positive definite to working precision";
+    if (n <= static_cast<double>(d)) text << " (fewer rows than columns)";
+    text << "; a reg of " << (mean_variance > 0 ? 1e-4 * mean_variance : 1e-4)
+         << " or more makes it well-posed";
+    throw NumericalError(text.str());
+}
+
+Whitener whitener(const char* view, double n, const Vector<double>& mean, ConstRef<double> scatter,
+                  double reg, double eps) {
+    const Index d = scatter.rows();
+    Whitener w;
+    w.L = scatter / (n - 1);
+    const double mean_variance = w.L.trace() / static_cast<double>(d);
+    if (reg > 0) {
+        w.L.diagonal().array() += reg;
+    } else {
+        // A constant column, up to the rounding of its mean: with a variance of 1 and covariances of 0 it
+        // takes no part.
+        for (Index j = 0; j < d; ++j) {
+            const double rounding = 8 * eps * std::abs(mean[j]);
+            if (w.L(j, j) > rounding * rounding) continue;
+            w.L.row(j).setZero();
+            w.L.col(j).setZero();
+            w.L(j, j) = 1;
+        }
+    }
+    const Vector<double> variances = w.L.diagonal();
+    const Index failed = cholesky<double>(w.L);
+    if (failed < 0) w.pivot = (w.L.diagonal().array().square() / variances.array()).minCoeff();
+    const double least = 4 * static_cast<double>(d) * std::numeric_limits<double>::epsilon();
+    if (failed >= 0 || !(w.pivot > least)) not_positive_definite(view, n, d, reg, mean_variance);
+    return w;
+}
+
+// N₁₂ = dF/dS₁₂ and N_ii = −2 dF/dS_ii of the objective F (the latter symmetrised).
+struct Derivatives {
+    double objective;
+    Matrix<double> N11, N12, N22;
+};
+
+// All singular values, F = ‖T‖ₜᵣ. With the polar factor P = U Vᵀ of T, for which no singular vector is
+// needed,
+//     F = ⟨P, T⟩,  N₁₂ = L₁⁻ᵀ P L₂⁻¹,  N₁₁ = L₁⁻ᵀ T Pᵀ L₁⁻¹,  N₂₂ = L₂⁻ᵀ Pᵀ T L₂⁻¹
+Derivatives full_trace(const Matrix<double>& L1, const Matrix<double>& L2, const Matrix<double>& T,
+                       bool gradient) {
+    const Index p = T.rows(), q = T.cols();
+    const Matrix<double> P = polar(T);
+    Derivatives out{P.cwiseProduct(T).sum(), {}, {}, {}};
+    if (!gradient) return out;
+    Matrix<double> right(2 * p, q);  // [P; T] L₂⁻¹
+    right << P, T;
+    solve_lower_right<double>(L2, right);
+    Matrix<double> left(p, 3 * q);  // L₁⁻ᵀ [P, T, P L₂⁻¹]
+    left << P, T, right.topRows(p);
+    solve_lower_transposed<double>(L1, left);
+    out.N11.resize(p, p);
+    gemm<double>(1, left.middleCols(q, q), Op::kNone, left.leftCols(q), Op::kTranspose, 0, out.N11);
+    out.N12 = left.rightCols(q);
+    out.N22.resize(q, q);
+    gemm<double>(1, right.topRows(p), Op::kTranspose, right.bottomRows(p), Op::kNone, 0, out.N22);
+    return out;
+}
+
+// All singular values, F = ‖T‖²:
+//     N₁₂ = 2 L₁⁻ᵀ T L₂⁻¹,  N₁₁ = 2 (L₁⁻ᵀT)(L₁⁻ᵀT)ᵀ,  N₂₂ = 2 (T L₂⁻¹)ᵀ(T L₂⁻¹)
+Derivatives full_squares(const Matrix<double>& L1, const Matrix<double>& L2, const Matrix<double>& T,
+                         bool gradient) {
+    const Index p = T.rows(), q = T.cols();
+    Derivatives out{T.squaredNorm(), {}, {}, {}};
+    if (!gradient) return out;
+    Matrix<double> right = T;
+    solve_lower_right<double>(L2, right);
+    Matrix<double> left(p, 2 * q);
+    left << T, right;
+    solve_lower_transposed<double>(L1, left);
+    out.N11.resize(p, p);
+    symmetric_product<double>(2, left.leftCols(q), Op::kNone, 0, out.N11);
+    out.N12 = 2 * left.rightCols(q);
+    out.N22.resize(q, q);
+    symmetric_product<double>(2, right, Op::kTranspose, 0, out.N22);
+    return out;
+}
+
+// The k largest singular values, F = Σ f(D_i) with f(x) = x or x². With W₁ = L₁⁻ᵀ U and W₂ = L₂⁻ᵀ V (k
+// columns),
+//     N₁₂ = W₁ f'(D) W₂ᵀ,  N_ii = W_i D f'(D) W_iᵀ
+Derivatives truncated(const Matrix<double>& L1, const Matrix<double>& L2, const Matrix<double>& T,
+                      const CorrelationOptions& options) {
+    const bool squares = options.objective == CorrelationObjective::kSquares;
+    Svd svd = truncated_svd(T, options.k);
+    Derivatives out{squares ? svd.values.squaredNorm() : svd.values.sum(), {}, {}, {}};
+    if (!options.gradient) return out;
+    Matrix<double>&W1 = svd.U, &W2 = svd.V;
+    solve_lower_transposed<double>(L1, W1);
+    solve_lower_transposed<double>(L2, W2);
+    // Symmetric products, of W_i scaled by the root of D f'(D).
+    const Vector<double> slope = squares ? Vector<double>(2 * svd.values) : Vector<double>::Ones(options.k);
+    const Vector<double> root = svd.values.cwiseProduct(slope).cwiseMax(0).cwiseSqrt();
+    out.N12.resize(T.rows(), T.cols());
+    gemm<double>(1, W1 * slope.asDiagonal(), Op::kNone, W2, Op::kTranspose, 0, out.N12);
+    out.N11.resize(T.rows(), T.rows());
+    symmetric_product<double>(1, W1 * root.asDiagonal(), Op::kNone, 0, out.N11);
+    out.N22.resize(T.cols(), T.cols());
+    symmetric_product<double>(1, W2 * root.asDiagonal(), Op::kNone, 0, out.N22);
+    return out;
+}
+
+// Rows of a block of the passes below: enough blocks for the threads, each long enough to pay for packing A.
+Index block_rows(Index m, Index d) {
+    const Index rows = std::clamp<Index>(d, 64, 1024);
+    return std::clamp<Index>((m + 7) / 8, 64, rows);
+}
+
+// float32 data for whose products float32 is not enough: the moments of their values in double.
+MomentSums double_moments(const MatrixView<float>& H1, const MatrixView<float>& H2) {
+    MomentsAccumulator<double> accumulator(H1.cols + H2.cols);
+    constexpr Index kRows = 4096;
+    for (Index start = 0; start < H1.rows; start += kRows) {
+        const Index rows = std::min(kRows, H1.rows - start);
+        const Matrix<double> A = H1.middle_rows(start, rows).map().template cast<double>();
+        const Matrix<double> B = H2.middle_rows(start, rows).map().template cast<double>();
+        accumulator.add({view_of(A), view_of(B)});
+    }
+    return accumulator.finish();
+}
+
+}  // namespace
+
+CorrelationCoefficients correlation_coefficients(double n, const Vector<double>& mean,
+                                                 const Matrix<double>& scatter, Index d1, double eps,
+                                                 const CorrelationOptions& options) {
+    const Index d2 = scatter.rows() - d1;
+    const Whitener w1 = whitener("H1", n, mean.head(d1), scatter.topLeftCorner(d1, d1), options.reg1, eps);
+    const Whitener w2 =
+        whitener("H2", n, mean.tail(d2), scatter.bottomRightCorner(d2, d2), options.reg2, eps);
+    // T = L₁⁻¹ S₁₂ L₂⁻ᵀ
+    Matrix<double> T = scatter.topRightCorner(d1, d2) / (n - 1);
+    solve_lower<double>(w1.L, T);
+    solve_lower_transposed_right<double>(w2.L, T);
+
+    const bool full = options.k == std::min(d1, d2);
+    const Derivatives f = !full ? truncated(w1.L, w2.L, T, options)
+                          : options.objective == CorrelationObjective::kTrace
+                              ? full_trace(w1.L, w2.L, T, options.gradient)
+                              : full_squares(w1.L, w2.L, T, options.gradient);
+    CorrelationCoefficients out;
+    out.value = -f.objective;
+    out.pivot = std::min(w1.pivot, w2.pivot);
+    if (!options.gradient) return out;
+    // dF/dH₁ = (N₁₂ H₂ − N₁₁ H₁) / (m − 1) for views with samples as columns, and the loss is −F.
+    out.A.resize(d1 + d2, d1 + d2);
+    out.A << f.N11, -f.N12, -f.N12.transpose(), f.N22;
+    out.A /= n - 1;
+    return out;
+}
+
+template <typename T, typename S>
+void correlation_gradients(const MatrixView<T>& H1, const MatrixView<T>& H2, const Vector<double>& mean,
+                           const Matrix<double>& A, T* G1, T* G2) {
+    const Index m = H1.rows, d1 = H1.cols, d2 = H2.cols, d = d1 + d2;
+    const Matrix<S> a = A.template cast<S>();
+    const Index size = block_rows(m, d);
+    parallel_for((m + size - 1) / size, [&](Index block) {
+        const Index start = block * size, rows = std::min(size, m - start);
+        // Samples as columns: a row-major block of the views, centred.
+        Matrix<S> centred(d, rows);
+        const auto centre = [&](const MatrixView<T>& view, Index at) {
+            const auto mu = mean.segment(at, view.cols).template cast<T>().eval();
+            const auto low =
+                (mean.segment(at, view.cols) - mu.template cast<double>()).template cast<S>().eval();
+            const auto part = view.middle_rows(start, rows).map().transpose();
+            centred.middleRows(at, view.cols) = (part.colwise() - mu).template cast<S>().colwise() - low;
+        };
+        centre(H1, 0);
+        centre(H2, d1);
+        // Gᵀ = Aᵀ [H₁ H₂]ᵀ, and A is symmetric
+        const auto write = [&](T* G, Index at, Index width) {
+            Eigen::Map<Matrix<T>> out(G + start * width, width, rows);
+            if constexpr (std::is_same_v<S, T>) {
+                out.noalias() = a.middleRows(at, width) * centred;
+            } else {
+                out = (a.middleRows(at, width) * centred).template cast<T>();
+            }
+        };
+        write(G1, 0, d1);
+        write(G2, d1, d2);
+    });
+}
+
+template <typename T>
+double correlation_loss(const MatrixView<T>& H1, const MatrixView<T>& H2, const CorrelationOptions& options,
+                        T* G1, T* G2) {
+    MomentsAccumulator<T> accumulator(H1.cols + H2.cols);
+    accumulator.add({H1, H2});
+    MomentSums sums = accumulator.finish();
+    const auto mean = [&] { return Vector<double>(sums.shift + sums.offset); };
+    const auto coefficients = [&] {
+        return correlation_coefficients(sums.n, mean(), sums.scatter, H1.cols,
+                                        std::numeric_limits<T>::epsilon(), options);
+    };
+    if constexpr (std::is_same_v<T, float>) {
+        try {
+            const CorrelationCoefficients c = coefficients();
+            if (c.pivot > kFloatPivot) {
+                if (options.gradient) correlation_gradients<T, T>(H1, H2, mean(), c.A, G1, G2);
+                return c.value;
+            }
+        } catch (const NumericalError&) {
+            // Perhaps not positive definite by the rounding of float32 alone.
+        }
+        sums = double_moments(H1, H2);
+    }
+    const CorrelationCoefficients c = coefficients();
+    if (options.gradient) correlation_gradients<T, double>(H1, H2, mean(), c.A, G1, G2);
+    return c.value;
+}
+
+#define FASTCCA_INSTANTIATE(T)                                                            \
+    template double correlation_loss<T>(const MatrixView<T>&, const MatrixView<T>&,       \
+                                        const CorrelationOptions&, T*, T*);               \
+    template void correlation_gradients<T, T>(const MatrixView<T>&, const MatrixView<T>&, \
+                                              const Vector<double>&, const Matrix<double>&, T*, T*);
+FASTCCA_INSTANTIATE(float)
+FASTCCA_INSTANTIATE(double)
+#undef FASTCCA_INSTANTIATE
+template void correlation_gradients<float, double>(const MatrixView<float>&, const MatrixView<float>&,
+                                                   const Vector<double>&, const Matrix<double>&, float*,
+                                                   float*);
+
+}  // namespace fastcca

@@ -1,0 +1,57 @@
+// The correlation loss of Deep CCA with its gradients (Andrew, Arora, Bilmes and Livescu, ICML 2013).
+//
+// Of two views H₁ (m × d₁) and H₂ (m × d₂), centred, with
+//     S_ii = H_iᵀH_i / (m − 1) + r_i I,   S₁₂ = H₁ᵀH₂ / (m − 1),   S_ii = L_i L_iᵀ,
+//     T = L₁⁻¹ S₁₂ L₂⁻ᵀ = U D Vᵀ
+// the objective is the sum of the k largest singular values of T, or of their squares; the loss is its
+// negative. Its gradient is linear in the centred views,
+//     [G₁ G₂] = [H₁ H₂] A,
+// with a symmetric A of d₁ + d₂ rows that depends on the moments alone. Hence three steps: moments (a pass
+// over the data), coefficients (small matrices), gradients (a pass). Workers that share a batch add their
+// moments between the first and the second.
+#pragma once
+
+#include "fastcca/base/types.hpp"
+
+namespace fastcca {
+
+enum class CorrelationObjective { kTrace, kSquares };
+
+struct CorrelationOptions {
+    Index k = 0;  // the number of singular values, 1 … min(d₁, d₂)
+    double reg1 = 0, reg2 = 0;
+    CorrelationObjective objective = CorrelationObjective::kTrace;
+    bool gradient = true;  // false: the value alone
+};
+
+struct CorrelationCoefficients {
+    double value = 0;  // of the loss
+    Matrix<double> A;  // empty where no gradient is asked for
+    double pivot = 1;  // the least share of a column's variance that the columns before it leave unexplained
+};
+
+// From the moments of the stacked views: n rows, mean, scatter = Σ (x − mean)(x − mean)ᵀ.
+//
+// Where the objective has no gradient a finite one is chosen. A singular value of zero contributes a
+// subgradient (of least norm where the zero is exact). At D_k = D_{k+1}, k below full rank, the gradient is
+// that of the triplets which the SVD returns. A constant column with r_i = 0 is set aside: its gradient is
+// zero. `eps`: the precision of the data, for what counts as constant.
+//
+// Throws NumericalError where a covariance is not positive definite.
+CorrelationCoefficients correlation_coefficients(double n, const Vector<double>& mean,
+                                                 const Matrix<double>& scatter, Index d1, double eps,
+                                                 const CorrelationOptions& options);
+
+// G_i = the i-th block of columns of [H₁ − mean₁, H₂ − mean₂] A, row major, m × d_i. Sums are taken in S.
+template <typename T, typename S>
+void correlation_gradients(const MatrixView<T>& H1, const MatrixView<T>& H2, const Vector<double>& mean,
+                           const Matrix<double>& A, T* G1, T* G2);
+
+// The three steps on one batch; G1 and G2 are not touched when options.gradient is false. float32 data are
+// multiplied in float32 and summed in double; where a view is so ill-conditioned that this would cost digits
+// of the gradient, in double throughout. Throws NonFiniteError too.
+template <typename T>
+double correlation_loss(const MatrixView<T>& H1, const MatrixView<T>& H2, const CorrelationOptions& options,
+                        T* G1, T* G2);
+
+}  // namespace fastcca

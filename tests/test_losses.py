@@ -1,0 +1,349 @@
+"""The correlation loss: values, gradients, the awkward cases, what is refused."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastcca import Moments
+from fastcca.errors import NumericalError
+from fastcca.functional import correlation_coefficients, correlation_gradients, correlation_loss
+from reference import losses as ref
+
+pytestmark = pytest.mark.core
+Array = npt.NDArray[np.float64]
+
+
+def views(rng: np.random.Generator, m: int, d1: int, d2: int) -> tuple[Array, Array]:
+    """Two views that share signals of different strengths, neither centred nor white."""
+    latent = rng.standard_normal((m, max(d1, d2))) * np.linspace(2, 0.3, max(d1, d2))
+    H1 = latent[:, :d1] @ rng.standard_normal((d1, d1)) / np.sqrt(d1) + rng.standard_normal((m, d1)) + 3
+    H2 = latent[:, :d2] @ rng.standard_normal((d2, d2)) / np.sqrt(d2) + rng.standard_normal((m, d2)) - 1
+    return H1, H2
+
+
+def with_singular_values(rng: np.random.Generator, m: int, D: list[float]) -> tuple[Array, Array]:
+    """Two white views (reg 0) whose T has exactly these singular values, in bases of their own."""
+    d = len(D)
+    Q, _ = np.linalg.qr(np.column_stack([np.ones(m), rng.standard_normal((m, 2 * d))]))
+    Q = Q[:, 1:] * np.sqrt(m - 1)
+    Z1, Z2 = Q[:, :d], Q[:, :d] * D + Q[:, d:] * np.sqrt(1 - np.square(D))
+    rotations = [np.linalg.qr(rng.standard_normal((d, d)))[0] for _ in range(2)]
+    return Z1 @ rotations[0], Z2 @ rotations[1]
+
+
+def relative(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
+    return float(np.linalg.norm(np.subtract(a, b)) / np.linalg.norm(b))
+
+
+def difference_quotient(
+    H1: Array, H2: Array, E1: Array, E2: Array, step: float = 1e-5, **options: object
+) -> float:
+    """The loss's derivative in the direction (E1, E2)."""
+    up = correlation_loss(H1 + step * E1, H2 + step * E2, gradient=False, **options)[0]  # type: ignore[arg-type]
+    down = correlation_loss(H1 - step * E1, H2 - step * E2, gradient=False, **options)[0]  # type: ignore[arg-type]
+    return (up - down) / (2 * step)
+
+
+@pytest.mark.parametrize("objective", ["trace", "squares"])
+@pytest.mark.parametrize("reg", [0.0, 0.3, (1e-4, 2.0)])
+@pytest.mark.parametrize(
+    ("d1", "d2", "k"),
+    [
+        (1, 1, None),
+        (2, 5, None),
+        (5, 3, 2),
+        (7, 7, None),
+        (7, 7, 3),
+        (15, 16, 4),
+        (17, 15, None),
+        (33, 31, 1),
+        (33, 33, None),
+    ],
+)
+def test_equals_the_reference(
+    rng: np.random.Generator,
+    d1: int,
+    d2: int,
+    k: int | None,
+    reg: float | tuple[float, float],
+    objective: str,
+) -> None:
+    H1, H2 = views(rng, 90, d1, d2)
+    value, grad1, grad2 = correlation_loss(H1, H2, k, reg, objective)  # type: ignore[arg-type]
+    pair = reg if isinstance(reg, tuple) else (reg, reg)
+    expected = ref.correlation_loss(H1, H2, k, pair, objective)
+    assert value == pytest.approx(expected[0], rel=1e-12)
+    assert relative(grad1, expected[1]) < 1e-9
+    assert relative(grad2, expected[2]) < 1e-9
+
+
+@pytest.mark.parametrize("objective", ["trace", "squares"])
+@pytest.mark.parametrize("reg", [0.0, 0.2])
+@pytest.mark.parametrize(("d1", "d2", "k"), [(4, 4, None), (5, 3, None), (3, 6, 2), (4, 4, 2)])
+def test_gradient_equals_difference_quotients(
+    rng: np.random.Generator, d1: int, d2: int, k: int | None, reg: float, objective: str
+) -> None:
+    H1, H2 = views(rng, 25, d1, d2)
+    options = {"k": k, "reg": reg, "objective": objective}
+    _, grad1, grad2 = correlation_loss(H1, H2, **options)  # type: ignore[arg-type]
+    for _ in range(3):
+        E1, E2 = rng.standard_normal(H1.shape), rng.standard_normal(H2.shape)
+        slope = difference_quotient(H1, H2, E1, E2, **options)
+        assert np.vdot(grad1, E1) + np.vdot(grad2, E2) == pytest.approx(slope, rel=1e-6, abs=1e-8)
+
+
+@pytest.mark.parametrize("objective", ["trace", "squares"])
+@pytest.mark.parametrize(
+    ("D", "k"),
+    [([0.8, 0.5, 0.5, 0.5], None), ([0.7, 0.7, 0.7], None), ([0.9, 0.9, 0.4, 0.2], 2), ([0.6] * 5, None)],
+)
+def test_repeated_singular_values(
+    rng: np.random.Generator, D: list[float], k: int | None, objective: str
+) -> None:
+    H1, H2 = with_singular_values(rng, 40, D)
+    f = np.abs if objective == "trace" else np.square
+    value, grad1, grad2 = correlation_loss(H1, H2, k, 0.0, objective)  # type: ignore[arg-type]
+    assert value == pytest.approx(-f(D[:k]).sum(), rel=1e-12)
+    for _ in range(3):
+        E1, E2 = rng.standard_normal(H1.shape), rng.standard_normal(H2.shape)
+        slope = difference_quotient(H1, H2, E1, E2, k=k, reg=0.0, objective=objective)
+        assert np.vdot(grad1, E1) + np.vdot(grad2, E2) == pytest.approx(slope, rel=1e-6, abs=1e-8)
+
+
+@pytest.mark.parametrize("condition", [1.0, 1e2, 1e4])
+@pytest.mark.parametrize(("d", "k"), [(8, None), (33, None), (33, 10), (64, None)])
+@pytest.mark.parametrize("objective", ["trace", "squares"])
+def test_float32_agrees_with_float64(
+    rng: np.random.Generator, d: int, k: int | None, condition: float, objective: str
+) -> None:
+    H1, H2 = views(rng, 500, d, d)
+    scale = np.logspace(0, -np.log10(condition) / 2, d)
+    Q = np.linalg.qr(rng.standard_normal((d, d)))[0]
+    H1, H2 = (H1 @ (Q * scale) @ Q.T).astype(np.float32), H2.astype(np.float32)
+    single = correlation_loss(H1, H2, k, 1e-6, objective)  # type: ignore[arg-type]
+    double = correlation_loss(H1.astype(np.float64), H2.astype(np.float64), k, 1e-6, objective)  # type: ignore[arg-type]
+    assert single[0] == pytest.approx(double[0], rel=1e-5)
+    for a, b in zip(single[1:], double[1:], strict=True):
+        assert a is not None
+        assert b is not None
+        assert a.dtype == np.float32
+        assert relative(a, b) < 1e-4
+
+
+# Where others return NaN
+
+
+def awkward(name: str, rng: np.random.Generator) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    H1, H2 = views(rng, 60, 8, 8)
+    if name == "dead units":
+        H1[:, [0, 3]] = 0
+        H2[:, 5] = 0
+    elif name == "constant outputs":
+        H1[:] = 7.3
+        H2[:, 1] = -0.1
+    elif name == "all constant":
+        H1[:], H2[:] = 0.1, 1e6
+    elif name == "identical views":
+        H2 = H1.copy()
+    elif name == "white views":
+        H1 = np.linalg.qr(H1 - H1.mean(0))[0] * np.sqrt(59)
+        H2 = np.linalg.qr(H2 - H2.mean(0))[0] * np.sqrt(59)
+    elif name == "white identical views":
+        H1 = H2 = np.linalg.qr(H1 - H1.mean(0))[0] * np.sqrt(59)
+    elif name == "fewer rows than columns":
+        H1, H2 = H1[:5], H2[:5]
+    elif name == "two rows":
+        H1, H2 = H1[:2], H2[:2]
+    elif name == "repeated columns":
+        H1[:, 4] = H1[:, 1]
+        H2[:] = H2[:, :1]
+    elif name == "large means":
+        H1 += 1e4
+        H2 -= 1e5
+    return H1.astype(np.float32), H2.astype(np.float32)
+
+
+AWKWARD = [
+    "dead units", "constant outputs", "all constant", "identical views", "white views", "white identical views",
+    "fewer rows than columns", "two rows", "repeated columns", "large means",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("objective", ["trace", "squares"])
+@pytest.mark.parametrize("k", [None, 3])
+@pytest.mark.parametrize("name", AWKWARD)
+def test_finite_and_a_descent_direction(
+    rng: np.random.Generator, name: str, k: int | None, objective: str, dtype: type
+) -> None:
+    H1, H2 = (H.astype(dtype) for H in awkward(name, rng))
+    value, grad1, grad2 = correlation_loss(H1, H2, k, 1e-4, objective)  # type: ignore[arg-type]
+    assert -(k or 8) - 1e-5 <= value <= 1e-9
+    assert grad1 is not None
+    assert grad2 is not None
+    assert np.isfinite(grad1).all()
+    assert np.isfinite(grad2).all()
+    # A short step against the gradient does not raise the loss (to rounding).
+    size = max(np.abs(grad1).max(), np.abs(grad2).max(), 1e-12)
+    A, B = H1.astype(np.float64), H2.astype(np.float64)
+    step = 1e-5 / size
+    after = correlation_loss(A - step * grad1, B - step * grad2, k, 1e-4, objective, gradient=False)[0]  # type: ignore[arg-type]
+    assert after <= correlation_loss(A, B, k, 1e-4, objective, gradient=False)[0] + 1e-9  # type: ignore[arg-type]
+
+
+def test_a_dead_unit_takes_no_part(rng: np.random.Generator) -> None:
+    H1, H2 = views(rng, 50, 5, 4)
+    expected = correlation_loss(H1, H2, reg=0)
+    with_dead = np.insert(H1, 2, 0.7, axis=1)
+    value, grad1, grad2 = correlation_loss(with_dead, H2, reg=0)
+    assert grad1 is not None
+    assert value == pytest.approx(expected[0], rel=1e-12)
+    np.testing.assert_allclose(np.delete(grad1, 2, axis=1), expected[1], atol=1e-13)
+    np.testing.assert_allclose(grad2, expected[2], atol=1e-13)
+    np.testing.assert_array_equal(grad1[:, 2], 0)
+
+
+def test_a_correlation_of_zero_has_a_bounded_subgradient(rng: np.random.Generator) -> None:
+    H1, H2 = with_singular_values(rng, 40, [0.8, 0.0, 0.0])
+    value, grad1, grad2 = correlation_loss(H1, H2, reg=0)
+    assert value == pytest.approx(-0.8, rel=1e-12)
+    # The gradient of white views: at most one unit vector per direction and view, over sqrt(m - 1).
+    for grad in (grad1, grad2):
+        assert grad is not None
+        assert np.linalg.norm(grad, 2) <= 1.0001 / np.sqrt(39)
+
+
+# Invariants
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(0, 2**31),
+    st.integers(1, 17),
+    st.integers(1, 17),
+    st.sampled_from(["trace", "squares"]),
+    st.booleans(),
+)
+def test_invariants(seed: int, d1: int, d2: int, objective: str, truncate: bool) -> None:
+    rng = np.random.default_rng(seed)
+    H1, H2 = views(rng, 60, d1, d2)
+    k = max(1, min(d1, d2) // 2) if truncate else None
+
+    def loss(A: Array, B: Array, reg: float = 0.1) -> tuple[float, Array, Array]:
+        return correlation_loss(A, B, k, reg, objective)  # type: ignore[arg-type,return-value]
+
+    value, grad1, grad2 = loss(H1, H2)
+    swapped = loss(H2, H1)
+    assert swapped[0] == pytest.approx(value, rel=1e-9)
+    np.testing.assert_allclose(swapped[2], grad1, atol=1e-8)
+    moved = loss(H1 + 100, H2 - 50)
+    assert moved[0] == pytest.approx(value, rel=1e-9)
+    np.testing.assert_allclose(moved[1], grad1, atol=1e-8)
+    Q = np.linalg.qr(rng.standard_normal((d1, d1)))[0]
+    turned = loss(H1 @ Q, H2)
+    assert turned[0] == pytest.approx(value, rel=1e-9)
+    np.testing.assert_allclose(turned[1], grad1 @ Q, atol=1e-8)
+    # Translations leave the loss alone, and so, without ridge, do scalings.
+    np.testing.assert_allclose(grad1.sum(0), 0, atol=1e-10)
+    np.testing.assert_allclose(grad2.sum(0), 0, atol=1e-10)
+    _, free1, free2 = loss(H1, H2, 0.0)
+    assert np.vdot(free1, H1) == pytest.approx(0, abs=1e-8)
+    assert np.vdot(free2, H2) == pytest.approx(0, abs=1e-8)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_any_layout_in_place(rng: np.random.Generator, dtype: type) -> None:
+    H1, H2 = (H.astype(dtype) for H in views(rng, 70, 9, 6))
+    value, grad1, grad2 = correlation_loss(H1, H2)
+    wide = np.zeros((140, 24), dtype)
+    wide[::2, 3:21:2] = H1
+    strided = wide[::2, 3:21:2]
+    strided.flags.writeable = False
+    other = correlation_loss(strided, np.asfortranarray(H2))
+    assert other[0] == pytest.approx(value, rel=1e-6)
+    np.testing.assert_allclose(other[1], grad1, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(other[2], grad2, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("m", "d"), [(100, 5), (3000, 40), (1000, 150)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_bitwise_equal_for_every_number_of_threads(
+    rng: np.random.Generator, m: int, d: int, dtype: type
+) -> None:
+    H1, H2 = (H.astype(dtype) for H in views(rng, m, d, d))
+    for objective, k in (("trace", None), ("squares", None), ("trace", d // 2)):
+        one, *others = (correlation_loss(H1, H2, k, 1e-3, objective, n_threads=t) for t in (1, 2, 7))  # type: ignore[arg-type]
+        for other in others:
+            assert other[0] == one[0]
+            assert np.array_equal(other[1], one[1])  # type: ignore[arg-type]
+            assert np.array_equal(other[2], one[2])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_parts_of_a_batch_combine(rng: np.random.Generator, dtype: type) -> None:
+    H1, H2 = (H.astype(dtype) for H in views(rng, 80, 6, 9))
+    whole = correlation_loss(H1, H2, 4, (1e-3, 1e-2))
+    parts = [slice(0, 11), slice(11, 50), slice(50, 80)]
+    moments = Moments()
+    for part in parts:
+        moments += Moments().update(H1[part], H2[part])
+    value, A = correlation_coefficients(moments, 4, (1e-3, 1e-2))
+    assert value == pytest.approx(whole[0], rel=1e-6 if dtype == np.float32 else 1e-13)
+    grads = [correlation_gradients(H1[part], H2[part], moments.mean, A) for part in parts]
+    tolerance = 1e-5 if dtype == np.float32 else 1e-12
+    assert relative(np.vstack([g[0] for g in grads]), whole[1]) < tolerance  # type: ignore[arg-type]
+    assert relative(np.vstack([g[1] for g in grads]), whole[2]) < tolerance  # type: ignore[arg-type]
+
+
+# What is refused
+
+
+def test_bad_input_is_named(rng: np.random.Generator) -> None:
+    H1, H2 = views(rng, 20, 4, 3)
+    with pytest.raises(ValueError, match="H1 has 20 rows and H2 has 19"):
+        correlation_loss(H1, H2[1:])
+    with pytest.raises(ValueError, match="at least 2 samples, got 1"):
+        correlation_loss(H1[:1], H2[:1])
+    with pytest.raises(ValueError, match="H2 has no columns"):
+        correlation_loss(H1, H2[:, :0])
+    for k in (0, 4, -1, 1.5, True):
+        with pytest.raises(ValueError, match=r"k must be None or an integer from 1 to min\(d1, d2\) = 3"):
+            correlation_loss(H1, H2, k)  # type: ignore[arg-type]
+    for reg in (-1e-9, np.nan, np.inf, (1.0,), "x", (0.1, -0.1)):
+        with pytest.raises(ValueError, match="reg must be"):
+            correlation_loss(H1, H2, reg=reg)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="objective must be 'trace' or 'squares', got 'sum'"):
+        correlation_loss(H1, H2, objective="sum")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="Complex data not supported"):
+        correlation_loss(H1 * 1j, H2)
+    H2[7, 1] = np.nan
+    with pytest.raises(ValueError, match="H2 contains NaN: the first is at row 7, column 1"):
+        correlation_loss(H1, H2)
+    H1[3, 2] = np.inf
+    with pytest.raises(ValueError, match="H1 contains infinity: the first is at row 3, column 2"):
+        correlation_loss(H1, H2)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_ill_posed_batch_names_a_reg_that_helps(rng: np.random.Generator, dtype: type) -> None:
+    H1, H2 = (H.astype(dtype) for H in views(rng, 6, 4, 9))
+    with pytest.raises(
+        NumericalError, match=r"H2: .*9 columns over 6 rows.*fewer rows than columns.*a reg of"
+    ) as error:
+        correlation_loss(H1, H2, reg=0)
+    reg = float(str(error.value).split("a reg of ")[1].split(" ")[0])
+    value, grad1, _ = correlation_loss(H1, H2, reg=reg)
+    assert -4 <= value < 0
+    assert np.isfinite(grad1).all()  # type: ignore[arg-type]
+
+
+def test_coefficients_and_gradients_check_their_arguments(rng: np.random.Generator) -> None:
+    H1, H2 = views(rng, 20, 4, 3)
+    with pytest.raises(ValueError, match="moments must be of two views, got 1"):
+        correlation_coefficients(Moments().update(H1))
+    moments = Moments().update(H1, H2)
+    _, A = correlation_coefficients(moments)
+    with pytest.raises(ValueError, match="mean and A must have shapes"):
+        correlation_gradients(H1, H2, moments.mean[1:], A)
