@@ -166,9 +166,17 @@ def awkward(name: str, rng: np.random.Generator) -> tuple[npt.NDArray[np.float32
 
 
 AWKWARD = [
-    "dead units", "constant outputs", "all constant", "identical views", "white views", "white identical views",
-    "fewer rows than columns", "two rows", "repeated columns", "large means",
-]  # fmt: skip
+    "dead units",
+    "constant outputs",
+    "all constant",
+    "identical views",
+    "white views",
+    "white identical views",
+    "fewer rows than columns",
+    "two rows",
+    "repeated columns",
+    "large means",
+]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

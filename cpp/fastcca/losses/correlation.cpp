@@ -10,8 +10,8 @@
 #include "fastcca/base/errors.hpp"
 #include "fastcca/base/thread_pool.hpp"
 #include "fastcca/linalg/dense.hpp"
-#include "fastcca/linalg/roots.hpp"
 #include "fastcca/linalg/svd.hpp"
+#include "fastcca/losses/contraction.hpp"
 #include "fastcca/moments/moments.hpp"
 
 namespace fastcca {
@@ -77,7 +77,7 @@ struct Derivatives {
 Derivatives full_trace(const Matrix<double>& L1, const Matrix<double>& L2, const Matrix<double>& T,
                        bool gradient) {
     const Index p = T.rows(), q = T.cols();
-    const Matrix<double> P = polar(T);
+    const Matrix<double> P = contraction_polar(T);
     Derivatives out{P.cwiseProduct(T).sum(), {}, {}, {}};
     if (!gradient) return out;
     Matrix<double> right(2 * p, q);  // [P; T] L₂⁻¹

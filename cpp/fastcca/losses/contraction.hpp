@@ -1,0 +1,14 @@
+// The polar factor of a matrix with no singular value above 1, such as the T of canonical correlations.
+#pragma once
+
+#include "fastcca/linalg/dense.hpp"
+
+namespace fastcca {
+
+// P = U Vᵀ of T = U D Vᵀ, at the speed of products: knowing the interval of D in advance saves what polar()
+// of roots.hpp must find out. Entries belonging to singular values s, t are exact to about 1e-11 / (s + t).
+// Singular values of zero stay zero, and those below some 1e-8 may end anywhere between 0 and 1: all of these
+// are subgradients of the trace norm at T.
+Matrix<double> contraction_polar(ConstRef<double> T);
+
+}  // namespace fastcca
