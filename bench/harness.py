@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -50,7 +50,7 @@ def time_once(call: Callable[[], Result]) -> tuple[Result, float]:
     return result, time.perf_counter() - start
 
 
-def time_together(contenders: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+def time_together(contenders: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
     """Median seconds of each contender, after a call to warm up; they take turns, to meet the same noise."""
     for call in contenders.values():
         call()

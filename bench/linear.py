@@ -10,6 +10,7 @@ import argparse
 import os
 import tempfile
 import warnings
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from bench.harness import Report, agree, gemm, limit_threads, peak_rss_anon, tim
 from fastcca import CCA, CCACV, Moments
 from fastcca.datasets import load_mnist_halves, make_two_views
 
+Contenders = dict[str, Callable[[], object]]
 Views = tuple[NDArray[Any], NDArray[Any]]
 
 
@@ -88,7 +90,7 @@ def moments_speed(report: Report, repeats: int, small: bool) -> None:
                 bool(error < (1e-12 if dtype == np.float64 else 1e-5)),
                 f"({error})",
             )
-            contenders = {"ours": partial(moments, X, Y), "gemm": gemm(2 * p, 2 * p, n, dtype)}
+            contenders: Contenders = {"ours": partial(moments, X, Y), "gemm": gemm(2 * p, 2 * p, n, dtype)}
             seconds = time_together(contenders, 3 * repeats)
             # n d² flops against 2 n d² of the full product.
             ours, numpy = n * (2 * p) ** 2 / seconds["ours"], 2.0 * n * (2 * p) ** 2 / seconds["gemm"]

@@ -1,6 +1,9 @@
 """Sphinx settings: everything is built from this folder and the installed package, nothing is fetched."""
 
+import re
 from importlib.metadata import version as installed_version
+
+from sphinx.application import Sphinx
 
 project = "fastcca"
 author = "The fastcca developers"
@@ -41,3 +44,14 @@ sphinx_gallery_conf = {
     "write_computation_times": False,
     "show_signature": False,
 }
+
+
+def escape_fitted_names(
+    app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
+) -> None:
+    """In a shape such as (n, n_components_) the last underscore would make a link of the name."""
+    lines[:] = [re.sub(r"(\w)_(?=[,)])", r"\1\\_", line) if "shape" in line else line for line in lines]
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("autodoc-process-docstring", escape_fitted_names, priority=900)

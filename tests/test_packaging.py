@@ -215,3 +215,15 @@ def test_readme_has_its_two_commands() -> None:
     assert set(commands) == {"demo", "tests"}
     assert commands["demo"].endswith("fastcca demo")
     assert commands["tests"].endswith("pytest")
+
+
+@pytest.mark.skipif(not (ROOT / "README.md").is_file(), reason="the sources are not beside the tests")
+def test_readme_example_runs() -> None:
+    (block,) = re.findall(r"```python\n(.+?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    names: dict[str, object] = {}
+    exec(block, names)
+    cca, X, Y = names["cca"], names["X"], names["Y"]
+    # The population correlations are 0.9, 0.7 and 0.5; the sampling error at n = 1000 is about 0.02.
+    assert abs(cca.score(X[1000:], Y[1000:]) - 0.7) < 0.06
+    assert abs(cca.canonical_correlations_.sum() - 2.1) < 0.15
+    assert names["Zx"].shape == names["Zy"].shape == (2000, 3)
