@@ -1,0 +1,160 @@
+"""The demonstration: two halves of real digits, every method built so far, one table, one picture."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import KFold, train_test_split
+
+from fastcca import CCACV
+from fastcca._tables import check_output
+from fastcca.datasets import get_data_home, load_digit_halves, load_mnist_halves
+from fastcca.metrics import column_correlations, partner_ranks
+from fastcca.plotting import CorrelationDisplay, VariateDisplay
+
+__all__ = ["METHODS", "Result", "Split", "evaluate", "load", "run"]
+
+
+class Split(NamedTuple):
+    """Two views of the same digits, training and held-out rows."""
+
+    title: str
+    left_train: NDArray[Any]
+    right_train: NDArray[Any]
+    left_test: NDArray[Any]
+    right_test: NDArray[Any]
+    target_test: NDArray[Any]
+    n_components: int
+
+
+class Result(NamedTuple):
+    """What one method reached."""
+
+    train_correlations: NDArray[np.float64]
+    test_correlations: NDArray[np.float64]
+    recall_at_1: float
+    recall_at_5: float
+    median_rank: float
+    seconds: float
+    first_variates: tuple[NDArray[Any], NDArray[Any]]
+
+
+def _fit_cca(left: NDArray[Any], right: NDArray[Any], k: int) -> Any:
+    folds = KFold(5, shuffle=True, random_state=0)
+    return CCACV(n_components=k, cv=folds).fit(left, right)
+
+
+# A method is one entry: its name in the table, and what fits it to the training rows of two views with k
+# components and returns something with transform_views. Keep the slowest for large data below ten seconds.
+METHODS: dict[str, Callable[[NDArray[Any], NDArray[Any], int], Any]] = {
+    "CCA, ridge by CV": _fit_cca,
+}
+
+
+def load(data: str) -> Split:
+    """The halves of scikit-learn's digits or of MNIST; ``"auto"``: MNIST where the data home has it."""
+    if data == "mnist" or (data == "auto" and (get_data_home() / "mnist").is_dir()):
+        mnist = load_mnist_halves(download_if_missing=False)
+        return Split(
+            "MNIST, 28×28 pixels",
+            mnist.left_train,
+            mnist.right_train,
+            mnist.left_test,
+            mnist.right_test,
+            mnist.target_test,
+            n_components=50,
+        )
+    digits = load_digit_halves()
+    views = train_test_split(
+        digits.left, digits.right, digits.target, test_size=0.3, random_state=0, stratify=digits.target
+    )
+    left_train, left_test, right_train, right_test, _, target_test = views
+    return Split(
+        "scikit-learn's digits, 8×8 pixels",
+        left_train,
+        right_train,
+        left_test,
+        right_test,
+        target_test,
+        n_components=10,
+    )
+
+
+def evaluate(split: Split, fit: Callable[[NDArray[Any], NDArray[Any], int], Any], k: int) -> Result:
+    """Fit on the training rows; correlations, and retrieval of the right half by the left, held out."""
+    start = time.perf_counter()
+    model = fit(split.left_train, split.right_train, k)
+    seconds = time.perf_counter() - start
+    left, right = model.transform_views(split.left_test, split.right_test)
+    ranks = partner_ranks(left, right)
+    return Result(
+        train_correlations=column_correlations(*model.transform_views(split.left_train, split.right_train)),
+        test_correlations=column_correlations(left, right),
+        recall_at_1=float(np.mean(ranks <= 1)),
+        recall_at_5=float(np.mean(ranks <= 5)),
+        median_rank=float(np.median(ranks)),
+        seconds=seconds,
+        first_variates=(left[:, 0], right[:, 0]),
+    )
+
+
+_HEADER = """\
+                          total correlation     finding the right half        seconds
+method                    train    held out     1st   first 5   median rank   to fit"""
+_ROW = "{:<22}  {:7.2f}  {:10.2f}  {:6.1%}  {:8.1%}  {:12g}  {:8.2f}"
+
+
+def run(data: str, n_components: int | None, output: Path) -> None:
+    """Print the table, and write the picture where matplotlib is installed."""
+    check_output(output, (".png", ".pdf", ".svg"))
+    split = load(data)
+    k = n_components or split.n_components
+    n_train, n_test = len(split.left_train), len(split.left_test)
+    click.echo(f"Two views: the left and the right half of handwritten digits ({split.title}).")
+    click.echo(
+        f"{n_train} digits to learn from, {n_test} held out, {k} pairs of variates. Given a left half, its"
+    )
+    click.echo(f"right half is looked for among all {n_test}; by chance it has rank {(n_test + 1) / 2:g}.\n")
+    click.echo(_HEADER)
+    results = {}
+    for name, fit in METHODS.items():
+        results[name] = found = evaluate(split, fit, k)
+        totals = found.train_correlations.sum(), found.test_correlations.sum()
+        retrieval = found.recall_at_1, found.recall_at_5, found.median_rank
+        click.echo(_ROW.format(name, *totals, *retrieval, found.seconds))
+    click.echo()
+    try:
+        draw(split, results, output)
+    except ImportError:
+        click.echo("For a picture as well: pip install 'fastcca[plot]'")
+    else:
+        click.echo(f"The correlations and the first pair of variates are drawn in {output}")
+
+
+def draw(split: Split, results: dict[str, Result], output: Path) -> None:
+    """Correlations of every method on the left, the first variates of the last one on the right."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    curves = {}
+    for name, result in results.items():
+        curves[f"{name}: train"] = result.train_correlations
+        curves[f"{name}: held out"] = result.test_correlations
+    CorrelationDisplay(curves).plot(left)
+    name, best = list(results.items())[-1]
+    # A sample: more points would only hide each other.
+    u, v, digits = (values[:1000] for values in (*best.first_variates, split.target_test))
+    VariateDisplay(u, v, digits).plot(right)
+    right.set(xlabel="left half", ylabel="right half", title=f"{name}: {right.get_title()}")
+    figure.suptitle(f"Halves of handwritten digits ({split.title})")
+    temporary = output.with_name(f".{output.stem}.tmp{output.suffix}")
+    try:
+        figure.savefig(temporary, dpi=150)
+        temporary.replace(output)
+    finally:
+        temporary.unlink(missing_ok=True)
