@@ -11,6 +11,7 @@ import os
 import tempfile
 import zipfile
 import zlib
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -138,7 +139,7 @@ def load(path: str | os.PathLike[str]) -> Any:
         )
     try:
         return _decode(header["model"], arrays)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ImportError) as error:
         raise ValueError(f"{os.fspath(path)!r} is damaged: {_line(error)}") from None
 
 
@@ -177,7 +178,9 @@ def _encode(value: Any, arrays: Arrays, where: str) -> Any:
         parts = {slot: getattr(value, slot) for slot in Moments.__slots__}
         return {"moments": _encode(parts, arrays, where)}
     if isinstance(value, SavedModel):
-        return {"class": type(value).__name__, "state": _encode(dict(vars(value)), arrays, where)}
+        kind = type(value)
+        state = _encode(dict(vars(value)), arrays, where)
+        return {"class": kind.__name__, "module": kind.__module__, "state": state}
     if type(value).__module__.startswith("sklearn.model_selection."):
         names = [name for name in inspect.signature(type(value)).parameters if name not in ("args", "kwargs")]
         own = {**vars(value), **vars(value).get("cvargs", {})}
@@ -225,9 +228,12 @@ def _decode(node: Any, arrays: Arrays) -> Any:
             if name not in model_selection.__all__ or not hasattr(getattr(model_selection, name), "split"):
                 raise ValueError(f"unknown splitter {name!r}")
             return getattr(model_selection, name)(**_decode(parameters, arrays))
-        case {"class": name, "state": state}:
+        case {"class": name, "module": module, "state": state}:
+            # Our own classes are imported at their first use, which may be this one.
+            if name not in _classes and module.startswith("fastcca."):
+                import_module(module)
             if name not in _classes:
-                raise ValueError(f"unknown class {name!r}")
+                raise ValueError(f"unknown class {name!r}, import {module} first")
             model = _classes[name].__new__(_classes[name])
             vars(model).update(_decode(state, arrays))
             return model
