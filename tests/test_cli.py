@@ -343,7 +343,7 @@ def test_unexpected_errors_are_not_the_users(monkeypatch):
     def broken():
         raise KeyError("a bug")
 
-    monkeypatch.setattr(fastcca, "build_info", broken)
+    monkeypatch.setattr(cli, "build_info", broken)
     with pytest.raises(KeyError):
         run("info")
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import KFold, train_test_split
 
-from fastcca import CCACV
 from fastcca._tables import check_output
+from fastcca.cca_cv import CCACV
 from fastcca.datasets import get_data_home, load_digit_halves, load_mnist_halves
 from fastcca.metrics import column_correlations, partner_ranks
 from fastcca.plotting import CorrelationDisplay, VariateDisplay

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import click
 import numpy as np
 
-import fastcca
+from fastcca._build import build_info, set_num_threads
 from fastcca._tables import Table, check_output, read_table, table_writer
+from fastcca.errors import NumericalError
+from fastcca.functional.moments import Moments
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fastcca import CCA
+    from fastcca.cca import CCA
 
 __all__ = ["main"]
 
@@ -62,7 +64,7 @@ class _Program(click.Group):
             except OSError as error:
                 named = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error
                 code = _fail(str(named), 2)
-            except (ValueError, TypeError, ImportError, MemoryError, fastcca.NumericalError) as error:
+            except (ValueError, TypeError, ImportError, MemoryError, NumericalError) as error:
                 code = _fail(str(error) or "out of memory", 2)
         sys.exit(code)
 
@@ -97,8 +99,8 @@ def _source(ctx: click.Context, param: click.Parameter, value: str) -> _Source:
 def _threads(command: Callable[..., None]) -> Callable[..., None]:
     def set_threads(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
         if value is not None:
-            fastcca.set_num_threads(value)
-            ctx.call_on_close(lambda: fastcca.set_num_threads(None))
+            set_num_threads(value)
+            ctx.call_on_close(lambda: set_num_threads(None))
 
     return click.option(
         "--threads",
@@ -163,6 +165,9 @@ def fit(
     output: str,
 ) -> None:
     """Fit a model to two tables with the same rows, X and Y, and save it."""
+    from fastcca.cca import CCA
+    from fastcca.cca_cv import CCACV
+
     if cv is not None and (reg is not None or reg_y is not None or solver != "auto"):
         raise click.UsageError(
             "--cv chooses the ridge itself: it goes with neither --reg, --reg-y nor --solver"
@@ -170,12 +175,12 @@ def fit(
     check_output(output, (".npz",))
     x_table, y_table = _read_pair(x, y)
     if cv is not None:
-        search = fastcca.CCACV(n_components=components, scale=scale, cv=cv)
+        search = CCACV(n_components=components, scale=scale, cv=cv)
         fitted = search.fit(x_table.values, y_table.values).best_estimator_
     else:
         x_reg = 0.0 if reg is None else reg
         ridge = x_reg if reg_y is None else (x_reg, reg_y)
-        cca = fastcca.CCA(n_components=components, reg=ridge, scale=scale, solver=solver)
+        cca = CCA(n_components=components, reg=ridge, scale=scale, solver=solver)
         fitted = _fit_cca(cca, x_table.values, y_table.values)
     for name, table in (("feature_names_in_", x_table), ("y_feature_names_in_", y_table)):
         if table.names is not None:
@@ -191,7 +196,7 @@ def _fit_cca(cca: "CCA", x: "NDArray[Any]", y: "NDArray[Any]") -> "CCA":
     solved_from_moments = cca.solver in ("auto", "covariance") and len(x) > max(x.shape[1], y.shape[1])
     if x.nbytes + y.nbytes <= _LONG or not solved_from_moments:
         return cca.fit(x, y)
-    moments = fastcca.Moments()
+    moments = Moments()
     for _ in _by_chunks("reading", moments.update, x, y):
         pass
     return cca.fit_moments(moments)
@@ -248,8 +253,10 @@ def _read_pair(x: _Source, y: _Source) -> tuple[Table, Table]:
 @_threads
 def transform(model: Path, x: _Source, view: str, output: str) -> None:
     """Project the rows of a table of either view onto the variates of a saved MODEL."""
+    from fastcca._persistence import load
+
     check_output(output)
-    fitted = fastcca.load(model)
+    fitted = load(model)
     project = _projection(fitted, x, table := x.read(), view)
     first = project(table.values[:1])
     names = list(fitted.get_feature_names_out())
@@ -266,11 +273,13 @@ def transform(model: Path, x: _Source, view: str, output: str) -> None:
 @_threads
 def score(model: Path, x: _Source, y: _Source) -> None:
     """Correlations of the variates of a saved MODEL on two tables with the same rows."""
-    fitted = fastcca.load(model)
+    from fastcca._persistence import load
+
+    fitted = load(model)
     x_table, y_table = _read_pair(x, y)
     project_x = _projection(fitted, x, x_table, "x")
     project_y = _projection(fitted, y, y_table, "y")
-    moments = fastcca.Moments()
+    moments = Moments()
 
     def add(x_rows: "NDArray[Any]", y_rows: "NDArray[Any]") -> None:
         # In double also for float32, whose moments would be good to six digits.
@@ -320,9 +329,11 @@ def _refuse_names(source: _Source, names: Sequence[str], expected: Sequence[str]
 def info(model: Path | None) -> None:
     """Say what is installed, or what a saved MODEL is."""
     if model is not None:
-        _describe(fastcca.load(model))
+        from fastcca._persistence import load
+
+        _describe(load(model))
         return
-    about = {name: ", ".join(v) if isinstance(v, list) else v for name, v in fastcca.build_info().items()}
+    about = {name: ", ".join(v) if isinstance(v, list) else v for name, v in build_info().items()}
     _lines(about)
 
 
