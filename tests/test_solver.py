@@ -174,6 +174,23 @@ def test_a_view_without_variation_is_named(solve, constant):
         solve(X, Y)
 
 
+@pytest.mark.parametrize("solve", [solve_qr, solve_gram])
+@pytest.mark.parametrize("scale", [1e200, 1e307])
+def test_a_view_whose_variances_overflow_is_named(solve, scale):
+    X, Y = two_views(27, 20, 3, 2)
+    with pytest.raises(NumericalError, match="variances of y overflow"):
+        solve(X, Y * scale)
+
+
+def test_moments_that_overflow_are_named():
+    X, Y = two_views(28, 20, 3, 2)
+    moments = Moments().update(X, Y)
+    moments.scatter = moments.scatter.copy()
+    moments.scatter[0, 0] = np.inf
+    with pytest.raises(NumericalError, match="variances of X overflow"):
+        solve_moments(moments)
+
+
 @every_road
 def test_views_are_judged_on_their_own_scale(solve):
     X, Y = two_views(12, 60, 4, 3)

@@ -4,7 +4,8 @@
 #include <cmath>
 #include <limits>
 
-#include "fastcca/solver/tmp_linalg.hpp"
+#include "fastcca/linalg/qr.hpp"
+#include "fastcca/linalg/svd.hpp"
 
 namespace fastcca {
 namespace {
@@ -64,7 +65,7 @@ Basis orthogonal_basis(const Matrix<double>& A, const CentredView& source, Index
     basis.view = view_of(source);
 
     if (d <= m) {
-        QR qr = thin_qr(A);
+        ThinQr qr = thin_qr(A);
         const Extremes e = squared_extremes(qr.R, tolerance);
         if (e.smallest > std::pow(kMargin * tolerance, 2) * e.largest) {
             basis.view.rank = d;
@@ -88,7 +89,7 @@ Basis orthogonal_basis(const Matrix<double>& A, const CentredView& source, Index
             return basis;
         }
         // A = Q R = (Q U) s Vᵀ
-        const SVD svd = truncated_svd(qr.R, d);
+        const Svd svd = truncated_svd(qr.R, d);
         const Vector<double> shrink = shrinkage(svd.values, d, tolerance, ridge, basis.view);
         const Index k = basis.view.rank;
         basis.F = product(qr.Q, Op::kNone, svd.U.leftCols(k) * shrink.asDiagonal());
@@ -100,8 +101,8 @@ Basis orthogonal_basis(const Matrix<double>& A, const CentredView& source, Index
     }
 
     // More columns than rows: Aᵀ = Q R, and A = Rᵀ Qᵀ = U s (Q V)ᵀ with Rᵀ = U s Vᵀ
-    const QR qr = thin_qr(A.transpose());
-    const SVD svd = truncated_svd(qr.R.transpose(), m);
+    const ThinQr qr = thin_qr(A.transpose());
+    const Svd svd = truncated_svd(qr.R.transpose(), m);
     const Vector<double> shrink = shrinkage(svd.values, d, tolerance, ridge, basis.view);
     const Index k = basis.view.rank;
     basis.F = svd.U.leftCols(k) * shrink.asDiagonal();

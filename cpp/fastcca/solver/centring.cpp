@@ -57,7 +57,7 @@ CentredView centre(const MatrixView<T>& data, const Vector<double>& weights, con
                           view.n;
     if (!mean.allFinite()) {
         throw_not_finite(data, name);
-        throw std::invalid_argument(name + " is too large: its sums overflow");
+        throw_overflow(name);
     }
     // … whose rounding is taken out again: m = m₀ + Σ w (x - m₀) / N
     const Vector<double> correction = for_blocks([&](auto rows, Index start, Index count) {
@@ -71,6 +71,7 @@ CentredView centre(const MatrixView<T>& data, const Vector<double>& weights, con
         return rows.colwise().squaredNorm().transpose();
     });
     mean += correction;
+    if (!squares.allFinite()) throw_overflow(name);
 
     const double eps = static_cast<double>(std::numeric_limits<T>::epsilon());
     for (Index j = 0; j < d; ++j)

@@ -42,33 +42,31 @@ struct Whitening {
     }
 };
 
+// The Cholesky factor of S + rI, and estimates of its extreme eigenvalues; neither where there is none.
+struct Factor {
+    Matrix<double> L;
+    Extremes extremes{0, 0};
+    bool safe(double tolerance) const { return extremes.smallest > kMargin * tolerance * extremes.largest; }
+};
+Factor factorise(const Matrix<double>& S, double r) {
+    Factor f{S};
+    f.L.diagonal().array() += r;
+    if (cholesky<double>(f.L) < 0) f.extremes = extreme_eigenvalues(f.L);
+    return f;
+}
+
 // Whitens S + rI by Cholesky where S is of full rank by a safe margin; says whether it was.
 bool whiten_by_cholesky(const Matrix<double>& S, double r, double tolerance, Whitening& whitening,
                         WhitenedView& view) {
-    const auto factorise = [&S](double ridge, Matrix<double>& L) {
-        L = S;
-        L.diagonal().array() += ridge;
-        return cholesky<double>(L) < 0;
-    };
-    Matrix<double> L;
-    if (!factorise(r, L)) return false;
-    const Extremes e = extreme_eigenvalues(L);
-    const double safe = kMargin * tolerance * e.largest;
-    bool full_rank = e.smallest > safe;
-    // With a ridge the rank is still that of S: seen from λmin(S + rI) where r is the smaller part of it,
-    // else from a factorisation of S itself.
-    if (full_rank && r > 0 && !(e.smallest / 4 > r + safe)) {
-        Matrix<double> L0;
-        full_rank = factorise(0, L0);
-        if (full_rank) {
-            const Extremes e0 = extreme_eigenvalues(L0);
-            full_rank = e0.smallest > kMargin * tolerance * e0.largest;
-        }
-    }
-    if (!full_rank) return false;
+    Factor f = factorise(S, r);
+    if (!f.safe(tolerance)) return false;
+    // With a ridge the rank is still that of S. It is full where λmin(S + rI) exceeds r by more than the
+    // estimate's doubt; else a factorisation of S itself tells.
+    const double threshold = kMargin * tolerance * f.extremes.largest;
+    if (r > 0 && !(f.extremes.smallest / 4 > r + threshold) && !factorise(S, 0).safe(tolerance)) return false;
     view.rank = S.rows();
-    view.condition = std::sqrt(e.condition());
-    whitening = {std::move(L), true};
+    view.condition = std::sqrt(f.extremes.condition());
+    whitening = {std::move(f.L), true};
     return true;
 }
 
@@ -112,25 +110,19 @@ double rank_tolerance(Index d, double eps) {
 Solution solve_moments(const MomentsView& m, Index p, Index n_components, Penalty reg) {
     std::array<WhitenedView, 2> views;
     std::array<Whitening, 2> whitening;
-    std::array<bool, 2> done;
-    std::array<Matrix<double>, 2> S;
     const std::array<double, 2> r{reg.x, reg.y};
     const std::array<Index, 2> start{0, p}, width{p, m.mean.size() - p};
     for (std::size_t v = 0; v < 2; ++v) {
-        views[v].width = width[v];
-        views[v].kept = varying_columns(m, start[v], width[v]);
-        if (views[v].kept.empty()) throw_all_constant(v == 0 ? "X" : "y");
-        S[v] = covariance(m, views[v].kept, start[v], views[v].kept, start[v]);
-    }
-    parallel_for(2, [&](Index v_) {
-        const auto v = static_cast<std::size_t>(v_);
-        done[v] = whiten_by_cholesky(S[v], r[v], rank_tolerance(S[v].rows(), m.eps), whitening[v], views[v]);
-    });
-    for (std::size_t v = 0; v < 2; ++v) {
-        if (!done[v])
-            whiten_by_eigenvalues(S[v], r[v], rank_tolerance(S[v].rows(), m.eps), whitening[v], views[v]);
-        S[v].resize(0, 0);
-        views[v].to_weights = [&w = whitening[v]](const Matrix<double>& U) { return w.weights(U); };
+        WhitenedView& view = views[v];
+        view.width = width[v];
+        if (!m.scatter.diagonal().segment(start[v], width[v]).allFinite()) throw_overflow(v == 0 ? "X" : "y");
+        view.kept = varying_columns(m, start[v], width[v]);
+        if (view.kept.empty()) throw_all_constant(v == 0 ? "X" : "y");
+        const Matrix<double> S = covariance(m, view.kept, start[v], view.kept, start[v]);
+        const double tolerance = rank_tolerance(S.rows(), m.eps);
+        if (!whiten_by_cholesky(S, r[v], tolerance, whitening[v], view))
+            whiten_by_eigenvalues(S, r[v], tolerance, whitening[v], view);
+        view.to_weights = [&w = whitening[v]](const Matrix<double>& U) { return w.weights(U); };
     }
     // T = W₁ᵀ S₁₂ W₂ = (W₂ᵀ (W₁ᵀ S₁₂)ᵀ)ᵀ
     Matrix<double> T = whitening[0].project(covariance(m, views[0].kept, start[0], views[1].kept, start[1]));

@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "fastcca/base/thread_pool.hpp"
-#include "fastcca/solver/tmp_linalg.hpp"
+#include "fastcca/linalg/svd.hpp"
 
 namespace fastcca {
 namespace {
@@ -117,7 +117,7 @@ std::vector<std::vector<double>> held_out_correlations(const std::vector<Fold>& 
         // T = (Λ₁ + r₁)^-½ V₁ᵀ S₁₂ V₂ (Λ₂ + r₂)^-½ = U D Vᵀ
         const Vector<double> a = (x.values.array() + regs[g].x).rsqrt(),
                              b = (y.values.array() + regs[g].y).rsqrt();
-        const SVD svd = truncated_svd(a.asDiagonal() * pair.cross * b.asDiagonal(), k);
+        const Svd svd = truncated_svd(a.asDiagonal() * pair.cross * b.asDiagonal(), k);
         // W₁ = V₁ (Λ₁ + r₁)^-½ U
         const Matrix<double> W1 = product(x.vectors, Op::kNone, a.asDiagonal() * svd.U);
         const Matrix<double> W2 = product(y.vectors, Op::kNone, b.asDiagonal() * svd.V);

@@ -2,8 +2,8 @@
 
 #include <utility>
 
+#include "fastcca/linalg/qr.hpp"
 #include "fastcca/solver/basis.hpp"
-#include "fastcca/solver/tmp_linalg.hpp"
 
 namespace fastcca {
 namespace {
@@ -22,9 +22,14 @@ Solution solve_qr(CentredView x, CentredView y, Index n_components, Penalty reg)
     if (n > p + q) {
         // [X Y] = Q R with p + q columns: angles between columns survive Qᵀ, so the p + q rows of R stand for
         // the n samples and Q is never formed.
-        const Matrix<double> R = qr_triangle(x.data, y.data);
-        x.data = R.leftCols(p);
-        y.data = R.rightCols(q);
+        Matrix<double> both(n, p + q);
+        both.leftCols(p) = x.data;
+        x.data.resize(0, 0);
+        both.rightCols(q) = y.data;
+        y.data.resize(0, 0);
+        both = qr_r(both);
+        x.data = both.leftCols(p);
+        y.data = both.rightCols(q);
     }
     return solve_bases(orthogonal_basis(x.data, x, n, reg.x), orthogonal_basis(y.data, y, n, reg.y),
                        n_components);

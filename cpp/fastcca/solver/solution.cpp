@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "fastcca/base/errors.hpp"
-#include "fastcca/solver/tmp_linalg.hpp"
+#include "fastcca/linalg/svd.hpp"
 
 namespace fastcca {
 namespace {
@@ -41,10 +41,14 @@ void throw_all_constant(const std::string& view) {
     throw NumericalError(view + " has rank 0: every one of its columns is constant");
 }
 
+void throw_overflow(const std::string& view) {
+    throw NumericalError("the variances of " + view + " overflow: rescale its columns");
+}
+
 Solution solve_whitened(const Matrix<double>& T, const WhitenedView& x, const WhitenedView& y,
                         Index n_components) {
     const Index k = std::min({n_components, x.rank, y.rank});
-    SVD svd = truncated_svd(T, k);
+    Svd svd = truncated_svd(T, k);
     Solution s;
     s.singular_values = svd.values.cwiseMax(0.0).cwiseMin(1.0);
     s.x_weights = spread(x.to_weights(svd.U), x);

@@ -42,5 +42,6 @@ void fix_signs(Matrix<double>& x_weights, Matrix<double>& y_weights);
 bool is_constant(double sum_of_squares, double n, double mean, double eps);
 
 [[noreturn]] void throw_all_constant(const std::string& view);
+[[noreturn]] void throw_overflow(const std::string& view);
 
 }  // namespace fastcca
