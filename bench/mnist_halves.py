@@ -15,12 +15,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from fastcca.metrics import total_correlation
 from numpy.typing import NDArray
 
 from bench.harness import Report, limit_threads, time_once
 from fastcca import CCA, Moments
 from fastcca.datasets import load_mnist_halves
+from fastcca.metrics import total_correlation
 
 Views = tuple[NDArray[Any], NDArray[Any]]
 

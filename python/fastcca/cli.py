@@ -64,7 +64,7 @@ class _Program(click.Group):
             except OSError as error:
                 named = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error
                 code = _fail(str(named), 2)
-            except (ValueError, TypeError, ImportError, MemoryError, NumericalError) as error:
+            except (ValueError, ImportError, MemoryError, NumericalError) as error:
                 code = _fail(str(error) or "out of memory", 2)
         sys.exit(code)
 
@@ -239,7 +239,7 @@ def _read_pair(x: _Source, y: _Source) -> tuple[Table, Table]:
 
 @main.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.argument("x", callback=_source)
+@click.argument("table", callback=_source)
 @click.option(
     "--view", type=click.Choice(["x", "y"]), default="x", show_default=True, help="Which view the table is."
 )
@@ -251,19 +251,20 @@ def _read_pair(x: _Source, y: _Source) -> tuple[Table, Table]:
     help="Where the variates go: .npy, .npz (array Z), .csv or .tsv.",
 )
 @_threads
-def transform(model: Path, x: _Source, view: str, output: str) -> None:
-    """Project the rows of a table of either view onto the variates of a saved MODEL."""
+def transform(model: Path, table: _Source, view: str, output: str) -> None:
+    """Project the rows of a TABLE of either view onto the variates of a saved MODEL."""
     from fastcca._persistence import load
 
     check_output(output)
     fitted = load(model)
-    project = _projection(fitted, x, table := x.read(), view)
-    first = project(table.values[:1])
+    content = table.read()
+    project = _projection(fitted, table, content, view)
+    first = project(content.values[:1])
     names = list(fitted.get_feature_names_out())
-    with table_writer(output, (len(table.values), first.shape[1]), first.dtype, names) as write:
-        for scores in _by_chunks("transforming", project, table.values):
+    with table_writer(output, (len(content.values), first.shape[1]), first.dtype, names) as write:
+        for scores in _by_chunks("transforming", project, content.values):
             write(scores)
-    click.echo(f"{len(table.values)} rows, {first.shape[1]} variates, saved to {output}")
+    click.echo(f"{len(content.values)} rows, {first.shape[1]} variates, saved to {output}")
 
 
 @main.command()
@@ -346,7 +347,7 @@ def _describe(fitted: Any) -> None:
         "solver": fitted.solver_,
         "correlations": " ".join(f"{value:.4f}" for value in fitted.canonical_correlations_[:10])
         + (" …" if fitted.n_components_ > 10 else ""),
-        "their sum": f"{fitted.canonical_correlations_.sum():.4f}",
+        "total": f"{fitted.canonical_correlations_.sum():.4f}",
     }
     _lines(lines)
 
