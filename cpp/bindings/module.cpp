@@ -4,6 +4,7 @@
 PYBIND11_MODULE(FASTCCA_MODULE, m, pybind11::mod_gil_not_used()) {
     m.doc() = "The compiled core of fastcca, for one CPU level.";
     fastcca::bindings::register_base(m);
+    fastcca::bindings::register_kernels(m);
     fastcca::bindings::register_moments(m);
     fastcca::bindings::register_solver(m);
     fastcca::bindings::register_losses(m);

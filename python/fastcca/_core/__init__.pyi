@@ -1,7 +1,7 @@
 # One stub for the extension modules of every CPU level: they offer the same names.
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,3 +80,149 @@ def correlation_coefficients(
     eps: float,
     n_threads: int,
 ) -> tuple[float, NDArray[np.float64]]: ...
+
+# kernels
+_Kernel = tuple[str, float, int, float]  # name, gamma, degree, coef0
+_Map = tuple[NDArray[Any], NDArray[np.float64], _Kernel, NDArray[Any]]  # landmarks, factor, kernel, shift
+_Input = tuple[NDArray[Any], NDArray[Any], NDArray[np.float64] | None]  # kernel's input, columns, k(x, x)
+
+@overload
+def kernel_matrix(
+    X: NDArray[np.float64], Y: NDArray[np.float64] | None, kernel: _Kernel, n_threads: int
+) -> NDArray[np.float64]: ...
+@overload
+def kernel_matrix(
+    X: NDArray[np.float32], Y: NDArray[np.float32] | None, kernel: _Kernel, n_threads: int
+) -> NDArray[np.float32]: ...
+def kernel_scores(
+    X: NDArray[Any],
+    landmarks: NDArray[Any],
+    kernel: _Kernel,
+    coefficients: NDArray[np.float64],
+    offset: NDArray[np.float64],
+    name: str,
+    n_threads: int,
+) -> NDArray[Any]: ...
+
+class PivotedCholesky64:
+    @overload
+    def __init__(
+        self,
+        X: NDArray[np.float64],
+        kernel: _Kernel,
+        rank: int,
+        tol: float,
+        pivoting: str,
+        block: int,
+        seed: int,
+        weights: NDArray[np.float64] | None,
+        name: str,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        diagonal: NDArray[np.float64],
+        columns: Callable[[list[int]], NDArray[Any]],
+        square: Callable[[list[int]], NDArray[Any]],
+        rank: int,
+        tol: float,
+        pivoting: str,
+        block: int,
+        seed: int,
+        weights: NDArray[np.float64] | None,
+        name: str,
+    ) -> None: ...
+    def step(self, n_threads: int) -> bool: ...
+    def take_features(self) -> NDArray[np.float64]: ...
+    @property
+    def pivots(self) -> list[int]: ...
+    @property
+    def residual_trace(self) -> NDArray[np.float64]: ...
+    @property
+    def rank(self) -> int: ...
+    @property
+    def trace(self) -> float: ...
+
+class FeatureMoments64:
+    def __init__(self, x: _Map, y: _Map, names: Sequence[str]) -> None: ...
+    def add(self, x: _Input, y: _Input, weights: NDArray[np.float64] | None, n_threads: int) -> None: ...
+    def finish(
+        self, n_threads: int
+    ) -> tuple[float, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
+    @property
+    def columns(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
+    @property
+    def residuals(self) -> tuple[tuple[float, float], tuple[float, float]]: ...
+
+class PivotedCholesky32:
+    @overload
+    def __init__(
+        self,
+        X: NDArray[np.float32],
+        kernel: _Kernel,
+        rank: int,
+        tol: float,
+        pivoting: str,
+        block: int,
+        seed: int,
+        weights: NDArray[np.float64] | None,
+        name: str,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        diagonal: NDArray[np.float64],
+        columns: Callable[[list[int]], NDArray[Any]],
+        square: Callable[[list[int]], NDArray[Any]],
+        rank: int,
+        tol: float,
+        pivoting: str,
+        block: int,
+        seed: int,
+        weights: NDArray[np.float64] | None,
+        name: str,
+    ) -> None: ...
+    def step(self, n_threads: int) -> bool: ...
+    def take_features(self) -> NDArray[np.float32]: ...
+    @property
+    def pivots(self) -> list[int]: ...
+    @property
+    def residual_trace(self) -> NDArray[np.float64]: ...
+    @property
+    def rank(self) -> int: ...
+    @property
+    def trace(self) -> float: ...
+
+class FeatureMoments32:
+    def __init__(self, x: _Map, y: _Map, names: Sequence[str]) -> None: ...
+    def add(self, x: _Input, y: _Input, weights: NDArray[np.float64] | None, n_threads: int) -> None: ...
+    def finish(
+        self, n_threads: int
+    ) -> tuple[float, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
+    @property
+    def columns(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
+    @property
+    def residuals(self) -> tuple[tuple[float, float], tuple[float, float]]: ...
+
+def landmark_factor(K: NDArray[np.float64], n_threads: int) -> tuple[NDArray[np.float64], int]: ...
+def landmark_coefficients(
+    factor: NDArray[np.float64], weights: NDArray[np.float64], n_threads: int
+) -> NDArray[np.float64]: ...
+def solve_dual(
+    Kx: NDArray[np.float64],
+    Ky: NDArray[np.float64],
+    bach_jordan: bool,
+    shift: tuple[float, float],
+    components: int,
+    tol: float,
+    n_threads: int,
+) -> (
+    tuple[
+        NDArray[np.float64],
+        NDArray[np.float64],
+        NDArray[np.float64],
+        NDArray[np.float64],
+        NDArray[np.float64],
+    ]
+    | None
+): ...

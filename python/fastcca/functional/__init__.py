@@ -1,5 +1,6 @@
 """Arrays in, arrays out: the kernels of the core with validation, defaults and readable errors."""
 
+from fastcca.functional.kernels import incomplete_cholesky, kernel_matrix, median_gamma
 from fastcca.functional.losses import correlation_coefficients, correlation_gradients, correlation_loss
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import (
@@ -17,6 +18,9 @@ __all__ = [
     "correlation_gradients",
     "correlation_loss",
     "held_out_correlations",
+    "incomplete_cholesky",
+    "kernel_matrix",
+    "median_gamma",
     "solve_gram",
     "solve_moments",
     "solve_qr",

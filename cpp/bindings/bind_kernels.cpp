@@ -1,0 +1,295 @@
+// Kernels: matrices, the pivoted Cholesky one block at a time, moments of features, scores.
+#include <memory>
+#include <optional>
+
+#include "bindings/bindings.hpp"
+#include "bindings/call.hpp"
+#include "fastcca/kernels/dual.hpp"
+#include "fastcca/kernels/features.hpp"
+#include "fastcca/kernels/incomplete_cholesky.hpp"
+
+namespace fastcca::bindings {
+namespace {
+
+// (name, gamma, degree, coef0), as floor 3 has checked them.
+using Spec = std::tuple<std::string, double, int, double>;
+
+KernelSpec kernel_spec(const Spec& spec) {
+    const auto& [name, gamma, degree, coef0] = spec;
+    if (name == "rbf") return {KernelType::kRbf, gamma, degree, coef0};
+    if (name == "laplacian") return {KernelType::kLaplacian, gamma, degree, coef0};
+    if (name == "polynomial") return {KernelType::kPolynomial, gamma, degree, coef0};
+    if (name == "linear") return {KernelType::kLinear, gamma, degree, coef0};
+    if (name == "cosine") return {KernelType::kCosine, gamma, degree, coef0};
+    if (name == "given") return {KernelType::kGiven, gamma, degree, coef0};
+    throw std::invalid_argument("kernel must be rbf, laplacian, polynomial, linear, cosine or given");
+}
+
+Pivoting pivoting_of(const std::string& name) {
+    if (name == "greedy") return Pivoting::kGreedy;
+    if (name == "random") return Pivoting::kRandom;
+    if (name == "uniform") return Pivoting::kUniform;
+    throw std::invalid_argument("pivoting must be greedy, random or uniform");
+}
+
+template <typename T>
+Landmarks<T> landmarks_of(const Array<T>& points, const Spec& spec) {
+    const KernelSpec kernel = kernel_spec(spec);
+    const MatrixView<T> view = matrix_view(points, "landmarks");
+    return kernel.type == KernelType::kGiven ? Landmarks<T>(view.rows) : Landmarks<T>(kernel, view);
+}
+
+void check_columns(Index got, Index expected, const std::string& name) {
+    if (got != expected)
+        throw std::invalid_argument(name + " has " + std::to_string(got) + " columns, expected " +
+                                    std::to_string(expected));
+}
+
+// Runs f without the GIL; positions of NaN and infinity become sentences.
+template <typename F>
+auto call(int n_threads, const std::vector<std::string>& names, F&& f) {
+    try {
+        return without_gil(n_threads, f);
+    } catch (const NonFiniteError& e) {
+        throw py::value_error("Input " + names.at(e.view) + " contains " + (e.is_nan ? "NaN" : "infinity") +
+                              ": the first is at row " + std::to_string(e.row) + ", column " +
+                              std::to_string(e.column));
+    }
+}
+
+template <typename T>
+py::array matrix(const Array<T>& X, const std::optional<Array<T>>& Y, const Spec& spec, int n_threads) {
+    const KernelSpec kernel = kernel_spec(spec);
+    const MatrixView<T> x = matrix_view(X, "X");
+    if (!Y) return to_numpy(call(n_threads, {"X"}, [&] { return kernel_matrix<T>(kernel, x); }));
+    const MatrixView<T> y = matrix_view(*Y, "Y");
+    check_columns(y.cols, x.cols, "Y");
+    return to_numpy(call(n_threads, {"Y"}, [&] { return kernel_matrix<T>(kernel, x, y); }));
+}
+
+template <typename T>
+py::array scores(const Array<T>& X, const Array<T>& landmarks, const Spec& spec,
+                 const Array<double>& coefficients, const Array<double>& offset, const std::string& name,
+                 int n_threads) {
+    const MatrixView<T> x = matrix_view(X, name.c_str());
+    const Matrix<double> coef = matrix_of(coefficients, "coefficients");
+    const Vector<double> shift = vector_of(offset, "offset");
+    Matrix<T> z = call(n_threads, {name}, [&] {
+        const Landmarks<T> points = landmarks_of(landmarks, spec);
+        check_columns(x.cols, points.columns(), name);
+        if (coef.rows() != points.size() || coef.cols() != shift.size())
+            throw std::invalid_argument("coefficients, offset and landmarks differ in size");
+        return kernel_scores<T>(points, x, coef, shift);
+    });
+    return to_numpy(std::move(z));
+}
+
+// The factorisation with the data that it reads.
+template <typename T>
+class PyPivotedCholesky {
+ public:
+    PyPivotedCholesky(const Array<T>& X, const Spec& spec, Index rank, double tol,
+                      const std::string& pivoting, Index block, std::uint64_t seed,
+                      const std::optional<Array<double>>& weights, std::string name)
+        : data_(X), name_(std::move(name)) {
+        const auto kernel =
+            std::make_shared<BuiltinColumns<T>>(kernel_spec(spec), matrix_view(X, name_.c_str()));
+        begin(kernel, {rank, tol, pivoting_of(pivoting), block, seed}, weights);
+    }
+    // columns(pivots) -> K(pivots, all rows), square(rows) -> K(rows, rows)
+    PyPivotedCholesky(const Array<double>& diagonal, py::function columns, py::function square, Index rank,
+                      double tol, const std::string& pivoting, Index block, std::uint64_t seed,
+                      const std::optional<Array<double>>& weights, std::string name)
+        : data_(py::make_tuple(columns, square)), name_(std::move(name)) {
+        const auto call_python = [](const py::handle& function, auto type, const std::vector<Index>& rows) {
+            using U = decltype(type);
+            const py::gil_scoped_acquire gil;
+            return matrix_of<U>(function(rows).cast<Array<U>>(), "kernel");
+        };
+        const py::handle c = columns, s = square;  // kept alive by data_
+        const auto kernel = std::make_shared<FunctionColumns<T>>(
+            vector_of(diagonal, "diagonal"),
+            [=](const std::vector<Index>& rows) -> Matrix<T> { return call_python(c, T{}, rows); },
+            [=](const std::vector<Index>& rows) -> Matrix<double> { return call_python(s, double{}, rows); });
+        begin(kernel, {rank, tol, pivoting_of(pivoting), block, seed}, weights);
+    }
+
+    bool step(int n_threads) {
+        return call(n_threads, {name_}, [&] { return cholesky_->step(); });
+    }
+    std::vector<Index> pivots() const { return cholesky_->pivots(); }
+    py::array residual_trace() const {
+        const auto& trace = cholesky_->residual_trace();
+        return to_numpy(
+            Vector<double>(Eigen::Map<const Vector<double>>(trace.data(), static_cast<Index>(trace.size()))));
+    }
+    double trace() const { return cholesky_->trace(); }
+    Index rank() const { return cholesky_->rank(); }
+    // The features' transpose, capacity × n, leaves this object, which is then of no further use.
+    py::array take_features() { return to_numpy(std::move(cholesky_->features())); }
+
+ private:
+    void begin(std::shared_ptr<KernelColumns<T>> kernel, const PivotedCholeskyOptions& options,
+               const std::optional<Array<double>>& weights) {
+        Vector<double> w;
+        if (weights) w = vector_of(*weights, "sample_weight");
+        if (weights && w.size() != kernel->size())
+            throw std::invalid_argument("sample_weight must have one entry per row");
+        cholesky_ = call(0, {name_}, [&] {
+            return std::make_unique<PivotedCholesky<T>>(std::move(kernel), options, std::move(w));
+        });
+    }
+
+    py::object data_;
+    std::string name_;
+    std::unique_ptr<PivotedCholesky<T>> cholesky_;
+};
+
+// (what the kernel is evaluated on, the view's columns, k(x, x) where kernel values are given)
+template <typename T>
+using Input = std::tuple<Array<T>, Array<T>, std::optional<Array<double>>>;
+// (landmarks, their factor, the kernel, the shift of the view's columns)
+template <typename T>
+using Map = std::tuple<Array<T>, Array<double>, Spec, Array<T>>;
+
+template <typename T>
+class PyFeatureMoments {
+ public:
+    PyFeatureMoments(const Map<T>& x, const Map<T>& y, std::vector<std::string> names)
+        : names_(std::move(names)),
+          moments_(map_of(x), map_of(y), vector_of(std::get<3>(x), "shift"),
+                   vector_of(std::get<3>(y), "shift")) {}
+
+    void add(const Input<T>& x, const Input<T>& y, const std::optional<Array<double>>& weights,
+             int n_threads) {
+        Vector<double> diagonals[2], w;
+        FeatureInput<T> inputs[2];
+        for (std::size_t v = 0; v < 2; ++v) {
+            const auto& [kernel_input, columns, diagonal] = v == 0 ? x : y;
+            inputs[v] = {matrix_view(kernel_input, names_.at(v).c_str()),
+                         matrix_view(columns, names_.at(v).c_str()), nullptr};
+            check_columns(inputs[v].kernel_input.cols, moments_.map(v).columns(), names_[v]);
+            if (diagonal) {
+                diagonals[v] = vector_of(*diagonal, "diagonal");
+                inputs[v].diagonal = &diagonals[v];
+            }
+            if (inputs[v].kernel_input.rows != inputs[0].columns.rows ||
+                inputs[v].columns.rows != inputs[0].columns.rows ||
+                (diagonal && diagonals[v].size() != inputs[0].columns.rows))
+                throw std::invalid_argument("the views differ in their number of rows");
+        }
+        if (weights) w = vector_of(*weights, "sample_weight");
+        if (weights && w.size() != inputs[0].columns.rows)
+            throw std::invalid_argument("sample_weight must have one entry per row");
+        call(n_threads, names_, [&] { moments_.add(inputs[0], inputs[1], weights ? w.data() : nullptr); });
+    }
+    py::tuple finish(int n_threads) const {
+        MomentSums sums = without_gil(n_threads, [&] { return moments_.finish(); });
+        return py::make_tuple(sums.n, to_numpy(std::move(sums.shift)), to_numpy(std::move(sums.offset)),
+                              to_numpy(std::move(sums.scatter)));
+    }
+    // (sum w g c', sum w c, sum w c²) of features g and shifted columns c
+    py::tuple columns() const {
+        ColumnSums sums = moments_.columns();
+        return py::make_tuple(to_numpy(std::move(sums.cross)), to_numpy(std::move(sums.sum)),
+                              to_numpy(std::move(sums.square)));
+    }
+    // (left out, whole) of the kernels' traces, for each view
+    py::tuple residuals() const {
+        const auto& x = moments_.residual(0);
+        const auto& y = moments_.residual(1);
+        return py::make_tuple(py::make_tuple(x.left, x.trace), py::make_tuple(y.left, y.trace));
+    }
+
+ private:
+    static FeatureMap<T> map_of(const Map<T>& map) {
+        Landmarks<T> points = landmarks_of(std::get<0>(map), std::get<2>(map));
+        const Matrix<double> L = matrix_of(std::get<1>(map), "factor");
+        if (L.rows() != points.size() || L.cols() != points.size())
+            throw std::invalid_argument("factor must be square, of the number of landmarks");
+        return FeatureMap<T>(std::move(points), L);
+    }
+
+    std::vector<std::string> names_;
+    FeatureMoments<T> moments_;
+};
+
+// The Cholesky factor of the landmarks' kernel matrix. Empty, with the pivot's number, where it is not
+// positive.
+py::tuple landmark_factor(const Array<double>& K, int n_threads) {
+    Matrix<double> L = matrix_of(K, "K");
+    if (L.rows() != L.cols()) throw std::invalid_argument("K must be square");
+    const Index failed = without_gil(n_threads, [&] { return cholesky<double>(L); });
+    return py::make_tuple(to_numpy(std::move(L)), failed);
+}
+
+// L⁻ᵀ W: weights of features become coefficients of kernel values.
+py::array landmark_coefficients(const Array<double>& factor, const Array<double>& weights, int n_threads) {
+    const Matrix<double> L = matrix_of(factor, "factor");
+    Matrix<double> W = matrix_of(weights, "weights");
+    if (L.rows() != L.cols() || L.rows() != W.rows())
+        throw std::invalid_argument("factor and weights differ in size");
+    without_gil(n_threads, [&] { solve_lower_transposed<double>(L, W); });
+    return to_numpy(std::move(W));
+}
+
+// None where a kernel matrix is not of full rank, or where the iteration does not converge.
+py::object dual(const Array<double>& Kx, const Array<double>& Ky, bool bach_jordan,
+                const std::pair<double, double>& shift, Index components, double tol, int n_threads) {
+    Matrix<double> kx = matrix_of(Kx, "Kx"), ky = matrix_of(Ky, "Ky");
+    if (kx.rows() != kx.cols() || ky.rows() != kx.rows() || ky.cols() != kx.rows())
+        throw std::invalid_argument("Kx and Ky must be square and of one size");
+    const DualOptions options{bach_jordan, shift.first, shift.second, components, tol};
+    DualSolution s = without_gil(n_threads, [&] { return solve_dual(kx, ky, options); });
+    if (!s.converged) return py::none();
+    return py::make_tuple(to_numpy(std::move(s.singular_values)), to_numpy(std::move(s.x_coefficients)),
+                          to_numpy(std::move(s.y_coefficients)), to_numpy(std::move(s.x_scores)),
+                          to_numpy(std::move(s.y_scores)));
+}
+
+template <typename T>
+void define(py::module_& m, const char* cholesky, const char* moments) {
+    using Cholesky = PyPivotedCholesky<T>;
+    py::class_<Cholesky>(m, cholesky, py::module_local())
+        .def(py::init<const Array<T>&, const Spec&, Index, double, const std::string&, Index, std::uint64_t,
+                      const std::optional<Array<double>>&, std::string>(),
+             py::arg("X").noconvert(), py::arg("kernel"), py::arg("rank"), py::arg("tol"),
+             py::arg("pivoting"), py::arg("block"), py::arg("seed"), py::arg("weights"), py::arg("name"))
+        .def(py::init<const Array<double>&, py::function, py::function, Index, double, const std::string&,
+                      Index, std::uint64_t, const std::optional<Array<double>>&, std::string>(),
+             py::arg("diagonal"), py::arg("columns"), py::arg("square"), py::arg("rank"), py::arg("tol"),
+             py::arg("pivoting"), py::arg("block"), py::arg("seed"), py::arg("weights"), py::arg("name"))
+        .def("step", &Cholesky::step, py::arg("n_threads"))
+        .def("take_features", &Cholesky::take_features)
+        .def_property_readonly("pivots", &Cholesky::pivots)
+        .def_property_readonly("residual_trace", &Cholesky::residual_trace)
+        .def_property_readonly("rank", &Cholesky::rank)
+        .def_property_readonly("trace", &Cholesky::trace);
+    using Moments = PyFeatureMoments<T>;
+    py::class_<Moments>(m, moments, py::module_local())
+        .def(py::init<const Map<T>&, const Map<T>&, std::vector<std::string>>(), py::arg("x"), py::arg("y"),
+             py::arg("names"))
+        .def("add", &Moments::add, py::arg("x"), py::arg("y"), py::arg("weights"), py::arg("n_threads"))
+        .def("finish", &Moments::finish, py::arg("n_threads"))
+        .def_property_readonly("columns", &Moments::columns)
+        .def_property_readonly("residuals", &Moments::residuals);
+    m.def("kernel_matrix", &matrix<T>, py::arg("X").noconvert(), py::arg("Y").noconvert(), py::arg("kernel"),
+          py::arg("n_threads"));
+    m.def("kernel_scores", &scores<T>, py::arg("X").noconvert(), py::arg("landmarks").noconvert(),
+          py::arg("kernel"), py::arg("coefficients"), py::arg("offset"), py::arg("name"),
+          py::arg("n_threads"));
+}
+
+}  // namespace
+
+void register_kernels(py::module_& m) {
+    define<double>(m, "PivotedCholesky64", "FeatureMoments64");
+    define<float>(m, "PivotedCholesky32", "FeatureMoments32");
+    m.def("landmark_factor", &landmark_factor, py::arg("K"), py::arg("n_threads"));
+    m.def("landmark_coefficients", &landmark_coefficients, py::arg("factor"), py::arg("weights"),
+          py::arg("n_threads"));
+    m.def("solve_dual", &dual, py::arg("Kx"), py::arg("Ky"), py::arg("bach_jordan"), py::arg("shift"),
+          py::arg("components"), py::arg("tol"), py::arg("n_threads"));
+}
+
+}  // namespace fastcca::bindings

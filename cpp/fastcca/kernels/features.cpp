@@ -1,0 +1,150 @@
+#include "fastcca/kernels/features.hpp"
+
+#include <algorithm>
+
+#include "fastcca/base/thread_pool.hpp"
+
+namespace fastcca {
+namespace {
+
+constexpr Index kTile = 256;    // rows of the data a task takes
+constexpr Index kChunk = 2048;  // rows between two visits to the d × d moments, which do not fit in cache
+
+// Runs f and counts the row of a non-finite value from the start of the data.
+template <typename F>
+void with_position(std::size_t view, Index first, F&& f) {
+    try {
+        f();
+    } catch (const NonFiniteError& e) {
+        throw NonFiniteError(view, first + e.row, e.column, e.is_nan);
+    }
+}
+
+}  // namespace
+
+template <typename T>
+FeatureMap<T>::FeatureMap(Landmarks<T> landmarks, const Matrix<double>& L)
+    : landmarks_(std::move(landmarks)), L_(L.template cast<T>()) {}
+
+template <typename T>
+void FeatureMap<T>::apply(const MatrixView<T>& X, MutableRef<T> features) const {
+    parallel_for((X.rows + kTile - 1) / kTile, [&](Index task) {
+        const Index first = task * kTile;
+        const Index rows = std::min(kTile, X.rows - first);
+        with_position(0, first, [&] {
+            landmarks_.tile(X.middle_rows(first, rows), 0, features.middleCols(first, rows));
+        });
+    });
+    solve_lower<T>(L_, features);
+}
+
+template <typename T>
+typename FeatureMap<T>::Residual FeatureMap<T>::residual(ConstRef<T> features, const Vector<double>& diagonal,
+                                                         const double* weights) {
+    Residual sum;
+    for (Index i = 0; i < features.cols(); ++i) {
+        const double w = weights ? weights[i] : 1.0;
+        // Rounding may leave a row of a landmark a little below zero.
+        sum.left += w * std::max(diagonal[i] - static_cast<double>(features.col(i).squaredNorm()), 0.0);
+        sum.trace += w * diagonal[i];
+    }
+    return sum;
+}
+
+template <typename T>
+FeatureMoments<T>::FeatureMoments(FeatureMap<T> x, FeatureMap<T> y, Vector<T> x_shift, Vector<T> y_shift)
+    : maps_{std::move(x), std::move(y)},
+      shifts_{std::move(x_shift), std::move(y_shift)},
+      moments_(maps_[0].size() + maps_[1].size()) {
+    const Index d = shifts_[0].size() + shifts_[1].size();
+    columns_.cross.setZero(maps_[0].size() + maps_[1].size(), d);
+    columns_.sum.setZero(d);
+    columns_.square.setZero(d);
+}
+
+template <typename T>
+void FeatureMoments<T>::add(const FeatureInput<T>& x, const FeatureInput<T>& y, const double* weights) {
+    const std::array<FeatureInput<T>, 2> inputs{x, y};
+    const Index n = x.columns.rows;
+    const Index chunk = std::min(n, kChunk);
+    // Features of a chunk, a column per row of the data: for the moments, matrices in C order.
+    std::array<Matrix<T>, 2> features{Matrix<T>(maps_[0].size(), chunk), Matrix<T>(maps_[1].size(), chunk)};
+    for (Index first = 0; first < n; first += chunk) {
+        const Index rows = std::min(chunk, n - first);
+        const double* w = weights ? weights + first : nullptr;
+        std::vector<MatrixView<T>> views;
+        for (std::size_t v = 0; v < 2; ++v) {
+            const FeatureMap<T>& map = maps_[v];
+            const MatrixView<T> block = inputs[v].kernel_input.middle_rows(first, rows);
+            if (rows < features[v].cols()) features[v].resize(map.size(), rows);
+            with_position(v, first, [&] { map.apply(block, features[v]); });
+            const Vector<double> diagonal = inputs[v].diagonal
+                                                ? inputs[v].diagonal->segment(first, rows).eval()
+                                                : kernel_diagonal(map.spec(), block);
+            const auto part = FeatureMap<T>::residual(features[v], diagonal, w);
+            residuals_[v].left += part.left;
+            residuals_[v].trace += part.trace;
+            views.push_back({features[v].data(), rows, map.size(), map.size(), 1});
+        }
+        moments_.add(views, w);
+        add_columns(inputs, first, rows, w, features);
+    }
+}
+
+template <typename T>
+void FeatureMoments<T>::add_columns(const std::array<FeatureInput<T>, 2>& inputs, Index first, Index rows,
+                                    const double* weights, const std::array<Matrix<T>, 2>& features) {
+    Index column = 0;
+    for (std::size_t v = 0; v < 2; ++v) {
+        const Index d = shifts_[v].size();
+        // Shifted and weighted, a column per row of the data.
+        Matrix<T> c = inputs[v].columns.middle_rows(first, rows).map().transpose();
+        c.colwise() -= shifts_[v];
+        Matrix<T> wc = c;
+        if (weights)
+            for (Index i = 0; i < rows; ++i) wc.col(i) *= static_cast<T>(weights[i]);
+        for (Index i = 0; i < rows; ++i) {
+            columns_.sum.segment(column, d) += wc.col(i).template cast<double>();
+            columns_.square.segment(column, d) +=
+                wc.col(i).template cast<double>().cwiseProduct(c.col(i).template cast<double>());
+        }
+        Index row = 0;
+        for (const Matrix<T>& g : features) {
+            Matrix<T> product(g.rows(), d);
+            gemm<T>(1, g, Op::kNone, wc, Op::kTranspose, 0, product);
+            columns_.cross.block(row, column, g.rows(), d) += product.template cast<double>();
+            row += g.rows();
+        }
+        column += d;
+    }
+}
+
+template <typename T>
+Matrix<T> kernel_scores(const Landmarks<T>& landmarks, const MatrixView<T>& X,
+                        const Matrix<double>& coefficients, const Vector<double>& offset) {
+    Matrix<T> scores(coefficients.cols(), X.rows);
+    parallel_for((X.rows + kTile - 1) / kTile, [&](Index task) {
+        const Index first = task * kTile;
+        const Index rows = std::min(kTile, X.rows - first);
+        Matrix<T> kernel(landmarks.size(), rows);
+        with_position(0, first, [&] { landmarks.tile(X.middle_rows(first, rows), 0, kernel); });
+        Matrix<double> z = coefficients.transpose() * kernel.template cast<double>();
+        z.colwise() -= offset;
+        scores.middleCols(first, rows) = z.template cast<T>();
+    });
+    return scores;
+}
+
+#define FASTCCA_INSTANTIATE(T)                                                                         \
+    template Matrix<T> kernel_scores(const Landmarks<T>&, const MatrixView<T>&, const Matrix<double>&, \
+                                     const Vector<double>&);
+FASTCCA_INSTANTIATE(float)
+FASTCCA_INSTANTIATE(double)
+#undef FASTCCA_INSTANTIATE
+
+template class FeatureMap<float>;
+template class FeatureMap<double>;
+template class FeatureMoments<float>;
+template class FeatureMoments<double>;
+
+}  // namespace fastcca

@@ -1,0 +1,227 @@
+#include "fastcca/kernels/kernel.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "fastcca/base/thread_pool.hpp"
+#include "fastcca/moments/moments.hpp"
+
+namespace fastcca {
+namespace {
+
+constexpr Index kTile = 256;  // rows of X a task takes at a time
+
+// x^degree by repeated squaring, for whole arrays.
+template <typename Array>
+void power_in_place(Array x, int degree) {
+    if (degree == 1) return;
+    typename Array::PlainObject square = x;
+    bool begun = false;
+    for (;; square *= square) {
+        if (degree & 1) {
+            if (begun)
+                x *= square;
+            else
+                x = square;
+            begun = true;
+        }
+        if ((degree >>= 1) == 0) return;
+    }
+}
+
+template <typename T>
+[[noreturn]] void report_non_finite(const MatrixView<T>& X) {
+    for (Index i = 0; i < X.rows; ++i)
+        for (Index j = 0; j < X.cols; ++j)
+            if (!std::isfinite(X(i, j))) throw NonFiniteError(0, i, j, std::isnan(X(i, j)));
+    throw std::invalid_argument("the squared length of a row overflows: scale the data down");
+}
+
+}  // namespace
+
+template <typename T>
+Vector<double> kernel_diagonal(const KernelSpec& spec, const MatrixView<T>& X) {
+    if (spec.type == KernelType::kRbf || spec.type == KernelType::kLaplacian)
+        return Vector<double>::Ones(X.rows);
+    Vector<double> diagonal(X.rows);
+    parallel_for((X.rows + kTile - 1) / kTile, [&](Index task) {
+        const Index end = std::min(X.rows, (task + 1) * kTile);
+        for (Index i = task * kTile; i < end; ++i) {
+            double square = 0;
+            for (Index j = 0; j < X.cols; ++j) {
+                const auto x = static_cast<double>(X(i, j));
+                square += x * x;
+            }
+            if (spec.type == KernelType::kPolynomial)
+                square = std::pow(spec.gamma * square + spec.coef0, spec.degree);
+            else if (spec.type == KernelType::kCosine)
+                square = square > 0 ? 1 : 0;
+            diagonal[i] = square;
+        }
+    });
+    return diagonal;
+}
+
+template <typename T>
+Landmarks<T>::Landmarks(const KernelSpec& spec, const MatrixView<T>& points)
+    : spec_(spec), points_(points.map()) {
+    if (!points_.allFinite()) report_non_finite(points);
+    if (spec_.type == KernelType::kRbf) {
+        // Distances do not change under a shift; squared lengths, from which they are computed, shrink.
+        const auto mean = points_.template cast<double>().colwise().mean();
+        shift_ = mean.template cast<T>();
+        points_.rowwise() -= shift_;
+        norms_ = points_.rowwise().squaredNorm();
+        if (!norms_.allFinite()) report_non_finite(points);
+    }
+    if (spec_.type == KernelType::kCosine)
+        for (Index j = 0; j < size(); ++j) {
+            const T norm = points_.row(j).norm();
+            if (norm > 0) points_.row(j) /= norm;
+        }
+}
+
+template <typename T>
+void Landmarks<T>::tile(const MatrixView<T>& X, Index first, MutableRef<T> out) const {
+    // A column per row of X: contiguous for the product, whatever X's strides.
+    Matrix<T> packed = X.map().transpose();
+    if (!packed.allFinite()) report_non_finite(X);
+    if (spec_.type == KernelType::kGiven) {
+        out = packed.middleRows(first, out.rows());
+        return;
+    }
+    if (spec_.type == KernelType::kRbf) packed.colwise() -= shift_.transpose();
+    if (spec_.type == KernelType::kLaplacian) return laplacian(packed, first, out);
+    out.noalias() = points_.middleRows(first, out.rows()) * packed;
+    products_to_kernel(packed.colwise().squaredNorm(), first, out);
+    if (!out.allFinite()) report_non_finite(X);
+}
+
+template <typename T>
+void Landmarks<T>::products_to_kernel(const Eigen::Matrix<T, 1, Eigen::Dynamic>& norms, Index first,
+                                      MutableRef<T> out) const {
+    const auto gamma = static_cast<T>(spec_.gamma);
+    const auto landmark_norms = norms_.size() ? norms_.segment(first, out.rows()) : norms_.segment(0, 0);
+    for (Index i = 0; i < out.cols(); ++i) {
+        auto column = out.col(i).array();
+        switch (spec_.type) {
+            case KernelType::kRbf:
+                if (!std::isfinite(norms[i])) column[0] = norms[i];  // found by the caller
+                // |x - z|² = |x|² + |z|² - 2 <x, z>, which rounding may leave below 0
+                else
+                    column = (-gamma * (norms[i] + landmark_norms.array() - 2 * column).max(T(0))).exp();
+                break;
+            case KernelType::kPolynomial:
+                column = gamma * column + static_cast<T>(spec_.coef0);
+                power_in_place(column, spec_.degree);
+                break;
+            case KernelType::kCosine:
+                if (norms[i] > 0) column /= std::sqrt(norms[i]);
+                break;
+            default:
+                break;
+        }
+    }
+}
+
+// Distances in the 1-norm: kLanes landmarks × 4 rows at a time stay in registers.
+template <typename T>
+void Landmarks<T>::laplacian(const Matrix<T>& packed, Index first, MutableRef<T> out) const {
+    constexpr int kLanes = 2 * EIGEN_MAX_STATIC_ALIGN_BYTES / static_cast<int>(sizeof(T));
+    using Lanes = Eigen::Array<T, kLanes, 1>;
+    constexpr int kRows = 4;
+    const Index d = packed.rows();
+    const auto distances = [&](Index j, Index i, auto rows, auto load, auto store) {
+        constexpr int n = decltype(rows)::value;
+        Lanes sum[n];
+        for (int r = 0; r < n; ++r) sum[r].setZero();
+        for (Index f = 0; f < d; ++f) {
+            const Lanes z = load(j, f);
+            for (int r = 0; r < n; ++r) sum[r] += (z - packed(f, i + r)).abs();
+        }
+        for (int r = 0; r < n; ++r) store(j, i + r, sum[r]);
+    };
+    const Index whole = out.rows() / kLanes * kLanes;
+    const Index rest = out.rows() - whole;
+    const auto load = [&](Index j, Index f) -> Lanes {
+        return points_.col(f).array().template segment<kLanes>(first + j);
+    };
+    const auto store = [&](Index j, Index i, const Lanes& sum) {
+        out.col(i).array().template segment<kLanes>(j) = sum;
+    };
+    const auto load_rest = [&](Index j, Index f) -> Lanes {
+        Lanes z = Lanes::Zero();
+        z.head(rest) = points_.col(f).array().segment(first + j, rest);
+        return z;
+    };
+    const auto store_rest = [&](Index j, Index i, const Lanes& sum) {
+        out.col(i).array().segment(j, rest) = sum.head(rest);
+    };
+    const auto all_landmarks = [&](Index i, auto rows) {
+        for (Index j = 0; j < whole; j += kLanes) distances(j, i, rows, load, store);
+        if (rest > 0) distances(whole, i, rows, load_rest, store_rest);
+    };
+    Index i = 0;
+    for (; i + kRows <= out.cols(); i += kRows) all_landmarks(i, std::integral_constant<int, kRows>());
+    for (; i < out.cols(); ++i) all_landmarks(i, std::integral_constant<int, 1>());
+    const auto gamma = static_cast<T>(spec_.gamma);
+    for (i = 0; i < out.cols(); ++i) out.col(i) = (-gamma * out.col(i).array()).exp().matrix();
+}
+
+template <typename T>
+Matrix<T> kernel_matrix(const KernelSpec& spec, const MatrixView<T>& Z, const MatrixView<T>& X) {
+    const Landmarks<T> landmarks(spec, Z);
+    Matrix<T> K(Z.rows, X.rows);
+    // Tiles of kTile rows of X by four times as many landmarks.
+    const Index down = (Z.rows + 4 * kTile - 1) / (4 * kTile);
+    const Index across = (X.rows + kTile - 1) / kTile;
+    parallel_for(down * across, [&](Index task) {
+        const Index j = task % down * 4 * kTile;
+        const Index i = task / down * kTile;
+        const Index rows = std::min(kTile, X.rows - i);
+        try {
+            landmarks.tile(X.middle_rows(i, rows), j, K.block(j, i, std::min(4 * kTile, Z.rows - j), rows));
+        } catch (const NonFiniteError& e) {
+            throw NonFiniteError(0, i + e.row, e.column, e.is_nan);
+        }
+    });
+    return K;
+}
+
+template <typename T>
+Matrix<T> kernel_matrix(const KernelSpec& spec, const MatrixView<T>& X) {
+    const Landmarks<T> landmarks(spec, X);
+    const Index n = X.rows;
+    Matrix<T> K(n, n);
+    parallel_for((n + kTile - 1) / kTile, [&](Index task) {
+        // From the diagonal block down.
+        const Index i = task * kTile;
+        const Index rows = std::min(kTile, n - i);
+        landmarks.tile(X.middle_rows(i, rows), i, K.block(i, i, n - i, rows));
+    });
+    const Vector<double> diagonal = kernel_diagonal(spec, X);
+    parallel_for((n + kTile - 1) / kTile, [&](Index task) {
+        const Index i = task * kTile;
+        const Index rows = std::min(kTile, n - i);
+        for (Index c = i; c < i + rows; ++c) {
+            K(c, c) = static_cast<T>(diagonal[c]);
+            K.block(i, c, c - i, 1) = K.block(c, i, 1, c - i).transpose();
+        }
+        for (Index j = i + rows; j < n; j += kTile) {
+            const Index height = std::min(kTile, n - j);
+            K.block(i, j, rows, height) = K.block(j, i, height, rows).transpose();
+        }
+    });
+    return K;
+}
+
+#define FASTCCA_INSTANTIATE(T)                                                                       \
+    template class Landmarks<T>;                                                                     \
+    template Vector<double> kernel_diagonal(const KernelSpec&, const MatrixView<T>&);                \
+    template Matrix<T> kernel_matrix(const KernelSpec&, const MatrixView<T>&, const MatrixView<T>&); \
+    template Matrix<T> kernel_matrix(const KernelSpec&, const MatrixView<T>&);
+FASTCCA_INSTANTIATE(float)
+FASTCCA_INSTANTIATE(double)
+#undef FASTCCA_INSTANTIATE
+
+}  // namespace fastcca

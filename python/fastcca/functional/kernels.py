@@ -1,0 +1,419 @@
+"""Kernel matrices, and their incomplete Cholesky factors, which never form one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils import check_random_state
+from tqdm import tqdm
+
+from fastcca import _core
+from fastcca.functional._arrays import as_matrix, as_weights, common_float
+
+__all__ = ["IncompleteCholesky", "incomplete_cholesky", "kernel_matrix", "median_gamma"]
+
+Array = npt.NDArray[Any]
+KernelFunction = Callable[[Array, Array], npt.ArrayLike]
+
+KERNELS = ("rbf", "laplacian", "polynomial", "linear", "cosine")
+PIVOTINGS = ("greedy", "random", "uniform")
+
+_MEDIAN_ROWS = 1000  # distinct rows whose pairs are all looked at
+_CALL_ELEMENTS = 1 << 22  # of the kernel blocks that a callable is asked for
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel with its parameters, checked: the form in which they travel from here to the core."""
+
+    kernel: str | KernelFunction
+    gamma: float | str = 1.0
+    degree: int = 3
+    coef0: float = 1.0
+    name: str = "kernel"  # what error messages call it
+
+    def __post_init__(self) -> None:
+        if not callable(self.kernel) and self.kernel not in KERNELS:
+            raise ValueError(f"{self.name} must be one of {KERNELS} or a callable, got {self.kernel!r}")
+        gamma_name = self.name.replace("kernel", "gamma")
+        if isinstance(self.gamma, str):
+            if self.gamma != "median":
+                raise ValueError(f"{gamma_name} must be a positive number or 'median', got {self.gamma!r}")
+        elif not _is_real(self.gamma) or not 0 < self.gamma < np.inf:
+            raise ValueError(f"{gamma_name} must be a positive number or 'median', got {self.gamma!r}")
+        if not _is_integer(self.degree) or self.degree < 1:
+            raise ValueError(f"degree must be a positive integer, got {self.degree!r}")
+        if not _is_real(self.coef0) or not np.isfinite(self.coef0):
+            raise ValueError(f"coef0 must be a finite number, got {self.coef0!r}")
+
+    @property
+    def spec(self) -> tuple[str, float, int, float]:
+        name = "given" if callable(self.kernel) else self.kernel
+        return (name, float(self.gamma), int(self.degree), float(self.coef0))
+
+    def fitted(self, X: Array, sample_weight: Array | None = None) -> Kernel:
+        """The kernel with a number in the place of "median"."""
+        if self.gamma != "median":
+            return self
+        needs_gamma = self.kernel in ("rbf", "laplacian", "polynomial")
+        return replace(self, gamma=median_gamma(X, sample_weight=sample_weight) if needs_gamma else 1.0)
+
+    def matrix(self, X: Array, Y: Array | None = None, n_threads: int | None = None) -> Array:
+        """K(X, Y), or K(X, X), for checked arrays of one dtype."""
+        if not callable(self.kernel):
+            K: Array = _core.kernel_matrix(X, Y, self.spec, n_threads or 0)
+            return K
+        K = np.empty((len(X), len(X if Y is None else Y)), dtype=X.dtype)
+        for rows in _blocks(len(X), K.shape[1]):
+            K[rows] = self._call(X[rows], X if Y is None else Y)
+        return K
+
+    def diagonal(self, X: Array) -> npt.NDArray[np.float64]:
+        """k(x, x) of every row, for a callable: from its method ``diag`` where it has one (the kernels of
+        scikit-learn's Gaussian processes do), else from small blocks."""
+        diag = getattr(self.kernel, "diag", None)
+        if callable(diag):
+            values = np.asarray(diag(X), dtype=np.float64)
+            if values.shape != (len(X),) or not np.all(np.isfinite(values)):
+                raise ValueError(f"{self.name}.diag must return {len(X)} finite values, one per row")
+            return values
+        values = np.empty(len(X))
+        for rows in _blocks(len(X), 1 << 16):
+            values[rows] = np.diag(self._call(X[rows], X[rows]))
+        return values
+
+    def _call(self, X: Array, Y: Array) -> Array:
+        function: Any = self.kernel
+        K = np.asarray(function(X, Y))
+        if K.shape != (len(X), len(Y)):
+            raise ValueError(
+                f"{self.name}: the callable returned shape {K.shape} for {len(X)} and {len(Y)} rows, "
+                f"expected {(len(X), len(Y))}"
+            )
+        if K.dtype.kind not in "fiub":
+            raise ValueError(f"{self.name}: the callable must return real numbers, got dtype {K.dtype}")
+        if not np.all(np.isfinite(K)):
+            i, j = np.argwhere(~np.isfinite(K))[0]
+            raise ValueError(
+                f"{self.name}: the callable returned {K[i, j]} at row {i}, column {j} of a block"
+            )
+        return K
+
+
+class IncompleteCholesky(NamedTuple):
+    """What :func:`incomplete_cholesky` returns."""
+
+    features: Array
+    pivots: npt.NDArray[np.intp]
+    residual_trace: npt.NDArray[np.float64]
+
+
+def kernel_matrix(
+    X: npt.ArrayLike,
+    Y: npt.ArrayLike | None = None,
+    *,
+    kernel: str | KernelFunction = "rbf",
+    gamma: float | str = "median",
+    degree: int = 3,
+    coef0: float = 1.0,
+    n_threads: int | None = None,
+) -> Array:
+    """Kernel values between the rows of X and those of Y.
+
+    ============  =======================================
+    rbf           exp(-gamma ||x - y||²)
+    laplacian     exp(-gamma ||x - y||_1)
+    polynomial    (gamma <x, y> + coef0)^degree
+    linear        <x, y>
+    cosine        <x, y> / (||x|| ||y||), 0 where a norm is 0
+    ============  =======================================
+
+    Parameters
+    ----------
+    X : array-like of shape (n, d)
+        Rows; float32 and float64 are read in place, whatever their strides.
+    Y : array-like of shape (m, d), optional
+        Rows; by default those of X, and the result is then exactly symmetric with an exact diagonal.
+    kernel : str or callable
+        One of the table, or a function of two arrays of rows that returns their kernel values.
+    gamma : float or "median"
+        The width of rbf and laplacian, the scale of polynomial. "median": see :func:`median_gamma`, from X.
+    degree : int
+        Of the polynomial kernel.
+    coef0 : float
+        Of the polynomial kernel.
+    n_threads : int, optional
+        Threads to use; by default :func:`fastcca.get_num_threads`.
+
+    Returns
+    -------
+    ndarray of shape (n, m)
+        float32 where X and Y are, else float64.
+
+    Raises
+    ------
+    ValueError
+        For NaN and infinity, different numbers of columns, parameters out of range, a callable that returns
+        another shape or NaN.
+
+    Examples
+    --------
+    >>> from fastcca.functional import kernel_matrix
+    >>> kernel_matrix([[0.0], [1.0]], [[0.0], [2.0]], kernel="laplacian", gamma=1.0).round(4)
+    array([[1.    , 0.1353],
+           [0.3679, 0.3679]])
+    """
+    x = checked(X, "X")
+    k = Kernel(kernel, gamma, degree, coef0).fitted(x)
+    if Y is None:
+        return k.matrix(x, None, n_threads)
+    x, y = common_float([x, checked(Y, "Y")])
+    if x.shape[1] != y.shape[1]:
+        raise ValueError(f"Y must have X's number of columns, {x.shape[1]}, got {y.shape[1]}")
+    return k.matrix(x, y, n_threads)
+
+
+def median_gamma(X: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None) -> float:
+    """The median heuristic: 1 / median of the squared distances between the rows.
+
+    Only positive distances count, between distinct rows of positive weight; all pairs of up to 1000 distinct
+    rows, else of a fixed sample of 1000.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, d)
+        Rows.
+    sample_weight : array-like of shape (n,), optional
+        Rows of weight 0 are left out; otherwise the weights change nothing.
+
+    Returns
+    -------
+    float
+        The width, for kernels exp(-gamma ||x - y||²). 1.0 where there are no two different rows.
+
+    Examples
+    --------
+    >>> from fastcca.functional import median_gamma
+    >>> median_gamma([[0.0], [0.0], [2.0]])
+    0.25
+    """
+    x = checked(X, "X")
+    if sample_weight is not None:
+        weights = as_weights(sample_weight, len(x))
+        if not np.all(weights > 0):
+            x = x[weights > 0]
+    rows = _distinct_rows(x)
+    if len(rows) < 2:
+        return 1.0
+    # In float64 and centred, whatever the data's dtype.
+    centred = rows - rows.mean(axis=0)
+    products = centred @ centred.T
+    norms = np.diag(products)
+    squares = (norms[:, None] + norms[None, :] - 2 * products)[np.triu_indices(len(rows), 1)]
+    squares = squares[squares > 0]
+    return float(1 / np.median(squares)) if squares.size else 1.0
+
+
+def incomplete_cholesky(
+    X: npt.ArrayLike,
+    *,
+    kernel: str | KernelFunction = "rbf",
+    gamma: float | str = "median",
+    degree: int = 3,
+    coef0: float = 1.0,
+    rank: int = 1000,
+    tol: float = 1e-8,
+    pivoting: str = "greedy",
+    block: int | None = None,
+    random_state: int | np.random.RandomState | None = None,
+    n_threads: int | None = None,
+    verbose: bool = False,
+) -> IncompleteCholesky:
+    """Features G of low rank with G Gᵀ ≈ K(X, X), from the diagonal and m columns of K.
+
+    Pivots are taken in blocks, so that the work, O(n m²), is products of matrices.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, d)
+        Rows.
+    kernel, gamma, degree, coef0
+        As in :func:`kernel_matrix`. A callable is called for blocks, with rows of X and the pivots' rows.
+    rank : int
+        The largest number of pivots m; above n it means n.
+    tol : float
+        In [0, 1): stop where the trace of K - G Gᵀ is at most tol times the trace of K. Where rounding leaves
+        nothing of the residual (duplicate rows, a kernel of low rank) it stops too.
+    pivoting : {"greedy", "random", "uniform"}
+        "greedy": the row of the largest residual [1]_ [2]_. Candidates are the ``block`` largest residuals;
+        inside the block the choice is exactly greedy, and a candidate whose residual falls below half of the
+        current maximum is put back. "random": rows are drawn with probability proportional to their residuals
+        (RPCholesky [3]_, by rejection [4]_), which does not chase outliers. "uniform": a uniformly random
+        subset (Nyström [5]_).
+    block : int, optional
+        Candidates taken at a time; 1 is the textbook loop. By default rank / 8, at most 128.
+    random_state : int, RandomState or None
+        Seeds "random" and "uniform". The generator is the library's own: a seed draws the same on every
+        platform and for every number of threads.
+    n_threads : int, optional
+        Threads to use; by default :func:`fastcca.get_num_threads`.
+    verbose : bool
+        Show a progress bar on stderr.
+
+    Returns
+    -------
+    features : ndarray of shape (n, m)
+        G. ``features[pivots]`` is lower triangular, the Cholesky factor of K at the pivots.
+    pivots : ndarray of shape (m,)
+        Row indices, in the order taken.
+    residual_trace : ndarray of shape (m,)
+        The trace of K - G Gᵀ after each pivot.
+
+    Raises
+    ------
+    NumericalError
+        If the kernel is not positive semidefinite; names the pivot at which that showed.
+    ValueError
+        For bad data and parameters.
+
+    References
+    ----------
+    .. [1] Fine & Scheinberg, "Efficient SVM training using low-rank kernel representations", JMLR 2, 2001.
+    .. [2] Bach & Jordan, "Kernel independent component analysis", JMLR 3, 2002.
+    .. [3] Chen, Epperly, Tropp & Webber, "Randomly pivoted Cholesky: practical approximation of a kernel
+       matrix with few entry evaluations", Communications on Pure and Applied Mathematics 78, 2025.
+    .. [4] Epperly, Tropp & Webber, "Embrace rejection: kernel matrix approximation by accelerated randomly
+       pivoted Cholesky", arXiv:2410.03969, 2024.
+    .. [5] Williams & Seeger, "Using the Nyström method to speed up kernel machines", NIPS 2000.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcca.functional import incomplete_cholesky, kernel_matrix
+    >>> X = np.linspace(0, 1, 50)[:, None]
+    >>> G, pivots, residual = incomplete_cholesky(X, gamma=1.0, tol=1e-10)
+    >>> G.shape, bool(np.allclose(G @ G.T, kernel_matrix(X, gamma=1.0)))
+    ((50, 7), True)
+    """
+    x = checked(X, "X")
+    k = Kernel(kernel, gamma, degree, coef0).fitted(x)
+    check_rank(rank, tol, pivoting)
+    if block is not None and (not _is_integer(block) or block < 1):
+        raise ValueError(f"block must be a positive integer or None, got {block!r}")
+    factor = factorise(
+        k,
+        x,
+        rank,
+        tol,
+        pivoting,
+        block=block,
+        random_state=random_state,
+        n_threads=n_threads,
+        verbose=verbose,
+    )
+    pivots = np.array(factor.pivots, dtype=np.intp)
+    trace = factor.residual_trace
+    # A row of memory per row of X holds as many features as were allowed for.
+    features = factor.take_features()[: len(pivots)].T
+    return IncompleteCholesky(np.ascontiguousarray(features), pivots, trace)
+
+
+# For the estimators
+
+
+def checked(X: Any, name: str) -> Array:
+    """A matrix that the core reads in place, at least one row and column, all of it finite."""
+    x = as_matrix(X, name)
+    if x.shape[0] < 1 or x.shape[1] < 1:
+        raise ValueError(f"{name} must have at least one row and one column, got shape {x.shape}")
+    for rows in _blocks(len(x), x.shape[1]):
+        if not np.all(np.isfinite(x[rows])):
+            i, j = np.argwhere(~np.isfinite(x[rows]))[0]
+            what = "NaN" if np.isnan(x[rows][i, j]) else "infinity"
+            raise ValueError(
+                f"Input {name} contains {what}: the first is at row {rows.start + i}, column {j}"
+            )
+    return x
+
+
+def check_rank(rank: Any, tol: Any, pivoting: Any) -> None:
+    if not _is_integer(rank) or rank < 1:
+        raise ValueError(f"rank must be a positive integer, got {rank!r}")
+    if not _is_real(tol) or not 0 <= tol < 1:
+        raise ValueError(f"tol must be in [0, 1), got {tol!r}")
+    if pivoting not in PIVOTINGS:
+        raise ValueError(f"pivoting must be one of {PIVOTINGS}, got {pivoting!r}")
+
+
+def factorise(
+    kernel: Kernel,
+    X: Array,
+    rank: int,
+    tol: float,
+    pivoting: str,
+    *,
+    block: int | None = None,
+    random_state: Any = None,
+    sample_weight: npt.NDArray[np.float64] | None = None,
+    name: str = "X",
+    n_threads: int | None = None,
+    verbose: bool = False,
+) -> Any:
+    """The core's factorisation of K(X, X), run to its end."""
+    seed = int(check_random_state(random_state).randint(2**31 - 1)) if pivoting != "greedy" else 0
+    options = (min(int(rank), len(X)), float(tol), pivoting, int(block or 0), seed, sample_weight, name)
+    core = _core.PivotedCholesky32 if X.dtype == np.float32 else _core.PivotedCholesky64
+    if callable(kernel.kernel):
+        k = kernel
+
+        def columns(pivots: list[int]) -> Array:
+            return np.ascontiguousarray(k.matrix(X, X[pivots]).T)
+
+        def square(rows: list[int]) -> Array:
+            K = np.asarray(k.matrix(X[rows]), dtype=np.float64)
+            if not np.allclose(K, K.T, rtol=1e-5, atol=1e-5 * np.abs(K).max()):
+                raise ValueError(f"{k.name}: the callable's values are not symmetric")
+            return K
+
+        factor = core(k.diagonal(X), columns, square, *options)
+    else:
+        factor = core(X, kernel.spec, *options)
+    with tqdm(total=options[0], desc=f"{name}: pivots", disable=not verbose) as bar:
+        while factor.step(n_threads or 0):
+            bar.set_postfix(residual=f"{factor.residual_trace[-1] / factor.trace:.1e}", refresh=False)
+            bar.update(factor.rank - bar.n)
+    return factor
+
+
+def _distinct_rows(x: Array) -> npt.NDArray[np.float64]:
+    """Up to _MEDIAN_ROWS distinct rows; a fixed sample where there are more."""
+    some = 4 * _MEDIAN_ROWS
+    if len(x) > some:
+        order = np.random.RandomState(0).choice(len(x), some, replace=False)
+        rows = np.unique(np.asarray(x[np.sort(order)], dtype=np.float64), axis=0)
+        if len(rows) < _MEDIAN_ROWS:  # many duplicates
+            rows = np.unique(np.asarray(x, dtype=np.float64), axis=0)
+    else:
+        rows = np.unique(np.asarray(x, dtype=np.float64), axis=0)
+    if len(rows) > _MEDIAN_ROWS:
+        rows = rows[np.sort(np.random.RandomState(1).choice(len(rows), _MEDIAN_ROWS, replace=False))]
+    return rows
+
+
+def _blocks(n_rows: int, columns: int) -> list[slice]:
+    """Slices of rows of some _CALL_ELEMENTS values each."""
+    size = max(64, _CALL_ELEMENTS // max(columns, 1))
+    return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, (bool, np.bool_))
