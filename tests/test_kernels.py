@@ -208,7 +208,7 @@ def test_greedy_blocks_do_about_as_well_as_the_loop(rng: np.random.Generator) ->
 
 
 def test_random_pivots_have_their_distribution(rng: np.random.Generator) -> None:
-    # Two pivots of five points: the chance of each pair follows from the definition, one draw after the other.
+    # Two pivots of five points: the chance of each pair follows from the definition, draw after draw.
     X = np.array([[0.0], [0.1], [1.0], [2.5], [4.0]])
     K = kernel_matrix(X, gamma=0.5)
     expected = np.zeros((5, 5))

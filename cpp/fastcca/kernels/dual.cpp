@@ -77,6 +77,12 @@ void subtract(const Eigen::Ref<const Matrix<double>>& A, const Matrix<double>& B
     gemm<double>(-1, A, Op::kNone, B, Op::kNone, 1, C);
 }
 
+Matrix<double> product(const Eigen::Ref<const Matrix<double>>& A, const Matrix<double>& B) {
+    Matrix<double> C(A.rows(), B.cols());
+    gemm<double>(1, A, Op::kNone, B, Op::kNone, 0, C);
+    return C;
+}
+
 // AᵀB for tall matrices
 Matrix<double> cross(const Eigen::Ref<const Matrix<double>>& A, const Eigen::Ref<const Matrix<double>>& B) {
     Matrix<double> C(A.cols(), B.cols());
@@ -127,10 +133,10 @@ DualSolution solve_dual(Matrix<double>& Kx, Matrix<double>& Ky, const DualOption
             const Matrix<double> top = ritz.vectors.rightCols(std::min(k, size)).rowwise().reverse();
             const Matrix<double> last = top.bottomRows(std::min(width, size));
             double worst = 0;
-            if (last.rows() == gram.rows()) worst = (last.transpose() * gram * last).diagonal().maxCoeff();
+            if (last.rows() == gram.rows()) worst = cross(last, product(gram, last)).diagonal().maxCoeff();
             if (std::sqrt(std::max(worst, 0.0)) <= kResidual && top.cols() == k) {
                 const double root = std::sqrt(static_cast<double>(n - 1));
-                const Matrix<double> v = V.leftCols(size) * top, px = Y.leftCols(size) * top;
+                const Matrix<double> v = product(V.leftCols(size), top), px = product(Y.leftCols(size), top);
                 solution.singular_values =
                     ritz.values.tail(k).reverse().cwiseMax(0).cwiseSqrt().cwiseMin(1.0);
                 const Vector<double> inverse =
@@ -145,8 +151,8 @@ DualSolution solve_dual(Matrix<double>& Kx, Matrix<double>& Ky, const DualOption
         }
         if (keep < width) return solution;  // the space is exhausted: a case for the general road
         const Matrix<double> basis = g.vectors * g.values.cwiseSqrt().cwiseInverse().asDiagonal();
-        V.middleCols(size, width).noalias() = R * basis;
-        Y.middleCols(size, width).noalias() = PR * basis;
+        V.middleCols(size, width) = product(R, basis);
+        Y.middleCols(size, width) = product(PR, basis);
         R = y.apply(Y.middleCols(size, width));
         H.block(0, size, size + width, width) = cross(Y.leftCols(size + width), R);
         H.block(size, 0, width, size) = H.block(0, size, size, width).transpose();

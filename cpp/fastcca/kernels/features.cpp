@@ -128,7 +128,9 @@ Matrix<T> kernel_scores(const Landmarks<T>& landmarks, const MatrixView<T>& X,
         const Index rows = std::min(kTile, X.rows - first);
         Matrix<T> kernel(landmarks.size(), rows);
         with_position(0, first, [&] { landmarks.tile(X.middle_rows(first, rows), 0, kernel); });
-        Matrix<double> z = coefficients.transpose() * kernel.template cast<double>();
+        Matrix<double> z(coefficients.cols(), rows);
+        gemm<double>(1, coefficients, Op::kTranspose, Matrix<double>(kernel.template cast<double>()),
+                     Op::kNone, 0, z);
         z.colwise() -= offset;
         scores.middleCols(first, rows) = z.template cast<T>();
     });

@@ -230,8 +230,8 @@ void PivotedCholesky<T>::append(Block& block) {
         MutableRef<T> out = G_.block(t, first, a, rows);
         kernel_->tile(first, out);
         // Gᵀ_new = L⁻¹ (K(P, :) - G(P) Gᵀ)
-        if (t > 0) out.noalias() -= GP * G_.block(0, first, t, rows);
-        L.template triangularView<Eigen::Lower>().solveInPlace(out);
+        if (t > 0) gemm<T>(-1, GP, Op::kNone, G_.block(0, first, t, rows), Op::kNone, 1, out);
+        solve_lower<T>(L, out);
         Vector<double> square(a);
         explained.col(task).setZero();
         below[task] = 0;

@@ -92,7 +92,7 @@ void Landmarks<T>::tile(const MatrixView<T>& X, Index first, MutableRef<T> out) 
     }
     if (spec_.type == KernelType::kRbf) packed.colwise() -= shift_.transpose();
     if (spec_.type == KernelType::kLaplacian) return laplacian(packed, first, out);
-    out.noalias() = points_.middleRows(first, out.rows()) * packed;
+    gemm<T>(1, points_.middleRows(first, out.rows()), Op::kNone, packed, Op::kNone, 0, out);
     products_to_kernel(packed.colwise().squaredNorm(), first, out);
     if (!out.allFinite()) report_non_finite(X);
 }
