@@ -86,14 +86,9 @@ _Kernel = tuple[str, float, int, float]  # name, gamma, degree, coef0
 _Map = tuple[NDArray[Any], NDArray[np.float64], _Kernel, NDArray[Any]]  # landmarks, factor, kernel, shift
 _Input = tuple[NDArray[Any], NDArray[Any], NDArray[np.float64] | None]  # kernel's input, columns, k(x, x)
 
-@overload
 def kernel_matrix(
-    X: NDArray[np.float64], Y: NDArray[np.float64] | None, kernel: _Kernel, n_threads: int
-) -> NDArray[np.float64]: ...
-@overload
-def kernel_matrix(
-    X: NDArray[np.float32], Y: NDArray[np.float32] | None, kernel: _Kernel, n_threads: int
-) -> NDArray[np.float32]: ...
+    X: NDArray[Any], Y: NDArray[Any] | None, kernel: _Kernel, n_threads: int
+) -> NDArray[Any]: ...
 def kernel_scores(
     X: NDArray[Any],
     landmarks: NDArray[Any],

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.utils import check_random_state
 from tqdm import tqdm
 
 from fastcca import _core
@@ -365,7 +364,7 @@ def factorise(
     verbose: bool = False,
 ) -> Any:
     """The core's factorisation of K(X, X), run to its end."""
-    seed = int(check_random_state(random_state).randint(2**31 - 1)) if pivoting != "greedy" else 0
+    seed = 0 if pivoting == "greedy" else _seed(random_state)
     options = (min(int(rank), len(X)), float(tol), pivoting, int(block or 0), seed, sample_weight, name)
     core = _core.PivotedCholesky32 if X.dtype == np.float32 else _core.PivotedCholesky64
     if callable(kernel.kernel):
@@ -388,6 +387,12 @@ def factorise(
             bar.set_postfix(residual=f"{factor.residual_trace[-1] / factor.trace:.1e}", refresh=False)
             bar.update(factor.rank - bar.n)
     return factor
+
+
+def _seed(random_state: Any) -> int:
+    from sklearn.utils import check_random_state  # slow to import, and seldom needed here
+
+    return int(check_random_state(random_state).randint(2**31 - 1))
 
 
 def _distinct_rows(x: Array) -> npt.NDArray[np.float64]:
