@@ -297,11 +297,13 @@ def test_bad_data_are_refused(solve):
 @every_road
 def test_bad_parameters_are_refused(solve):
     X, Y = two_views(20, 20, 3, 2)
-    for reg in (-1.0, (1.0, -0.1), np.nan, (1.0, 2.0, 3.0)):
+    for reg in (-1.0, (1.0, -0.1), np.nan, (1.0, 2.0, 3.0), "much"):
         with pytest.raises(ValueError, match="reg must be"):
             solve(X, Y, reg=reg)
     with pytest.raises(ValueError, match="n_components must be at least 1"):
         solve(X, Y, n_components=0)
+    with pytest.raises(TypeError, match="n_components must be an integer"):
+        solve(X, Y, n_components=1.5)
 
 
 def test_moments_of_other_than_two_views_are_refused():

@@ -22,6 +22,13 @@ enum class Op { kNone, kTranspose };
 template <typename T>
 void gemm(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, MutableRef<T> C);
 
+// op(A) op(B), in a matrix of its own.
+inline Matrix<double> product(ConstRef<double> A, Op op_a, ConstRef<double> B, Op op_b = Op::kNone) {
+    Matrix<double> C(op_a == Op::kNone ? A.rows() : A.cols(), op_b == Op::kNone ? B.cols() : B.rows());
+    gemm<double>(1.0, A, op_a, B, op_b, 0.0, C);
+    return C;
+}
+
 // C ← α op(A) op(A)ᵀ + β C for symmetric C, of which the lower triangle is read; both are written.
 template <typename T>
 void symmetric_product(T alpha, ConstRef<T> A, Op op_a, T beta, MutableRef<T> C);

@@ -18,12 +18,6 @@ namespace {
 
 constexpr double kEps = std::numeric_limits<double>::epsilon();
 
-Matrix<double> product(ConstRef<double> A, Op op_a, ConstRef<double> B, Op op_b = Op::kNone) {
-    Matrix<double> C(op_a == Op::kNone ? A.rows() : A.cols(), op_b == Op::kNone ? B.cols() : B.rows());
-    gemm<double>(1.0, A, op_a, B, op_b, 0.0, C);
-    return C;
-}
-
 // W ← (I − Q Qᵀ) W, twice: the second pass removes what rounding left in the first.
 void project_out(ConstRef<double> Q, MutableRef<double> W) {
     for (int twice = 0; twice < 2; ++twice) {

@@ -12,15 +12,6 @@ namespace {
 
 constexpr double kEps = std::numeric_limits<double>::epsilon();
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-// Estimated condition numbers are commonly right within a factor of two; further than this from the threshold
-// they are believed.
-constexpr double kMargin = 16;
-
-Matrix<double> product(const Matrix<double>& A, Op op, const Matrix<double>& B) {
-    Matrix<double> C(op == Op::kNone ? A.rows() : A.cols(), B.cols());
-    gemm<double>(1.0, A, op, B, Op::kNone, 0.0, C);
-    return C;
-}
 
 // σmax² and σmin² of a triangle, or zeros where its diagonal alone shows that it is near singular.
 Extremes squared_extremes(const Matrix<double>& R, double tolerance) {
@@ -55,60 +46,68 @@ Vector<double> shrinkage(const Vector<double>& s, Index columns, double toleranc
     return kept / (kept.square() + ridge).sqrt();
 }
 
+struct Scales {
+    double tolerance;  // share of σmax below which a singular value counts as zero
+    double ridge;      // r (N-1), beside σ²
+    double unit;       // √(N-1): scores of unit variance have this norm
+};
+
+// From Q and R with A = Q R, by R = U s Vᵀ; with A = Rᵀ Qᵀ, by Rᵀ = U s Vᵀ.
+void basis_by_svd(const ThinQr& qr, bool transposed, Index columns, const Scales& scales, Basis& basis) {
+    const Svd svd = full_svd(transposed ? Matrix<double>(qr.R.transpose()) : qr.R);
+    const Vector<double> shrink = shrinkage(svd.values, columns, scales.tolerance, scales.ridge, basis.view);
+    const Index rank = basis.view.rank;
+    basis.F = svd.U.leftCols(rank) * shrink.asDiagonal();
+    // W = √(N-1) V (s² + ridge)^-½ U
+    const Vector<double> root = scales.unit * shrink.cwiseQuotient(svd.values.head(rank));
+    Matrix<double> V = svd.V.leftCols(rank) * root.asDiagonal();
+    Matrix<double>& short_of_q = transposed ? V : basis.F;
+    short_of_q = product(qr.Q, Op::kNone, short_of_q);
+    basis.view.to_weights = [V = std::move(V)](const Matrix<double>& U) { return product(V, Op::kNone, U); };
+}
+
+// From Q and R with A = Q R of full rank.
+void basis_by_triangle(ThinQr qr, const Scales& scales, Basis& basis) {
+    const Index d = qr.R.cols();
+    basis.F = std::move(qr.Q);
+    if (scales.ridge > 0) {
+        // [R; √ridge I] = [P₁; P₂] R₂, so [A; √ridge I] = [Q P₁; P₂] R₂
+        Matrix<double> augmented = Matrix<double>::Zero(2 * d, d);
+        augmented.topRows(d) = qr.R;
+        augmented.bottomRows(d).diagonal().setConstant(std::sqrt(scales.ridge));
+        qr = thin_qr(augmented);
+        basis.F = product(basis.F, Op::kNone, qr.Q.topRows(d));
+    }
+    // W = √(N-1) R⁻¹ U
+    basis.view.to_weights = [L = Matrix<double>(qr.R.transpose()),
+                             unit = scales.unit](const Matrix<double>& U) {
+        Matrix<double> W = unit * U;
+        solve_lower_transposed<double>(L, W);
+        return W;
+    };
+}
+
 }  // namespace
 
 Basis orthogonal_basis(const Matrix<double>& A, const CentredView& source, Index n, double r) {
-    const Index m = A.rows(), d = A.cols();
+    const Index d = A.cols();
     const double tolerance = kEps * static_cast<double>(std::max(n, d));
-    const double ridge = r * (source.n - 1), scale = std::sqrt(source.n - 1);
+    const Scales scales{tolerance, r * (source.n - 1), std::sqrt(source.n - 1)};
     Basis basis;
     basis.view = view_of(source);
-
-    if (d <= m) {
-        ThinQr qr = thin_qr(A);
-        const Extremes e = squared_extremes(qr.R, tolerance);
-        if (e.smallest > std::pow(kMargin * tolerance, 2) * e.largest) {
-            basis.view.rank = d;
-            basis.view.condition = condition_of(e.largest, e.smallest, ridge);
-            basis.F = std::move(qr.Q);
-            Matrix<double> R = std::move(qr.R);
-            if (ridge > 0) {
-                // [R; √ridge I] = [P₁; P₂] R₂, so [A; √ridge I] = [Q P₁; P₂] R₂
-                Matrix<double> augmented(2 * d, d);
-                augmented << R, Matrix<double>(Vector<double>::Constant(d, std::sqrt(ridge)).asDiagonal());
-                qr = thin_qr(augmented);
-                basis.F = product(basis.F, Op::kNone, qr.Q.topRows(d));
-                R = std::move(qr.R);
-            }
-            // W = √(N-1) R⁻¹ U
-            basis.view.to_weights = [L = Matrix<double>(R.transpose()), scale](const Matrix<double>& U) {
-                Matrix<double> W = scale * U;
-                solve_lower_transposed<double>(L, W);
-                return W;
-            };
-            return basis;
-        }
-        // A = Q R = (Q U) s Vᵀ
-        const Svd svd = truncated_svd(qr.R, d);
-        const Vector<double> shrink = shrinkage(svd.values, d, tolerance, ridge, basis.view);
-        const Index k = basis.view.rank;
-        basis.F = product(qr.Q, Op::kNone, svd.U.leftCols(k) * shrink.asDiagonal());
-        // W = √(N-1) V (s² + ridge)^-½ U
-        const Vector<double> root = scale * shrink.cwiseQuotient(svd.values.head(k));
-        basis.view.to_weights = [V = Matrix<double>(svd.V.leftCols(k) * root.asDiagonal())](
-                                    const Matrix<double>& U) { return product(V, Op::kNone, U); };
+    if (d > A.rows()) {
+        basis_by_svd(thin_qr(A.transpose()), true, d, scales, basis);
         return basis;
     }
-
-    // More columns than rows: Aᵀ = Q R, and A = Rᵀ Qᵀ = U s (Q V)ᵀ with Rᵀ = U s Vᵀ
-    const ThinQr qr = thin_qr(A.transpose());
-    const Svd svd = truncated_svd(qr.R.transpose(), m);
-    const Vector<double> shrink = shrinkage(svd.values, d, tolerance, ridge, basis.view);
-    const Index k = basis.view.rank;
-    basis.F = svd.U.leftCols(k) * shrink.asDiagonal();
-    const Vector<double> root = scale * shrink.cwiseQuotient(svd.values.head(k));
-    basis.view.to_weights = [V = product(qr.Q, Op::kNone, svd.V.leftCols(k) * root.asDiagonal())](
-                                const Matrix<double>& U) { return product(V, Op::kNone, U); };
+    ThinQr qr = thin_qr(A);
+    const Extremes e = squared_extremes(qr.R, tolerance);
+    if (e.smallest > std::pow(kMargin * tolerance, 2) * e.largest) {
+        basis.view.rank = d;
+        basis.view.condition = condition_of(e.largest, e.smallest, scales.ridge);
+        basis_by_triangle(std::move(qr), scales, basis);
+    } else {
+        basis_by_svd(qr, false, d, scales, basis);
+    }
     return basis;
 }
 

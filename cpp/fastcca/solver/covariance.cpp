@@ -10,9 +10,6 @@ namespace fastcca {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-// The estimates of extreme eigenvalues are commonly right within a factor of two: further than this from the
-// threshold they are believed, nearer to it the eigenvalues themselves decide.
-constexpr double kMargin = 16;
 
 // A whitened covariance: W with Wᵀ (S + rI) W = I, as L⁻ᵀ from S + rI = L Lᵀ or as V (Λ + r)^-½ from
 // S = V Λ Vᵀ without the dropped directions.
@@ -26,9 +23,7 @@ struct Whitening {
             solve_lower<double>(factor, B);
             return B;
         }
-        Matrix<double> out(factor.cols(), B.cols());
-        gemm<double>(1.0, factor, Op::kTranspose, B, Op::kNone, 0.0, out);
-        return out;
+        return product(factor, Op::kTranspose, B);
     }
     // W U
     Matrix<double> weights(Matrix<double> U) const {
@@ -36,9 +31,7 @@ struct Whitening {
             solve_lower_transposed<double>(factor, U);
             return U;
         }
-        Matrix<double> out(factor.rows(), U.cols());
-        gemm<double>(1.0, factor, Op::kNone, U, Op::kNone, 0.0, out);
-        return out;
+        return product(factor, Op::kNone, U);
     }
 };
 
@@ -79,7 +72,7 @@ void whiten_by_eigenvalues(const Matrix<double>& S, double r, double tolerance, 
     view.dropped = view.rank < d && smallest + r < tolerance * (largest + r);
     view.condition = smallest + r > 0 ? std::sqrt((largest + r) / (smallest + r)) : kInfinity;
     // W = V (Λ + r)^-½
-    const auto scale = (e.values.tail(view.rank).array() + r).rsqrt().matrix();
+    const Vector<double> scale = (e.values.tail(view.rank).array() + r).sqrt().inverse();
     whitening = {e.vectors.rightCols(view.rank) * scale.asDiagonal(), false};
 }
 

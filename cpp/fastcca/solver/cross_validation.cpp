@@ -63,12 +63,6 @@ FoldView decompose(const Fold& fold, Eigen::Map<const Vector<double>> total_vari
     return view;
 }
 
-Matrix<double> product(const Matrix<double>& A, Op op, const Matrix<double>& B) {
-    Matrix<double> C(op == Op::kNone ? A.rows() : A.cols(), B.cols());
-    gemm<double>(1.0, A, op, B, Op::kNone, 0.0, C);
-    return C;
-}
-
 // Variances of the scores, wᵀ S w for each column, with zeros where only rounding is left of larger terms.
 Vector<double> score_variances(const Matrix<double>& S, const Matrix<double>& W) {
     const Vector<double> variances = W.cwiseProduct(product(S, Op::kNone, W)).colwise().sum().transpose();
@@ -115,8 +109,8 @@ std::vector<std::vector<double>> held_out_correlations(const std::vector<Fold>& 
         const FoldView &x = pair.views[0], &y = pair.views[1];
         const Index k = std::min({n_components, x.values.size(), y.values.size()});
         // T = (Λ₁ + r₁)^-½ V₁ᵀ S₁₂ V₂ (Λ₂ + r₂)^-½ = U D Vᵀ
-        const Vector<double> a = (x.values.array() + regs[g].x).rsqrt(),
-                             b = (y.values.array() + regs[g].y).rsqrt();
+        const Vector<double> a = (x.values.array() + regs[g].x).sqrt().inverse(),
+                             b = (y.values.array() + regs[g].y).sqrt().inverse();
         const Svd svd = truncated_svd(a.asDiagonal() * pair.cross * b.asDiagonal(), k);
         // W₁ = V₁ (Λ₁ + r₁)^-½ U
         const Matrix<double> W1 = product(x.vectors, Op::kNone, a.asDiagonal() * svd.U);

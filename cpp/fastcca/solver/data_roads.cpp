@@ -10,9 +10,7 @@ namespace {
 
 Solution solve_bases(const Basis& x, const Basis& y, Index n_components) {
     // T = F₁ᵀ F₂
-    Matrix<double> T(x.F.cols(), y.F.cols());
-    gemm<double>(1.0, x.F, Op::kTranspose, y.F, Op::kNone, 0.0, T);
-    return solve_whitened(T, x.view, y.view, n_components);
+    return solve_whitened(product(x.F, Op::kTranspose, y.F), x.view, y.view, n_components);
 }
 
 }  // namespace
@@ -22,14 +20,12 @@ Solution solve_qr(CentredView x, CentredView y, Index n_components, Penalty reg)
     if (n > p + q) {
         // [X Y] = Q R with p + q columns: angles between columns survive Qᵀ, so the p + q rows of R stand for
         // the n samples and Q is never formed.
-        Matrix<double> both(n, p + q);
-        both.leftCols(p) = x.data;
-        x.data.resize(0, 0);
-        both.rightCols(q) = y.data;
+        x.data.conservativeResize(n, p + q);
+        x.data.rightCols(q) = y.data;
         y.data.resize(0, 0);
-        both = qr_r(both);
-        x.data = both.leftCols(p);
-        y.data = both.rightCols(q);
+        const Matrix<double> R = qr_r(x.data);
+        x.data = R.leftCols(p);
+        y.data = R.rightCols(q);
     }
     return solve_bases(orthogonal_basis(x.data, x, n, reg.x), orthogonal_basis(y.data, y, n, reg.y),
                        n_components);

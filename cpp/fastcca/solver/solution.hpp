@@ -35,6 +35,10 @@ struct WhitenedView {
 Solution solve_whitened(const Matrix<double>& T, const WhitenedView& x, const WhitenedView& y,
                         Index n_components);
 
+// Estimated extreme eigenvalues are commonly right within a factor of two: further than this from a threshold
+// they are believed, nearer to it the eigenvalues or singular values themselves decide.
+inline constexpr double kMargin = 16;
+
 // The sign rule: in each column of x_weights the entry of largest magnitude is positive; y follows.
 void fix_signs(Matrix<double>& x_weights, Matrix<double>& y_weights);
 

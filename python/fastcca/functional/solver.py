@@ -309,13 +309,18 @@ def _parts(moments: Moments) -> tuple[float, Array, Array, float]:
 def _components(n_components: int | None, p: int, q: int) -> int:
     if n_components is None:
         return min(p, q)
+    if isinstance(n_components, bool) or not isinstance(n_components, (int, np.integer)):
+        raise TypeError(f"n_components must be an integer or None, got {n_components!r}")
     if n_components < 1:
         raise ValueError(f"n_components must be at least 1 or None, got {n_components}")
     return min(int(n_components), p, q)
 
 
 def _pair(reg: Any) -> tuple[float, float]:
-    r = np.asarray(reg, dtype=np.float64)
+    try:
+        r = np.asarray(reg, dtype=np.float64)
+    except (TypeError, ValueError):
+        r = np.full(3, np.nan)
     if r.shape not in ((), (2,)) or not np.all(np.isfinite(r)) or np.any(r < 0):
         raise ValueError(f"reg must be a finite number, not negative, or a pair of them, got {reg!r}")
     r1, r2 = np.broadcast_to(r, 2).tolist()
