@@ -8,6 +8,7 @@ namespace fastcca::bindings {
 void register_base(pybind11::module_& m);
 void register_kernels(pybind11::module_& m);
 void register_moments(pybind11::module_& m);
+void register_linalg(pybind11::module_& m);
 void register_solver(pybind11::module_& m);
 void register_losses(pybind11::module_& m);
 

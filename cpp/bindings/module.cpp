@@ -6,6 +6,7 @@ PYBIND11_MODULE(FASTCCA_MODULE, m, pybind11::mod_gil_not_used()) {
     fastcca::bindings::register_base(m);
     fastcca::bindings::register_kernels(m);
     fastcca::bindings::register_moments(m);
+    fastcca::bindings::register_linalg(m);
     fastcca::bindings::register_solver(m);
     fastcca::bindings::register_losses(m);
 }

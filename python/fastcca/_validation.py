@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_array
 
 from fastcca.functional import _arrays
+from fastcca.functional._arrays import refuse_non_finite
 
 __all__ = ["as_matrix", "as_weights", "check_n_components", "check_reg", "column_names", "refuse_non_finite"]
 
@@ -130,16 +131,3 @@ def column_names(data: Any) -> NDArray[np.object_] | None:
     if names and all(isinstance(name, str) for name in names):
         return np.asarray(names, dtype=object)
     return None
-
-
-def refuse_non_finite(name: str, a: NDArray[Any]) -> None:
-    """Raise a ValueError with the first position of a NaN or an infinity in ``a``, row by row."""
-    step = max(1, 2**20 // a.shape[1])
-    for start in range(0, len(a), step):
-        bad = ~np.isfinite(a[start : start + step])
-        if bad.any():
-            row, column = (int(i) for i in np.argwhere(bad)[0])
-            kind = "NaN" if np.isnan(a[start + row, column]) else "infinity"
-            raise ValueError(
-                f"Input {name} contains {kind}: the first is at row {start + row}, column {column}"
-            )

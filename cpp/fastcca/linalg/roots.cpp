@@ -4,7 +4,8 @@
 #include <cmath>
 #include <limits>
 #include <optional>
-#include <string>
+#include <sstream>
+#include <utility>
 
 #include "fastcca/base/errors.hpp"
 #include "fastcca/linalg/svd.hpp"
@@ -76,8 +77,10 @@ Matrix<double> inverse_sqrt(ConstRef<double> S, double floor) {
     const Eigendecomposition eigen = eigendecomposition(S);
     const double largest = eigen.values[n - 1], smallest = eigen.values[0], least = floor * largest;
     if (smallest < -std::abs(least)) {
-        throw NumericalError("the matrix is not positive semi-definite: its eigenvalues run from " +
-                             std::to_string(smallest) + " to " + std::to_string(largest));
+        std::ostringstream message;
+        message << "the matrix is not positive semi-definite: its eigenvalues run from " << smallest << " to "
+                << largest << "; add a ridge to its diagonal, or raise the floor";
+        throw NumericalError(message.str());
     }
     Index dropped = 0;
     while (dropped < n && (eigen.values[dropped] <= least || eigen.values[dropped] <= 0.0)) ++dropped;
@@ -89,8 +92,8 @@ Matrix<double> inverse_sqrt(ConstRef<double> S, double floor) {
     return result;
 }
 
-Matrix<double> polar(ConstRef<double> T) {
-    if (T.rows() < T.cols()) return polar(T.transpose()).transpose();
+Matrix<double> polar(ConstRef<double> T, double eps) {
+    if (T.rows() < T.cols()) return polar(T.transpose(), eps).transpose();
     if (!T.allFinite()) throw NumericalError("polar factor of a matrix with entries that are not finite");
     const double largest = T.size() > 0 ? T.cwiseAbs().maxCoeff() : 0.0;
     if (largest == 0.0) return Matrix<double>::Zero(T.rows(), T.cols());
@@ -98,7 +101,7 @@ Matrix<double> polar(ConstRef<double> T) {
         T / std::ldexp(1.0, std::ilogb(largest));  // squares neither over- nor underflow
     if (auto P = halley_polar(scaled)) return *std::move(P);
     const Svd svd = full_svd(scaled);
-    const double least = kEps * static_cast<double>(T.rows()) * svd.values[0];
+    const double least = eps * static_cast<double>(T.rows()) * svd.values[0];
     Index rank = 0;
     while (rank < svd.values.size() && svd.values[rank] > least) ++rank;
     Matrix<double> P(T.rows(), T.cols());

@@ -1,6 +1,8 @@
 // Functions of a matrix by its singular or eigenvalues: the inverse square root and the polar factor.
 #pragma once
 
+#include <limits>
+
 #include "fastcca/linalg/dense.hpp"
 
 namespace fastcca {
@@ -12,7 +14,8 @@ Matrix<double> inverse_sqrt(ConstRef<double> S, double floor);
 
 // The orthogonal polar factor of T = P H, the nearest matrix with orthonormal columns (rows where T is wide):
 // P = Σ u vᵀ over the singular triplets of T. Of a rank-deficient T it is the partial isometry: triplets with
-// s ≤ eps · max(m, n) · s₁ are dropped, since their vectors are arbitrary.
-Matrix<double> polar(ConstRef<double> T);
+// s ≤ eps · max(m, n) · s₁ are dropped, since their vectors are arbitrary; eps is the precision T is known
+// to.
+Matrix<double> polar(ConstRef<double> T, double eps = std::numeric_limits<double>::epsilon());
 
 }  // namespace fastcca

@@ -1,6 +1,5 @@
 #include "fastcca/linalg/svd.hpp"
 
-#include <Eigen/QR>
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -11,6 +10,7 @@
 
 #include "fastcca/base/errors.hpp"
 #include "fastcca/base/thread_pool.hpp"
+#include "fastcca/linalg/qr.hpp"
 #include "fastcca/linalg/random.hpp"
 
 namespace fastcca {
@@ -34,11 +34,21 @@ void polish(MutableRef<double> Q) {
     Q = product(Q, Op::kNone, correction);
 }
 
-// The last columns of Q become an orthonormal complement of its first `known` ones.
-void complete(MutableRef<double> Q, Index known) {
-    const Eigen::HouseholderQR<Matrix<double>> qr(Q.leftCols(known));
-    Matrix<double> identity = Matrix<double>::Identity(Q.rows(), Q.cols());
-    Q.rightCols(Q.cols() - known) = qr.householderQ() * identity.rightCols(Q.cols() - known);
+// An orthonormal basis of W's columns, orthogonal to the basis before it, and L with W = block · L but for
+// what lies in that basis. Where W lacks rank, the block is completed by other directions.
+struct Block {
+    Matrix<double> basis;
+    Matrix<double> factor;
+};
+Block orthonormal_block(ConstRef<double> before, Matrix<double> W) {
+    const Index b = W.cols();
+    Block block{std::move(W), Matrix<double>::Identity(b, b)};
+    // A direction that cancellation left to chance may lie in the old basis: the later passes see to it.
+    for (int pass = 0; pass < 3; ++pass) {
+        if (before.cols() > 0) project_out(before, block.basis);
+        block.factor = (qr_in_place(block.basis) * block.factor).eval();
+    }
+    return block;
 }
 
 // For rows ≥ cols and entries of magnitude about one. The eigenvectors V of AᵀA make the columns of A V
@@ -56,7 +66,7 @@ Svd tall_svd(ConstRef<double> A) {
         const double norm = std::sqrt(gram.trace());
         // What is left is rounding: the values are zero, and any orthonormal vectors belong to them.
         if (norm <= kEps * std::sqrt(static_cast<double>(q)) * svd.values[0] || norm == 0.0) {
-            complete(svd.U, done);
+            svd.U.rightCols(left) = orthonormal_block(svd.U.leftCols(done), random_uniform(p, left)).basis;
             break;
         }
         const Matrix<double> rotation = eigendecomposition(gram).vectors.rowwise().reverse();
@@ -77,25 +87,6 @@ Svd tall_svd(ConstRef<double> A) {
     // Rounding may have swapped neighbours that are equal but for rounding.
     for (Index i = 1; i < q; ++i) svd.values[i] = std::min(svd.values[i], svd.values[i - 1]);
     return svd;
-}
-
-// An orthonormal basis of W's columns, orthogonal to the basis before it, and L with W = block · L but for
-// what lies in that basis. Where W lacks rank, the block is completed by other directions.
-struct Block {
-    Matrix<double> basis;
-    Matrix<double> factor;
-};
-Block orthonormal_block(ConstRef<double> before, Matrix<double> W) {
-    const Index b = W.cols();
-    Block block{W, Matrix<double>::Identity(b, b)};
-    // A direction that cancellation left to chance may lie in the old basis: the later passes see to it.
-    for (int pass = 0; pass < 3; ++pass) {
-        if (before.cols() > 0) project_out(before, block.basis);
-        const Eigen::HouseholderQR<Matrix<double>> qr(block.basis);
-        block.basis = qr.householderQ() * Matrix<double>::Identity(W.rows(), b);
-        block.factor = qr.matrixQR().topRows(b).triangularView<Eigen::Upper>() * block.factor;
-    }
-    return block;
 }
 
 void check_k(Index p, Index q, Index k) {

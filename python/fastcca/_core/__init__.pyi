@@ -22,6 +22,13 @@ def moments(
     n_threads: int,
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
 
+# linalg
+def inverse_sqrt(S: NDArray[np.float64], floor: float, n_threads: int) -> NDArray[np.float64]: ...
+def polar(T: NDArray[np.float64], eps: float, n_threads: int) -> NDArray[np.float64]: ...
+def truncated_svd(
+    A: NDArray[np.float64], k: int, tol: float, n_threads: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
+
 # solver
 _Moments = tuple[float, NDArray[np.float64], NDArray[np.float64], float]
 _Solution = tuple[

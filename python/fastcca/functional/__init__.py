@@ -1,6 +1,7 @@
 """Arrays in, arrays out: the kernels of the core with validation, defaults and readable errors."""
 
 from fastcca.functional.kernels import incomplete_cholesky, kernel_matrix, median_gamma
+from fastcca.functional.linalg import inverse_sqrt, polar, truncated_svd
 from fastcca.functional.losses import correlation_coefficients, correlation_gradients, correlation_loss
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import (
@@ -19,9 +20,12 @@ __all__ = [
     "correlation_loss",
     "held_out_correlations",
     "incomplete_cholesky",
+    "inverse_sqrt",
     "kernel_matrix",
     "median_gamma",
+    "polar",
     "solve_gram",
     "solve_moments",
     "solve_qr",
+    "truncated_svd",
 ]

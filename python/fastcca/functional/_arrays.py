@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["as_matrix", "as_weights", "common_float"]
+__all__ = ["as_matrix", "as_weights", "common_float", "refuse_non_finite"]
 
 
 def as_matrix(value: Any, name: str) -> npt.NDArray[Any]:
@@ -56,3 +56,16 @@ def as_weights(weights: Any, n_rows: int, name: str = "sample_weight") -> npt.ND
     if np.any(w < 0):
         raise ValueError(f"{name} must not be negative, got a smallest value of {w.min()}")
     return np.ascontiguousarray(w)
+
+
+def refuse_non_finite(name: str, a: npt.NDArray[Any]) -> None:
+    """Raise a ValueError with the first position of a NaN or an infinity in ``a``, row by row."""
+    step = max(1, 2**20 // max(1, a.shape[1]))
+    for start in range(0, len(a), step):
+        bad = ~np.isfinite(a[start : start + step])
+        if bad.any():
+            row, column = (int(i) for i in np.argwhere(bad)[0])
+            kind = "NaN" if np.isnan(a[start + row, column]) else "infinity"
+            raise ValueError(
+                f"Input {name} contains {kind}: the first is at row {start + row}, column {column}"
+            )

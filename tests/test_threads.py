@@ -1,0 +1,148 @@
+"""The thread pool as Python sees it: how many threads, interrupts, forks, several callers."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import fastcca
+from fastcca.functional import polar
+
+unix = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+
+
+def run(code: str, **env: str) -> str:
+    """What a fresh interpreter prints."""
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("NUM_THREADS")}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env=environment | env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_number_of_threads_can_be_set_and_reset() -> None:
+    before = fastcca.get_num_threads()
+    try:
+        fastcca.set_num_threads(3)
+        assert fastcca.get_num_threads() == 3
+        assert fastcca.build_info()["threads"] == 3
+        for bad in (0, -2):
+            with pytest.raises(ValueError, match=f"n must be at least 1 or None, got {bad}"):
+                fastcca.set_num_threads(bad)
+        assert fastcca.get_num_threads() == 3
+    finally:
+        fastcca.set_num_threads(None)
+    assert fastcca.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        ({"FASTCCA_NUM_THREADS": "3"}, "3"),
+        ({"OMP_NUM_THREADS": "5"}, "5"),
+        ({"FASTCCA_NUM_THREADS": "3", "OMP_NUM_THREADS": "5"}, "3"),
+        ({"FASTCCA_NUM_THREADS": "0", "OMP_NUM_THREADS": "5"}, "5"),
+        ({"FASTCCA_NUM_THREADS": "many"}, None),
+        ({}, None),
+    ],
+)
+def test_the_environment_says_how_many(env: dict[str, str], expected: str | None) -> None:
+    if expected is None:
+        expected = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    assert run("import fastcca; print(fastcca.get_num_threads())", **env) == expected
+
+
+def test_set_num_threads_comes_before_the_environment() -> None:
+    code = """
+        import fastcca
+        fastcca.set_num_threads(2)
+        print(fastcca.get_num_threads())
+        fastcca.set_num_threads(None)
+        print(fastcca.get_num_threads())
+    """
+    assert run(code, FASTCCA_NUM_THREADS="4").split() == ["2", "4"]
+
+
+def test_a_long_call_stops_on_an_interrupt() -> None:
+    # The call would take some ten seconds of CPU; from the signal on it may take one second of two threads.
+    # CPU time is counted, which a busy machine does not stretch.
+    code = """
+        import os, signal, threading, time
+        import numpy as np
+        from fastcca.functional import polar
+
+        T = np.eye(4000)
+        T[0, 1:] = 0.001
+        sent = []
+        def interrupt():
+            time.sleep(0.5)
+            sent.append(time.process_time())
+            os.kill(os.getpid(), signal.SIGINT)
+        threading.Thread(target=interrupt).start()
+        try:
+            polar(T, n_threads=2)
+        except KeyboardInterrupt:
+            print("interrupted" if time.process_time() - sent[0] < 2 else "late")
+        else:
+            print("finished")
+    """
+    assert run(code) == "interrupted"
+
+
+@unix
+def test_a_forked_child_can_compute() -> None:
+    code = """
+        import os
+        import numpy as np
+        from fastcca.functional import polar
+
+        T = np.random.default_rng(0).standard_normal((400, 300))
+        expected = polar(T, n_threads=2)
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if np.array_equal(polar(T, n_threads=2), expected) else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert np.array_equal(polar(T, n_threads=2), expected)
+        print("same")
+    """
+    assert run(code) == "same"
+
+
+@unix
+def test_forked_pools_can_compute() -> None:
+    code = """
+        import multiprocessing
+        import warnings
+        import numpy as np
+        from fastcca.functional import polar
+
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python's own about forks beside threads
+
+        def work(seed):
+            return polar(np.random.default_rng(seed).standard_normal((400, 300)), n_threads=2)
+
+        expected = [work(seed) for seed in range(4)]
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            assert all(map(np.array_equal, pool.map(work, range(4)), expected))
+        print("same")
+    """
+    assert run(code) == "same"
+
+
+def test_several_callers_at_once(rng: np.random.Generator) -> None:
+    problems = [rng.standard_normal((300, 250)) for _ in range(6)]
+    expected = [polar(T, n_threads=1) for T in problems]
+    with ThreadPoolExecutor(4) as executor:
+        results = list(executor.map(lambda T: polar(T, n_threads=2), problems))
+    for result, one in zip(results, expected, strict=True):
+        np.testing.assert_array_equal(result, one)
