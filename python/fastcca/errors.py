@@ -5,9 +5,9 @@ import numpy as np
 __all__ = ["NumericalError"]
 
 
-class NumericalError(np.linalg.LinAlgError):
+class NumericalError(np.linalg.LinAlgError, ValueError):
     """The data defeat the arithmetic: not positive definite, no convergence, rank zero.
 
     The message names the view, the estimated condition number where there is one, and what to try.
-    A subclass of :class:`numpy.linalg.LinAlgError`, and so of ``ValueError``.
+    Both a :class:`numpy.linalg.LinAlgError` and a ``ValueError``, also where the one is not yet the other.
     """
