@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcca._two_view import ScoreStatistics, TwoViewTransformer, View, Weights, score_statistics
-from fastcca._validation import check_n_components, check_reg, refuse_non_finite
+from fastcca._validation import check_n_components, check_n_threads, check_reg, refuse_non_finite
 from fastcca.errors import NumericalError
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import Solution, solve_gram, solve_moments, solve_qr
@@ -89,13 +89,14 @@ class LinearTwoView(TwoViewTransformer):
             raise ValueError(f"solver must be one of {', '.join(map(repr, SOLVERS))}, got {self.solver!r}")
         if not isinstance(self.scale, (bool, np.bool_)):
             raise ValueError(f"scale must be True or False, got {self.scale!r}")
+        check_n_threads(self.n_threads)
         return check_n_components(self.n_components, p, q), check_reg(self.reg)
 
     def _fit_covariance(
         self, moments: Moments, dtypes: Dtypes, k: int, reg: tuple[float, float], *, cautious: bool
     ) -> bool:
         """From moments alone. Where they will not do: False, nothing set, if ``cautious``, else a warning."""
-        columns = self._columns(*_moment_statistics(moments))
+        columns = self._columns(*_moment_statistics(moments), dtypes)
         try:
             units = moments.scaled(1 / np.concatenate(columns.scales)) if self.scale else moments
             solution = solve_moments(units, k, reg, self.n_threads)
@@ -140,10 +141,13 @@ class LinearTwoView(TwoViewTransformer):
         solver: str,
     ) -> None:
         """From the data themselves, by orthogonal factors or n × n matrices."""
+        dtypes = X.dtype, y.dtype
         if moments is None:
-            columns = self._columns(_column_statistics("X", X, weights), _column_statistics("y", y, weights))
+            columns = self._columns(
+                _column_statistics("X", X, weights), _column_statistics("y", y, weights), dtypes
+            )
         else:
-            columns = self._columns(*_moment_statistics(moments))
+            columns = self._columns(*_moment_statistics(moments), dtypes)
         sx, sy = columns.scales
         ux, uy = (X / sx.astype(X.dtype), y / sy.astype(y.dtype)) if self.scale else (X, y)
         solve = solve_gram if solver == "gram" else solve_qr
@@ -156,14 +160,21 @@ class LinearTwoView(TwoViewTransformer):
             return np.hstack([(X[rows] - mx) @ wx, (y[rows] - my) @ wy])
 
         statistics = score_statistics(X, y, weights, columns.means, columns.variances, scores)
-        self._adopt(solver, solution, (wx, wy), columns, moments, statistics, (X.dtype, y.dtype), reg)
+        self._adopt(solver, solution, (wx, wy), columns, moments, statistics, dtypes, reg)
 
-    def _columns(self, x: Pair, y: Pair) -> Columns:
+    def _columns(self, x: Pair, y: Pair, dtypes: Dtypes) -> Columns:
         """From the means and variances of both views' columns."""
         scales = []
-        for name, (_, variance) in (("X", x), ("y", y)):
-            if not variance.any():
-                raise NumericalError(f"every column of {name} is constant: there is nothing to correlate")
+        for name, (_, variance), dtype in zip("Xy", (x, y), dtypes, strict=True):
+            if variance.max() <= 16 * np.finfo(dtype).tiny:
+                raise NumericalError(
+                    f"every column of {name} is constant"
+                    + (
+                        ", or its square too small for float arithmetic: scale it up"
+                        if variance.any()
+                        else ""
+                    )
+                )
             scales.append(
                 np.sqrt(np.where(variance > 0, variance, 1.0)) if self.scale else np.ones_like(variance)
             )

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import cho_factor, cho_solve
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -66,6 +67,24 @@ def _loadings(covariance: NDArray[Any], variance: NDArray[Any], score_variance: 
     out: NDArray[Any] = np.divide(covariance, scale, out=np.zeros_like(scale), where=scale > 0)
     out.clip(-1.0, 1.0, out=out)
     return out
+
+
+def _least_squares(zz: NDArray[Any], zc: NDArray[Any]) -> NDArray[Any]:
+    """Coefficients of centred columns c on scores z, cov(z, z)⁺ cov(z, c)."""
+    spread = np.sqrt(np.maximum(zz.diagonal(), 0.0))
+    # The scores are uncorrelated, or nearly so with a ridge: the matrix of their correlations is
+    # well-conditioned unless some score has no variance of its own.
+    coefficients: NDArray[Any]
+    if spread.all():
+        try:
+            factor = cho_factor(zz / np.outer(spread, spread), lower=True, check_finite=False)
+            if factor[0].diagonal().min() ** 2 > 1e-10:
+                coefficients = cho_solve(factor, zc / spread[:, None], check_finite=False) / spread[:, None]
+                return coefficients
+        except np.linalg.LinAlgError:
+            pass
+    coefficients = np.linalg.pinv(zz, hermitian=True, rcond=1e-13) @ zc
+    return coefficients
 
 
 class TwoViewTransformer(
@@ -191,13 +210,11 @@ class TwoViewTransformer(
         self.x_loadings_, self.x_cross_loadings_ = x_loadings[:, :k], x_loadings[:, k:]
         self.y_loadings_, self.y_cross_loadings_ = y_loadings[:, k:], y_loadings[:, :k]
 
-        # least squares of centred columns c on scores z: cov(z, z)⁺ cov(z, c)
-        xx, yy = (
-            np.linalg.pinv(zz[b, b], hermitian=True, rcond=1e-13) for b in (slice(0, k), slice(k, 2 * k))
-        )
-        self._y_on_x = (xx @ statistics.y[:, :k].T).astype(y_dtype)
-        self._x_on_x = (xx @ statistics.x[:, :k].T).astype(x_dtype)
-        self._x_on_y = (yy @ statistics.x[:, k:].T).astype(x_dtype)
+        on_x = _least_squares(zz[:k, :k], np.vstack([statistics.y[:, :k], statistics.x[:, :k]]).T)
+        on_y = _least_squares(zz[k:, k:], statistics.x[:, k:].T)
+        q = len(statistics.y)
+        self._y_on_x, self._x_on_x = on_x[:, :q].astype(y_dtype), on_x[:, q:].astype(x_dtype)
+        self._x_on_y = on_y.astype(x_dtype)
 
     # ---- what users call
 

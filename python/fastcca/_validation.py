@@ -11,7 +11,15 @@ from sklearn.utils.validation import check_array
 from fastcca.functional import _arrays
 from fastcca.functional._arrays import refuse_non_finite
 
-__all__ = ["as_matrix", "as_weights", "check_n_components", "check_reg", "column_names", "refuse_non_finite"]
+__all__ = [
+    "as_matrix",
+    "as_weights",
+    "check_n_components",
+    "check_n_threads",
+    "check_reg",
+    "column_names",
+    "refuse_non_finite",
+]
 
 
 def as_matrix(name: str, data: Any, *, vector: bool = False, min_rows: int = 1) -> NDArray[Any]:
@@ -101,7 +109,9 @@ def as_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64] | None:
 
 def check_reg(reg: Any) -> tuple[float, float]:
     """The ridge of each view from ``reg``: a number or a pair of them."""
-    pair = reg if isinstance(reg, (Sequence, np.ndarray)) and not isinstance(reg, str) else (reg, reg)
+    if isinstance(reg, np.ndarray):
+        reg = reg.tolist()
+    pair = reg if isinstance(reg, Sequence) and not isinstance(reg, str) else (reg, reg)
     if len(pair) != 2 or not all(isinstance(r, Real) and not isinstance(r, (bool, np.bool_)) for r in pair):
         raise ValueError(f"reg must be a number >= 0 or a pair of them (x, y), got {reg!r}")
     rx, ry = float(pair[0]), float(pair[1])
@@ -122,6 +132,11 @@ def check_n_components(n_components: Any, p: int, q: int) -> int:
             f"X has {p} and y has {q} features"
         )
     return int(n_components)
+
+
+def check_n_threads(n_threads: Any) -> None:
+    if n_threads is not None and (not isinstance(n_threads, Integral) or int(n_threads) < 1):
+        raise ValueError(f"n_threads must be a whole number >= 1 or None, got {n_threads!r}")
 
 
 def column_names(data: Any) -> NDArray[np.object_] | None:

@@ -10,7 +10,7 @@ from sklearn.model_selection import check_cv
 
 from fastcca._folds import Rows, Split, fast_scores, slow_scores
 from fastcca._linear import LinearTwoView
-from fastcca._validation import check_n_components, check_reg
+from fastcca._validation import check_n_components, check_n_threads, check_reg
 from fastcca.cca import CCA
 from fastcca.functional.moments import Moments
 
@@ -142,6 +142,7 @@ class CCACV(LinearTwoView):
             See :class:`CCACV`.
         """
         x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
+        check_n_threads(self.n_threads)
         k = check_n_components(self.n_components, x_checked.shape[1], y_checked.shape[1])
         regs = _grid(self.regs)
         pairs = [check_reg(reg) for reg in regs]
