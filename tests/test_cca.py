@@ -275,6 +275,23 @@ def test_duplicate_and_constant_columns(rng):
     np.testing.assert_allclose(with_constants.x_weights_[1:8], plain.x_weights_, atol=1e-10)
 
 
+@pytest.mark.parametrize("solver", ["covariance", "qr"])
+def test_a_score_without_variance_correlates_with_nothing(rng, solver):
+    # X varies along two directions of its four columns, one of which y knows nothing about: the second pair
+    # of directions has singular value 0, and nothing but the ridge says where it lies
+    Z, _ = np.linalg.qr(rng.normal(size=(40, 5)) - rng.normal(size=(40, 5)).mean(axis=0))
+    Z, _ = np.linalg.qr(Z - Z.mean(axis=0))
+    X = 6 * Z[:, [0, 0, 0, 1]]
+    Y = 6 * (Z[:, [0, 2]] + Z[:, [3, 4]])
+    cca = CCA(reg=0.1, solver=solver).fit(X, Y)
+    np.testing.assert_allclose(cca.singular_values_, ref.cca(X, Y, 2, (0.1, 0.1))[2], atol=1e-10)
+    assert abs(cca.singular_values_[1]) < 1e-10
+    np.testing.assert_allclose(cca.canonical_correlations_, [np.sqrt(0.5), 0.0], atol=1e-6)
+    zx = cca.transform(X)
+    np.testing.assert_allclose(cca.predict(X), ref.least_squares(zx[:, :1], Y, zx[:, :1]), atol=1e-6)
+    assert np.isfinite(cca.x_loadings_).all()
+
+
 def test_rank_cuts_the_number_of_components(rng):
     X, Y = two_views(rng, p=6, q=5)
     X = X[:, :2] @ rng.normal(size=(2, 6))
