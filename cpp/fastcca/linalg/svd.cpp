@@ -51,41 +51,66 @@ Block orthonormal_block(ConstRef<double> before, Matrix<double> W) {
     return block;
 }
 
-// For rows ≥ cols and entries of magnitude about one. The eigenvectors V of AᵀA make the columns of A V
-// orthogonal, with errors eps·s₁² in their products: relative to s_i s_j those are harmless among the columns
-// that are not small. These give s and u; the small ones go round again, relative to the largest among them.
-Svd tall_svd(ConstRef<double> A) {
+// The leading `wanted` triplets, for rows ≥ cols and entries of magnitude about one. The eigenvectors V of
+// AᵀA make the columns of A V orthogonal, with errors eps·s₁² in their products: relative to s_i s_j those
+// are harmless among the columns that are not small. These give s and u; the small ones, if wanted, go round
+// again, relative to the largest among them.
+Svd tall_svd(ConstRef<double> A, Index wanted) {
     const Index p = A.rows(), q = A.cols();
-    Svd svd{Matrix<double>(p, q), Vector<double>::Zero(q), Matrix<double>::Identity(q, q)};
+    Svd svd{Matrix<double>(p, wanted), Vector<double>::Zero(wanted), Matrix<double>::Identity(q, q)};
     Matrix<double> W = A;  // (I − U Uᵀ) A V for the columns V not yet done
     Index done = 0;
-    while (done < q) {
-        const Index left = q - done;
+    while (done < wanted) {
+        const Index left = q - done, needed = wanted - done;
         Matrix<double> gram(left, left);
         symmetric_product<double>(1.0, W, Op::kTranspose, 0.0, gram);
         const double norm = std::sqrt(gram.trace());
         // What is left is rounding: the values are zero, and any orthonormal vectors belong to them.
         if (norm <= kEps * std::sqrt(static_cast<double>(q)) * svd.values[0] || norm == 0.0) {
-            svd.U.rightCols(left) = orthonormal_block(svd.U.leftCols(done), random_uniform(p, left)).basis;
+            svd.U.rightCols(needed) =
+                orthonormal_block(svd.U.leftCols(done), random_uniform(p, needed)).basis;
             break;
         }
         const Matrix<double> rotation = eigendecomposition(gram).vectors.rowwise().reverse();
-        W = product(W, Op::kNone, rotation);
-        svd.V.rightCols(left) = done == 0 ? rotation : product(svd.V.rightCols(left), Op::kNone, rotation);
-        const Vector<double> lengths = W.colwise().norm();
+        Matrix<double> turned = product(W, Op::kNone, rotation.leftCols(needed));
+        const Vector<double> lengths = turned.colwise().norm();
         Index keep = 1;
-        while (keep < left && lengths[keep] >= 0.1 * lengths[0]) ++keep;
+        while (keep < needed && lengths[keep] >= 0.1 * lengths[0]) ++keep;
         auto U = svd.U.middleCols(done, keep);
-        U = W.leftCols(keep) * lengths.head(keep).cwiseInverse().asDiagonal();
+        U = turned.leftCols(keep) * lengths.head(keep).cwiseInverse().asDiagonal();
         polish(U);
         svd.values.segment(done, keep) = lengths.head(keep);
+        // The last round takes what it needs; others turn all that is left for those to come.
+        const auto used = rotation.leftCols(keep == needed ? needed : left);
+        svd.V.middleCols(done, used.cols()) =
+            done == 0 ? used : product(svd.V.rightCols(left), Op::kNone, used);
         done += keep;
-        W = W.rightCols(left - keep).eval();
-        if (done < q) project_out(svd.U.leftCols(done), W);
+        if (done == wanted) break;
+        if (needed < left) turned = product(W, Op::kNone, rotation);
+        W = turned.rightCols(left - keep);
+        project_out(svd.U.leftCols(done), W);
     }
+    svd.V.conservativeResize(q, wanted);
     polish(svd.V);
     // Rounding may have swapped neighbours that are equal but for rounding.
-    for (Index i = 1; i < q; ++i) svd.values[i] = std::min(svd.values[i], svd.values[i - 1]);
+    for (Index i = 1; i < wanted; ++i) svd.values[i] = std::min(svd.values[i], svd.values[i - 1]);
+    return svd;
+}
+
+// By full_svd's method, the leading k triplets alone.
+Svd direct_svd(ConstRef<double> A, Index k) {
+    if (A.rows() < A.cols()) {
+        Svd svd = direct_svd(A.transpose(), k);
+        std::swap(svd.U, svd.V);
+        return svd;
+    }
+    if (k == 0) return {Matrix<double>(A.rows(), 0), Vector<double>(0), Matrix<double>(A.cols(), 0)};
+    if (!A.allFinite()) throw NumericalError("singular values of a matrix with entries that are not finite");
+    const double largest = A.cwiseAbs().maxCoeff();
+    // A power of two near the largest entry: squares neither overflow nor underflow, nothing is rounded.
+    const double unit = largest > 0.0 ? std::ldexp(1.0, std::ilogb(largest)) : 1.0;
+    Svd svd = tall_svd(A / unit, k);
+    svd.values *= unit;
     return svd;
 }
 
@@ -96,8 +121,6 @@ void check_k(Index p, Index q, Index k) {
                                     std::to_string(k));
     }
 }
-
-Svd leading(Svd svd, Index k) { return {svd.U.leftCols(k), svd.values.head(k), svd.V.leftCols(k)}; }
 
 // A few more directions than asked for: the k-th value then converges by its distance from the (b + 1)-th.
 Index block_size(Index k) { return (k + 4 + 7) / 8 * 8; }
@@ -155,28 +178,14 @@ std::optional<Svd> block_krylov(const LinearOperator& A, Index k, double tol) {
 
 }  // namespace
 
-Svd full_svd(ConstRef<double> A) {
-    if (A.rows() < A.cols()) {
-        Svd svd = full_svd(A.transpose());
-        std::swap(svd.U, svd.V);
-        return svd;
-    }
-    if (A.cols() == 0) return {Matrix<double>(A.rows(), 0), Vector<double>(0), Matrix<double>(0, 0)};
-    if (!A.allFinite()) throw NumericalError("singular values of a matrix with entries that are not finite");
-    const double largest = A.cwiseAbs().maxCoeff();
-    // A power of two near the largest entry: squares neither overflow nor underflow, nothing is rounded.
-    const double unit = largest > 0.0 ? std::ldexp(1.0, std::ilogb(largest)) : 1.0;
-    Svd svd = tall_svd(A / unit);
-    svd.values *= unit;
-    return svd;
-}
+Svd full_svd(ConstRef<double> A) { return direct_svd(A, std::min(A.rows(), A.cols())); }
 
 Svd truncated_svd(const LinearOperator& A, Index k, double tol) {
     check_k(A.rows, A.cols, k);
     if (krylov_pays(A.rows, A.cols, k)) {
         if (auto svd = block_krylov(A, k, tol)) return *std::move(svd);
     }
-    return leading(full_svd(A.apply(Matrix<double>::Identity(A.cols, A.cols))), k);
+    return direct_svd(A.apply(Matrix<double>::Identity(A.cols, A.cols)), k);
 }
 
 Svd truncated_svd(ConstRef<double> A, Index k, double tol) {
@@ -187,7 +196,7 @@ Svd truncated_svd(ConstRef<double> A, Index k, double tol) {
                                       [&](ConstRef<double> X) { return product(A, Op::kTranspose, X); }};
         if (auto svd = block_krylov(products, k, tol)) return *std::move(svd);
     }
-    return leading(full_svd(A), k);
+    return direct_svd(A, k);
 }
 
 }  // namespace fastcca
