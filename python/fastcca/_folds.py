@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from fastcca._linear import MAX_CONDITION, LinearTwoView, column_variances
-from fastcca._two_view import Weights
+from fastcca._statistics import Weights
 from fastcca._validation import refuse_non_finite
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import held_out_correlations

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcca._two_view import ScoreStatistics, TwoViewTransformer, View, Weights, score_statistics
+from fastcca._statistics import ScoreStatistics, Weights, score_statistics
+from fastcca._two_view import TwoViewTransformer, View
 from fastcca._validation import check_n_components, check_n_threads, check_reg, refuse_non_finite
 from fastcca.errors import NumericalError
 from fastcca.functional.moments import Moments

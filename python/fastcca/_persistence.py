@@ -8,7 +8,6 @@ scikit-learn splitters, :class:`~fastcca.Moments` and other saved models, nested
 import inspect
 import json
 import os
-import tempfile
 import zipfile
 import zlib
 from importlib import import_module
@@ -54,6 +53,17 @@ class SavedModel:
             Before ``fit``.
         TypeError
             If a parameter cannot be stored without pickle; the message says which.
+        FileNotFoundError
+            If there is no such folder.
+
+        Examples
+        --------
+        >>> import numpy as np, fastcca, tempfile, pathlib
+        >>> X = np.random.default_rng(0).normal(size=(50, 3))
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.npz"
+        >>> fastcca.CCA(reg=0.1).fit(X, X[:, :2]).save(path)
+        >>> fastcca.load(path)
+        CCA(reg=0.1)
         """
         from sklearn.utils.validation import check_is_fitted
 
@@ -65,16 +75,19 @@ class SavedModel:
             "fastcca": version("fastcca"),
             "model": _encode(self, arrays, type(self).__name__),
         }
+        contents: dict[str, Any] = {HEADER: np.array(json.dumps(header)), **arrays}
         target = Path(path)
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+        if not target.parent.is_dir():
+            raise FileNotFoundError(
+                f"there is no folder {os.fspath(target.parent)!r} to save {target.name!r} in"
+            )
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                np.savez(file, allow_pickle=False, **{HEADER: np.array(json.dumps(header))}, **arrays)
-            os.chmod(name, 0o666 & ~_umask())
-            os.replace(name, target)
-        except BaseException:
-            os.unlink(name)
-            raise
+            with temporary.open("wb") as file:
+                np.savez(file, **contents)
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -147,12 +160,6 @@ def _line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def _encode(value: Any, arrays: Arrays, where: str) -> Any:
     """``value`` as JSON; arrays go to ``arrays`` under the name of their place."""
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -161,7 +168,7 @@ def _encode(value: Any, arrays: Arrays, where: str) -> Any:
         return _encode(value.item(), arrays, where)
     if isinstance(value, np.ma.MaskedArray):
         return {"masked": _encode(value.tolist(), arrays, where), "dtype": value.dtype.str}
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) and (value.dtype == object or not value.dtype.hasobject):
         if value.dtype == object:
             return {"objects": _encode(value.tolist(), arrays, where)}
         # a search and its best estimator share their arrays: once is enough

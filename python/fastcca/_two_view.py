@@ -5,86 +5,21 @@ calls :meth:`_set_statistics`, and implements :meth:`_scores`. Everything else (
 names, dtypes, save) follows.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import cho_factor, cho_solve
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastcca._persistence import SavedModel
+from fastcca._statistics import ScoreStatistics, Weights, least_squares, loadings, score_statistics
 from fastcca._validation import as_matrix, as_weights, column_names
 from fastcca.metrics import column_correlations
 
-__all__ = ["ScoreStatistics", "TwoViewTransformer", "score_statistics"]
+__all__ = ["ScoreStatistics", "TwoViewTransformer", "View", "Weights", "score_statistics"]
 
-Weights = NDArray[np.float64] | None
 View = Literal["X", "y"]
-
-
-@dataclass(frozen=True)
-class ScoreStatistics:
-    """Covariances of the k + k training scores with one another and with the columns of both views."""
-
-    scores: NDArray[np.float64]  # (2k, 2k): of [Zx, Zy]
-    x: NDArray[np.float64]  # (p, 2k): of X with [Zx, Zy]
-    y: NDArray[np.float64]  # (q, 2k): of y with [Zx, Zy]
-    x_variance: NDArray[np.float64]  # (p,)
-    y_variance: NDArray[np.float64]  # (q,)
-
-
-def score_statistics(
-    X: NDArray[Any],
-    y: NDArray[Any],
-    sample_weight: Weights,
-    means: tuple[NDArray[Any], NDArray[Any]],
-    variances: tuple[NDArray[np.float64], NDArray[np.float64]],
-    scores: Callable[[slice], NDArray[np.float64]],
-) -> ScoreStatistics:
-    """The statistics from the data, in one pass by blocks of rows.
-
-    ``scores(rows)`` gives the centred scores [Zx, Zy] of those rows, shape (rows, 2k), in float64.
-    """
-    step = max(1, 2**20 // (X.shape[1] + y.shape[1]))
-    total: list[Any] = [0.0, 0.0, 0.0]
-    for start in range(0, len(X), step):
-        rows = slice(start, start + step)
-        z = scores(rows)
-        weighted = z if sample_weight is None else z * sample_weight[rows, None]
-        for i, centred in enumerate((z, X[rows] - means[0], y[rows] - means[1])):
-            total[i] = total[i] + centred.astype(np.float64, copy=False).T @ weighted
-    n = len(X) if sample_weight is None else sample_weight.sum()
-    zz, xz, yz = (t / (n - 1) for t in total)
-    return ScoreStatistics(zz, xz, yz, *variances)
-
-
-def _loadings(covariance: NDArray[Any], variance: NDArray[Any], score_variance: NDArray[Any]) -> NDArray[Any]:
-    """Pearson correlation of every column with every score; 0 where either is constant."""
-    scale = np.sqrt(np.outer(variance, score_variance))
-    out: NDArray[Any] = np.divide(covariance, scale, out=np.zeros_like(scale), where=scale > 0)
-    out.clip(-1.0, 1.0, out=out)
-    return out
-
-
-def _least_squares(zz: NDArray[Any], zc: NDArray[Any]) -> NDArray[Any]:
-    """Coefficients of centred columns c on scores z, cov(z, z)⁺ cov(z, c)."""
-    spread = np.sqrt(np.maximum(zz.diagonal(), 0.0))
-    # The scores are uncorrelated, or nearly so with a ridge: the matrix of their correlations is
-    # well-conditioned unless some score has no variance of its own.
-    coefficients: NDArray[Any]
-    if spread.all():
-        try:
-            factor = cho_factor(zz / np.outer(spread, spread), lower=True, check_finite=False)
-            if factor[0].diagonal().min() ** 2 > 1e-10:
-                coefficients = cho_solve(factor, zc / spread[:, None], check_finite=False) / spread[:, None]
-                return coefficients
-        except np.linalg.LinAlgError:
-            pass
-    coefficients = np.linalg.pinv(zz, hermitian=True, rcond=1e-13) @ zc
-    return coefficients
 
 
 class TwoViewTransformer(
@@ -205,13 +140,13 @@ class TwoViewTransformer(
         self.canonical_correlations_ = canonical_correlations.astype(np.result_type(x_dtype, y_dtype))
         self.total_correlation_ = float(self.singular_values_.sum())
 
-        x_loadings = _loadings(statistics.x, statistics.x_variance, variance).astype(x_dtype)
-        y_loadings = _loadings(statistics.y, statistics.y_variance, variance).astype(y_dtype)
+        x_loadings = loadings(statistics.x, statistics.x_variance, variance).astype(x_dtype)
+        y_loadings = loadings(statistics.y, statistics.y_variance, variance).astype(y_dtype)
         self.x_loadings_, self.x_cross_loadings_ = x_loadings[:, :k], x_loadings[:, k:]
         self.y_loadings_, self.y_cross_loadings_ = y_loadings[:, k:], y_loadings[:, :k]
 
-        on_x = _least_squares(zz[:k, :k], np.vstack([statistics.y[:, :k], statistics.x[:, :k]]).T)
-        on_y = _least_squares(zz[k:, k:], statistics.x[:, k:].T)
+        on_x = least_squares(zz[:k, :k], np.vstack([statistics.y[:, :k], statistics.x[:, :k]]).T)
+        on_y = least_squares(zz[k:, k:], statistics.x[:, k:].T)
         q = len(statistics.y)
         self._y_on_x, self._x_on_x = on_x[:, :q].astype(y_dtype), on_x[:, q:].astype(x_dtype)
         self._x_on_y = on_y.astype(x_dtype)
@@ -278,6 +213,15 @@ class TwoViewTransformer(
         -------
         tuple of ndarray
             Shapes (n, n_components_) and (m, n_components_).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastcca import CCA
+        >>> X = np.random.default_rng(0).normal(size=(50, 3))
+        >>> zx, zy = CCA().fit(X, X[:, :2]).transform_views(X, X[:, :2])
+        >>> bool(np.allclose(zx, zy))
+        True
         """
         return self._scores("X", self._check_view("X", X)), self.transform_y(y)
 
@@ -295,6 +239,14 @@ class TwoViewTransformer(
         -------
         ndarray of shape (n, q), or (n,) if the fit was on a 1-d y
             In the units of y.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastcca import CCA
+        >>> X = np.random.default_rng(0).normal(size=(50, 3))
+        >>> CCA().fit(X, X @ [1.0, 2.0, 3.0]).predict([[1.0, 1.0, 1.0]]).round(6)
+        array([6.])
         """
         z = self._scores("X", self._check_view("X", X))
         predicted = self._regress(z, self._y_on_x, self.y_mean_)
@@ -362,6 +314,14 @@ class TwoViewTransformer(
         ------
         ValueError
             For a single row (no correlation can be computed) or rows that do not pair.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastcca import CCA
+        >>> X = np.random.default_rng(0).normal(size=(50, 3))
+        >>> round(CCA().fit(X[:40], X[:40, :2]).score(X[40:], X[40:, :2]), 6)
+        1.0
         """
         check_is_fitted(self)
         X, y, weights = self._check_pair(X, y, sample_weight, reset=False)

@@ -178,6 +178,16 @@ class CCA(LinearTwoView):
         ValueError
             As in ``fit``; for ``solver="qr"`` or ``"gram"``, which need all rows at once; after a ``fit`` to
             more features than samples, which keeps no moments.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastcca import CCA
+        >>> X = np.random.default_rng(0).normal(size=(50, 3))
+        >>> Y = X[:, :2] + np.random.default_rng(1).normal(size=(50, 2))
+        >>> grown = CCA().partial_fit(X[:30], Y[:30]).partial_fit(X[30:], Y[30:])
+        >>> bool(np.allclose(grown.singular_values_, CCA().fit(X, Y).singular_values_))
+        True
         """
         self._refuse_data_solvers("partial_fit")
         first = not hasattr(self, "moments_")

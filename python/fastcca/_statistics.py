@@ -1,0 +1,75 @@
+"""How training scores vary with one another and with the columns; loadings and regressions from that."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+
+__all__ = ["ScoreStatistics", "Weights", "least_squares", "loadings", "score_statistics"]
+
+Weights = NDArray[np.float64] | None
+
+
+@dataclass(frozen=True)
+class ScoreStatistics:
+    """Covariances of the k + k training scores with one another and with the columns of both views."""
+
+    scores: NDArray[np.float64]  # (2k, 2k): of [Zx, Zy]
+    x: NDArray[np.float64]  # (p, 2k): of X with [Zx, Zy]
+    y: NDArray[np.float64]  # (q, 2k): of y with [Zx, Zy]
+    x_variance: NDArray[np.float64]  # (p,)
+    y_variance: NDArray[np.float64]  # (q,)
+
+
+def score_statistics(
+    X: NDArray[Any],
+    y: NDArray[Any],
+    sample_weight: Weights,
+    means: tuple[NDArray[Any], NDArray[Any]],
+    variances: tuple[NDArray[np.float64], NDArray[np.float64]],
+    scores: Callable[[slice], NDArray[np.float64]],
+) -> ScoreStatistics:
+    """The statistics from the data, in one pass by blocks of rows.
+
+    ``scores(rows)`` gives the centred scores [Zx, Zy] of those rows, shape (rows, 2k), in float64.
+    """
+    step = max(1, 2**20 // (X.shape[1] + y.shape[1]))
+    total: list[Any] = [0.0, 0.0, 0.0]
+    for start in range(0, len(X), step):
+        rows = slice(start, start + step)
+        z = scores(rows)
+        weighted = z if sample_weight is None else z * sample_weight[rows, None]
+        for i, centred in enumerate((z, X[rows] - means[0], y[rows] - means[1])):
+            total[i] = total[i] + centred.astype(np.float64, copy=False).T @ weighted
+    n = len(X) if sample_weight is None else sample_weight.sum()
+    zz, xz, yz = (t / (n - 1) for t in total)
+    return ScoreStatistics(zz, xz, yz, *variances)
+
+
+def loadings(covariance: NDArray[Any], variance: NDArray[Any], score_variance: NDArray[Any]) -> NDArray[Any]:
+    """Pearson correlation of every column with every score; 0 where either is constant."""
+    scale = np.sqrt(np.outer(variance, score_variance))
+    out: NDArray[Any] = np.divide(covariance, scale, out=np.zeros_like(scale), where=scale > 0)
+    out.clip(-1.0, 1.0, out=out)
+    return out
+
+
+def least_squares(zz: NDArray[Any], zc: NDArray[Any]) -> NDArray[Any]:
+    """Coefficients of centred columns c on scores z, cov(z, z)⁺ cov(z, c)."""
+    spread = np.sqrt(np.maximum(zz.diagonal(), 0.0))
+    # The scores are uncorrelated, or nearly so with a ridge: the matrix of their correlations is
+    # well-conditioned unless some score has no variance of its own.
+    coefficients: NDArray[Any]
+    if spread.all():
+        try:
+            factor = cho_factor(zz / np.outer(spread, spread), lower=True, check_finite=False)
+            if factor[0].diagonal().min() ** 2 > 1e-10:
+                coefficients = cho_solve(factor, zc / spread[:, None], check_finite=False) / spread[:, None]
+                return coefficients
+        except np.linalg.LinAlgError:
+            pass
+    coefficients = np.linalg.pinv(zz, hermitian=True, rcond=1e-13) @ zc
+    return coefficients
