@@ -15,10 +15,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastcca
-from fastcca import CCA, CCACV
+from fastcca import CCA, CCACV, KernelCCA, KernelCCACV
 
 
-@parametrize_with_checks([CCA(), CCACV()])
+@parametrize_with_checks([CCA(), CCACV(), KernelCCA(), KernelCCACV()])
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 

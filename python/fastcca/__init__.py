@@ -12,10 +12,14 @@ if TYPE_CHECKING:
     from fastcca._persistence import load
     from fastcca.cca import CCA
     from fastcca.cca_cv import CCACV
+    from fastcca.kernel_cca import KernelCCA
+    from fastcca.kernel_cca_cv import KernelCCACV
 
 __all__ = [
     "CCA",
     "CCACV",
+    "KernelCCA",
+    "KernelCCACV",
     "Moments",
     "NumericalError",
     "build_info",
@@ -29,6 +33,8 @@ __all__ = [
 _LAZY = {
     "CCA": "fastcca.cca",
     "CCACV": "fastcca.cca_cv",
+    "KernelCCA": "fastcca.kernel_cca",
+    "KernelCCACV": "fastcca.kernel_cca_cv",
     "load": "fastcca._persistence",
 }
 _LAZY_MODULES = {"metrics"}

@@ -102,7 +102,7 @@ DualSolution solve_dual(Matrix<double>& Kx, Matrix<double>& Ky, const DualOption
 
     // Block Lanczos of O = Py Px in the inner product of Px. V: the basis, Y = Px V, H = YᵀOV.
     const Index width = k + 10;
-    const Index most = std::min(kMaxBlocks, std::max<Index>(n / (2 * width), 1));
+    const Index most = std::min(kMaxBlocks, (n - 1) / width);
     Matrix<double> V(n, width * most), Y(n, width * most),
         H = Matrix<double>::Zero(width * most, width * most);
     Matrix<double> R = random_uniform(n, width), PR;

@@ -97,6 +97,8 @@ std::vector<Index> PivotedCholesky<T>::largest_residuals(Index count) const {
     std::nth_element(order.begin(), end - 1, order.end(), larger);
     order.erase(end, order.end());
     std::sort(order.begin(), order.end(), larger);
+    // Rows of weight 0 have no residual here, whatever their kernel values say.
+    while (!order.empty() && residual_[order.back()] <= floor_) order.pop_back();
     return order;
 }
 
