@@ -204,7 +204,7 @@ def test_every_public_name_is_documented() -> None:
 def test_one_version_everywhere() -> None:
     declared = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert declared
-    assert version("fastcca") == fastcca.build_info()["version"] == declared[1]
+    assert version("fastcca") == fastcca.build_info()["version"] == fastcca.__version__ == declared[1]
     assert f"[{declared[1]}]" in (ROOT / "CHANGELOG.md").read_text()
 
 

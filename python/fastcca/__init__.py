@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from fastcca.kernel_cca import KernelCCA
     from fastcca.kernel_cca_cv import KernelCCACV
 
+    __version__: str
+
 __all__ = [
     "CCA",
     "CCACV",
@@ -45,6 +47,8 @@ def __getattr__(name: str) -> Any:
         value = getattr(import_module(_LAZY[name]), name)
     elif name in _LAZY_MODULES:
         value = import_module(f"fastcca.{name}")
+    elif name == "__version__":
+        value = build_info()["version"]
     else:
         raise AttributeError(f"module 'fastcca' has no attribute {name!r}")
     globals()[name] = value
