@@ -432,3 +432,17 @@ def test_held_out_correlations_refuse_what_is_no_fold():
 
 def test_solution_is_exported():
     assert fastcca.functional.Solution.__dataclass_params__.frozen
+
+
+def test_a_ridge_carries_what_many_columns_lack():
+    rng = np.random.default_rng(11)
+    X = rng.standard_normal((900, 560)) @ rng.standard_normal((560, 600)) / 20  # rank 560 of 600
+    Y = X[:, :4] + rng.standard_normal((900, 4))
+    for reg, tolerance in ((1e-6, 1e-6), (0.1, 1e-10)):
+        solution = solve_moments(Moments().update(X, Y), 3, reg)
+        assert_solves(solution, ref.cca(X, Y, 3, (reg, reg), ranks=(560, 4)), tolerance)
+    # More components than the view has directions: they are counted after all.
+    Z = X[:, :30] @ rng.standard_normal((30, 600))
+    solution = solve_moments(Moments().update(Z, X), 40, 0.1)
+    assert solution.rank[0] == 30
+    assert solution.x_weights.shape == (600, 30)

@@ -9,6 +9,8 @@
 namespace fastcca {
 namespace {
 
+// Above this reciprocal condition of S + rI the rounding in directions that S lacks is too small to matter.
+constexpr double kCarried = 1e-11;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 // A whitened covariance: W with Wᵀ (S + rI) W = I, as L⁻ᵀ from S + rI = L Lᵀ or as V (Λ + r)^-½ from
@@ -48,15 +50,44 @@ Factor factorise(const Matrix<double>& S, double r) {
     return f;
 }
 
-// Whitens S + rI by Cholesky where S is of full rank by a safe margin; says whether it was.
-bool whiten_by_cholesky(const Matrix<double>& S, double r, double tolerance, Whitening& whitening,
+// Whether k eigenvalues of S or more exceed `threshold`, by k steps of pivoted Cholesky: S = G Gᵀ + E with E
+// positive semidefinite, so that λₖ(S) >= λₖ(G Gᵀ) = λmin(GᵀG).
+bool has_rank(const Matrix<double>& S, Index k, double threshold) {
+    Matrix<double> G = Matrix<double>::Zero(S.rows(), k);
+    Vector<double> residual = S.diagonal();
+    for (Index t = 0; t < k; ++t) {
+        Index pivot = 0;
+        const double largest = residual.maxCoeff(&pivot);
+        if (!(largest > threshold)) return false;
+        // g = (S eₚ - G Gᵀ eₚ) / √rₚ
+        G.col(t) = S.col(pivot);
+        G.col(t).noalias() -= G.leftCols(t) * G.row(pivot).head(t).transpose();
+        G.col(t) /= std::sqrt(largest);
+        residual -= G.col(t).cwiseAbs2();
+        poll();
+    }
+    return eigendecomposition(product(G, Op::kTranspose, G)).values[0] > threshold;
+}
+
+// Ranks are counted exactly up to this many columns; beyond, where that would cost more than all the rest, a
+// ridge and few components spare it.
+constexpr Index kCountedColumns = 512;
+constexpr Index kFewComponents = 200;
+
+// Whitens S + rI by Cholesky where S is of full rank by a safe margin, or where a ridge carries what is
+// missing and the k components asked for are there all the same; says whether it did.
+bool whiten_by_cholesky(const Matrix<double>& S, double r, double tolerance, Index k, Whitening& whitening,
                         WhitenedView& view) {
     Factor f = factorise(S, r);
     if (!f.safe(tolerance)) return false;
     // With a ridge the rank is still that of S. It is full where λmin(S + rI) exceeds r by more than the
     // estimate's doubt; else a factorisation of S itself tells.
     const double threshold = kMargin * tolerance * f.extremes.largest;
-    if (r > 0 && !(f.extremes.smallest / 4 > r + threshold) && !factorise(S, 0).safe(tolerance)) return false;
+    if (r > 0 && !(f.extremes.smallest / 4 > r + threshold)) {
+        const bool carried = S.rows() > kCountedColumns && k <= kFewComponents && f.safe(kCarried) &&
+                             has_rank(S, k, threshold);
+        if (!carried && !factorise(S, 0).safe(tolerance)) return false;
+    }
     view.rank = S.rows();
     view.condition = std::sqrt(f.extremes.condition());
     whitening = {std::move(f.L), true};
@@ -113,7 +144,7 @@ Solution solve_moments(const MomentsView& m, Index p, Index n_components, Penalt
         if (view.kept.empty()) throw_all_constant(v == 0 ? "X" : "y");
         const Matrix<double> S = covariance(m, view.kept, start[v], view.kept, start[v]);
         const double tolerance = rank_tolerance(S.rows(), m.eps);
-        if (!whiten_by_cholesky(S, r[v], tolerance, whitening[v], view))
+        if (!whiten_by_cholesky(S, r[v], tolerance, n_components, whitening[v], view))
             whiten_by_eigenvalues(S, r[v], tolerance, whitening[v], view);
         view.to_weights = [&w = whitening[v]](const Matrix<double>& U) { return w.weights(U); };
     }
