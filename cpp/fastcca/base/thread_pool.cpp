@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -121,7 +122,11 @@ class Pool {
         {
             const std::lock_guard<std::mutex> lock(mutex_);
             const auto helpers = static_cast<std::size_t>(n_threads - 1);
-            while (workers_.size() < helpers) workers_.emplace_back([this] { loop(); });
+            try {
+                while (workers_.size() < helpers) workers_.emplace_back([this] { loop(); });
+            } catch (const std::system_error&) {
+                // The system grants no more threads: those there are do the work.
+            }
             job.wanted = n_threads - 1;
             job_ = &job;
         }

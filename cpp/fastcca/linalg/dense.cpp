@@ -92,6 +92,19 @@ void split_sum_gemm(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T b
     for (const auto& sum : sums) C += sum;
 }
 
+// A large result: its tiles, side by side.
+template <typename T>
+void tiled_gemm(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, MutableRef<T> C) {
+    const Index side = tile_side(C.rows(), C.cols());
+    const Parts rows(C.rows(), side), cols(C.cols(), side);
+    parallel_for(rows.count * cols.count, [&](Index tile) {
+        const Index i = tile % rows.count, j = tile / rows.count;
+        serial_gemm<T>(alpha, rows_of<T>(A, op_a, rows.begin(i), rows.length(i)), op_a,
+                       cols_of<T>(B, op_b, cols.begin(j), cols.length(j)), op_b, beta,
+                       C.block(rows.begin(i), cols.begin(j), rows.length(i), cols.length(j)));
+    });
+}
+
 }  // namespace
 
 template <typename T>
@@ -102,14 +115,7 @@ void gemm(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, Mutab
     if (m * n <= 128 * 128 && depth >= 2048) {
         return split_sum_gemm<T>(alpha, A, op_a, B, op_b, beta, C, std::min<Index>(16, depth / 1024));
     }
-    const Index side = tile_side(m, n);
-    const Parts rows(m, side), cols(n, side);
-    parallel_for(rows.count * cols.count, [&](Index tile) {
-        const Index i = tile % rows.count, j = tile / rows.count;
-        serial_gemm<T>(alpha, rows_of<T>(A, op_a, rows.begin(i), rows.length(i)), op_a,
-                       cols_of<T>(B, op_b, cols.begin(j), cols.length(j)), op_b, beta,
-                       C.block(rows.begin(i), cols.begin(j), rows.length(i), cols.length(j)));
-    });
+    tiled_gemm<T>(alpha, A, op_a, B, op_b, beta, C);
 }
 
 namespace {

@@ -60,6 +60,7 @@ Extremes extreme_eigenvalues(ConstRef<double> L) {
 }
 
 Eigendecomposition eigendecomposition(ConstRef<double> S) {
+    if (S.rows() == 0) return {Vector<double>(0), Matrix<double>(0, 0)};
     const Eigen::SelfAdjointEigenSolver<Matrix<double>> solver(S);
     if (solver.info() != Eigen::Success || !solver.eigenvalues().allFinite()) {
         throw NumericalError("the eigenvalues of a " + std::to_string(S.rows()) + " x " +
