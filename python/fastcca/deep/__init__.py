@@ -1,0 +1,25 @@
+"""Deep CCA in PyTorch: correlation loss, encoders, pretraining, an estimator. Needs the extra ``deep``."""
+
+try:
+    import torch as _torch  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        "fastcca.deep needs PyTorch, which is not installed: pip install 'fastcca[deep]'"
+    ) from error
+
+from fastcca.deep.activations import NonSaturatingSigmoid
+from fastcca.deep.correlation_loss import CorrelationLoss
+from fastcca.deep.deep_cca import DeepCCA
+from fastcca.deep.denoising import DenoisingAutoencoder
+from fastcca.deep.encoders import MLP, GaussianNoise
+from fastcca.deep.persistence import load
+
+__all__ = [
+    "MLP",
+    "CorrelationLoss",
+    "DeepCCA",
+    "DenoisingAutoencoder",
+    "GaussianNoise",
+    "NonSaturatingSigmoid",
+    "load",
+]

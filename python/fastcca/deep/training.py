@@ -1,0 +1,307 @@
+"""How the two encoders are trained: data on their way to the networks, gradients, optimisers, stopping.
+
+Nothing here knows of scikit-learn; :mod:`fastcca.deep.deep_cca` does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fastcca.deep.correlation_loss import CorrelationLoss
+from fastcca.deep.lbfgs import minimize
+from fastcca.errors import NumericalError
+from fastcca.functional.losses import correlation_loss
+
+__all__ = ["Epoch", "Plan", "Source", "encode", "full_batch_gradient", "train"]
+
+VIEWS = ("X", "y")
+
+
+class Source:
+    """Rows of one view on their way into a network: centred, scaled, on the device, a batch at a time.
+
+    The array itself is not copied; memory maps stay on disk.
+    """
+
+    def __init__(
+        self,
+        data: NDArray[Any],
+        mean: NDArray[Any],
+        scale: NDArray[Any],
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self.data = data
+        self.device, self.dtype = device, dtype
+        self.mean = torch.as_tensor(mean, dtype=dtype, device=device)
+        self.factor = torch.as_tensor(1 / scale, dtype=dtype, device=device)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def rows(self, index: Any) -> Tensor:
+        block = torch.from_numpy(np.ascontiguousarray(self.data[index])).to(self.device, self.dtype)
+        return (block - self.mean) * self.factor
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What :func:`train` is to do."""
+
+    loss: CorrelationLoss
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    schedule: str = "cosine"
+    warmup: float = 0.1
+    weight_decay: float = 0.0
+    epochs: int = 30
+    batch_size: int = 1000
+    chunk: int = 2000
+    patience: int | None = None
+    reconstruction: float = 0.0
+    autocast: torch.dtype | None = None
+
+
+@dataclass
+class Epoch:
+    """What a callback learns after each epoch; it stops the training by returning True."""
+
+    number: int
+    loss: float
+    train_correlation: float
+    validation_correlation: float | None
+    learning_rate: float
+    model: Any = field(default=None, repr=False)
+
+
+class Networks(nn.Module):
+    """The two encoders, and two decoders where reconstruction counts."""
+
+    def __init__(self, encoders: list[nn.Module], decoders: list[nn.Module]) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleList(encoders)
+        self.decoders = nn.ModuleList(decoders)
+
+
+def chunks(n: int, size: int) -> Iterator[slice]:
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))
+
+
+@torch.no_grad()
+def encode(encoder: nn.Module, source: Source, chunk: int, index: NDArray[np.intp] | None = None) -> Tensor:
+    """Outputs for all rows (or those of ``index``), without a graph, in the encoder's present mode."""
+    n = len(source) if index is None else len(index)
+    out: Tensor | None = None
+    for rows in chunks(n, chunk):
+        block = encoder(source.rows(rows if index is None else index[rows]))
+        if not isinstance(block, Tensor) or len(block) != rows.stop - rows.start:
+            found = tuple(block.shape) if isinstance(block, Tensor) else type(block).__name__
+            raise ValueError(
+                f"an encoder must return one row of outputs per row, got {found} "
+                f"for {rows.stop - rows.start} rows"
+            )
+        if out is None:
+            out = block.new_empty((n, *block.shape[1:]))
+        out[rows] = block
+    if out is None:
+        raise ValueError("there are no rows to encode")
+    return out
+
+
+def check_outputs(outputs: list[Tensor], where: str) -> None:
+    """Refuses what is not a pair of finite matrices of numbers."""
+    for name, H in zip(VIEWS, outputs, strict=True):
+        if not isinstance(H, Tensor) or H.ndim != 2 or not H.is_floating_point():
+            shape = tuple(H.shape) if isinstance(H, Tensor) else type(H).__name__
+            raise ValueError(f"the encoder of {name} must return a (rows, outputs) float tensor, got {shape}")
+        if not bool(torch.isfinite(H).all()):
+            raise NumericalError(
+                f"the encoder of {name} returned NaN or infinity in {where}; "
+                "try a smaller learning_rate or a larger reg"
+            )
+
+
+def full_batch_gradient(
+    networks: Networks,
+    sources: list[Source],
+    plan: Plan,
+    index: NDArray[np.intp] | None = None,
+    where: str = "training",
+) -> tuple[float, float]:
+    """The loss over all rows and its correlation part; the exact gradient is added to ``.grad``.
+
+    Pass 1 computes the outputs in chunks without a graph; the loss gives its gradient with respect to them;
+    pass 2 runs every chunk forwards again and that gradient backwards. No more than one chunk's graph and the
+    outputs are ever held, whatever the number of rows. The networks run in evaluation mode: what
+    they compute must not depend on the chunk or on chance.
+    """
+    networks.eval()
+    n = len(sources[0]) if index is None else len(index)
+    with torch.no_grad():
+        outputs = [encode(e, s, plan.chunk, index) for e, s in zip(networks.encoders, sources, strict=True)]
+    check_outputs(outputs, where)
+    leaves = [H.requires_grad_() for H in outputs]
+    value = plan.loss(*leaves)
+    gradients = torch.autograd.grad(value, leaves)
+    total = float(value.detach())
+    for rows in chunks(n, plan.chunk):
+        take = rows if index is None else index[rows]
+        for i, (encoder, source) in enumerate(zip(networks.encoders, sources, strict=True)):
+            x = source.rows(take)
+            H = encoder(x)
+            tensors, grads = [H], [gradients[i][rows]]
+            if plan.reconstruction:
+                error = plan.reconstruction * (networks.decoders[i](H) - x).square().sum() / n
+                total += float(error.detach())
+                tensors.append(error)
+                grads.append(torch.ones_like(error))
+            torch.autograd.backward(tensors, grads)
+    return total, -float(value.detach())
+
+
+def penalty(networks: Networks, weight_decay: float) -> float:
+    """λ/2 ‖θ‖² over all parameters, its gradient λ θ added to ``.grad``."""
+    total = 0.0
+    for p in networks.parameters():
+        total += 0.5 * weight_decay * float(p.detach().square().sum())
+        if p.grad is not None:
+            p.grad.add_(p.detach(), alpha=weight_decay)
+    return total
+
+
+def correlation_of(networks: Networks, sources: list[Source], plan: Plan, index: NDArray[np.intp]) -> float:
+    """Total correlation of the outputs on rows, by an exact small CCA; the networks keep their mode."""
+    modes = [m.training for m in networks.encoders]
+    networks.encoders.eval()
+    outputs = [
+        encode(e, s, plan.chunk, index).double().cpu().numpy()
+        for e, s in zip(networks.encoders, sources, strict=True)
+    ]
+    for encoder, mode in zip(networks.encoders, modes, strict=True):
+        encoder.train(mode)
+    k = plan.loss.k
+    return -correlation_loss(outputs[0], outputs[1], k, plan.loss.reg, gradient=False)[0]
+
+
+class Best:
+    """The parameters at the best epoch so far."""
+
+    def __init__(self, networks: Networks) -> None:
+        self.networks = networks
+        self.score = -math.inf
+        self.epoch = 0
+        self.state: dict[str, Tensor] | None = None
+
+    def offer(self, score: float, epoch: int) -> None:
+        if math.isfinite(score) and score > self.score:
+            self.score, self.epoch = score, epoch
+            self.state = {name: t.detach().clone() for name, t in self.networks.state_dict().items()}
+
+    def restore(self) -> None:
+        if self.state is not None:
+            self.networks.load_state_dict(self.state)
+
+
+def learning_rate(plan: Plan, progress: float) -> float:
+    """The rate at this share of the training: a linear rise, then constant or a half cosine down to 0."""
+    if progress < plan.warmup:
+        return plan.learning_rate * max(progress, 1e-3) / plan.warmup
+    if plan.schedule == "constant":
+        return plan.learning_rate
+    share = (progress - plan.warmup) / (1 - plan.warmup)
+    return plan.learning_rate * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+
+
+def train(
+    networks: Networks,
+    sources: list[Source],
+    plan: Plan,
+    train_rows: NDArray[np.intp],
+    validation_rows: NDArray[np.intp] | None,
+    after_epoch: Callable[[Epoch], bool],
+) -> Best:
+    """Trains in place and leaves the networks at their best epoch, also when interrupted.
+
+    Best is the highest validation correlation; without validation rows, the last complete epoch.
+    ``after_epoch`` is called after each epoch and ends the training by returning True.
+    """
+    best = Best(networks)
+    run = _lbfgs if plan.optimizer == "lbfgs" else _minibatches
+    try:
+        for epoch in run(networks, sources, plan, train_rows):
+            score = float(epoch.number)
+            if validation_rows is not None:
+                epoch.validation_correlation = score = correlation_of(
+                    networks, sources, plan, validation_rows
+                )
+            best.offer(score, epoch.number)
+            if after_epoch(epoch):
+                break
+            if plan.patience is not None and epoch.number - best.epoch >= plan.patience:
+                break
+    finally:
+        # Interrupted or failed: what was best so far is what is kept.
+        best.restore()
+        networks.eval()
+    return best
+
+
+def _minibatches(
+    networks: Networks, sources: list[Source], plan: Plan, rows: NDArray[np.intp]
+) -> Iterator[Epoch]:
+    parameters = [p for p in networks.parameters() if p.requires_grad]
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    optimizer = kinds[plan.optimizer](parameters, lr=plan.learning_rate, weight_decay=plan.weight_decay)
+    n_batches = max(1, round(len(rows) / plan.batch_size))
+    device = sources[0].device.type
+    for number in range(1, plan.epochs + 1):
+        networks.train()
+        # Batches of equal size, whose order and members torch's generator draws.
+        order = rows[torch.randperm(len(rows)).numpy()]
+        total = correlation = 0.0
+        for b, index in enumerate(np.array_split(order, n_batches)):
+            rate = learning_rate(plan, (number - 1 + b / n_batches) / plan.epochs)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            inputs = [s.rows(index) for s in sources]
+            with torch.autocast(device, plan.autocast or torch.bfloat16, enabled=plan.autocast is not None):
+                outputs = [e(x) for e, x in zip(networks.encoders, inputs, strict=True)]
+            check_outputs(outputs, f"epoch {number}")
+            value = plan.loss(*outputs)
+            correlation -= float(value.detach()) / n_batches
+            if plan.reconstruction:
+                with torch.autocast(
+                    device, plan.autocast or torch.bfloat16, enabled=plan.autocast is not None
+                ):
+                    for decoder, H, x in zip(networks.decoders, outputs, inputs, strict=True):
+                        value = value + plan.reconstruction * (decoder(H) - x).square().sum() / len(index)
+            optimizer.zero_grad(set_to_none=True)
+            value.backward()
+            optimizer.step()
+            total += float(value.detach()) / n_batches
+        yield Epoch(number, total, correlation, None, rate)
+
+
+def _lbfgs(networks: Networks, sources: list[Source], plan: Plan, rows: NDArray[np.intp]) -> Iterator[Epoch]:
+    parameters = [p for p in networks.parameters() if p.requires_grad]
+    correlations: dict[float, float] = {}  # by the objective's value at the same point
+    number = 1
+
+    def evaluate() -> float:
+        loss, correlation = full_batch_gradient(networks, sources, plan, rows, f"epoch {number}")
+        value = loss + (penalty(networks, plan.weight_decay) if plan.weight_decay else 0.0)
+        correlations[value] = correlation
+        return value
+
+    for value in minimize(parameters, evaluate, plan.epochs):
+        yield Epoch(number, value, correlations[value], None, 1.0)
+        number += 1

@@ -1,0 +1,298 @@
+"""DeepCCA: what it learns, the estimator contract, files, interrupts, modules that misbehave."""
+
+import json
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch (the extra `deep`) is not installed")
+
+torch.set_num_threads(1)  # tiny networks
+
+from sklearn.base import clone  # noqa: E402
+from sklearn.exceptions import NotFittedError  # noqa: E402
+from sklearn.model_selection import GridSearchCV  # noqa: E402
+from sklearn.pipeline import make_pipeline  # noqa: E402
+from sklearn.preprocessing import StandardScaler  # noqa: E402
+from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
+
+import fastcca  # noqa: E402
+from fastcca import deep  # noqa: E402
+from fastcca.deep import MLP, DeepCCA  # noqa: E402
+from fastcca.errors import NumericalError  # noqa: E402
+from fastcca.metrics import total_correlation  # noqa: E402
+
+TINY = {"hidden": (32,), "input_noise": 0.05, "random_state": 0, "n_threads": 1, "batch_size": 100}
+
+
+def circles(n=600, seed=0):
+    """Y turns at twice the angle of X: perfectly dependent, no linear correlation."""
+    rng = np.random.default_rng(seed)
+    angle = rng.uniform(0, 2 * np.pi, n)
+    X = np.column_stack([np.cos(angle), np.sin(angle), rng.normal(size=n)]) * 3 + 10
+    Y = np.column_stack([np.cos(2 * angle), np.sin(2 * angle)]) + 0.02 * rng.normal(size=(n, 2))
+    return X, Y
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    X, Y = circles()
+    return DeepCCA(2, epochs=60, **TINY).fit(X[:500], Y[:500])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"epochs": 80},
+        {"epochs": 80, "optimizer": "adamw", "weight_decay": 1e-3, "schedule": "constant"},
+        {"epochs": 25, "optimizer": "lbfgs", "weight_decay": 1e-6},
+        {"epochs": 80, "reconstruction": 0.01},
+        {"epochs": 60, "pretrain": "denoising"},
+        {"epochs": 60, "optimizer": "lbfgs", "pretrain": "denoising", "activation": "nonsaturating"},
+        {"epochs": 80, "objective": "squares", "scale": "columns", "autocast": "bfloat16"},
+    ],
+    ids=lambda o: "-".join(str(v) for v in o.values()),
+)
+def test_finds_what_linear_cca_cannot(options):
+    X, Y = circles()
+    assert fastcca.CCA().fit(X[:500], Y[:500]).score(X[500:], Y[500:]) < 0.2
+    model = DeepCCA(2, **TINY, **options).fit(X[:500], Y[:500])
+    assert model.score(X[500:], Y[500:]) > 0.85
+
+
+def test_attributes_agree_with_one_another(fitted):
+    X, Y = circles()
+    zx, zy = fitted.transform_views(X[:500], Y[:500])
+    assert zx.dtype == np.float64
+    correlations = [np.corrcoef(zx[:, i], zy[:, i])[0, 1] for i in range(2)]
+    np.testing.assert_allclose(fitted.canonical_correlations_, correlations, atol=1e-6)
+    assert correlations[0] >= correlations[1] > 0.85
+    np.testing.assert_allclose(np.corrcoef(zx.T), np.eye(2), atol=1e-5)
+    assert fitted.total_correlation_ == pytest.approx(total_correlation(zx, zy), abs=1e-4)
+    assert len(fitted.history_) == 60
+    assert fitted.history_[-1]["train_correlation"] > fitted.history_[0]["train_correlation"] + 0.5
+    np.testing.assert_allclose(fitted.x_mean_, X[:500].mean(0))
+    expected = [np.corrcoef(X[:500, j], zx[:, 0])[0, 1] for j in range(3)]
+    np.testing.assert_allclose(fitted.x_loadings_[:, 0], expected, atol=1e-6)
+    # The second view as a regression on the scores of the first.
+    residual = ((fitted.predict(X[500:]) - Y[500:]) ** 2).mean()
+    assert residual < 0.35 * Y[500:].var()
+
+
+def test_same_seed_same_result_and_the_global_generator_is_left_alone():
+    X, Y = circles(300)
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    one, two = (DeepCCA(2, epochs=5, **TINY).fit(X, Y).transform(X) for _ in range(2))
+    assert np.array_equal(one, two)
+    assert torch.equal(torch.rand(3), expected)
+    other = DeepCCA(2, epochs=5, **{**TINY, "random_state": 1}).fit(X, Y).transform(X)
+    assert not np.allclose(one, other)
+
+
+def test_float32_frames_pipelines_and_searches():
+    pandas = pytest.importorskip("pandas")
+    X, Y = circles(300)
+    model = DeepCCA(2, epochs=3, **TINY)
+    assert model.fit(X.astype(np.float32), Y).transform(X.astype(np.float32)).dtype == np.float32
+    frame = clone(model).set_output(transform="pandas").fit(pandas.DataFrame(X, columns=list("abc")), Y)
+    assert list(frame.feature_names_in_) == list("abc")
+    assert list(frame.transform(pandas.DataFrame(X, columns=list("abc"))).columns) == ["deepcca0", "deepcca1"]
+    piped = make_pipeline(StandardScaler(), clone(model)).fit(X, Y)
+    assert np.isfinite(piped.transform(X)).all()
+    search = GridSearchCV(DeepCCA(2, **TINY), {"epochs": [1, 40]}, cv=2).fit(X, Y)
+    assert search.best_params_ == {"epochs": 40}
+
+
+def test_validation_chooses_the_best_epoch_and_patience_stops():
+    X, Y = circles(1000)
+    model = DeepCCA(
+        2, epochs=200, validation_fraction=0.2, patience=5, learning_rate=0.02, schedule="constant", **TINY
+    )
+    model.fit(X, Y)
+    scores = [h["validation_correlation"] for h in model.history_]
+    assert len(scores) < 200
+    assert model.best_epoch_ == 1 + int(np.argmax(scores)) == len(scores) - 5
+    without = DeepCCA(2, epochs=4, validation_fraction=0.0, **TINY).fit(X, Y)
+    assert [h["validation_correlation"] for h in without.history_] == [None] * 4
+    assert without.best_epoch_ == 4
+
+
+def test_callbacks_see_each_epoch_and_can_stop():
+    X, Y = circles(300)
+    seen = []
+
+    def callback(epoch):
+        seen.append((epoch.number, epoch.train_correlation, epoch.model))
+        return epoch.number == 3
+
+    model = DeepCCA(2, epochs=50, callbacks=(callback,), **TINY).fit(X, Y)
+    assert [s[0] for s in seen] == [1, 2, 3]
+    assert seen[0][2] is model
+    assert [h["train_correlation"] for h in model.history_] == [s[1] for s in seen]
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+def test_an_interrupt_keeps_the_best_state(optimizer):
+    X, Y = circles(300)
+
+    def interrupt(epoch):
+        if epoch.number == 3:
+            raise KeyboardInterrupt
+
+    model = DeepCCA(2, epochs=50, optimizer=optimizer, callbacks=(interrupt,), **TINY)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, Y)
+    stopped = DeepCCA(2, epochs=50, optimizer=optimizer, callbacks=(lambda e: e.number == 3,), **TINY).fit(
+        X, Y
+    )
+    assert model.best_epoch_ == 3
+    assert np.array_equal(model.transform(X), stopped.transform(X))
+
+
+def test_warm_start_goes_on():
+    X, Y = circles(300)
+    model = DeepCCA(2, epochs=15, warm_start=True, **TINY).fit(X, Y)
+    first = model.history_[-1]["train_correlation"]
+    weight = model.encoder_x_.linear_layers()[0].weight.detach().clone()
+    model.fit(X, Y)
+    assert model.history_[0]["train_correlation"] > first - 0.3
+    assert model.history_[-1]["train_correlation"] > first
+    cold = clone(model).set_params(warm_start=False).fit(X, Y)
+    assert torch.equal(cold.encoder_x_.linear_layers()[0].weight, weight)
+
+
+def test_encoders_of_your_own_with_different_numbers_of_outputs():
+    X, Y = circles(400)
+    torch.manual_seed(0)
+    f = torch.nn.Sequential(torch.nn.Linear(3, 24), torch.nn.Tanh(), torch.nn.Linear(24, 4))
+    g = torch.nn.Sequential(
+        torch.nn.Linear(2, 24), torch.nn.BatchNorm1d(24), torch.nn.ReLU(), torch.nn.Linear(24, 3)
+    )
+    before = f[0].weight.detach().clone()
+    model = DeepCCA(2, encoders=(f, g), epochs=80, **TINY).fit(X, Y)
+    assert torch.equal(f[0].weight, before)  # a copy is trained
+    assert model.score(X, Y) > 0.85
+    assert model.transform(X).shape == (400, 2)
+
+
+def test_save_and_load(fitted, tmp_path):
+    X, _Y = circles()
+    path = tmp_path / "model.safetensors"
+    fitted.save(path)
+    for loaded in (deep.load(path), fastcca.load(path)):
+        assert np.array_equal(loaded.transform(X), fitted.transform(X))
+        assert np.array_equal(loaded.predict(X), fitted.predict(X))
+        assert loaded.get_params() == fitted.get_params()
+        assert loaded.history_ == fitted.history_
+    raw = path.read_bytes()
+    assert json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"]["fastcca"]
+    assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
+    path.write_bytes(raw[: len(raw) // 2])
+    with pytest.raises(ValueError, match="damaged or not a fastcca model"):
+        deep.load(path)
+    from safetensors.numpy import save_file
+
+    save_file({"a": np.zeros(3)}, path)
+    with pytest.raises(ValueError, match="not a deep model of fastcca"):
+        deep.load(path)
+    with pytest.raises(FileNotFoundError, match="there is no model file"):
+        deep.load(tmp_path / "absent")
+    with pytest.raises(NotFittedError):
+        DeepCCA().save(path)
+
+
+def test_save_and_load_encoders_of_your_own(tmp_path):
+    X, Y = circles(200)
+    model = DeepCCA(1, encoders=(torch.nn.Linear(3, 2), torch.nn.Linear(2, 2)), epochs=2, **TINY).fit(X, Y)
+    model.save(tmp_path / "m")
+    with pytest.raises(ValueError, match="pass modules of their make as encoders"):
+        deep.load(tmp_path / "m")
+    loaded = deep.load(tmp_path / "m", encoders=(torch.nn.Linear(3, 2), torch.nn.Linear(2, 2)))
+    assert np.array_equal(loaded.transform(X), model.transform(X))
+    with pytest.raises(ValueError, match="damaged"):
+        deep.load(tmp_path / "m", encoders=(torch.nn.Linear(3, 7), torch.nn.Linear(2, 2)))
+
+
+class GoesWrong(torch.nn.Module):
+    """A linear map that returns NaN from its `calls`-th call in training on."""
+
+    def __init__(self, calls):
+        super().__init__()
+        self.map, self.left = torch.nn.Linear(2, 2), calls
+
+    def forward(self, x):
+        self.left -= self.training
+        return self.map(x) * (torch.nan if self.left < 0 else 1)
+
+
+def test_a_module_that_returns_nan_is_named_with_its_epoch():
+    X, Y = circles(200)
+    good = torch.nn.Linear(3, 2)
+    with pytest.raises(NumericalError, match=r"encoder of y returned NaN or infinity in epoch 3"):
+        DeepCCA(2, encoders=(good, GoesWrong(4)), epochs=9, **TINY).fit(X, Y)
+    with pytest.raises(NumericalError, match=r"encoder of X returned NaN or infinity in epoch 1"):
+        DeepCCA(2, encoders=(GoesWrong(0), good), epochs=9, **TINY).fit(Y, X)
+
+
+def test_bad_input_is_named():
+    X, Y = circles(50)
+    for options, message in {
+        ("n_components", 0): "n_components must be a positive integer, got 0",
+        ("optimizer", "sgd"): "optimizer must be one of 'adam', 'adamw', 'lbfgs', got 'sgd'",
+        ("schedule", "step"): "schedule must be one of",
+        ("pretrain", "rbm"): "pretrain must be one of",
+        ("dtype", "float16"): "dtype must be one of",
+        ("learning_rate", 0.0): "learning_rate must be positive",
+        ("dropout", 1.0): r"dropout must be in \[0, 1\)",
+        ("validation_fraction", -0.1): r"validation_fraction must be in",
+        ("input_noise", -1.0): "input_noise must be finite and not negative",
+        ("epochs", 1.5): "epochs must be a positive integer",
+        ("reg", -1.0): "reg",
+        ("hidden", (0,)): "hidden must be widths",
+        ("hidden", 5): "hidden must be widths",
+        ("activation", "none"): "activation must be one of",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            DeepCCA(**{**TINY, "n_components": 2, options[0]: options[1]}).fit(X, Y)
+    with pytest.raises(ValueError, match="encoder of X returns 1 outputs, fewer than n_components=2"):
+        DeepCCA(2, encoders=(torch.nn.Linear(3, 1), torch.nn.Linear(2, 2)), **TINY).fit(X, Y)
+    with pytest.raises(ValueError, match="an encoder must return one row of outputs per row"):
+        DeepCCA(2, encoders=(torch.nn.Linear(3, 2), torch.nn.Flatten(0)), **TINY).fit(X, Y)
+    with pytest.raises(ValueError, match=r"pair of torch\.nn\.Module"):
+        DeepCCA(2, encoders=(1, 2), **TINY).fit(X, Y)
+    with pytest.raises(ValueError, match="pretrain works on the built-in networks"):
+        DeepCCA(2, encoders=(MLP(3, [2]), MLP(2, [2])), pretrain="denoising", **TINY).fit(X, Y)
+    with pytest.raises(NumericalError, match="every column of y is constant"):
+        DeepCCA(2, **TINY).fit(X, Y * 0)
+    with pytest.raises(ValueError, match="NaN"):
+        DeepCCA(2, **TINY).fit(np.where(X > 12, np.nan, X), Y)
+    with pytest.raises(ValueError, match="same number of rows"):
+        DeepCCA(2, **TINY).fit(X, Y[1:])
+
+
+def test_constant_columns_and_few_rows_just_work():
+    X, Y = circles(12)
+    X[:, 1] = 4.0
+    model = DeepCCA(2, epochs=3, **TINY).fit(X, Y)
+    assert np.isfinite(model.transform(X)).all()
+
+
+def test_without_torch_the_extra_is_named():
+    code = "import sys; sys.modules['torch'] = None\nimport fastcca\nimport fastcca.deep"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "fastcca.deep needs PyTorch" in result.stderr
+    assert "fastcca[deep]" in result.stderr
+
+
+@parametrize_with_checks(
+    [DeepCCA(1, hidden=(4,), epochs=2, dtype="float64", input_noise=0.0, random_state=0, n_threads=1)]
+)
+def test_scikit_learns_checks(estimator, check):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        check(estimator)

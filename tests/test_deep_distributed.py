@@ -1,0 +1,109 @@
+"""Workers that share a batch: two gloo processes give the loss, the gradient and the weights of one."""
+
+import os
+import sys
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch (the extra `deep`) is not installed")
+if not torch.distributed.is_available() or not torch.distributed.is_gloo_available():
+    pytest.skip("this PyTorch has no gloo", allow_module_level=True)
+
+STEPS = 20
+
+
+def make():
+    torch.manual_seed(3)
+    f = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3)).double()
+    g = torch.nn.Linear(5, 3).double()
+    Z = torch.randn(STEPS, 24, 3, dtype=torch.float64)
+    X = torch.cat([Z, torch.randn(STEPS, 24, 3, dtype=torch.float64)], 2)
+    Y = torch.cat([Z**3, torch.randn(STEPS, 24, 2, dtype=torch.float64)], 2) + 2
+    return torch.nn.ModuleList([f, g]), X, Y
+
+
+class Both(torch.nn.Module):
+    def __init__(self, networks):
+        super().__init__()
+        self.networks = networks
+
+    def forward(self, x, y):
+        return self.networks[0](x), self.networks[1](y)
+
+
+def worker(rank, path):
+    from fastcca.deep import CorrelationLoss
+
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{path}/rendezvous", rank=rank, world_size=2
+    )
+    networks, X, Y = make()
+    model = torch.nn.parallel.DistributedDataParallel(Both(networks))
+    optimizer = torch.optim.SGD(networks.parameters(), lr=0.1, momentum=0.9)
+    loss = CorrelationLoss(reg=1e-2, process_group=torch.distributed.group.WORLD)
+    rows = slice(0, 9) if rank == 0 else slice(9, 24)  # shares of different sizes
+    values, first = [], None
+    for x, y in zip(X, Y, strict=True):
+        optimizer.zero_grad()
+        value = loss(*model(x[rows], y[rows]))
+        value.backward()
+        first = first or [p.grad.clone() for p in networks.parameters()]
+        optimizer.step()
+        values.append(value.item())
+    if rank == 1:
+        torch.save((values, first, [p.detach() for p in networks.parameters()]), f"{path}/result.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_two_workers_equal_one(tmp_path):
+    import subprocess
+
+    from fastcca.deep import CorrelationLoss
+
+    code = (
+        f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r}); import test_deep_distributed as t; "
+    )
+    code += "t.worker(int(sys.argv[1]), sys.argv[2])"
+    workers = [subprocess.Popen([sys.executable, "-c", code, str(rank), str(tmp_path)]) for rank in (0, 1)]
+    networks, X, Y = make()
+    optimizer = torch.optim.SGD(networks.parameters(), lr=0.1, momentum=0.9)
+    loss, values, gradient = CorrelationLoss(reg=1e-2), [], None
+    for x, y in zip(X, Y, strict=True):
+        optimizer.zero_grad()
+        value = loss(networks[0](x), networks[1](y))
+        value.backward()
+        gradient = gradient or [p.grad.clone() for p in networks.parameters()]
+        optimizer.step()
+        values.append(value.item())
+    assert [w.wait(timeout=120) for w in workers] == [0, 0]
+    their_values, their_gradient, their_weights = torch.load(tmp_path / "result.pt")
+    assert their_values == pytest.approx(values, abs=1e-8)
+    for ours, theirs in zip(gradient, their_gradient, strict=True):
+        torch.testing.assert_close(theirs, ours, atol=1e-8, rtol=1e-8)
+    for ours, theirs in zip(networks.parameters(), their_weights, strict=True):
+        torch.testing.assert_close(theirs, ours.detach(), atol=1e-8, rtol=1e-8)
+
+
+def test_one_worker_on_its_own_and_the_devices_road(tmp_path, monkeypatch):
+    from fastcca.deep import CorrelationLoss, correlation_loss
+
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/one", rank=0, world_size=1)
+    try:
+        X, Y = torch.randn(20, 4).double().requires_grad_(), torch.randn(20, 3).double().requires_grad_()
+        expected = CorrelationLoss(2)(X, Y)
+        expected.backward()
+        grads = X.grad.clone(), Y.grad.clone()
+        for on_cpu in (True, False):
+            X.grad = Y.grad = None
+            if not on_cpu:  # what a GPU's tensors go through
+                monkeypatch.setattr(correlation_loss, "_on_cpu", lambda H: False)
+            value = CorrelationLoss(2, process_group=torch.distributed.group.WORLD)(X, Y)
+            value.backward()
+            torch.testing.assert_close(value, expected)
+            torch.testing.assert_close(X.grad, grads[0])
+            torch.testing.assert_close(Y.grad, grads[1])
+        with pytest.raises(ValueError, match="at least 2 samples, got 1"):
+            CorrelationLoss(process_group=torch.distributed.group.WORLD)(X[:1], Y[:1])
+    finally:
+        torch.distributed.destroy_process_group()
