@@ -10,8 +10,8 @@ torch = pytest.importorskip("torch", reason="PyTorch (the extra `deep`) is not i
 torch.set_num_threads(1)  # tiny networks
 
 from fastcca.deep import MLP, CorrelationLoss, DenoisingAutoencoder, GaussianNoise, NonSaturatingSigmoid  # noqa: E402
-from fastcca.deep.lbfgs import minimize  # noqa: E402
-from fastcca.deep.training import Networks, Plan, Source, full_batch_gradient, learning_rate  # noqa: E402
+from fastcca.deep._lbfgs import minimize  # noqa: E402
+from fastcca.deep._training import Networks, Plan, Source, full_batch_gradient, learning_rate  # noqa: E402
 from fastcca.errors import NumericalError  # noqa: E402
 
 

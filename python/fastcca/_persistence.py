@@ -5,7 +5,6 @@ its fit set are stored as they are. Values may be numbers, text, None, arrays, l
 scikit-learn splitters, :class:`~fastcca.Moments` and other saved models, nested at will.
 """
 
-import importlib
 import inspect
 import json
 import os
@@ -128,7 +127,7 @@ def load(path: str | os.PathLike[str]) -> Any:
         start = file.read(9)
     if start[8:] == b"{" and start[:2] != b"PK":  # safetensors: the header's length in 8 bytes, then JSON
         # By name: the networks' floor is above this one, and is built only if their extra is installed.
-        return importlib.import_module("fastcca.deep").load(path)
+        return import_module("fastcca.deep").load(path)
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays: Arrays = dict(archive) if HEADER in archive else {}

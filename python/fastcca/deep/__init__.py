@@ -7,12 +7,12 @@ except ImportError as error:
         "fastcca.deep needs PyTorch, which is not installed: pip install 'fastcca[deep]'"
     ) from error
 
+from fastcca.deep._persistence import load
 from fastcca.deep.activations import NonSaturatingSigmoid
 from fastcca.deep.correlation_loss import CorrelationLoss
 from fastcca.deep.deep_cca import DeepCCA
 from fastcca.deep.denoising import DenoisingAutoencoder
 from fastcca.deep.encoders import MLP, GaussianNoise
-from fastcca.deep.persistence import load
 
 __all__ = [
     "MLP",

@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ACTIVATIONS", "NonSaturatingSigmoid"]
+__all__ = ["NonSaturatingSigmoid"]
 
 
 class NonSaturatingSigmoid(nn.Module):

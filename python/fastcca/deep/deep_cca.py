@@ -18,11 +18,11 @@ from fastcca._linear import _column_statistics as column_statistics
 from fastcca._two_view import TwoViewTransformer, View, score_statistics
 from fastcca._validation import check_reg, refuse_non_finite
 from fastcca.cca import CCA
-from fastcca.deep import pretraining
+from fastcca.deep._persistence import SavedDeepModel
+from fastcca.deep._pretraining import denoise
+from fastcca.deep._training import Epoch, Networks, Plan, Source, check_outputs, encode, train
 from fastcca.deep.correlation_loss import CorrelationLoss
 from fastcca.deep.encoders import MLP
-from fastcca.deep.persistence import SavedDeepModel
-from fastcca.deep.training import Epoch, Networks, Plan, Source, check_outputs, encode, train
 from fastcca.errors import NumericalError
 
 __all__ = ["DeepCCA"]
@@ -245,7 +245,7 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
             ]
             self._check_widths([H.shape[-1] if H.ndim == 2 else -1 for H in outputs])
             if self.pretrain == "denoising" and not (self.warm_start and hasattr(self, "encoder_x_")):
-                pretraining.denoise(networks, sources, train_rows, plan)
+                denoise(networks, sources, train_rows, plan)
             self.x_mean_, self.y_mean_ = (
                 m.astype(a.dtype) for a, (m, _) in zip(data, statistics, strict=True)
             )

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fastcca.deep._lbfgs import minimize
 from fastcca.deep.encoders import activation_of
-from fastcca.deep.lbfgs import minimize
 from fastcca.errors import NumericalError
 
 __all__ = ["DenoisingAutoencoder"]

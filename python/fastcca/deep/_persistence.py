@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from fastcca import _persistence
+import fastcca._persistence as plain
 from fastcca._persistence import FORMAT, FORMAT_VERSION
 
 __all__ = ["SavedDeepModel", "load"]
@@ -45,6 +44,8 @@ class SavedDeepModel:
             Before ``fit``.
         TypeError
             If a parameter cannot be stored without pickle; the message says which.
+        FileNotFoundError
+            If there is no such folder.
         """
         from safetensors.torch import save_file
         from sklearn.utils.validation import check_is_fitted
@@ -59,22 +60,23 @@ class SavedDeepModel:
             "fastcca": version("fastcca"),
             "class": type(self).__name__,
             "own_encoders": self.encoders is not None,
-            "state": _persistence._encode(state, arrays, type(self).__name__),
+            "state": plain._encode(state, arrays, type(self).__name__),
         }
         tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
         for name in ENCODERS:
             for key, tensor in getattr(self, name).state_dict().items():
                 tensors[f"{name}.{key}"] = tensor.detach().cpu().clone().contiguous()
         target = Path(path)
-        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-        os.close(descriptor)
+        if not target.parent.is_dir():
+            raise FileNotFoundError(
+                f"there is no folder {os.fspath(target.parent)!r} to save {target.name!r} in"
+            )
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
             save_file(tensors, temporary, metadata={HEADER: json.dumps(header)})
-            os.chmod(temporary, 0o666 & ~_persistence._umask())
             os.replace(temporary, target)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def load(path: str | os.PathLike[str], encoders: tuple[nn.Module, nn.Module] | None = None) -> Any:
@@ -112,9 +114,7 @@ def load(path: str | os.PathLike[str], encoders: tuple[nn.Module, nn.Module] | N
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise ValueError(
-            f"{name!r} is damaged or not a fastcca model ({_persistence._line(error)})"
-        ) from None
+        raise ValueError(f"{name!r} is damaged or not a fastcca model ({plain._line(error)})") from None
     try:
         header = json.loads(metadata[HEADER])
         if header["format"] != FORMAT or header["class"] != DeepCCA.__name__:
@@ -137,7 +137,7 @@ def load(path: str | os.PathLike[str], encoders: tuple[nn.Module, nn.Module] | N
             else:
                 arrays[key] = tensor.numpy()
         model = DeepCCA.__new__(DeepCCA)
-        model.__dict__.update(_persistence._decode(header["state"], arrays))
+        model.__dict__.update(plain._decode(header["state"], arrays))
         if header["own_encoders"]:
             model.encoders = encoders
             modules = list(encoders or ())
@@ -147,5 +147,5 @@ def load(path: str | os.PathLike[str], encoders: tuple[nn.Module, nn.Module] | N
             module.to(getattr(torch, model.dtype)).load_state_dict(parts[key])
             setattr(model, key, module.eval())
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise ValueError(f"{name!r} is damaged: {_persistence._line(error)}") from None
+        raise ValueError(f"{name!r} is damaged: {plain._line(error)}") from None
     return model

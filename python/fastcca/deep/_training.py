@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fastcca.deep._lbfgs import minimize
 from fastcca.deep.correlation_loss import CorrelationLoss
-from fastcca.deep.lbfgs import minimize
 from fastcca.errors import NumericalError
 from fastcca.functional.losses import correlation_loss
 

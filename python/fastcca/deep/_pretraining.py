@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fastcca.cca import CCA
+from fastcca.deep._training import Networks, Plan, Source, encode
 from fastcca.deep.denoising import DenoisingAutoencoder
 from fastcca.deep.encoders import MLP
-from fastcca.deep.training import Networks, Plan, Source, encode
 
 __all__ = ["denoise"]
 

@@ -1,0 +1,148 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "fastcca/base/errors.hpp"
+#include "fastcca/base/thread_pool.hpp"
+#include "fastcca/linalg/random.hpp"
+#include "fastcca/losses/contraction.hpp"
+#include "fastcca/losses/correlation.hpp"
+#include "fastcca/moments/moments.hpp"
+
+using fastcca::CorrelationObjective;
+using fastcca::CorrelationOptions;
+using fastcca::Index;
+using fastcca::Matrix;
+
+namespace {
+
+struct Views {
+    Matrix<double> H1, H2;
+};
+
+Views views(Index m, Index d1, Index d2) {
+    const Matrix<double> latent = fastcca::random_uniform(m, std::max(d1, d2), 1);
+    return {
+        latent.leftCols(d1) + 0.7 * fastcca::random_uniform(m, d1, 2) + Matrix<double>::Constant(m, d1, 3),
+        latent.leftCols(d2) * 2 + 0.7 * fastcca::random_uniform(m, d2, 3)};
+}
+
+template <typename T>
+struct Result {
+    double value;
+    // row major m × d, that is, column major d × m
+    Matrix<T> G1, G2;
+};
+
+template <typename T>
+Result<T> loss(const Matrix<double>& H1, const Matrix<double>& H2, const CorrelationOptions& options) {
+    const Matrix<T> A = H1.cast<T>(), B = H2.cast<T>();
+    Result<T> r{0, Matrix<T>(A.cols(), A.rows()), Matrix<T>(B.cols(), B.rows())};
+    r.value = fastcca::correlation_loss<T>(fastcca::view_of(A), fastcca::view_of(B), options, r.G1.data(),
+                                           r.G2.data());
+    return r;
+}
+
+CorrelationOptions with(Index k, double reg, CorrelationObjective objective = CorrelationObjective::kTrace) {
+    return {k, reg, reg, objective, true};
+}
+
+double slope(const Views& v, const Views& direction, const CorrelationOptions& options) {
+    const double h = 1e-5;
+    const auto at = [&](double s) {
+        return loss<double>(v.H1 + s * direction.H1, v.H2 + s * direction.H2, options).value;
+    };
+    return (at(h) - at(-h)) / (2 * h);
+}
+
+}  // namespace
+
+TEST_CASE("the polar factor of a contraction") {
+    for (const auto& [m, n] :
+         std::vector<std::pair<Index, Index>>{{1, 1}, {5, 5}, {7, 3}, {3, 7}, {40, 40}, {130, 97}}) {
+        CAPTURE(m);
+        CAPTURE(n);
+        const Matrix<double> A = fastcca::random_uniform(m, n, 5);
+        const Matrix<double> T = A / (A.norm() + 1);
+        const Matrix<double> P = fastcca::contraction_polar(T);
+        // Orthonormal on the smaller side, and PᵀT symmetric and positive: T = P (PᵀT).
+        const Index k = std::min(m, n);
+        const Matrix<double> PP =
+            m >= n ? Matrix<double>(P.transpose() * P) : Matrix<double>(P * P.transpose());
+        CHECK((PP - Matrix<double>::Identity(k, k)).norm() < 1e-9);
+        const Matrix<double> H =
+            m >= n ? Matrix<double>(P.transpose() * T) : Matrix<double>(T * P.transpose());
+        CHECK((H - H.transpose()).norm() < 1e-9 * H.norm());
+        CHECK((H.diagonal().array() > 0).all());
+    }
+}
+
+TEST_CASE("singular values of zero stay zero in the polar factor") {
+    Matrix<double> T = Matrix<double>::Zero(6, 6);
+    T.topLeftCorner(4, 4) = fastcca::random_uniform(4, 4, 9) / 4;
+    const Matrix<double> P = fastcca::contraction_polar(T);
+    CHECK(P.bottomRows(2).norm() == 0);
+    CHECK(P.rightCols(2).norm() == 0);
+    CHECK(
+        (P.topLeftCorner(4, 4).transpose() * P.topLeftCorner(4, 4) - Matrix<double>::Identity(4, 4)).norm() <
+        1e-8);
+    CHECK(fastcca::contraction_polar(Matrix<double>::Zero(3, 2)).norm() == 0);
+}
+
+TEST_CASE("gradients equal difference quotients") {
+    for (const auto objective : {CorrelationObjective::kTrace, CorrelationObjective::kSquares}) {
+        for (const Index k : {Index{2}, Index{5}}) {
+            const Views v = views(30, 5, 7);
+            const CorrelationOptions options = with(k, 0.05, objective);
+            const Result<double> r = loss<double>(v.H1, v.H2, options);
+            const Views e{fastcca::random_uniform(30, 5, 11), fastcca::random_uniform(30, 7, 12)};
+            const double inner =
+                r.G1.transpose().cwiseProduct(e.H1).sum() + r.G2.transpose().cwiseProduct(e.H2).sum();
+            CHECK(inner == doctest::Approx(slope(v, e, options)).epsilon(1e-6));
+        }
+    }
+}
+
+TEST_CASE("identical views have the correlation of the ridge alone") {
+    const Views v = views(50, 4, 4);
+    const Result<double> r = loss<double>(v.H1, v.H1, with(4, 0));
+    CHECK(r.value == doctest::Approx(-4).epsilon(1e-12));
+    CHECK(r.G1.norm() < 1e-12);
+}
+
+TEST_CASE("float32 agrees with float64, bitwise the same for every number of threads") {
+    const Views v = views(700, 33, 40);
+    const CorrelationOptions options = with(33, 1e-4);
+    const Result<double> exact = loss<double>(v.H1, v.H2, options);
+    Result<float> first{};
+    for (const int n : {1, 2, 7}) {
+        const fastcca::ThreadScope threads(n);
+        Result<float> r = loss<float>(v.H1, v.H2, options);
+        CHECK((r.G1.cast<double>() - exact.G1).norm() < 1e-4 * exact.G1.norm());
+        if (n == 1) first = r;
+        CHECK(r.value == first.value);
+        CHECK(r.G1 == first.G1);
+        CHECK(r.G2 == first.G2);
+    }
+}
+
+TEST_CASE("a float32 view too ill-conditioned for float32 products is computed in double") {
+    Views v = views(400, 6, 6);
+    v.H1.col(5) = v.H1.col(0) + 1e-3 * v.H1.col(5);
+    const Matrix<double> H1 = v.H1.cast<float>().cast<double>(), H2 = v.H2.cast<float>().cast<double>();
+    const Result<double> exact = loss<double>(H1, H2, with(6, 0));
+    const Result<float> r = loss<float>(H1, H2, with(6, 0));
+    CHECK((r.G1.cast<double>() - exact.G1).norm() < 1e-4 * exact.G1.norm());
+}
+
+TEST_CASE("what is not positive definite is refused with a reg that helps") {
+    const Views v = views(5, 3, 8);
+    CHECK_THROWS_WITH_AS(loss<double>(v.H1, v.H2, with(3, 0)),
+                         doctest::Contains("H2: the covariance of its 8 columns over 5 rows"),
+                         fastcca::NumericalError);
+    CHECK(std::isfinite(loss<float>(v.H1, v.H2, with(3, 1e-3)).value));
+    Views bad = views(9, 3, 3);
+    bad.H2(4, 1) = std::nan("");
+    CHECK_THROWS_AS(loss<double>(bad.H1, bad.H2, with(3, 0.1)), fastcca::NonFiniteError);
+}
