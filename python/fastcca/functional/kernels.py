@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from fastcca import _core
 from fastcca.functional._arrays import as_matrix, as_weights, common_float
@@ -382,6 +381,8 @@ def factorise(
         factor = core(k.diagonal(X), columns, square, *options)
     else:
         factor = core(X, kernel.spec, *options)
+    from tqdm import tqdm  # not at import time: the command line starts without it
+
     with tqdm(total=options[0], desc=f"{name}: pivots", disable=not verbose) as bar:
         while factor.step(n_threads or 0):
             bar.set_postfix(residual=f"{factor.residual_trace[-1] / factor.trace:.1e}", refresh=False)

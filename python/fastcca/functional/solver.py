@@ -33,8 +33,9 @@ class Solution:
         Correlations of the pairs in the (penalised) metric, in [0, 1]: without a ridge the canonical
         correlations.
     rank : tuple of two int
-        Numerical rank of each centred view. Of more than 512 columns, whose missing directions a ridge carries
-        and which hold the components asked for all the same, the number that vary: no rank is counted then.
+        Numerical rank of each centred view. Of more than 512 columns, whose missing directions a ridge
+        carries and which hold the components asked for all the same, the number that vary: no rank is
+        counted then.
     condition : tuple of two float
         Condition number of each centred view with its ridge, constant columns set aside: the square root of
         that of S + rI. An estimate, commonly within a factor of two; inf where a view is singular.
