@@ -177,6 +177,7 @@ def test_truncated_file(model_file, share):
     with pytest.raises(ValueError, match=r"model\.npz' is damaged or not a fastcca model") as raised:
         fastcca.load(model_file)
     assert "\n" not in str(raised.value)
+    assert "pickle" not in str(raised.value)  # NumPy's advice for what it does not know
 
 
 def test_flipped_bits(model_file):
@@ -217,6 +218,8 @@ def test_foreign_npy_npz_and_pickled_arrays(tmp_path):
             "written by fastcca 9.9 in format 2; .*reads up to format 1",
         ),
         (lambda h, a: h.update(format="something"), "is not a fastcca model"),
+        (lambda h, a: h.update(format_version="2"), "is not a fastcca model"),
+        (lambda h, a: h.update(model=3), "is damaged: it holds no model"),
         (lambda h, a: h["model"].update({"class": "os.system"}), "is damaged: unknown class 'os.system'"),
         (lambda h, a: h.pop("model"), "is damaged: 'model'"),
         (lambda h, a: a.pop(next(n for n in a if n.endswith("x_weights_"))), "is damaged: .*x_weights_"),

@@ -8,8 +8,6 @@ scikit-learn splitters, :class:`~fastcca.Moments` and other saved models, nested
 import inspect
 import json
 import os
-import zipfile
-import zlib
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -123,42 +121,41 @@ def load(path: str | os.PathLike[str]) -> Any:
     """
     if not os.path.exists(path):
         raise FileNotFoundError(f"there is no model file {os.fspath(path)!r}")
+    name = os.fspath(path)
     with open(path, "rb") as file:
         start = file.read(9)
-    if start[8:] == b"{" and start[:2] != b"PK":  # safetensors: the header's length in 8 bytes, then JSON
-        # By name: the networks' floor is above this one, and is built only if their extra is installed.
-        return import_module("fastcca.deep").load(path)
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays: Arrays = dict(archive) if HEADER in archive else {}
-    except (
-        ValueError,
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        KeyError,
-        NotImplementedError,
-        AttributeError,
-        TypeError,
-    ) as error:
-        # a lone array has no context manager (AttributeError, TypeError)
-        raise ValueError(f"{os.fspath(path)!r} is damaged or not a fastcca model ({_line(error)})") from None
+        if start[8:] == b"{" and start[:2] != b"PK":  # safetensors: the header's length in 8 bytes, then JSON
+            # By name: the networks' floor is above this one, and is built only if their extra is installed.
+            return import_module("fastcca.deep").load(path)
+        file.seek(0)
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                arrays: Arrays = dict(archive) if HEADER in archive else {}
+        except MemoryError:
+            raise
+        except Exception:
+            # Damaged bytes fail wherever they lead (zipfile, zlib, struct, tokenize ...), a lone array has no
+            # context manager, and what NumPy says of neither is to load it with pickle: not to be repeated.
+            raise ValueError(f"{name!r} is damaged or not a fastcca model") from None
     try:
         header = json.loads(str(arrays.pop(HEADER)))
-        if header["format"] != FORMAT:
+        if header["format"] != FORMAT or not isinstance(header["format_version"], int):
             raise KeyError(FORMAT)
-    except (KeyError, TypeError, ValueError):
-        raise ValueError(f"{os.fspath(path)!r} is not a fastcca model") from None
-    if header.get("format_version", 0) > FORMAT_VERSION:
+    except (KeyError, TypeError, ValueError, RecursionError):
+        raise ValueError(f"{name!r} is not a fastcca model") from None
+    if header["format_version"] > FORMAT_VERSION:
         raise ValueError(
-            f"{os.fspath(path)!r} was written by fastcca {header.get('fastcca')} in format "
+            f"{name!r} was written by fastcca {header.get('fastcca')} in format "
             f"{header['format_version']}; fastcca {version('fastcca')} reads up to format {FORMAT_VERSION}: "
             "upgrade it"
         )
     try:
-        return _decode(header["model"], arrays)
-    except (KeyError, TypeError, ValueError, AttributeError, ImportError) as error:
-        raise ValueError(f"{os.fspath(path)!r} is damaged: {_line(error)}") from None
+        model = _decode(header["model"], arrays)
+        if not isinstance(model, SavedModel):
+            raise ValueError("it holds no model")
+    except (KeyError, TypeError, ValueError, AttributeError, ImportError, RecursionError) as error:
+        raise ValueError(f"{name!r} is damaged: {_line(error)}") from None
+    return model
 
 
 def _line(error: BaseException) -> str:

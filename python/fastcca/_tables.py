@@ -90,8 +90,8 @@ def _read_npz(path: Path, key: str | None) -> Table:
             return Table(archive[_choose(path, key, archive.files)])
     except _Choice:
         raise
-    except Exception as error:
-        raise ValueError(f"{path}: damaged, or not an array of numbers ({error})") from error
+    except Exception as error:  # NumPy takes what it does not know for a pickle, and says how to load that
+        raise ValueError(f"{path}: damaged, or not arrays of numbers") from error
 
 
 def _read_mat(path: Path, key: str | None) -> Table:
