@@ -37,7 +37,7 @@ def test_the_number_of_threads_can_be_set_and_reset() -> None:
         assert fastcca.get_num_threads() == 3
         assert fastcca.build_info()["threads"] == 3
         for bad in (0, -2):
-            with pytest.raises(ValueError, match=f"n must be at least 1 or None, got {bad}"):
+            with pytest.raises(ValueError, match=f"n must be a whole number >= 1 or None, got {bad}"):
                 fastcca.set_num_threads(bad)
         assert fastcca.get_num_threads() == 3
     finally:
@@ -146,3 +146,22 @@ def test_several_callers_at_once(rng: np.random.Generator) -> None:
         results = list(executor.map(lambda T: polar(T, n_threads=2), problems))
     for result, one in zip(results, expected, strict=True):
         np.testing.assert_array_equal(result, one)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 2.0, True, "2"])
+def test_wrong_numbers_of_threads_are_refused(wrong):
+    A = np.eye(3)
+    for call in (
+        lambda: fastcca.Moments().update(A, n_threads=wrong),
+        lambda: fastcca.functional.solve_qr(A, A, n_threads=wrong),
+        lambda: fastcca.functional.inverse_sqrt(A, n_threads=wrong),
+    ):
+        with pytest.raises(ValueError, match="n_threads must be a whole number >= 1 or None, got"):
+            call()
+    with pytest.raises(ValueError, match="n must be a whole number >= 1 or None, got"):
+        fastcca.set_num_threads(wrong)
+
+
+def test_more_threads_than_any_machine_has_are_as_many_as_there_is_work():
+    A = np.diag([3.0, 2.0, 1.0])
+    np.testing.assert_array_equal(polar(A, n_threads=10**12), polar(A, n_threads=1))

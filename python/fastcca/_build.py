@@ -4,6 +4,7 @@ from importlib.metadata import version
 from typing import Any
 
 from fastcca import _core
+from fastcca.functional._arrays import thread_count
 
 __all__ = ["build_info", "get_num_threads", "set_num_threads"]
 
@@ -56,9 +57,7 @@ def set_num_threads(n: int | None) -> None:
     1
     >>> fastcca.set_num_threads(None)
     """
-    if n is not None and n < 1:
-        raise ValueError(f"n must be at least 1 or None, got {n}")
-    _core.set_num_threads(n or 0)
+    _core.set_num_threads(thread_count(n, "n"))
 
 
 def get_num_threads() -> int:

@@ -1,12 +1,15 @@
 """Arrays at the border: what the core takes as it is, what is converted, and what is refused."""
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["as_matrix", "as_weights", "common_float", "refuse_non_finite"]
+__all__ = ["as_matrix", "as_weights", "common_float", "refuse_non_finite", "thread_count"]
+
+MOST_THREADS = 4096
 
 
 def as_matrix(value: Any, name: str) -> npt.NDArray[Any]:
@@ -46,7 +49,13 @@ def common_float(arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
 
 def as_weights(weights: Any, n_rows: int, name: str = "sample_weight") -> npt.NDArray[np.float64]:
     """Weights, one per row, finite and not negative."""
-    w = np.asarray(weights, dtype=np.float64)
+    w: npt.NDArray[Any] = np.asarray(weights)
+    try:
+        if w.dtype.kind == "c":
+            raise TypeError("complex")
+        w = w.astype(np.float64, copy=False)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must hold real numbers, got dtype {w.dtype}") from None
     if w.ndim == 0:
         w = np.full(n_rows, w)
     if w.shape != (n_rows,):
@@ -69,3 +78,12 @@ def refuse_non_finite(name: str, a: npt.NDArray[Any]) -> None:
             raise ValueError(
                 f"Input {name} contains {kind}: the first is at row {start + row}, column {column}"
             )
+
+
+def thread_count(n_threads: Any, name: str = "n_threads") -> int:
+    """What the core takes for ``n_threads``: 0 for None, its default."""
+    if n_threads is None:
+        return 0
+    if not isinstance(n_threads, Integral) or isinstance(n_threads, bool) or int(n_threads) < 1:
+        raise ValueError(f"{name} must be a whole number >= 1 or None, got {n_threads!r}")
+    return min(int(n_threads), MOST_THREADS)

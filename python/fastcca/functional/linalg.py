@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
-from fastcca.functional._arrays import as_matrix, refuse_non_finite
+from fastcca.functional._arrays import as_matrix, refuse_non_finite, thread_count
 
 __all__ = ["inverse_sqrt", "polar", "truncated_svd"]
 
@@ -69,7 +69,7 @@ def inverse_sqrt(S: npt.ArrayLike, floor: float | None = None, n_threads: int | 
         floor = eps * d
     elif not 0 <= floor < 1:
         raise ValueError(f"floor must be in [0, 1), got {floor}")
-    return _core.inverse_sqrt(matrix, floor, n_threads or 0).astype(dtype, copy=False)
+    return _core.inverse_sqrt(matrix, floor, thread_count(n_threads)).astype(dtype, copy=False)
 
 
 def polar(T: npt.ArrayLike, n_threads: int | None = None) -> Array:
@@ -112,7 +112,7 @@ def polar(T: npt.ArrayLike, n_threads: int | None = None) -> Array:
            [ 1.,  0.]])
     """
     matrix, dtype = _checked(T, "T")
-    return _core.polar(matrix, float(np.finfo(dtype).eps), n_threads or 0).astype(dtype, copy=False)
+    return _core.polar(matrix, float(np.finfo(dtype).eps), thread_count(n_threads)).astype(dtype, copy=False)
 
 
 def truncated_svd(
@@ -172,7 +172,7 @@ def truncated_svd(
         raise ValueError(f"k must be from 1 to min(p, q) = {most}, got {k}")
     if not (tol > 0 and math.isfinite(tol)):
         raise ValueError(f"tol must be above 0, got {tol}")
-    U, s, V = _core.truncated_svd(matrix, k, tol, n_threads or 0)
+    U, s, V = _core.truncated_svd(matrix, k, tol, thread_count(n_threads))
     signs = np.where(U[np.argmax(np.abs(U), axis=0), np.arange(k)] < 0, -1.0, 1.0)
     return (
         (U * signs).astype(dtype, copy=False),

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
-from fastcca.functional._arrays import as_matrix, as_weights, common_float
+from fastcca.functional._arrays import as_matrix, as_weights, common_float, thread_count
 
 __all__ = ["Moments"]
 
@@ -148,10 +148,10 @@ class Moments:
             w = None if weights is None else weights[rows_]
             parts = common_float([a[rows_] for a in arrays])
             try:
-                sums = _core.moments(parts, list(names), w, n_threads or 0)
+                sums = _core.moments(parts, list(names), w, thread_count(n_threads))
             except ValueError:
                 if rows_.start:  # a position within the chunk means nothing to the caller
-                    _core.moments(common_float(arrays), list(names), weights, n_threads or 0)
+                    _core.moments(common_float(arrays), list(names), weights, thread_count(n_threads))
                 raise
             added._absorb(_from_parts(dims, eps, *sums))
         self._absorb(added)
