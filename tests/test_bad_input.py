@@ -156,6 +156,7 @@ def test_all_constant_view_is_found_on_every_road():
         ({"scale": "yes"}, "scale must be True or False, got 'yes'"),
         ({"n_threads": 0}, "n_threads must be a whole number >= 1 or None, got 0"),
         ({"n_threads": 1.5}, r"n_threads must be a whole number >= 1 or None, got 1\.5"),
+        ({"n_threads": True}, "n_threads must be a whole number >= 1 or None, got True"),
     ],
 )
 def test_parameters(parameters, message):
@@ -183,6 +184,9 @@ def test_parameters(parameters, message):
         ({"cv": 21}, r"cv: split \d+ has 1 test row\(s\), at least 2 are needed to correlate"),
         ({"cv": [([0], [1, 2])]}, r"cv: split 0 has 1 train row\(s\)"),
         ({"cv": []}, "cv gave no split"),
+        ({"cv": [(range(20), range(30, 50))]}, "cv: split 0 does not index the 40 rows: index 40"),
+        ({"cv": [(range(20), np.arange(20.0))]}, "cv: split 0 does not index the 40 rows: .*integer"),
+        ({"cv": [(np.ones(40, bool), np.ones(39, bool))]}, "cv: split 0 does not index the 40 rows: .*39"),
     ],
 )
 def test_parameters_of_the_search(parameters, message):
@@ -200,11 +204,27 @@ def test_parameters_of_the_search(parameters, message):
         (np.full(40, np.nan), "sample_weight contains NaN"),
         (np.zeros(40), "sample_weight must contain at least one weight that is not zero"),
         (np.full(40, 1 / 40), "sample_weight must sum to more than 1, got 1: weights count as repetitions"),
+        (["a"] * 40, "sample_weight must hold real numbers, got dtype <U1"),
+        (np.full(40, 1j), "sample_weight must hold real numbers, got dtype complex128"),
     ],
 )
 def test_weights(model, weights, message):
     with pytest.raises(ValueError, match=message):
         model.fit(X, Y, sample_weight=weights)
+
+
+def test_weights_of_the_parts_of_a_split():
+    weights = np.full(40, 1.02 / 40)
+    with pytest.raises(ValueError, match=r"sample_weight sums to 0\.816 over the train rows of split 0, exp"):
+        CCACV().fit(X, Y, sample_weight=weights)
+    weights = np.repeat([0.0, 1.0], [8, 32])
+    with pytest.raises(ValueError, match="sample_weight sums to 0 over the test rows of split 0, expected"):
+        CCACV().fit(X, Y, sample_weight=weights)
+
+
+def test_scores_that_are_not_finite_have_no_inverse():
+    with pytest.raises(ValueError, match="Input Z contains NaN: the first is at row 1, column 0"):
+        CCA().fit(X, Y).inverse_transform([[0.0, 0.0, 0.0], [np.nan, 0.0, 0.0]])
 
 
 @both

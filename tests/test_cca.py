@@ -174,6 +174,34 @@ def test_fit_moments_leaves_the_moments_to_their_owner(rng):
     assert not np.allclose(before, cca.singular_values_, atol=1e-12)
 
 
+def test_rows_added_may_weigh_little(rng):
+    X, Y = two_views(rng)
+    weights = rng.uniform(0.1, 1.0, len(X))
+    cca = CCA().partial_fit(X[:20], Y[:20], sample_weight=weights[:20])
+    for i in range(20, len(X)):
+        cca.partial_fit(X[i : i + 1], Y[i : i + 1], sample_weight=weights[i : i + 1])
+    assert_same_fit(cca, CCA().fit(X, Y, sample_weight=weights))
+
+
+def test_score_does_not_depend_on_the_sum_of_the_weights(rng):
+    X, Y = two_views(rng)
+    cca, weights = CCA().fit(X, Y), rng.integers(0, 4, len(X))
+    expected = cca.score(np.repeat(X, weights, axis=0), np.repeat(Y, weights, axis=0))
+    assert cca.score(X, Y, sample_weight=weights / weights.sum()) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("scale", [False, True])
+@pytest.mark.parametrize("solver", ["covariance", "qr", "gram"])
+def test_of_weights_of_one_magnitude_the_first_is_positive(rng, solver, scale):
+    for _ in range(8):  # rounding makes now the one, now the other the larger
+        x = rng.normal(size=(203, 1))
+        X = np.hstack([x, -x, rng.normal(size=(203, 3))])
+        Y = np.hstack([x + rng.normal(size=(203, 1)), rng.normal(size=(203, 2))])
+        weights = CCA(1, reg=0.1, scale=scale, solver=solver).fit(X, Y).x_weights_[:, 0]
+        assert weights[0] > 0
+        assert weights[1] == pytest.approx(-weights[0], rel=1e-10)
+
+
 def test_failed_partial_fit_changes_nothing(rng):
     X, Y = two_views(rng)
     cca = CCA().partial_fit(X[:60], Y[:60])

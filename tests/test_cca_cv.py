@@ -205,3 +205,32 @@ def test_threads_change_no_bit(rng):
 def test_one_row_folds_are_refused(rng):
     with pytest.raises(ValueError, match="at least 2 are needed to correlate"):
         CCACV(cv=LeaveOneOut()).fit(*two_views(rng))
+
+
+@pytest.mark.parametrize("scale", [False, True])
+def test_weights_of_a_fold_may_sum_to_less_than_one(rng, scale):
+    X, Y = two_views(rng)
+    search = CCACV(n_components=2, regs=REGS, scale=scale)
+    weights = rng.uniform(0.5, 1.0, len(X))
+    weights *= 4 / weights.sum()
+    scores = search.fit(X, Y, sample_weight=weights).cv_results_
+    for i, (train, test) in enumerate(KFold(5).split(X)):
+        for j, reg in enumerate(REGS):
+            cca = CCA(2, reg=reg, scale=scale).fit(X[train], Y[train], sample_weight=weights[train])
+            expected = cca.score(X[test], Y[test], sample_weight=weights[test])
+            assert scores[f"split{i}_test_score"][j] == pytest.approx(expected, abs=1e-10)
+
+
+def test_masks_and_negative_indices_are_rows(rng):
+    X, Y = two_views(rng)
+    mask = np.arange(90) < 60
+    plain, masks, negative = (
+        CCACV(regs=REGS, cv=[split]).fit(X, Y).cv_results_["mean_test_score"]
+        for split in (
+            (np.arange(60), np.arange(60, 90)),
+            (mask, ~mask),
+            (np.arange(60), -np.arange(30, 0, -1)),
+        )
+    )
+    np.testing.assert_array_equal(masks, plain)
+    np.testing.assert_array_equal(negative, plain)

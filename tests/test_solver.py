@@ -423,6 +423,8 @@ def test_held_out_correlations_refuse_what_is_no_fold():
         held_out_correlations(total, [Moments().update(X[:5], Y[:5, :1])], [0.1])
     with pytest.raises(ValueError, match=r"folds\[0\] leaves n = 0"):
         held_out_correlations(total, [total], [0.1])
+    with pytest.raises(ValueError, match=r"folds\[0\] holds no rows: n = 0"):
+        held_out_correlations(total, [Moments().update(X[:0], Y[:0])], [0.1])
     with pytest.raises(ValueError, match="reg must be"):
         held_out_correlations(total, folds_of(X, Y, 4), [-0.1])
     Y[1:] = 0

@@ -225,8 +225,10 @@ def _project(data: NDArray[Any], weights: NDArray[Any], mean: NDArray[Any]) -> N
 def _in_units(solution: Solution, scales: Pair) -> Pair:
     """Weights for the columns in their own units; the largest entry of each column of x is positive."""
     wx, wy = solution.x_weights / scales[0][:, None], solution.y_weights / scales[1][:, None]
-    largest = np.take_along_axis(wx, np.abs(wx).argmax(axis=0)[None], axis=0)
-    sign = np.where(largest < 0, -1.0, 1.0)
+    # As in the core: of magnitudes equal up to rounding the first decides.
+    size = np.abs(wx)
+    first = (size >= size.max(axis=0) * (1 - 1e-12)).argmax(axis=0)
+    sign = np.where(np.take_along_axis(wx, first[None], axis=0) < 0, -1.0, 1.0)
     return wx * sign, wy * sign
 
 

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastcca._persistence import SavedModel
 from fastcca._statistics import ScoreStatistics, Weights, least_squares, loadings, score_statistics
-from fastcca._validation import as_matrix, as_weights, column_names
+from fastcca._validation import as_matrix, as_weights, column_names, refuse_non_finite
 from fastcca.metrics import column_correlations
 
 __all__ = ["ScoreStatistics", "TwoViewTransformer", "View", "Weights", "score_statistics"]
@@ -70,7 +70,7 @@ class TwoViewTransformer(
             raise ValueError(
                 f"X and y must have the same number of rows, got {len(x_checked)} and {len(y_checked)}"
             )
-        weights = as_weights(sample_weight, len(x_checked))
+        weights = as_weights(sample_weight, len(x_checked), more_than=1.0 if reset else 0.0)
         validate_data(self, X, y, reset=reset, skip_check_array=True)
         if reset:
             self.n_y_features_in_ = y_checked.shape[1]
@@ -282,6 +282,7 @@ class TwoViewTransformer(
         """
         check_is_fitted(self)
         z = as_matrix("Z", Z)
+        refuse_non_finite("Z", z)
         if z.shape[1] != self.n_components_:
             raise ValueError(f"Z has {z.shape[1]} columns, but there are {self.n_components_} components")
         return self._regress(z, self._x_on_x, self.x_mean_)

@@ -92,15 +92,19 @@ def _named(name: str, error: Exception) -> str:
     return message if f" {name}" in message else f"{name}: {message}"
 
 
-def as_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64] | None:
-    """``sample_weight`` as float64 of shape (n_rows,), or None: every row counts once."""
+def as_weights(sample_weight: Any, n_rows: int, *, more_than: float = 1.0) -> NDArray[np.float64] | None:
+    """``sample_weight`` as float64 of shape (n_rows,), or None: every row counts once.
+
+    A variance takes weights that sum to ``more_than`` 1, a correlation or rows added to others only to more
+    than 0.
+    """
     if sample_weight is None:
         return None
     w = _arrays.as_weights(sample_weight, n_rows)
     total = w.sum()
     if total == 0:
         raise ValueError("sample_weight must contain at least one weight that is not zero")
-    if total <= 1:
+    if total <= more_than:
         raise ValueError(
             f"sample_weight must sum to more than 1, got {total:g}: weights count as repetitions of a row"
         )
@@ -135,8 +139,7 @@ def check_n_components(n_components: Any, p: int, q: int) -> int:
 
 
 def check_n_threads(n_threads: Any) -> None:
-    if n_threads is not None and (not isinstance(n_threads, Integral) or int(n_threads) < 1):
-        raise ValueError(f"n_threads must be a whole number >= 1 or None, got {n_threads!r}")
+    _arrays.thread_count(n_threads)
 
 
 def column_names(data: Any) -> NDArray[np.object_] | None:

@@ -10,6 +10,7 @@ from sklearn.model_selection import check_cv
 
 from fastcca._folds import Rows, Split, fast_scores, slow_scores
 from fastcca._linear import LinearTwoView
+from fastcca._statistics import Weights
 from fastcca._validation import check_n_components, check_n_threads, check_reg
 from fastcca.cca import CCA
 from fastcca.functional.moments import Moments
@@ -146,7 +147,7 @@ class CCACV(LinearTwoView):
         k = check_n_components(self.n_components, x_checked.shape[1], y_checked.shape[1])
         regs = _grid(self.regs)
         pairs = [check_reg(reg) for reg in regs]
-        splits = _splits(self.cv, x_checked, y, groups)
+        splits = _splits(self.cv, x_checked, y, groups, weights)
         data = Rows(x_checked, y_checked, weights, self.n_threads)
 
         scores, moments = fast_scores(data, splits, pairs, k, self.scale)
@@ -193,16 +194,23 @@ def _grid(regs: Any) -> list[float | tuple[float, float]]:
     return [grid.item() for grid in grids]
 
 
-def _splits(cv: Any, X: NDArray[Any], y: Any, groups: Any) -> list[Split]:
+def _splits(cv: Any, X: NDArray[Any], y: Any, groups: Any, weights: Weights = None) -> list[Split]:
+    every = np.arange(len(X))
     splits = []
     for i, split in enumerate(check_cv(cv).split(X, y, groups)):
-        train, test = (
-            np.flatnonzero(rows) if rows.dtype == bool else rows for rows in map(np.asarray, split)
-        )
-        for name, rows in (("train", train), ("test", test)):
+        try:  # masks and negative indices become plain ones
+            train, test = (every[np.asarray(rows)].ravel() for rows in split)
+        except IndexError as error:
+            raise ValueError(f"cv: split {i} does not index the {len(X)} rows: {error}") from None
+        for name, rows, least in (("train", train, 1), ("test", test, 0)):
             if len(rows) < 2:
                 raise ValueError(
                     f"cv: split {i} has {len(rows)} {name} row(s), at least 2 are needed to correlate"
+                )
+            if weights is not None and not weights[rows].sum() > least:
+                raise ValueError(
+                    f"cv: sample_weight sums to {weights[rows].sum():g} over the {name} rows of split {i}, "
+                    f"expected more than {least}"
                 )
         splits.append((train, test))
     if not splits:

@@ -95,7 +95,7 @@ def column_correlations(
     array([ 1., -1.])
     """
     zx, zy = _pair(Zx, Zy, min_rows=2)
-    w = as_weights(sample_weight, len(zx))
+    w = as_weights(sample_weight, len(zx), more_than=0.0)
     (x, sx), (y, sy) = (_standard(z, w) for z in (zx, zy))
     products = np.einsum("ij,ij->j" if w is None else "ij,ij,i->j", *((x, y) if w is None else (x, y, w)))
     scale = sx * sy

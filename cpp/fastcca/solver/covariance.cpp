@@ -116,15 +116,20 @@ std::vector<Index> varying_columns(const MomentsView& m, Index start, Index widt
     return kept;
 }
 
-Matrix<double> covariance(const MomentsView& m, const std::vector<Index>& rows, Index row0,
-                          const std::vector<Index>& cols, Index col0) {
+Matrix<double> scaled_scatter(const MomentsView& m, const std::vector<Index>& rows, Index row0,
+                              const std::vector<Index>& cols, Index col0, double divisor) {
     Matrix<double> S(static_cast<Index>(rows.size()), static_cast<Index>(cols.size()));
-    // S = scatter / (n - 1)
     for (Index j = 0; j < S.cols(); ++j) {
         const double* from = m.scatter.col(col0 + cols[static_cast<std::size_t>(j)]).data() + row0;
-        for (Index i = 0; i < S.rows(); ++i) S(i, j) = from[rows[static_cast<std::size_t>(i)]] / (m.n - 1);
+        for (Index i = 0; i < S.rows(); ++i) S(i, j) = from[rows[static_cast<std::size_t>(i)]] / divisor;
     }
     return S;
+}
+
+Matrix<double> covariance(const MomentsView& m, const std::vector<Index>& rows, Index row0,
+                          const std::vector<Index>& cols, Index col0) {
+    // S = scatter / (n - 1)
+    return scaled_scatter(m, rows, row0, cols, col0, m.n - 1);
 }
 
 double rank_tolerance(Index d, double eps) {

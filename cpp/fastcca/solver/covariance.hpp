@@ -23,7 +23,11 @@ struct Penalty {
 // Columns start … start + width - 1 that are not constant, counted from start.
 std::vector<Index> varying_columns(const MomentsView& moments, Index start, Index width);
 
-// scatter / (n - 1) of some rows, counted from row0, and some columns, counted from col0.
+// scatter / divisor of some rows, counted from row0, and some columns, counted from col0.
+Matrix<double> scaled_scatter(const MomentsView& moments, const std::vector<Index>& rows, Index row0,
+                              const std::vector<Index>& cols, Index col0, double divisor);
+
+// The same over n - 1.
 Matrix<double> covariance(const MomentsView& moments, const std::vector<Index>& rows, Index row0,
                           const std::vector<Index>& cols, Index col0);
 

@@ -18,13 +18,13 @@ struct FoldView {
     std::vector<Index> kept;
     Vector<double> values;    // λ of the training covariance, those not dropped
     Matrix<double> vectors;   // V
-    Matrix<double> held_out;  // Sᵢᵢ of the held-out rows, kept columns
+    Matrix<double> held_out;  // scatterᵢᵢ / n of the held-out rows, kept columns
 };
 
 struct FoldPair {
     std::array<FoldView, 2> views;
     Matrix<double> cross;     // V₁ᵀ S₁₂ V₂ of the training rows
-    Matrix<double> held_out;  // S₁₂ of the held-out rows, kept columns
+    Matrix<double> held_out;  // scatter₁₂ / n of the held-out rows, kept columns
 };
 
 // Rows and columns of the held-out covariance that are constant there hold rounding alone: exact zeros
@@ -57,7 +57,8 @@ FoldView decompose(const Fold& fold, Eigen::Map<const Vector<double>> total_vari
     view.vectors = e.vectors.rightCols(rank);
 
     const MomentsView& h = fold.held_out;
-    view.held_out = covariance(h, view.kept, start, view.kept, start);
+    // over n, which weights may leave at 1 or below: correlations are the same whatever the divisor
+    view.held_out = scaled_scatter(h, view.kept, start, view.kept, start, h.n);
     clear_constant(h, start, view.kept, view.held_out);
     view.held_out.triangularView<Eigen::StrictlyUpper>() = view.held_out.transpose();
     return view;
@@ -92,10 +93,11 @@ std::vector<std::vector<double>> held_out_correlations(const std::vector<Fold>& 
         const FoldView &x = pair.views[0], &y = pair.views[1];
         const Matrix<double> S12 = covariance(folds[f].train, x.kept, 0, y.kept, p);
         pair.cross = product(x.vectors, Op::kTranspose, product(S12, Op::kNone, y.vectors));
-        pair.held_out = covariance(folds[f].held_out, x.kept, 0, y.kept, p);
-        clear_constant(folds[f].held_out, 0, x.kept, pair.held_out);
+        const MomentsView& h = folds[f].held_out;
+        pair.held_out = scaled_scatter(h, x.kept, 0, y.kept, p, h.n);
+        clear_constant(h, 0, x.kept, pair.held_out);
         Matrix<double> transposed = pair.held_out.transpose();
-        clear_constant(folds[f].held_out, p, y.kept, transposed);
+        clear_constant(h, p, y.kept, transposed);
         pair.held_out = transposed.transpose();
     });
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
-from fastcca.functional._arrays import as_matrix, as_weights
+from fastcca.functional._arrays import as_matrix, as_weights, thread_count
 from fastcca.functional.moments import Moments
 
 __all__ = ["Solution", "held_out_correlations", "solve_gram", "solve_moments", "solve_qr"]
@@ -102,7 +102,7 @@ def solve_moments(
     """
     p, q = _two_views(moments)
     k = _components(n_components, p, q)
-    return Solution(*_core.solve_moments(_parts(moments), p, k, _pair(reg), n_threads or 0))
+    return Solution(*_core.solve_moments(_parts(moments), p, k, _pair(reg), thread_count(n_threads)))
 
 
 def solve_qr(
@@ -259,12 +259,16 @@ def held_out_correlations(
             raise ValueError(
                 f"folds[{i}].dims == {tuple(fold.dims)}, expected {tuple(total.dims)} as in total"
             )
+        if not fold.n > 0:
+            raise ValueError(f"folds[{i}] holds no rows: n = {fold.n:g}")
         train = total - fold
         if train.n <= 1:
             raise ValueError(f"folds[{i}] leaves n = {train.n:g} samples to train on, expected more than 1")
         pairs.append((_parts(train), _parts(fold)))
     variation = np.diag(total.scatter).copy()
-    return _core.held_out_correlations(pairs, variation, p, [_pair(r) for r in regs], k, n_threads or 0)
+    return _core.held_out_correlations(
+        pairs, variation, p, [_pair(r) for r in regs], k, thread_count(n_threads)
+    )
 
 
 def _solve_data(
@@ -288,7 +292,7 @@ def _solve_data(
     if n <= 1:
         raise ValueError(f"CCA takes more than 1 sample, got n = {n:g}")
     k = _components(n_components, X.shape[1], y.shape[1])
-    return Solution(*_core.solve_data(X, y, weights, k, _pair(reg), gram, n_threads or 0))
+    return Solution(*_core.solve_data(X, y, weights, k, _pair(reg), gram, thread_count(n_threads)))
 
 
 def _two_views(moments: Moments) -> tuple[int, int]:
