@@ -39,9 +39,9 @@ class CCA(LinearTwoView):
     solver : {"auto", "covariance", "qr", "gram"}, default="auto"
         "covariance" works on the moments, the fastest road; "qr" on orthogonal factors of the data (Björck
         and Golub), accurate up to condition numbers of 1 / (eps max(n, p)); "gram" on n × n matrices, for
-        more features than samples. "auto" takes "gram" where a view has more features than there are rows, "qr" where the
-        estimated condition number of a regularised view exceeds 1e6 or directions that are not constant
-        columns would be dropped, and "covariance" otherwise; ``solver_`` tells.
+        more features than samples. "auto" takes "gram" where a view has more features than there are rows,
+        "qr" where the estimated condition number of a regularised view exceeds 1e6 or directions that are
+        not constant columns would be dropped, and "covariance" otherwise; ``solver_`` tells.
     n_threads : int, optional
         Threads to use; by default :func:`fastcca.get_num_threads`. Results do not depend on it.
 
