@@ -208,6 +208,43 @@ TEST_CASE("eigendecomposition") {
     CHECK_THROWS_AS(eigendecomposition(nan), NumericalError);
 }
 
+TEST_CASE("eigendecomposition of tridiagonal matrices that are hard to divide") {
+    for (const Index n : {63, 64, 65, 210, 400}) {
+        const Matrix<double> noise = random_uniform(n, 2, 9);
+        const double tolerance = 1e-15 * static_cast<double>(20 + n);
+        for (int kind = 0; kind < 9; ++kind) {
+            Matrix<double> T = Matrix<double>::Zero(n, n);
+            for (Index i = 0; i < n; ++i) {
+                const double x = static_cast<double>(i) / static_cast<double>(n);
+                double a = 0.0, b = 1.0;  // on the diagonal, beside it
+                if (kind == 0)
+                    a = std::abs(static_cast<double>(i % 21) - 10.0),
+                    b = i % 21 == 20 ? 1e-8 : 1.0;                                   // Wilkinson's
+                if (kind == 1) a = std::pow(10.0, -16.0 * x), b = 0.1 * a;           // graded
+                if (kind == 2) a = std::pow(10.0, 16.0 * (x - 1.0)), b = 0.1 * a;    // and the other way
+                if (kind == 3) a = noise(i, 0), b = i % 7 == 0 ? 0.0 : noise(i, 1);  // falls apart
+                if (kind == 4) a = 1.0, b = 1e-14 * noise(i, 1);  // all but a multiple of I
+                if (kind == 5) a = i % 2 == 0 ? 1.0 : -1.0, b = 1e-7;
+                if (kind == 6) a = 1.0 + 1e-12 * noise(i, 0), b = i == n / 2 - 1 ? 1.0 : 1e-12;
+                if (kind == 7) a = noise(i, 0), b = -std::pow(10.0, -12.0 * std::abs(noise(i, 1)));
+                if (kind == 8)
+                    a = static_cast<double>(i / 20), b = i % 20 == 19 ? 1e-3 : 0.0;  // clusters, coupled
+                T(i, i) = a;
+                if (i + 1 < n) T(i + 1, i) = T(i, i + 1) = b;
+            }
+            const Eigendecomposition eigen = eigendecomposition(T);
+            const Matrix<double>& V = eigen.vectors;
+            CAPTURE(n);
+            CAPTURE(kind);
+            CHECK((T * V - V * eigen.values.asDiagonal()).norm() <= tolerance * T.norm());
+            CHECK((V.transpose() * V - Matrix<double>::Identity(n, n)).norm() <= tolerance);
+            CHECK(std::abs(eigen.values.sum() - T.trace()) <=
+                  tolerance * T.norm() * std::sqrt(static_cast<double>(n)));
+            for (Index i = 1; i < n; ++i) CHECK(eigen.values[i - 1] <= eigen.values[i]);
+        }
+    }
+}
+
 TEST_CASE("extreme eigenvalues") {
     for (const Index n : {1, 2, 3, 33, 300}) {
         for (const double smallest : {1.0, 1e-3, 1e-10}) {

@@ -105,6 +105,30 @@ void tiled_gemm(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta,
     });
 }
 
+// The tiles on and below the diagonal.
+template <typename T>
+void lower_tiles(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, MutableRef<T> C) {
+    const Index n = C.rows(), depth = op_a == Op::kNone ? A.cols() : A.rows();
+    if (n == 0) return;
+    const bool small = flops(n, n, depth) < 2 * kInlineFlops;
+    const Parts parts(n, small ? Index{128} : std::min<Index>(256, tile_side(n, n)));
+    const auto task = [&](Index tile) {
+        // Tiles are counted column after column of the lower triangle.
+        Index j = 0, i = tile;
+        for (; i >= parts.count - j; ++j) i -= parts.count - j;
+        i += j;
+        serial_gemm<T>(alpha, rows_of<T>(A, op_a, parts.begin(i), parts.length(i)), op_a,
+                       cols_of<T>(B, op_b, parts.begin(j), parts.length(j)), op_b, beta,
+                       C.block(parts.begin(i), parts.begin(j), parts.length(i), parts.length(j)));
+    };
+    const Index n_tiles = parts.count * (parts.count + 1) / 2;
+    if (small) {
+        for (Index tile = 0; tile < n_tiles; ++tile) task(tile);
+    } else {
+        parallel_for(n_tiles, task);
+    }
+}
+
 }  // namespace
 
 template <typename T>
@@ -118,36 +142,12 @@ void gemm(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, Mutab
     tiled_gemm<T>(alpha, A, op_a, B, op_b, beta, C);
 }
 
-namespace {
-
-// The lower triangle of C ← α op(A) op(A)ᵀ + β C, by tiles; what lies above the diagonal within the
-// diagonal's tiles is overwritten too.
 template <typename T>
-void lower_product(T alpha, ConstRef<T> A, Op op_a, T beta, MutableRef<T> C) {
-    const Index n = C.rows(), depth = op_a == Op::kNone ? A.cols() : A.rows();
-    const Op op_b = op_a == Op::kNone ? Op::kTranspose : Op::kNone;
-    const auto tile = [&](Index r, Index n_rows, Index c, Index n_cols) {
-        // op(A)ᵀ has op(A)'s rows as columns: the same slices of A serve on both sides.
-        serial_gemm<T>(alpha, rows_of<T>(A, op_a, r, n_rows), op_a, rows_of<T>(A, op_a, c, n_cols), op_b,
-                       beta, C.block(r, c, n_rows, n_cols));
-    };
-    if (n == 0) return;
-    const bool small = flops(n, n, depth) < 2 * kInlineFlops;
-    const Parts parts(n, small ? Index{128} : std::min<Index>(256, tile_side(n, n)));
-    const Index n_tiles = parts.count * (parts.count + 1) / 2;
-    const auto task = [&](Index t) {
-        // Tiles are counted column after column of the lower triangle.
-        Index j = 0, first = 0;
-        while (t >= first + parts.count - j) first += parts.count - j++;
-        const Index i = j + (t - first);
-        tile(parts.begin(i), parts.length(i), parts.begin(j), parts.length(j));
-    };
-    if (small) {
-        for (Index t = 0; t < n_tiles; ++t) task(t);
-    } else {
-        parallel_for(n_tiles, task);
-    }
+void lower_product(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, MutableRef<T> C) {
+    lower_tiles<T>(alpha, A, op_a, B, op_b, beta, C);
 }
+
+namespace {
 
 // B ← op(L)⁻¹ B (from the left) or B ← B op(L)⁻¹ (from the right), on this thread.
 template <typename T, bool kLeft>
@@ -233,7 +233,8 @@ Index lower_cholesky(MutableRef<T> S) {
     Index failed = lower_cholesky<T>(S.topLeftCorner(half, half));
     if (failed >= 0) return failed;
     solve<T, false>(S.topLeftCorner(half, half), Op::kTranspose, S.bottomLeftCorner(n - half, half));
-    lower_product<T>(T(-1), S.bottomLeftCorner(n - half, half), Op::kNone, T(1),
+    const auto L21 = S.bottomLeftCorner(n - half, half);
+    lower_product<T>(T(-1), L21, Op::kNone, L21, Op::kTranspose, T(1),
                      S.bottomRightCorner(n - half, n - half));
     failed = lower_cholesky<T>(S.bottomRightCorner(n - half, n - half));
     return failed < 0 ? -1 : half + failed;
@@ -243,7 +244,7 @@ Index lower_cholesky(MutableRef<T> S) {
 
 template <typename T>
 void symmetric_product(T alpha, ConstRef<T> A, Op op_a, T beta, MutableRef<T> C) {
-    lower_product<T>(alpha, A, op_a, beta, C);
+    lower_product<T>(alpha, A, op_a, A, op_a == Op::kNone ? Op::kTranspose : Op::kNone, beta, C);
     for (Index j = 1; j < C.cols(); ++j) C.col(j).head(j) = C.row(j).head(j).transpose();
 }
 
@@ -271,13 +272,14 @@ void solve_lower_transposed_right(ConstRef<T> L, MutableRef<T> B) {
     solve<T, false>(L, Op::kTranspose, B);
 }
 
-#define FASTCCA_INSTANTIATE(T)                                                    \
-    template void gemm<T>(T, ConstRef<T>, Op, ConstRef<T>, Op, T, MutableRef<T>); \
-    template void symmetric_product<T>(T, ConstRef<T>, Op, T, MutableRef<T>);     \
-    template Index cholesky<T>(MutableRef<T>);                                    \
-    template void solve_lower<T>(ConstRef<T>, MutableRef<T>);                     \
-    template void solve_lower_transposed<T>(ConstRef<T>, MutableRef<T>);          \
-    template void solve_lower_right<T>(ConstRef<T>, MutableRef<T>);               \
+#define FASTCCA_INSTANTIATE(T)                                                             \
+    template void gemm<T>(T, ConstRef<T>, Op, ConstRef<T>, Op, T, MutableRef<T>);          \
+    template void symmetric_product<T>(T, ConstRef<T>, Op, T, MutableRef<T>);              \
+    template void lower_product<T>(T, ConstRef<T>, Op, ConstRef<T>, Op, T, MutableRef<T>); \
+    template Index cholesky<T>(MutableRef<T>);                                             \
+    template void solve_lower<T>(ConstRef<T>, MutableRef<T>);                              \
+    template void solve_lower_transposed<T>(ConstRef<T>, MutableRef<T>);                   \
+    template void solve_lower_right<T>(ConstRef<T>, MutableRef<T>);                        \
     template void solve_lower_transposed_right<T>(ConstRef<T>, MutableRef<T>);
 FASTCCA_INSTANTIATE(float)
 FASTCCA_INSTANTIATE(double)

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "fastcca/base/thread_pool.hpp"
+#include "fastcca/linalg/reflectors.hpp"
 
 namespace fastcca {
 namespace {
@@ -18,25 +19,6 @@ constexpr Index kTile = 128;
 constexpr Index kNarrow = 8;
 // Blocks whose R factors are held at once where Q is not asked for.
 constexpr Index kGroup = 16;
-
-// A block reflector H = H₁ H₂ … H_b = I − V T Vᵀ (Schreiber and Van Loan, "A storage-efficient WY
-// representation", 1989). V is unit lower trapezoidal, T upper triangular; what lies on and above V's
-// diagonal in the memory (a part of R) is not read. C ← Hᵀ C or C ← H C:
-//     W = Vᵀ C,  W ← op(T) W,  C ← C − V W.
-void apply_reflector(ConstRef<double> V, ConstRef<double> T, Op op, MutableRef<double> C) {
-    const Index b = V.cols(), below = V.rows() - b;
-    const auto top = V.topRows(b).triangularView<Eigen::UnitLower>();
-    const auto top_transposed = V.topRows(b).transpose().triangularView<Eigen::UnitUpper>();
-    Matrix<double> W = top_transposed * C.topRows(b);
-    if (below > 0) W.noalias() += V.bottomRows(below).transpose() * C.bottomRows(below);
-    if (op == Op::kTranspose) {
-        W = (T.transpose().triangularView<Eigen::Lower>() * W).eval();
-    } else {
-        W = (T.triangularView<Eigen::Upper>() * W).eval();
-    }
-    C.topRows(b) -= top * W;
-    if (below > 0) C.bottomRows(below).noalias() -= V.bottomRows(below) * W;
-}
 
 // One column after the other: H_j = I − τ_j v vᵀ, and T(0:j, j) = −τ_j T(0:j, 0:j) V(:, 0:j)ᵀ v.
 void factor_narrow(MutableRef<double> A, MutableRef<double> T) {

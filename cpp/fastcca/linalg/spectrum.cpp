@@ -1,12 +1,11 @@
-// Eigenvalues of symmetric matrices: all of them, or estimates of the extreme two.
-#include <Eigen/Eigenvalues>
+// Estimates of the extreme eigenvalues from a Cholesky factor.
 #include <algorithm>
 #include <cmath>
 
-#include "fastcca/base/errors.hpp"
 #include "fastcca/base/thread_pool.hpp"
 #include "fastcca/linalg/dense.hpp"
 #include "fastcca/linalg/random.hpp"
+#include "fastcca/linalg/tridiagonal.hpp"
 
 namespace fastcca {
 namespace {
@@ -35,9 +34,7 @@ double largest_ritz_value(Index n, const Apply& apply) {
         if (!(norm > 1e-12 * alpha.head(done).maxCoeff())) break;  // an invariant subspace: exact
         poll();
     }
-    Eigen::SelfAdjointEigenSolver<Matrix<double>> ritz;
-    ritz.computeFromTridiagonal(alpha.head(done), beta.head(done - 1), Eigen::EigenvaluesOnly);
-    return ritz.eigenvalues()[done - 1];
+    return tridiagonal_eigendecomposition(alpha.head(done), beta.head(done - 1)).values[done - 1];
 }
 
 }  // namespace
@@ -57,16 +54,6 @@ Extremes extreme_eigenvalues(ConstRef<double> L) {
         upper.solveInPlace(column);
     });
     return {largest, 1.0 / inverse};
-}
-
-Eigendecomposition eigendecomposition(ConstRef<double> S) {
-    if (S.rows() == 0) return {Vector<double>(0), Matrix<double>(0, 0)};
-    const Eigen::SelfAdjointEigenSolver<Matrix<double>> solver(S);
-    if (solver.info() != Eigen::Success || !solver.eigenvalues().allFinite()) {
-        throw NumericalError("the eigenvalues of a " + std::to_string(S.rows()) + " x " +
-                             std::to_string(S.rows()) + " matrix did not converge");
-    }
-    return {solver.eigenvalues(), solver.eigenvectors()};
 }
 
 }  // namespace fastcca

@@ -1,0 +1,13 @@
+// Eigenvalues of symmetric tridiagonal matrices. Within linalg only.
+#pragma once
+
+#include "fastcca/linalg/dense.hpp"
+
+namespace fastcca {
+
+// The eigenvalues (ascending) and eigenvectors of the symmetric tridiagonal matrix with this diagonal and
+// these entries beside it, by divide and conquer. Entries are finite and of magnitude about one.
+Eigendecomposition tridiagonal_eigendecomposition(const Vector<double>& diagonal,
+                                                  const Vector<double>& beside);
+
+}  // namespace fastcca
