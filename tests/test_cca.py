@@ -183,6 +183,24 @@ def test_rows_added_may_weigh_little(rng):
     assert_same_fit(cca, CCA().fit(X, Y, sample_weight=weights))
 
 
+@pytest.mark.parametrize("solver", ["covariance", "qr", "gram"])
+@pytest.mark.parametrize("n", [25, 90])
+def test_rows_without_weight_may_hold_anything(rng, solver, n):
+    X, Y = rng.normal(size=(n, 30)), rng.normal(size=(n, 4))
+    weights = np.ones(n)
+    weights[::9] = 0
+    kept = weights > 0
+    expected = CCA(2, reg=0.5, solver=solver).fit(X[kept], Y[kept])
+    X[~kept] = 1e12
+    got = CCA(2, reg=0.5, solver=solver).fit(X, Y, sample_weight=weights)
+    for name in ("singular_values_", "x_weights_", "y_weights_", "x_mean_", "x_loadings_"):
+        np.testing.assert_allclose(
+            getattr(got, name), getattr(expected, name), rtol=0, atol=1e-9, err_msg=name
+        )
+    X[~kept] = 1e18
+    assert got.score(X, Y, sample_weight=weights) == pytest.approx(expected.score(X[kept], Y[kept]), rel=1e-9)
+
+
 def test_score_does_not_depend_on_the_sum_of_the_weights(rng):
     X, Y = two_views(rng)
     cca, weights = CCA().fit(X, Y), rng.integers(0, 4, len(X))

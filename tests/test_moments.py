@@ -287,3 +287,20 @@ def test_scaled_columns_and_constant_columns() -> None:
     assert Moments().update(noise, Y).constant.tolist() == [True, False, False]
     with pytest.raises(ValueError, match=r"factors must have shape \(5,\), got \(2,\)"):
         m.scaled([1.0, 2.0])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("columns", [3, 700])  # row blocks, panels
+def test_rows_without_weight_may_hold_anything(dtype: Any, columns: int) -> None:
+    rng = np.random.default_rng(40)
+    X = rng.normal(size=(300, columns)).astype(dtype)
+    w = np.ones(300)
+    w[::7] = 0
+    expected = Moments().update(X[w > 0]).scatter
+    X[::7] = 1e12
+    m = Moments().update(X, sample_weight=w)
+    assert relative_error(m.scatter, expected) < (1e-6 if dtype == np.float32 else 1e-13)
+    tiny = np.where(w > 0, w, 1e-40)  # almost without
+    assert relative_error(Moments().update(X, sample_weight=tiny).scatter, expected) < (
+        1e-6 if dtype == np.float32 else 1e-13
+    )

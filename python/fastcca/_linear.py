@@ -254,7 +254,7 @@ def _column_statistics(name: str, a: NDArray[Any], weights: Weights) -> Pair:
     for start in range(0, a.shape[1], step):
         block = slice(start, start + step)
         centred = a[:, block].astype(np.float64)
-        shift = centred[0].copy()
+        shift = centred[w.argmax()].copy()  # a row that counts: one without weight may hold anything
         centred -= shift  # a constant column becomes exactly 0
         offset = w @ centred / w.sum()
         centred -= offset

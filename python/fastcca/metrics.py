@@ -108,7 +108,8 @@ def _standard(
     z: NDArray[Any], w: NDArray[np.float64] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Centred columns and their norms, 0 for a column whose spread is rounding error alone."""
-    rounding = 16 * np.finfo(z.dtype).eps * np.abs(z).max(axis=0).astype(np.float64)
+    counted = z if w is None else z[w > 0]
+    rounding = 16 * np.finfo(z.dtype).eps * np.abs(counted).max(axis=0).astype(np.float64)
     z = z.astype(np.float64)
     z -= np.average(z, axis=0, weights=w)
     norm = np.sqrt(np.einsum("ij,ij->j", z, z) if w is None else np.einsum("ij,ij,i->j", z, z, w))

@@ -34,19 +34,34 @@ MomentsAccumulator<T>::MomentsAccumulator(Index columns) : columns_(columns) {
     products_.resize(blocks);
 }
 
-// shift = x_0 + mean of (x - x_0) over rows spread evenly: exactly x_0 where the column is constant.
+// shift = x_0 + sum w (x - x_0) / sum w over rows spread evenly among those that count: exactly x_0 where the
+// column is constant. A row without weight may hold anything, and must not carry the shift away.
 template <typename T>
-void MomentsAccumulator<T>::choose_shift(const std::vector<MatrixView<T>>& views) {
+void MomentsAccumulator<T>::choose_shift(const std::vector<MatrixView<T>>& views, const double* weights) {
     shift_.setZero(columns_);
     const Index rows = views.front().rows;
-    const Index used = std::min(rows, kShiftRows);
+    std::vector<Index> counted;
+    for (Index i = 0; weights && i < rows; ++i)
+        if (weights[i] > 0) counted.push_back(i);
+    const Index candidates = counted.empty() ? rows : static_cast<Index>(counted.size());
+    const Index used = std::min(candidates, kShiftRows);
+    std::vector<Index> chosen;
+    std::vector<double> share;
+    double total = 0;
+    for (Index k = 0; k < used; ++k) {
+        const Index at = k * candidates / used;
+        chosen.push_back(counted.empty() ? at : counted[static_cast<std::size_t>(at)]);
+        share.push_back(counted.empty() ? 1.0 : weights[chosen.back()]);
+        total += share.back();
+    }
     Index column = 0;
     for (const MatrixView<T>& view : views)
         for (Index j = 0; j < view.cols; ++j, ++column) {
-            const double first = static_cast<double>(view(0, j));
+            const double first = static_cast<double>(view(chosen.front(), j));
             double sum = 0;
-            for (Index k = 0; k < used; ++k) sum += static_cast<double>(view(k * rows / used, j)) - first;
-            const T shift = static_cast<T>(first + sum / static_cast<double>(used));
+            for (std::size_t k = 0; k < chosen.size(); ++k)
+                sum += share[k] * (static_cast<double>(view(chosen[k], j)) - first);
+            const T shift = static_cast<T>(first + sum / total);
             if (std::isfinite(shift)) shift_[column] = shift;  // else the pass below reports the value
         }
 }
@@ -63,7 +78,7 @@ void MomentsAccumulator<T>::add(const std::vector<MatrixView<T>>& views, const d
         throw std::invalid_argument("the views' columns do not add up to the accumulator's");
     if (columns == 0 || views.front().rows == 0) return;
     const Index rows = views.front().rows;
-    if (shift_.size() == 0) choose_shift(views);
+    if (shift_.size() == 0) choose_shift(views, weights);
     if (products_.size() > 1)
         add_by_row_blocks(views, weights);
     else

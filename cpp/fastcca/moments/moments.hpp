@@ -49,7 +49,7 @@ class MomentsAccumulator {
  private:
     using Chunk = Eigen::Matrix<T, Eigen::Dynamic, 1>;
 
-    void choose_shift(const std::vector<MatrixView<T>>& views);
+    void choose_shift(const std::vector<MatrixView<T>>& views, const double* weights);
     void add_by_row_blocks(const std::vector<MatrixView<T>>& views, const double* weights);
     void add_by_panels(const std::vector<MatrixView<T>>& views, const double* weights);
 
