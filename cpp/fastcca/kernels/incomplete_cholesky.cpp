@@ -12,7 +12,10 @@
 namespace fastcca {
 namespace {
 
-constexpr Index kTile = 512;  // rows of G a task updates
+// Rows of G a task updates, and candidates of a block at most: the wider, the less the products spend on
+// packing.
+constexpr Index kTile = 2048;
+constexpr Index kMaxBlock = 256;
 
 // A pivot p divides the rounding errors of K(:, P) by √p: in the residual d of a row they become ε √(d / p).
 // Greedy pivots are at least half of the largest residual, so that what is below a few ε of the diagonal is
@@ -45,7 +48,7 @@ PivotedCholesky<T>::PivotedCholesky(std::shared_ptr<KernelColumns<T>> kernel,
     const Index n = kernel_->size();
     options_.rank = std::min(options_.rank, n);
     // Large blocks are fast, small ones choose better while the residuals still change quickly.
-    if (options_.block < 1) options_.block = std::clamp<Index>(options_.rank / 8, 1, 128);
+    if (options_.block < 1) options_.block = std::clamp<Index>(options_.rank / 8, 1, kMaxBlock);
     if (weights_.size() == 0) weights_ = Vector<double>::Ones(n);
     for (Index i = 0; i < n; ++i) {
         if (!(residual_[i] >= 0)) {

@@ -254,7 +254,7 @@ def incomplete_cholesky(
         (RPCholesky [3]_, by rejection [4]_), which does not chase outliers. "uniform": a uniformly random
         subset (Nyström [5]_).
     block : int, optional
-        Candidates taken at a time; 1 is the textbook loop. By default rank / 8, at most 128.
+        Candidates taken at a time; 1 is the textbook loop. By default rank / 8, at most 256.
     random_state : int, RandomState or None
         Seeds "random" and "uniform". The generator is the library's own: a seed draws the same on every
         platform and for every number of threads.
