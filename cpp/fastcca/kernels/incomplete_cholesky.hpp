@@ -13,8 +13,8 @@
 #include <memory>
 #include <vector>
 
+#include "fastcca/base/random.hpp"
 #include "fastcca/kernels/kernel_columns.hpp"
-#include "fastcca/kernels/random.hpp"
 
 namespace fastcca {
 

@@ -295,8 +295,8 @@ def incomplete_cholesky(
     >>> from fastcca.functional import incomplete_cholesky, kernel_matrix
     >>> X = np.linspace(0, 1, 50)[:, None]
     >>> G, pivots, residual = incomplete_cholesky(X, gamma=1.0, tol=1e-10)
-    >>> G.shape, bool(np.allclose(G @ G.T, kernel_matrix(X, gamma=1.0)))
-    ((50, 7), True)
+    >>> G.shape[1] < 10, bool(np.allclose(G @ G.T, kernel_matrix(X, gamma=1.0)))
+    (True, True)
     """
     x = checked(X, "X")
     k = Kernel(kernel, gamma, degree, coef0).fitted(x)
