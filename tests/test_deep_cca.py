@@ -296,3 +296,27 @@ def test_scikit_learns_checks(estimator, check):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         check(estimator)
+
+
+def test_the_command_line_fits_and_reads_a_deep_model(tmp_path):
+    from click.testing import CliRunner
+
+    from fastcca.cli import main
+
+    X, Y = circles(80)
+    np.save(tmp_path / "X.npy", X)
+    np.save(tmp_path / "Y.npy", Y)
+    x, y, model = (str(tmp_path / name) for name in ("X.npy", "Y.npy", "model.safetensors"))
+    fit = ["fit", x, y, "--model", "deep-cca", "-k", "2", "--epochs", "1", "--seed", "3", "-o", model]
+    result = CliRunner().invoke(main, fit)
+    assert result.exit_code == 0, result.output
+    assert "components    2" in result.output
+    loaded = fastcca.load(model)
+    assert (loaded.epochs, loaded.random_state, loaded.n_components) == (1, 3, 2)
+    result = CliRunner().invoke(main, ["score", model, x, y])
+    assert result.exit_code == 0, result.output
+    result = CliRunner().invoke(main, [*fit, "--solver", "qr"])
+    assert result.exit_code == 2
+    assert "--cv, --solver and --scale are for --model cca" in result.output
+    result = CliRunner().invoke(main, ["fit", x, y, "--epochs", "1"])
+    assert "--epochs is for --model deep-cca" in result.output

@@ -147,7 +147,11 @@ def main(ctx: click.Context) -> None:
     metavar="FOLDS",
     help="Choose the ridge by cross-validation with so many folds.",
 )
-@click.option("--model", type=click.Choice(["cca"]), default="cca", show_default=True, help="What to fit.")
+@click.option(
+    "--model", type=click.Choice(["cca", "deep-cca"]), default="cca", show_default=True, help="What to fit."
+)
+@click.option("--epochs", type=click.IntRange(min=1), help="deep-cca: passes over the data.")
+@click.option("--seed", type=int, default=0, show_default=True, help="deep-cca: of all that is drawn.")
 @click.option(
     "-o", "--output", default="model.npz", show_default=True, metavar="FILE", help="Where the model goes."
 )
@@ -162,9 +166,63 @@ def fit(
     solver: Literal["auto", "covariance", "qr", "gram"],
     cv: int | None,
     model: str,
+    epochs: int | None,
+    seed: int,
     output: str,
 ) -> None:
     """Fit a model to two tables with the same rows, X and Y, and save it."""
+    if model == "deep-cca":
+        if cv is not None or solver != "auto" or scale:
+            raise click.UsageError("--cv, --solver and --scale are for --model cca")
+        check_output(output, (".safetensors", ".npz"))
+        fitted = _fit_deep(x, y, components, reg, reg_y, epochs, seed)
+    else:
+        if epochs is not None:
+            raise click.UsageError("--epochs is for --model deep-cca")
+        check_output(output, (".npz",))
+        fitted = _fit_linear(x, y, components, reg, reg_y, scale, solver, cv)
+    fitted.save(output)
+    _describe(fitted)
+    click.echo(f"saved to {output}")
+
+
+def _fit_deep(
+    x: _Source,
+    y: _Source,
+    components: int | None,
+    reg: float | None,
+    reg_y: float | None,
+    epochs: int | None,
+    seed: int,
+) -> Any:
+    try:
+        from fastcca.deep import DeepCCA
+    except ImportError as error:
+        raise click.UsageError(str(error)) from None
+    x_table, y_table = _read_pair(x, y)
+    x_reg = 1e-3 if reg is None else reg
+    fitted = DeepCCA(
+        10 if components is None else components,
+        reg=x_reg if reg_y is None else (x_reg, reg_y),
+        epochs=epochs,
+        random_state=seed,
+        verbose=sys.stderr.isatty(),
+    ).fit(x_table.values, y_table.values)
+    _set_names(fitted, x_table, y_table)
+    click.echo(f"{x.path} and {y.path}, {len(x_table.values)} rows")
+    return fitted
+
+
+def _fit_linear(
+    x: _Source,
+    y: _Source,
+    components: int | None,
+    reg: float | None,
+    reg_y: float | None,
+    scale: bool,
+    solver: Literal["auto", "covariance", "qr", "gram"],
+    cv: int | None,
+) -> Any:
     from fastcca.cca import CCA
     from fastcca.cca_cv import CCACV
 
@@ -172,7 +230,6 @@ def fit(
         raise click.UsageError(
             "--cv chooses the ridge itself: it goes with neither --reg, --reg-y nor --solver"
         )
-    check_output(output, (".npz",))
     x_table, y_table = _read_pair(x, y)
     if cv is not None:
         search = CCACV(n_components=components, scale=scale, cv=cv)
@@ -182,13 +239,15 @@ def fit(
         ridge = x_reg if reg_y is None else (x_reg, reg_y)
         cca = CCA(n_components=components, reg=ridge, scale=scale, solver=solver)
         fitted = _fit_cca(cca, x_table.values, y_table.values)
-    for name, table in (("feature_names_in_", x_table), ("y_feature_names_in_", y_table)):
+    _set_names(fitted, x_table, y_table)
+    click.echo(f"{x.path} and {y.path}, {len(x_table.values)} rows")
+    return fitted
+
+
+def _set_names(fitted: Any, x: Table, y: Table) -> None:
+    for name, table in (("feature_names_in_", x), ("y_feature_names_in_", y)):
         if table.names is not None:
             setattr(fitted, name, np.array(table.names, dtype=object))
-    fitted.save(output)
-    click.echo(f"{x.path} and {y.path}, {len(x_table.values)} rows")
-    _describe(fitted)
-    click.echo(f"saved to {output}")
 
 
 def _fit_cca(cca: "CCA", x: "NDArray[Any]", y: "NDArray[Any]") -> "CCA":
@@ -342,9 +401,9 @@ def _describe(fitted: Any) -> None:
     parameters = ", ".join(f"{name}={value!r}" for name, value in sorted(fitted.get_params().items()))
     lines = {
         "model": f"{type(fitted).__name__}({parameters})",
-        "columns": f"{len(fitted.x_weights_)} in X, {len(fitted.y_weights_)} in Y",
+        "columns": f"{fitted.n_features_in_} in X, {fitted.n_y_features_in_} in Y",
         "components": fitted.n_components_,
-        "solver": fitted.solver_,
+        **({"solver": fitted.solver_} if hasattr(fitted, "solver_") else {}),
         "correlations": " ".join(f"{value:.4f}" for value in fitted.canonical_correlations_[:10])
         + (" …" if fitted.n_components_ > 10 else ""),
         "total": f"{fitted.canonical_correlations_.sum():.4f}",

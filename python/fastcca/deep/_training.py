@@ -48,7 +48,7 @@ class Source:
         return len(self.data)
 
     def rows(self, index: Any) -> Tensor:
-        block = torch.from_numpy(np.ascontiguousarray(self.data[index])).to(self.device, self.dtype)
+        block = torch.from_numpy(np.array(self.data[index], order="C")).to(self.device, self.dtype)
         return (block - self.mean) * self.factor
 
 
