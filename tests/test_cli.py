@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 import fastcca
-from fastcca import CCA, CCACV, cli
+from fastcca import CCA, CCACV, KernelCCA, KernelCCACV, cli
 from fastcca.datasets import make_two_views
 
 
@@ -112,6 +112,30 @@ def test_fit_chooses_the_ridge(views, files):
     np.testing.assert_array_equal(found.x_weights_, expected.best_estimator_.x_weights_)
     assert found.get_params()["reg"] == expected.best_estimator_.reg
     assert "saved to" in out
+
+
+def test_fit_of_kernel_cca(views, files):
+    base = [
+        "fit",
+        files / "X.npy",
+        files / "Y.npy",
+        "--model",
+        "kernel-cca",
+        "-k",
+        "2",
+        "-o",
+        files / "k.npz",
+    ]
+    out = run_well(*base, "--kernel", "laplacian", "--gamma", "0.2", "--rank", "40", "--reg", "1e-2")
+    assert "landmarks     40 in X, 40 in Y" in out
+    model = KernelCCA(2, kernel="laplacian", gamma=0.2, rank=40, reg=1e-2).fit(views.X, views.y)
+    np.testing.assert_array_equal(fastcca.load(files / "k.npz").transform(views.X), model.transform(views.X))
+    run_well(*base, "--cv", "3", "--rank", "30")
+    search = KernelCCACV(2, rank=30, cv=3).fit(views.X, views.y)
+    found = fastcca.load(files / "k.npz")
+    assert (found.x_gamma_, found.y_gamma_, found.reg) == (*search.gamma_, search.reg_)
+    run_well("transform", files / "k.npz", files / "X.npy", "-o", files / "Z.npy")
+    np.testing.assert_array_equal(np.load(files / "Z.npy"), found.transform(views.X))
 
 
 def test_formats_agree_and_names_are_kept(views, files):
@@ -287,6 +311,13 @@ def bad(name, message):
     [
         bad(["fit"], "Missing argument 'X'. (see fastcca fit --help)"),
         bad(["fit", "X.npy", "Y.npy", "-k", "0"], "Invalid value for '-k'"),
+        bad(["fit", "X.npy", "Y.npy", "--rank", "9"], "--rank are for --model kernel-cca"),
+        bad(["fit", "X.npy", "Y.npy", "--model", "kernel-cca", "--scale"], "--solver and --scale are for"),
+        bad(
+            ["fit", "X.npy", "Y.npy", "--model", "kernel-cca", "--cv", "3", "--gamma", "1"],
+            "--cv chooses itself",
+        ),
+        bad(["fit", "X.npy", "Y.npy", "--model", "kernel-cca", "--gamma", "0"], "gamma must be a positive"),
         bad(["fit", "X.npy", "Y.npy", "--solver", "magic"], "Invalid value for '--solver'"),
         bad(["fit", "X.npy", "Y.npy", "--cv", "3", "--reg", "1"], "--cv chooses the ridge itself"),
         bad(["fit", "X.npy", "Y.npy", "--reg", "-1"], "reg"),

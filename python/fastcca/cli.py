@@ -148,8 +148,19 @@ def main(ctx: click.Context) -> None:
     help="Choose the ridge by cross-validation with so many folds.",
 )
 @click.option(
-    "--model", type=click.Choice(["cca", "deep-cca"]), default="cca", show_default=True, help="What to fit."
+    "--model",
+    type=click.Choice(["cca", "kernel-cca", "deep-cca"]),
+    default="cca",
+    show_default=True,
+    help="What to fit.",
 )
+@click.option(
+    "--kernel",
+    type=click.Choice(["rbf", "laplacian", "polynomial", "linear", "cosine"]),
+    help="kernel-cca: of both views.  [default: rbf]",
+)
+@click.option("--gamma", type=float, metavar="WIDTH", help="kernel-cca.  [default: by the median distance]")
+@click.option("--rank", type=click.IntRange(min=1), help="kernel-cca: landmarks.  [default: 1000]")
 @click.option("--epochs", type=click.IntRange(min=1), help="deep-cca: passes over the data.")
 @click.option("--seed", type=int, default=0, show_default=True, help="deep-cca: of all that is drawn.")
 @click.option(
@@ -166,20 +177,28 @@ def fit(
     solver: Literal["auto", "covariance", "qr", "gram"],
     cv: int | None,
     model: str,
+    kernel: str | None,
+    gamma: float | None,
+    rank: int | None,
     epochs: int | None,
     seed: int,
     output: str,
 ) -> None:
     """Fit a model to two tables with the same rows, X and Y, and save it."""
+    if model != "kernel-cca" and (kernel, gamma, rank) != (None, None, None):
+        raise click.UsageError("--kernel, --gamma and --rank are for --model kernel-cca")
+    if model != "deep-cca" and epochs is not None:
+        raise click.UsageError("--epochs is for --model deep-cca")
+    if model != "cca" and (solver != "auto" or scale):
+        raise click.UsageError("--solver and --scale are for --model cca")
+    check_output(output, (".safetensors", ".npz") if model == "deep-cca" else (".npz",))
     if model == "deep-cca":
-        if cv is not None or solver != "auto" or scale:
-            raise click.UsageError("--cv, --solver and --scale are for --model cca")
-        check_output(output, (".safetensors", ".npz"))
+        if cv is not None:
+            raise click.UsageError("--cv is for --model cca and kernel-cca")
         fitted = _fit_deep(x, y, components, reg, reg_y, epochs, seed)
+    elif model == "kernel-cca":
+        fitted = _fit_kernel(x, y, components, reg, reg_y, cv, kernel, gamma, rank)
     else:
-        if epochs is not None:
-            raise click.UsageError("--epochs is for --model deep-cca")
-        check_output(output, (".npz",))
         fitted = _fit_linear(x, y, components, reg, reg_y, scale, solver, cv)
     fitted.save(output)
     _describe(fitted)
@@ -208,6 +227,44 @@ def _fit_deep(
         random_state=seed,
         verbose=sys.stderr.isatty(),
     ).fit(x_table.values, y_table.values)
+    _set_names(fitted, x_table, y_table)
+    click.echo(f"{x.path} and {y.path}, {len(x_table.values)} rows")
+    return fitted
+
+
+def _fit_kernel(
+    x: _Source,
+    y: _Source,
+    components: int | None,
+    reg: float | None,
+    reg_y: float | None,
+    cv: int | None,
+    kernel: str | None,
+    gamma: float | None,
+    rank: int | None,
+) -> Any:
+    from fastcca.kernel_cca import KernelCCA
+    from fastcca.kernel_cca_cv import KernelCCACV
+
+    if cv is not None and (reg, reg_y, gamma) != (None, None, None):
+        raise click.UsageError("--cv chooses itself: it goes with neither --reg, --reg-y nor --gamma")
+    x_table, y_table = _read_pair(x, y)
+    views = x_table.values, y_table.values
+    options: dict[str, Any] = {
+        "n_components": components,
+        "kernel": kernel or "rbf",
+        "rank": rank or 1000,
+        "verbose": sys.stderr.isatty(),
+    }
+    if cv is not None:
+        fitted = KernelCCACV(cv=cv, **options).fit(*views).best_estimator_
+    else:
+        x_reg = 1e-4 if reg is None else reg
+        fitted = KernelCCA(
+            gamma="median" if gamma is None else gamma,
+            reg=x_reg if reg_y is None else (x_reg, reg_y),
+            **options,
+        ).fit(*views)
     _set_names(fitted, x_table, y_table)
     click.echo(f"{x.path} and {y.path}, {len(x_table.values)} rows")
     return fitted
@@ -404,11 +461,17 @@ def _describe(fitted: Any) -> None:
         "columns": f"{fitted.n_features_in_} in X, {fitted.n_y_features_in_} in Y",
         "components": fitted.n_components_,
         **({"solver": fitted.solver_} if hasattr(fitted, "solver_") else {}),
+        **({"landmarks": _landmarks(fitted)} if hasattr(fitted, "x_landmarks_") else {}),
         "correlations": " ".join(f"{value:.4f}" for value in fitted.canonical_correlations_[:10])
         + (" …" if fitted.n_components_ > 10 else ""),
         "total": f"{fitted.canonical_correlations_.sum():.4f}",
     }
     _lines(lines)
+
+
+def _landmarks(fitted: Any) -> str:
+    left_out = f"{fitted.x_residual_:.2g} and {fitted.y_residual_:.2g} of the kernels left out"
+    return f"{fitted.x_rank_} in X, {fitted.y_rank_} in Y; {left_out}"
 
 
 def _lines(pairs: dict[str, Any]) -> None:
