@@ -44,7 +44,7 @@ def full_rank(report: Report, repeats: int, small: bool) -> None:
     for n, target in [(500, 1.0)] if small else [(2000, 30.0), (4000, 50.0)]:
         X, Y = views(n)
         ours = KernelCCA(10, gamma=GAMMA, reg=reg, rank=n, tol=1e-10)
-        zoo = KCCA(10, kernel="rbf", gamma=GAMMA, c=reg / (1 + reg))
+        zoo = KCCA(10, kernel="rbf", gamma=GAMMA, shrinkage=reg / (1 + reg))
         _, slow = time_once(partial(zoo.fit, [X, Y]))
         ours.fit(X, Y)
         same = 1 - abs_correlations(ours.transform(X), np.asarray(zoo.transform([X, Y])[0])).min()

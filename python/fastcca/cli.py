@@ -189,12 +189,12 @@ def fit(
         raise click.UsageError("--kernel, --gamma and --rank are for --model kernel-cca")
     if model != "deep-cca" and epochs is not None:
         raise click.UsageError("--epochs is for --model deep-cca")
-    if model != "cca" and (solver != "auto" or scale):
+    if model == "deep-cca" and (cv is not None or solver != "auto" or scale):
+        raise click.UsageError("--cv, --solver and --scale are for --model cca")
+    if model == "kernel-cca" and (solver != "auto" or scale):
         raise click.UsageError("--solver and --scale are for --model cca")
     check_output(output, (".safetensors", ".npz") if model == "deep-cca" else (".npz",))
     if model == "deep-cca":
-        if cv is not None:
-            raise click.UsageError("--cv is for --model cca and kernel-cca")
         fitted = _fit_deep(x, y, components, reg, reg_y, epochs, seed)
     elif model == "kernel-cca":
         fitted = _fit_kernel(x, y, components, reg, reg_y, cv, kernel, gamma, rank)
