@@ -154,6 +154,23 @@ def test_an_interrupt_keeps_the_best_state(optimizer):
     assert np.array_equal(model.transform(X), stopped.transform(X))
 
 
+def test_augment_changes_both_views_of_the_training_batches_alone():
+    X, Y = circles(300)
+    seen = []
+
+    def augment(x, y):
+        seen.append(len(x))
+        return x * 0, y
+
+    options = {**TINY, "input_noise": 0.0}
+    model = DeepCCA(2, epochs=2, augment=augment, **options).fit(X, Y)
+    assert seen == [100] * 6
+    # Without any input the first view is never learnt: its network stays what it was but for the output bias.
+    untrained = DeepCCA(2, epochs=2, learning_rate=1e-12, **options).fit(X, Y)
+    weights = [m.encoder_x_.linear_layers()[0].weight for m in (model, untrained)]
+    torch.testing.assert_close(*weights, atol=1e-6, rtol=0)
+
+
 def test_warm_start_goes_on():
     X, Y = circles(300)
     model = DeepCCA(2, epochs=15, warm_start=True, **TINY).fit(X, Y)

@@ -31,7 +31,7 @@ class SavedDeepModel:
         """Write the fitted model to one safetensors file, which :func:`fastcca.load` reads.
 
         Networks of your own are saved by their weights alone: :func:`fastcca.deep.load` takes modules of the
-        same make as ``encoders``. Callbacks are not saved.
+        same make as ``encoders``. Callbacks and ``augment`` are not saved.
 
         Parameters
         ----------
@@ -52,7 +52,7 @@ class SavedDeepModel:
 
         check_is_fitted(self)
         state = {name: value for name, value in vars(self).items() if name not in ENCODERS}
-        state |= {"encoders": None, "callbacks": (), "device": "cpu"}
+        state |= {"encoders": None, "callbacks": (), "augment": None, "device": "cpu"}
         arrays: dict[str, Any] = {}
         header = {
             "format": FORMAT,

@@ -68,6 +68,7 @@ class Plan:
     patience: int | None = None
     reconstruction: float = 0.0
     autocast: torch.dtype | None = None
+    augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
 
 
 @dataclass
@@ -273,6 +274,8 @@ def _minibatches(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             inputs = [s.rows(index) for s in sources]
+            if plan.augment is not None:
+                inputs = list(plan.augment(*inputs))
             with torch.autocast(device, plan.autocast or torch.bfloat16, enabled=plan.autocast is not None):
                 outputs = [e(x) for e, x in zip(networks.encoders, inputs, strict=True)]
             check_outputs(outputs, f"epoch {number}")

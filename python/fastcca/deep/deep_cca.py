@@ -68,11 +68,14 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
     input_noise : float, default=0.5
         Standard deviation of the noise on the (scaled) inputs while training on minibatches. It is what
         keeps the networks from fitting the training rows alone.
+    augment : callable, optional
+        Random changes of the training batches: called with the scaled inputs (x, y) of a minibatch as
+        tensors, it returns both changed, x and y of a row alike where they are to stay partners.
     dropout : float, default=0.0
         Share of hidden units dropped while training on minibatches.
     validation_fraction : float, default=0.05
-        Share of the rows set aside to choose the best epoch by; 0 for none. Fewer than 100 rows, or than five
-        times ``n_components``, are not set aside.
+        Share of the rows set aside to choose the best epoch by; 0 for none. Fewer than 100 rows, or than
+        five times ``n_components``, are not set aside.
     patience : int, optional
         Stop when the validation correlation has not risen for so many epochs.
     pretrain : {None, "denoising"}, default=None
@@ -155,6 +158,7 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
         batch_size: int = 1000,
         weight_decay: float = 0.0,
         input_noise: float = 0.5,
+        augment: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]] | None = None,
         dropout: float = 0.0,
         validation_fraction: float = 0.05,
         patience: int | None = None,
@@ -183,6 +187,7 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
         self.batch_size = batch_size
         self.weight_decay = weight_decay
         self.input_noise = input_noise
+        self.augment = augment
         self.dropout = dropout
         self.validation_fraction = validation_fraction
         self.patience = patience
@@ -322,6 +327,7 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
             patience=self.patience,
             reconstruction=self.reconstruction,
             autocast=torch.bfloat16 if self.autocast else None,
+            augment=self.augment,
         )
 
     def _split(self, n: int, random: Any) -> tuple[NDArray[np.intp], NDArray[np.intp] | None]:
