@@ -126,7 +126,7 @@ def share_of_gemm(report: Report, small: bool) -> None:
 
 
 def mnist(report: Report, small: bool) -> None:
-    """e: MNIST halves, k = 50; widths and regularisation found on held-out training images (MNIST below)."""
+    """e: MNIST halves, k = 50; parameters found on held-out training images (MNIST, below)."""
     if not os.environ.get("FASTCCA_DATA"):
         print("e  skipped: FASTCCA_DATA is not set")
         return
@@ -136,15 +136,20 @@ def mnist(report: Report, small: bool) -> None:
         np.asarray(view, dtype=np.float32)
         for view in (data.left_train[rows], data.right_train[rows], data.left_test, data.right_test)
     )
-    for rank, target in [(300, 0.0)] if small else [(3000, 44.2), (6000, 44.8)]:
+    for rank, target in [(300, 30.0)] if small else [(3000, 44.2), (6000, 44.8)]:
         model, seconds = time_once(partial(KernelCCA(50, rank=rank, **MNIST).fit, X, Y))
         total = total_correlation(*model.transform_views(X_test, Y_test))
         values = {"total": total, "seconds": seconds, "residual": model.x_residual_}
         report.add("e", f"MNIST halves, k=50, rank {rank}: test total", target, **values)
+        if rank == 3000:  # the road of float32 against that of float64
+            wide = KernelCCA(50, rank=rank, **MNIST).fit(X.astype(np.float64), Y.astype(np.float64))
+            reference = total_correlation(*wide.transform_views(X_test, Y_test))
+            agree("float32 and float64", abs(total - reference) < 0.05, f"({total} and {reference})")
 
 
-# Chosen by mean held-out correlation on 6000 training images, after fits to 20000 others at rank 1000.
-MNIST: dict[str, Any] = {"gamma": "median", "reg": 1e-4, "pivoting": "random", "random_state": 0}
+# 1.5 times the median widths: chosen, as kernel, pivots and regularisation were, by the total correlation on
+# 6000 training images held out, after fits of rank 1000 to 20000 others and of rank 2000 to all others.
+MNIST: dict[str, Any] = {"gamma": (0.0312, 0.0273), "reg": 2e-6, "pivoting": "uniform", "random_state": 0}
 
 
 def pivots(report: Report, small: bool, picture: str | None) -> None:
