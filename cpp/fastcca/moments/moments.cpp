@@ -15,9 +15,11 @@ namespace {
 template <typename T>
 constexpr Index kDepth = sizeof(T) == 4 ? 192 : 128;
 
-// Up to this many columns the products of kRowBlocks accumulators fit in the caches of the cores.
+// Up to this many columns the products of kRowBlocks accumulators fit in the caches of the cores. Few rows
+// are cut into fewer blocks: each costs a product to clear and to add.
 constexpr Index kRowBlockColumns = 640;
 constexpr std::size_t kRowBlocks = 16;
+constexpr Index kManyChunks = 512;
 
 // Rows packed together where panels run in parallel: the fewer meetings of the threads the better, as long
 // as the packed rows stay in the last-level cache.
@@ -96,7 +98,8 @@ void MomentsAccumulator<T>::add_by_row_blocks(const std::vector<MatrixView<T>>& 
     const Index rows = views.front().rows;
     const Packer<T> packer(views, shift_.data(), weights);
     const Index chunks = (rows + kDepth<T> - 1) / kDepth<T>;
-    const Index blocks = std::min<Index>(static_cast<Index>(products_.size()), chunks);
+    const auto most = static_cast<Index>(products_.size());
+    const Index blocks = std::min(chunks >= kManyChunks ? most : most / 2, chunks);
     parallel_for(blocks, [&](Index b) {
         auto& product = products_[static_cast<std::size_t>(b)];
         auto& sums = sums_[static_cast<std::size_t>(b)];
