@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -160,7 +161,7 @@ def pivots(report: Report, small: bool, picture: str | None) -> None:
     far = rng.choice(n, n // 20, replace=False)
     for view in (X, Y):
         view[far] *= rng.standard_t(1.5, size=(len(far), 1)) * 5
-    cases = {"outliers": (X[:n], Y[:n], X[n:], Y[n:], 10, 1 / 100)}
+    cases: dict[str, tuple[Any, ...]] = {"outliers": (X[:n], Y[:n], X[n:], Y[n:], 10, 1 / 100)}
     if os.environ.get("FASTCCA_DATA"):
         data = load_mnist_halves(download_if_missing=False)
         halves = data.left_train[:n], data.right_train[:n], data.left_test, data.right_test
@@ -220,7 +221,7 @@ def main(arguments: list[str] | None = None) -> None:
             full_rank(report, options.repeats, options.small)
             out_of_reach(report, options.small)
 
-        cases = {
+        cases: dict[str, Callable[[], None]] = {
             "b": against_peers,
             "c": partial(million, report, options.small),
             "d": partial(share_of_gemm, report, options.small),
