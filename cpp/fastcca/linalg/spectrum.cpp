@@ -42,18 +42,22 @@ double largest_ritz_value(Index n, const Apply& apply) {
 Extremes extreme_eigenvalues(ConstRef<double> L) {
     const auto lower = L.triangularView<Eigen::Lower>();
     const auto upper = L.transpose().triangularView<Eigen::Upper>();
+    // In units of the largest pivot, so that the squares in norms neither overflow nor underflow.
+    const double unit = L.diagonal().maxCoeff();
     const double largest = largest_ritz_value(L.rows(), [&](Matrix<double>& w) {
         // w ← L Lᵀ w
-        w.col(0) = (upper * w.col(0)).eval();
-        w.col(0) = (lower * w.col(0)).eval();
+        w.col(0) = (upper * w.col(0) / unit).eval();
+        w.col(0) = (lower * w.col(0) / unit).eval();
     });
     // The smallest eigenvalue of L Lᵀ is one over the largest of L⁻ᵀ L⁻¹.
     const double inverse = largest_ritz_value(L.rows(), [&](Matrix<double>& w) {
         auto column = w.col(0);
         lower.solveInPlace(column);
+        column *= unit;
         upper.solveInPlace(column);
+        column *= unit;
     });
-    return {largest, 1.0 / inverse};
+    return {largest * unit * unit, unit * unit / inverse};
 }
 
 }  // namespace fastcca
