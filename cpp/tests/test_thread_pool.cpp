@@ -77,6 +77,24 @@ TEST_CASE("the lowest failed task's error is thrown and later tasks are left out
     }
 }
 
+TEST_CASE("a failed task stops those above it, and they hide nothing") {
+    for (const int threads : {1, 2, 3}) {
+        const ThreadScope scope(threads);
+        std::atomic<bool> ended{false};
+        const auto task = [&](Index i) {
+            if (i == 1) throw std::runtime_error("task 1");
+            // Both others are at work when task 1 fails (if there are threads for it).
+            for (int step = 0; step < 30; ++step) {
+                sleep_ms(1);
+                poll();
+            }
+            if (i == 0) ended = true;
+        };
+        CHECK(error_of(3, task) == "task 1");
+        CHECK(ended);
+    }
+}
+
 TEST_CASE("exceptions keep their type") {
     const ThreadScope scope(2);
     CHECK_THROWS_AS(parallel_for(8, [](Index) { throw NumericalError("numbers"); }), NumericalError);

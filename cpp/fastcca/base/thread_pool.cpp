@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <exception>
+#include <limits>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -45,31 +46,34 @@ int available_cpus() {
     return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
+constexpr Index kNone = std::numeric_limits<Index>::max();
+constexpr Index kInterrupt = -1;  // below every task: an interrupt stops them all
+
 // One parallel loop. Lives on the caller's stack; workers touch it only while they are counted in `running`.
 struct Job {
     const std::function<void(Index)>* task;
     Index n_tasks;
     std::atomic<Index> next{0};
-    std::atomic<bool> stop{false};
-    int wanted = 0;   // workers that may still join (guarded by the pool's mutex)
-    int running = 0;  // workers inside (guarded by the pool's mutex)
+    std::atomic<Index> failed{kNone};  // the lowest task that failed; those below it run to their end
+    int wanted = 0;                    // workers that may still join (guarded by the pool's mutex)
+    int running = 0;                   // workers inside (guarded by the pool's mutex)
     std::mutex error_mutex;
     std::exception_ptr error;
-    Index error_task = 0;
 
     Job(const std::function<void(Index)>* fn, Index n) : task(fn), n_tasks(n) {}
 
+    bool stopped(Index i) const { return i > failed; }
+
     void fail(Index i, std::exception_ptr e) {
         const std::lock_guard<std::mutex> lock(error_mutex);
-        if (!error || i < error_task) {
-            error = std::move(e);
-            error_task = i;
-        }
-        stop = true;
+        if (i >= failed) return;
+        error = std::move(e);
+        failed = i;
     }
 };
 
-thread_local Job* current_job = nullptr;  // the loop that this thread works in
+thread_local Job* current_job = nullptr;  // the loop that this thread works in, and its task there
+thread_local Index current_task = 0;
 thread_local bool is_worker = false;
 
 bool hook_says_stop() {
@@ -85,19 +89,25 @@ bool hook_says_stop() {
 // Only a loop shared with other threads becomes the current one: within a loop that has one thread to
 // itself, an inner loop may still go to the pool.
 void work(Job& job, bool shared) {
-    Job* const outer = current_job;
+    Job* const outer_job = current_job;
+    const Index outer_task = current_task;
     if (shared) current_job = &job;
-    while (!job.stop) {
+    for (;;) {
         const Index i = job.next++;
-        if (i >= job.n_tasks) break;
+        if (i >= job.n_tasks || job.stopped(i)) break;
+        if (shared) current_task = i;
         try {
             if (!is_worker && hook_says_stop()) throw Interrupted();
             (*job.task)(i);
+        } catch (const Interrupted&) {
+            // A task that gave up because a lower one had failed has nothing of its own to report.
+            if (!job.stopped(i)) job.fail(kInterrupt, std::current_exception());
         } catch (...) {
             job.fail(i, std::current_exception());
         }
     }
-    current_job = outer;
+    current_job = outer_job;
+    current_task = outer_task;
 }
 
 class Pool {
@@ -139,7 +149,7 @@ class Pool {
             done_.wait_for(lock, kPollInterval, [&] { return job.running == 0; });
             if (job.running == 0) break;
             lock.unlock();  // the hook may wait for another lock (Python's)
-            if (hook_says_stop()) job.fail(job.n_tasks, std::make_exception_ptr(Interrupted()));
+            if (hook_says_stop()) job.fail(kInterrupt, std::make_exception_ptr(Interrupted()));
             lock.lock();
         }
     }
@@ -187,7 +197,7 @@ ThreadScope::~ThreadScope() { scoped_threads = previous_; }
 void set_interrupt_hook(InterruptHook hook) { interrupt_hook = hook; }
 
 void poll() {
-    if (current_job && current_job->stop) throw Interrupted();
+    if (current_job && current_job->stopped(current_task)) throw Interrupted();
     if (!is_worker && hook_says_stop()) throw Interrupted();
 }
 

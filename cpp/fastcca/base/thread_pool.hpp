@@ -29,7 +29,8 @@ class ThreadScope {
 };
 
 // Runs task(0) … task(n_tasks - 1), each once, and returns when all of them ended. Tasks are handed out
-// in order. The error of the lowest failed task is rethrown here; tasks not yet begun are then left out.
+// in order. The error of the lowest task that fails is rethrown here, whatever the threads do: tasks below
+// a failed one run to their end, those above it that poll give up, later ones are left out.
 // Called from within a task, or while another thread uses the pool, it runs the tasks on the caller alone.
 void parallel_for(Index n_tasks, const std::function<void(Index)>& task);
 
@@ -38,8 +39,8 @@ void parallel_for(Index n_tasks, const std::function<void(Index)>& task);
 using InterruptHook = bool (*)();
 void set_interrupt_hook(InterruptHook hook);
 
-// Throws Interrupted when the hook (on a calling thread) or another task's failure (on a worker) asks for
-// a stop. Cheap: the hook is asked at most every 20 ms. Long serial loops call it once an iteration.
+// Throws Interrupted when the hook (on a calling thread) or the failure of a lower task asks for a stop.
+// Cheap: the hook is asked at most every 20 ms. Long serial loops call it once an iteration.
 void poll();
 
 }  // namespace fastcca
