@@ -2,7 +2,8 @@
 
 A class takes part by deriving from :class:`SavedModel`: its constructor's parameters and every attribute that
 its fit set are stored as they are. Values may be numbers, text, None, arrays, lists, tuples, dicts,
-scikit-learn splitters, :class:`~fastcca.Moments` and other saved models, nested at will.
+scikit-learn splitters, :class:`~fastcca.Moments`, :class:`~fastcca.taxonomy.Taxonomy` and other saved models,
+nested at will.
 """
 
 import inspect
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcca.functional.moments import Moments
+from fastcca.taxonomy import Taxonomy
 
 __all__ = ["SavedModel", "load"]
 
@@ -186,6 +188,8 @@ def _encode(value: Any, arrays: Arrays, where: str) -> Any:
     if isinstance(value, Moments):
         parts = {slot: getattr(value, slot) for slot in Moments.__slots__}
         return {"moments": _encode(parts, arrays, where)}
+    if isinstance(value, Taxonomy):
+        return {"taxonomy": [_encode([n, value.parent(n)], arrays, f"{where}.{n}") for n in value.nodes]}
     if isinstance(value, SavedModel):
         kind = type(value)
         state = _encode(dict(vars(value)), arrays, where)
@@ -231,6 +235,8 @@ def _decode(node: Any, arrays: Arrays) -> Any:
             for slot, part in _decode(parts, arrays).items():
                 setattr(moments, slot, part)
             return moments
+        case {"taxonomy": pairs}:
+            return Taxonomy(dict(_decode(pairs, arrays)))
         case {"splitter": name, "parameters": parameters}:
             from sklearn import model_selection
 
