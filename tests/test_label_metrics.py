@@ -1,0 +1,196 @@
+"""Metrics of labels against their definitions, sample by sample."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
+
+from fastcca import metrics
+from fastcca.taxonomy import Taxonomy
+
+# deer and dolphin are classes and inner nodes at once
+ANIMALS = Taxonomy.from_dict(
+    {
+        "animal": {
+            "ungulate": {"deer": ["moose"], "pig": None},
+            "whale": {"dolphin": ["orca"], "blue whale": None},
+            "mole": None,
+        }
+    }
+)
+CLASSES = ["blue whale", "deer", "dolphin", "mole", "moose", "orca", "pig"]
+
+
+def slow_neighbourhood(label, k):
+    """The definition, radius by radius."""
+    found, radius = {label}, 0
+    while len(found) < k:
+        radius += 1
+        found |= {c for c in CLASSES if ANIMALS.distance(label, c) == radius}
+    return found
+
+
+@pytest.fixture
+def sample(rng):
+    return rng.choice(CLASSES, size=60), rng.normal(size=(60, len(CLASSES)))
+
+
+@pytest.mark.parametrize("k", range(1, 8))
+def test_hits_and_hierarchical_precision(sample, k):
+    y, scores = sample
+    hits, precisions = [], []
+    for label, row in zip(y, scores, strict=True):
+        best = [CLASSES[i] for i in sorted(range(7), key=lambda i, row=row: -row[i])[:k]]
+        hits.append(label in best)
+        precisions.append(len(set(best) & slow_neighbourhood(label, k)) / k)
+    assert metrics.hit_at_k(y, scores, k) == pytest.approx(np.mean(hits))
+    assert metrics.hit_at_k(y, scores, k) == pytest.approx(
+        top_k_accuracy_score(y, scores, k=k) if k < 7 else 1
+    )
+    precision = metrics.hierarchical_precision_at_k(y, scores, k, ANIMALS)
+    assert precision == pytest.approx(np.mean(precisions))
+    if k == 1:
+        assert precision == metrics.hit_at_k(y, scores)
+    # weights count as repetitions; the order of the columns does not matter
+    w = np.arange(60) % 3
+    order = np.arange(7)[::-1]
+    turned = {"classes": np.array(CLASSES)[order], "sample_weight": w}
+    assert metrics.hit_at_k(y, scores[:, order], k, **turned) == pytest.approx(np.average(hits, weights=w))
+    assert metrics.hierarchical_precision_at_k(y, scores[:, order], k, ANIMALS, **turned) == pytest.approx(
+        np.average(precisions, weights=w)
+    )
+
+
+def test_neighbourhoods_may_be_larger_than_k():
+    # dolphin: itself, orca at 1, blue whale at 2, the rest from 3 on; blue whale: itself, dolphin at 2
+    scores = np.zeros((1, 7))
+    scores[0, [CLASSES.index("dolphin"), CLASSES.index("orca")]] = [2, 1]
+
+    def precision(label, k):
+        return metrics.hierarchical_precision_at_k([label], scores, k, ANIMALS, classes=CLASSES)
+
+    assert precision("dolphin", 2) == 1.0
+    assert precision("orca", 2) == 1.0
+    assert precision("blue whale", 2) == 0.5
+    # mole: itself, then pig, deer, dolphin, blue whale all at 3 hops: S has five members for k = 2
+    assert slow_neighbourhood("mole", 2) == {"mole", "pig", "deer", "dolphin", "blue whale"}
+    assert precision("mole", 2) == 0.5
+    # nodes that are no class do not count: among whale's neighbours only the columns
+    assert (
+        metrics.hierarchical_precision_at_k(["orca"], [[0, 1]], 2, ANIMALS, classes=["mole", "orca"]) == 1.0
+    )
+
+
+def test_equal_scores_go_to_the_earlier_column():
+    flat = np.zeros((2, 3))
+    assert metrics.hit_at_k([0, 2], flat, classes=[0, 1, 2]) == 0.5
+    assert metrics.hit_at_k([0, 2], flat, classes=[2, 1, 0]) == 0.5
+    assert metrics.hit_at_k([0, 2], flat, k=2, classes=[0, 1, 2]) == 0.5
+
+
+def test_two_classes_with_one_column():
+    y, scores = ["no", "yes", "yes"], [-1.0, 2.0, -0.5]
+    assert metrics.hit_at_k(y, scores) == pytest.approx(2 / 3)
+    assert metrics.hit_at_k(y, scores, k=2) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([0, 1], [[1, 0]]), "scores must have 2 rows"),
+        (([0, 1], [[1, 0, 0]] * 2), r"3 columns of scores need .* got \[0, 1\]; give classes="),
+        (([0, 1], [[1, 0]] * 2, 1, [0, 0]), r"2 columns of scores need as many different labels"),
+        (([0, 1], [[1, 0]] * 2, 3), "k must be between 1 and 2, the number of classes, got 3"),
+        (([0, 1], [[1, 0]] * 2, 0), "k must be between 1 and 2"),
+        (([0, 5], [[1, 0]] * 2, 1, [0, 1]), r"no column's: \[5\]"),
+        (([0, 1], [[1, np.nan]] * 2), "scores contains NaN"),
+        (([[0, 1]], [[1, 0]] * 2), r"y_true must have shape \(n,\)"),
+        (([], np.zeros((0, 2))), r"n at least 1"),
+    ],
+)
+def test_bad_scores(arguments, message):
+    y, scores, k, classes = (*arguments, *(1, None)[len(arguments) - 2 :])
+    with pytest.raises(ValueError, match=message):
+        metrics.hit_at_k(y, scores, k, classes=classes)
+
+
+def test_classes_must_be_nodes():
+    with pytest.raises(ValueError, match="'cow' is not a node of the taxonomy"):
+        metrics.hierarchical_precision_at_k(["cow", "pig"], np.eye(2), 1, ANIMALS)
+
+
+# ---- superclasses ------------------------------------------------------------------------------------
+
+
+def test_superclass_confusion(rng):
+    true, pred = rng.choice(CLASSES, size=(2, 80))
+    above = {"deer": "ungulate", "moose": "ungulate", "pig": "ungulate", "mole": "mole"}
+    names = ["ungulate", "whale", "mole"]
+    expected = np.zeros((3, 3), int)
+    for a, b in zip(true, pred, strict=True):
+        expected[names.index(above.get(a, "whale")), names.index(above.get(b, "whale"))] += 1
+    confusion, found = metrics.superclass_confusion(true, pred, ANIMALS)
+    assert found.tolist() == names
+    np.testing.assert_array_equal(confusion, expected)
+    shares, _ = metrics.superclass_confusion(true, pred, ANIMALS, normalise=True)
+    np.testing.assert_allclose(shares, expected / expected.sum(axis=1, keepdims=True))
+
+
+def test_the_nearest_superclass_counts():
+    confusion, names = metrics.superclass_confusion(
+        ["orca", "blue whale", "dolphin"],
+        ["dolphin", "pig", "dolphin"],
+        ANIMALS,
+        superclasses=["animal", "whale", "dolphin"],
+    )
+    assert names.tolist() == ["animal", "whale", "dolphin"]
+    np.testing.assert_array_equal(confusion, [[0, 0, 0], [1, 0, 0], [0, 0, 2]])
+    # a superclass that does not occur stays 0
+    shares, _ = metrics.superclass_confusion(["pig"], ["pig"], ANIMALS, normalise=True)
+    np.testing.assert_array_equal(shares, [[1, 0, 0], [0, 0, 0], [0, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    ("true", "superclasses", "message"),
+    [
+        (["animal"], None, "'animal' is not below any of the superclasses"),
+        (["pig"], ["whale"], "'pig' is not below any"),
+        (["cow"], None, "'cow' is not a node"),
+        (["pig"], ["fish"], "'fish' is not a node"),
+        (["pig"], [], "at least one"),
+        (["pig"], ["whale", "whale"], "different nodes"),
+        (["pig", "pig"], None, "same shape"),
+    ],
+)
+def test_bad_superclasses(true, superclasses, message):
+    with pytest.raises(ValueError, match=message):
+        metrics.superclass_confusion(true, ["pig"], ANIMALS, superclasses=superclasses)
+
+
+# ---- zero-shot ---------------------------------------------------------------------------------------
+
+
+def test_generalised_zero_shot(rng):
+    true = rng.choice(CLASSES, size=200, p=np.arange(1, 8) / 28)
+    pred = np.where(rng.random(200) < 0.6, true, rng.choice(CLASSES, size=200))
+    unseen = ["mole", "pig"]
+    rows = np.isin(true, unseen)
+    seen, new = ([np.mean(pred[true == c] == c) for c in np.unique(true[r])] for r in (~rows, rows))
+    result = metrics.generalised_zero_shot(true, pred, unseen)
+    assert result.seen == pytest.approx(np.mean(seen))
+    assert result.unseen == pytest.approx(np.mean(new))
+    assert result.harmonic_mean == pytest.approx(2 / (1 / np.mean(seen) + 1 / np.mean(new)))
+    assert balanced_accuracy_score(true, pred) == pytest.approx((5 * result.seen + 2 * result.unseen) / 7)
+
+
+def test_preferring_the_seen_classes_scores_nothing():
+    assert metrics.generalised_zero_shot([0, 1, 2], [0, 1, 1], [2]) == (0.0, 1.0, 0.0)
+    assert metrics.generalised_zero_shot([0, 2], [2, 0], [2]).harmonic_mean == 0.0
+
+
+def test_generalised_zero_shot_needs_both_kinds():
+    with pytest.raises(ValueError, match="only seen ones"):
+        metrics.generalised_zero_shot([0, 1], [0, 1], [2])
+    with pytest.raises(ValueError, match="only unseen ones"):
+        metrics.generalised_zero_shot([0, 1], [0, 1], [0, 1])
+    with pytest.raises(ValueError, match="same shape"):
+        metrics.generalised_zero_shot([0, 1], [0], [1])
