@@ -1,9 +1,10 @@
-"""Two-view data: one generator whose answer is known exactly, and real data.
+"""Data: one generator of two views whose answer is known exactly, and real data.
 
 Everything here is read from files on this machine, except that :func:`load_mnist_halves` asks
 scikit-learn to download what is not there.
 """
 
+from fastcca.datasets._awa import load_awa
 from fastcca.datasets._digits import load_digit_halves
 from fastcca.datasets._home import get_data_home
 from fastcca.datasets._mnist import load_mnist_halves
@@ -12,6 +13,7 @@ from fastcca.datasets._wikipedia import load_wikipedia
 
 __all__ = [
     "get_data_home",
+    "load_awa",
     "load_digit_halves",
     "load_mnist_halves",
     "load_wikipedia",
