@@ -35,6 +35,7 @@ __all__ = [
 
 Result = TypeVar("Result")
 SLOWS_NUMPY = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+SETTLE = 0.15  # seconds
 
 
 def agree(what: str, ok: bool, detail: str = "") -> None:
@@ -51,12 +52,18 @@ def time_once(call: Callable[[], Result]) -> tuple[Result, float]:
 
 
 def time_together(contenders: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median seconds of each contender, after a call to warm up; they take turns, to meet the same noise."""
-    for call in contenders.values():
-        call()
+    """Median seconds of each contender; they take turns, to meet the same noise.
+
+    A turn is a pause, in which the threads of the one before stop spinning (OpenBLAS's do for some 25 ms and
+    would take half of the cores from whoever comes next), a call that warms caches and clocks, and
+    the timed call.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(repeats):
         for name, call in contenders.items():
+            time.sleep(SETTLE)
+            if not seconds[name] or seconds[name][-1] < 1.0:
+                call()
             start = time.perf_counter()
             call()
             seconds[name].append(time.perf_counter() - start)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fastcca.errors import NumericalError
 from fastcca.functional import inverse_sqrt, polar, truncated_svd
+from fastcca.functional.linalg import product, solve_positive
 from reference import linalg as ref
 
 pytestmark = pytest.mark.core
@@ -325,3 +326,32 @@ def test_bad_parameters_are_refused() -> None:
     for tol in (0.0, -1.0, np.inf, np.nan):
         with pytest.raises(ValueError, match="tol must be above 0"):
             truncated_svd(np.ones((2, 5)), 1, tol)
+
+
+# ---- products and solutions
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 17, 5), (33, 400, 20), (200, 15, 31)])
+@pytest.mark.parametrize("order", ["C", "F", "strided"])
+def test_product_is_numpys(shape, order, rng):
+    m, k, n = shape
+    a, b = rng.standard_normal((m, k)), rng.standard_normal((k, n))
+    if order == "strided":
+        a = np.repeat(np.repeat(a, 2, axis=0), 3, axis=1)[::2, ::3]
+    else:
+        a = np.asarray(a, order=order)
+    np.testing.assert_allclose(product(a, b), a @ b, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("d", [1, 2, 16, 33])
+def test_solve_positive(d, rng):
+    a = rng.standard_normal((d, d + 3))
+    a, b = a @ a.T, rng.standard_normal((d, 7))
+    np.testing.assert_allclose(a @ solve_positive(a, b), b, rtol=0, atol=1e-9)
+
+
+def test_solve_positive_refuses_what_is_singular():
+    ones = np.ones((3, 3))
+    assert solve_positive(ones, ones) is None
+    assert solve_positive(np.diag([1.0, 1e-12]), np.eye(2), floor=1e-10) is None
+    assert solve_positive(np.diag([1.0, np.nan]), np.eye(2)) is None

@@ -1,6 +1,7 @@
 // Functions of one matrix: inverse square root, polar factor, leading singular triplets.
 #include "bindings/bindings.hpp"
 #include "bindings/call.hpp"
+#include "fastcca/linalg/dense.hpp"
 #include "fastcca/linalg/roots.hpp"
 #include "fastcca/linalg/svd.hpp"
 
@@ -24,6 +25,32 @@ py::tuple truncated_svd_(const Array<double>& A, Index k, double tol, int n_thre
                           to_numpy(std::move(svd.V)));
 }
 
+py::array product_(const Array<double>& A, const Array<double>& B, int n_threads) {
+    const MatrixView<double> a = matrix_view(A, "A");
+    const Matrix<double> b = matrix_of(B, "B");
+    if (a.cols != b.rows()) throw std::invalid_argument("A has other columns than B has rows");
+    return to_numpy(without_gil(n_threads, [&] {
+        // C order, the transpose of F order, is read where it lies.
+        if (a.col_stride != 1) return product(a.map(), Op::kNone, b);
+        using Transposed = Eigen::Map<const Matrix<double>, 0, Eigen::OuterStride<>>;
+        return product(Transposed(a.data, a.cols, a.rows, Eigen::OuterStride<>(a.row_stride)), Op::kTranspose,
+                       b);
+    }));
+}
+
+// A⁻¹ B of a positive definite A; None where a pivot is not above floor.
+py::object solve_positive_(const Array<double>& A, const Array<double>& B, double floor, int n_threads) {
+    Matrix<double> l = matrix_of(A, "A"), x = matrix_of(B, "B");
+    if (l.rows() != l.cols() || l.cols() != x.rows()) throw std::invalid_argument("A must be square, B fit");
+    const bool solved = without_gil(n_threads, [&] {
+        if (cholesky<double>(l) >= 0 || !(l.diagonal().array().square() > floor).all()) return false;
+        solve_lower<double>(l, x);
+        solve_lower_transposed<double>(l, x);
+        return true;
+    });
+    return solved ? py::object(to_numpy(std::move(x))) : py::none();
+}
+
 }  // namespace
 
 void register_linalg(py::module_& m) {
@@ -31,6 +58,9 @@ void register_linalg(py::module_& m) {
     m.def("polar", &polar_, py::arg("T").noconvert(), py::arg("eps"), py::arg("n_threads"));
     m.def("truncated_svd", &truncated_svd_, py::arg("A").noconvert(), py::arg("k"), py::arg("tol"),
           py::arg("n_threads"));
+    m.def("product", &product_, py::arg("A").noconvert(), py::arg("B").noconvert(), py::arg("n_threads"));
+    m.def("solve_positive", &solve_positive_, py::arg("A").noconvert(), py::arg("B").noconvert(),
+          py::arg("floor"), py::arg("n_threads"));
 }
 
 }  // namespace fastcca::bindings

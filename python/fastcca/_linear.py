@@ -10,6 +10,7 @@ from fastcca._statistics import ScoreStatistics, Weights, score_statistics
 from fastcca._two_view import TwoViewTransformer, View
 from fastcca._validation import check_n_components, check_n_threads, check_reg, refuse_non_finite
 from fastcca.errors import NumericalError
+from fastcca.functional.linalg import product
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import Solution, solve_gram, solve_moments, solve_qr
 
@@ -120,13 +121,18 @@ class LinearTwoView(TwoViewTransformer):
         wx, wy = _in_units(solution, columns.scales)
         # covariances of all columns with the scores: S W
         sx, sy = moments.slices
-        of_x, of_y = (moments.scatter[:, s] @ w / (moments.n - 1) for s, w in ((sx, wx), (sy, wy)))
+        of_x, of_y = (
+            product(moments.scatter[:, s], w, self.n_threads) / (moments.n - 1)
+            for s, w in ((sx, wx), (sy, wy))
+        )
         with_x, with_y = (np.hstack([of_x[s], of_y[s]]) for s in (sx, sy))
         if reg == (0, 0):  # W'SW = I and W₁'S₁₂W₂ = D by construction
             one, d = np.eye(wx.shape[1]), np.diag(solution.singular_values)
             between = np.block([[one, d], [d, one]])
         else:
-            between = np.vstack([wx.T @ with_x, wy.T @ with_y])
+            between = np.vstack(
+                [product(w.T, with_, self.n_threads) for w, with_ in ((wx, with_x), (wy, with_y))]
+            )
         statistics = ScoreStatistics(between, with_x, with_y, *columns.variances)
         self._adopt("covariance", solution, (wx, wy), columns, moments, statistics, dtypes, reg)
         return True

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+
+from fastcca.functional.linalg import solve_positive
 
 __all__ = ["ScoreStatistics", "Weights", "least_squares", "loadings", "score_statistics"]
 
@@ -64,12 +65,9 @@ def least_squares(zz: NDArray[Any], zc: NDArray[Any]) -> NDArray[Any]:
     # well-conditioned unless some score has no variance of its own.
     coefficients: NDArray[Any]
     if spread.all():
-        try:
-            factor = cho_factor(zz / np.outer(spread, spread), lower=True, check_finite=False)
-            if factor[0].diagonal().min() ** 2 > 1e-10:
-                coefficients = cho_solve(factor, zc / spread[:, None], check_finite=False) / spread[:, None]
-                return coefficients
-        except np.linalg.LinAlgError:
-            pass
+        solved = solve_positive(zz / np.outer(spread, spread), zc / spread[:, None], floor=1e-10)
+        if solved is not None:
+            coefficients = solved / spread[:, None]
+            return coefficients
     coefficients = np.linalg.pinv(zz, hermitian=True, rcond=1e-13) @ zc
     return coefficients

@@ -28,6 +28,10 @@ def polar(T: NDArray[np.float64], eps: float, n_threads: int) -> NDArray[np.floa
 def truncated_svd(
     A: NDArray[np.float64], k: int, tol: float, n_threads: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
+def product(A: NDArray[np.float64], B: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]: ...
+def solve_positive(
+    A: NDArray[np.float64], B: NDArray[np.float64], floor: float, n_threads: int
+) -> NDArray[np.float64] | None: ...
 
 # solver
 _Moments = tuple[float, NDArray[np.float64], NDArray[np.float64], float]

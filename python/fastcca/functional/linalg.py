@@ -12,7 +12,7 @@ import numpy.typing as npt
 from fastcca import _core
 from fastcca.functional._arrays import as_matrix, refuse_non_finite, thread_count
 
-__all__ = ["inverse_sqrt", "polar", "truncated_svd"]
+__all__ = ["inverse_sqrt", "polar", "product", "solve_positive", "truncated_svd"]
 
 Array = npt.NDArray[Any]
 
@@ -188,3 +188,22 @@ def _checked(value: npt.ArrayLike, name: str) -> tuple[npt.NDArray[np.float64], 
         raise ValueError(f"{name} must not be empty, got shape {a.shape}")
     refuse_non_finite(name, a)
     return a.astype(np.float64, copy=False), a.dtype
+
+
+def product(A: npt.NDArray[np.float64], B: npt.NDArray[np.float64], n_threads: int | None = None) -> Array:
+    """A B of float64 matrices on the package's own threads.
+
+    A call of NumPy's product leaves threads behind that spin for some 25 ms, at the cost of whatever
+    runs next: a fit of ten milliseconds makes none.
+    """
+    return _core.product(A, B, thread_count(n_threads))
+
+
+def solve_positive(
+    A: npt.NDArray[np.float64],
+    B: npt.NDArray[np.float64],
+    floor: float = 0.0,
+    n_threads: int | None = None,
+) -> Array | None:
+    """A^-1 B of a positive definite A; None if a pivot of its Cholesky factor is not above ``floor``."""
+    return _core.solve_positive(A, B, floor, thread_count(n_threads))
