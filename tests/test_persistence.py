@@ -3,6 +3,7 @@
 import contextlib
 import json
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -229,3 +230,12 @@ def test_wrong_contents(model_file, change, message):
     rewrite(model_file, change)
     with pytest.raises(ValueError, match=message):
         fastcca.load(model_file)
+
+
+def test_several_threads_save_to_one_path(tmp_path, rng):
+    X = rng.standard_normal((50, 3))
+    models = [fastcca.CCA(n_components=k).fit(X, X + 1) for k in (1, 2, 3)] * 4
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda model: model.save(tmp_path / "model.npz"), models))
+    assert fastcca.load(tmp_path / "model.npz").n_components in (1, 2, 3)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.npz"]

@@ -11,12 +11,12 @@ import json
 import os
 from importlib import import_module
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastcca._files import replacing
 from fastcca.functional.moments import Moments
 from fastcca.taxonomy import Taxonomy
 
@@ -76,18 +76,8 @@ class SavedModel:
             "model": _encode(self, arrays, type(self).__name__),
         }
         contents: dict[str, Any] = {HEADER: np.array(json.dumps(header)), **arrays}
-        target = Path(path)
-        if not target.parent.is_dir():
-            raise FileNotFoundError(
-                f"there is no folder {os.fspath(target.parent)!r} to save {target.name!r} in"
-            )
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        try:
-            with temporary.open("wb") as file:
-                np.savez(file, **contents)
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, **contents)
 
 
 def load(path: str | os.PathLike[str]) -> Any:

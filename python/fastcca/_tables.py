@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastcca._files import replacing
+
 __all__ = ["Table", "check_output", "read_table", "table_writer"]
 
 
@@ -261,8 +263,7 @@ def table_writer(
     """
     path = check_output(path)
     suffix = path.suffix.lower()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         if suffix in (".csv", ".tsv"):
             delimiter = "," if suffix == ".csv" else "\t"
             precision = "%.9g" if np.dtype(dtype) == np.float32 else "%.17g"
@@ -279,9 +280,6 @@ def table_writer(
             yield _from_the_top(table)
             with temporary.open("wb") as file:
                 np.savez(file, Z=table)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _from_the_top(table: NDArray[Any]) -> Callable[[NDArray[Any]], None]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 import fastcca._persistence as plain
+from fastcca._files import replacing
 from fastcca._persistence import FORMAT, FORMAT_VERSION
 
 __all__ = ["SavedDeepModel", "load"]
@@ -66,17 +66,8 @@ class SavedDeepModel:
         for name in ENCODERS:
             for key, tensor in getattr(self, name).state_dict().items():
                 tensors[f"{name}.{key}"] = tensor.detach().cpu().clone().contiguous()
-        target = Path(path)
-        if not target.parent.is_dir():
-            raise FileNotFoundError(
-                f"there is no folder {os.fspath(target.parent)!r} to save {target.name!r} in"
-            )
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        try:
+        with replacing(path) as temporary:
             save_file(tensors, temporary, metadata={HEADER: json.dumps(header)})
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def load(path: str | os.PathLike[str], encoders: tuple[nn.Module, nn.Module] | None = None) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
-from fastcca.functional._arrays import as_matrix, as_weights, common_float
+from fastcca.functional._arrays import as_matrix, as_weights, common_float, thread_count
 
 __all__ = ["IncompleteCholesky", "incomplete_cholesky", "kernel_matrix", "median_gamma"]
 
@@ -64,7 +64,7 @@ class Kernel:
     def matrix(self, X: Array, Y: Array | None = None, n_threads: int | None = None) -> Array:
         """K(X, Y), or K(X, X), for checked arrays of one dtype."""
         if not callable(self.kernel):
-            K: Array = _core.kernel_matrix(X, Y, self.spec, n_threads or 0)
+            K: Array = _core.kernel_matrix(X, Y, self.spec, thread_count(n_threads))
             return K
         K = np.empty((len(X), len(X if Y is None else Y)), dtype=X.dtype)
         for rows in _blocks(len(X), K.shape[1]):
@@ -384,7 +384,7 @@ def factorise(
     from tqdm import tqdm  # not at import time: the command line starts without it
 
     with tqdm(total=options[0], desc=f"{name}: pivots", disable=not verbose) as bar:
-        while factor.step(n_threads or 0):
+        while factor.step(thread_count(n_threads)):
             bar.set_postfix(residual=f"{factor.residual_trace[-1] / factor.trace:.1e}", refresh=False)
             bar.update(factor.rank - bar.n)
     return factor

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
-from fastcca.functional._arrays import as_matrix, common_float
+from fastcca.functional._arrays import as_matrix, common_float, thread_count
 from fastcca.functional.moments import Moments
 
 __all__ = ["correlation_coefficients", "correlation_gradients", "correlation_loss"]
@@ -97,7 +97,7 @@ def correlation_loss(
     """
     a, b = _views(H1, H2)
     options = _options(a.shape[1], b.shape[1], k, reg, objective)
-    return _core.correlation_loss(a, b, *options, gradient, n_threads or 0)
+    return _core.correlation_loss(a, b, *options, gradient, thread_count(n_threads))
 
 
 def correlation_coefficients(
@@ -144,7 +144,13 @@ def correlation_coefficients(
     _check_rows(moments.n)
     options = _options(*moments.dims, k, reg, objective)
     return _core.correlation_coefficients(
-        moments.n, moments.mean, moments.scatter, moments.dims[0], *options, moments.eps, n_threads or 0
+        moments.n,
+        moments.mean,
+        moments.scatter,
+        moments.dims[0],
+        *options,
+        moments.eps,
+        thread_count(n_threads),
     )
 
 
@@ -199,7 +205,7 @@ def correlation_gradients(
     d = a.shape[1] + b.shape[1]
     if mean.shape != (d,) or A.shape != (d, d):
         raise ValueError(f"mean and A must have shapes {(d,)} and {(d, d)}, got {mean.shape} and {A.shape}")
-    return _core.correlation_gradients(a, b, mean, A, n_threads or 0)
+    return _core.correlation_gradients(a, b, mean, A, thread_count(n_threads))
 
 
 def _views(H1: npt.ArrayLike, H2: npt.ArrayLike, least: int = 2) -> list[Array]:
