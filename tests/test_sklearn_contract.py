@@ -16,9 +16,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastcca
 from fastcca import CCA, CCACV, KernelCCA, KernelCCACV
+from fastcca.embedding import NearestClassMean, RidgeEmbedding
 
 
-@parametrize_with_checks([CCA(), CCACV(), KernelCCA(), KernelCCACV()])
+@parametrize_with_checks([CCA(), CCACV(), KernelCCA(), KernelCCACV(), NearestClassMean(), RidgeEmbedding()])
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
