@@ -92,6 +92,24 @@ def correlation_coefficients(
     n_threads: int,
 ) -> tuple[float, NDArray[np.float64]]: ...
 
+_Table = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+
+def hinge_loss(
+    Z: NDArray[Any],
+    U: NDArray[Any],
+    y: NDArray[np.int64],
+    weights: NDArray[np.float64] | None,
+    weight: float,
+    margin: float,
+    costs: NDArray[Any] | None,
+    table: _Table | None,
+    similarity: str,
+    loss: str,
+    seed: int,
+    gradient: bool,
+    n_threads: int,
+) -> tuple[float, NDArray[Any] | None, NDArray[Any] | None, int]: ...
+
 # kernels
 _Kernel = tuple[str, float, int, float]  # name, gamma, degree, coef0
 _Map = tuple[NDArray[Any], NDArray[np.float64], _Kernel, NDArray[Any]]  # landmarks, factor, kernel, shift

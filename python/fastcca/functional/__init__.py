@@ -1,5 +1,6 @@
 """Arrays in, arrays out: the kernels of the core with validation, defaults and readable errors."""
 
+from fastcca.functional.embedding_losses import ConstraintTable, hinge_embedding_loss
 from fastcca.functional.kernels import incomplete_cholesky, kernel_matrix, median_gamma
 from fastcca.functional.linalg import inverse_sqrt, polar, truncated_svd
 from fastcca.functional.losses import correlation_coefficients, correlation_gradients, correlation_loss
@@ -13,12 +14,14 @@ from fastcca.functional.solver import (
 )
 
 __all__ = [
+    "ConstraintTable",
     "Moments",
     "Solution",
     "correlation_coefficients",
     "correlation_gradients",
     "correlation_loss",
     "held_out_correlations",
+    "hinge_embedding_loss",
     "incomplete_cholesky",
     "inverse_sqrt",
     "kernel_matrix",

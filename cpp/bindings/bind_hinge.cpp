@@ -1,0 +1,90 @@
+// The hinge loss of embeddings: rows, nodes and a table of constraints in, the value and the gradients out.
+#include <optional>
+#include <string>
+#include <tuple>
+
+#include "bindings/bindings.hpp"
+#include "bindings/call.hpp"
+#include "fastcca/losses/hinge.hpp"
+#include "fastcca/moments/moments.hpp"
+
+namespace fastcca::bindings {
+namespace {
+
+using Indices = py::array_t<Index, py::array::c_style>;
+using Weights = py::array_t<double, py::array::c_style>;
+// class_start, positives, negative_start, negatives
+using Table = std::tuple<Indices, Indices, Indices, Indices>;
+
+HingeSimilarity similarity_of(const std::string& name) {
+    if (name == "euclidean") return HingeSimilarity::kEuclidean;
+    if (name == "cosine") return HingeSimilarity::kCosine;
+    throw std::invalid_argument("similarity must be 'euclidean' or 'cosine', got '" + name + "'");
+}
+
+HingeLoss loss_of(const std::string& name) {
+    if (name == "sum") return HingeLoss::kSum;
+    if (name == "worst") return HingeLoss::kWorst;
+    if (name == "rank") return HingeLoss::kRank;
+    if (name == "warp") return HingeLoss::kSampled;
+    if (name == "softmax") return HingeLoss::kSoftmax;
+    throw std::invalid_argument("unknown loss '" + name + "'");
+}
+
+template <typename T>
+py::tuple hinge_loss_(const Array<T>& Z, const Array<T>& U, const Indices& y,
+                      const std::optional<Weights>& weights, double weight, double margin,
+                      const std::optional<Array<T>>& costs, const std::optional<Table>& table,
+                      const std::string& similarity, const std::string& loss, std::uint64_t seed,
+                      bool gradient, int n_threads) {
+    HingeProblem<T> problem;
+    problem.Z = matrix_view(Z, "Z");
+    problem.U = matrix_view(U, "U");
+    if (y.size() != problem.Z.rows) throw std::invalid_argument("y must hold one class for each row of Z");
+    problem.y = y.data();
+    if (weights) problem.weights = weights->data();
+    problem.weight = weight;
+    problem.margin = margin;
+    if (costs) problem.costs = matrix_view(*costs, "margin");
+    ConstraintTable constraints;
+    if (table) {
+        constraints = {std::get<0>(*table).size() - 1, std::get<0>(*table).data(), std::get<1>(*table).data(),
+                       std::get<2>(*table).data(), std::get<3>(*table).data()};
+        problem.table = &constraints;
+    }
+    problem.similarity = similarity_of(similarity);
+    problem.loss = loss_of(loss);
+    problem.seed = seed;
+    const auto call = [&](T* grad_Z, T* grad_U) {
+        try {
+            return without_gil(n_threads, [&] { return hinge_loss<T>(problem, grad_Z, grad_U); });
+        } catch (const NonFiniteError& e) {
+            throw py::value_error(std::string(e.view == 0 ? "Z" : "U") + " contains " +
+                                  (e.is_nan ? "NaN" : "infinity") + ": the first is at row " +
+                                  std::to_string(e.row) + ", column " + std::to_string(e.column));
+        }
+    };
+    if (!gradient) {
+        const HingeValue value = call(nullptr, nullptr);
+        return py::make_tuple(value.value, py::none(), py::none(), value.violations);
+    }
+    py::array_t<T> grad_Z({problem.Z.rows, problem.Z.cols}), grad_U({problem.U.rows, problem.U.cols});
+    const HingeValue value = call(grad_Z.mutable_data(), grad_U.mutable_data());
+    return py::make_tuple(value.value, grad_Z, grad_U, value.violations);
+}
+
+}  // namespace
+
+void register_hinge(py::module_& m) {
+    const auto define = [&](auto type) {
+        using T = decltype(type);
+        m.def("hinge_loss", &hinge_loss_<T>, py::arg("Z").noconvert(), py::arg("U").noconvert(),
+              py::arg("y").noconvert(), py::arg("weights"), py::arg("weight"), py::arg("margin"),
+              py::arg("costs").noconvert(), py::arg("table"), py::arg("similarity"), py::arg("loss"),
+              py::arg("seed"), py::arg("gradient"), py::arg("n_threads"));
+    };
+    define(double{});
+    define(float{});
+}
+
+}  // namespace fastcca::bindings

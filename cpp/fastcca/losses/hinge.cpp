@@ -1,0 +1,161 @@
+#include "fastcca/losses/hinge.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+#include "fastcca/base/errors.hpp"
+#include "fastcca/base/thread_pool.hpp"
+#include "fastcca/losses/hinge_parts.hpp"
+#include "fastcca/moments/moments.hpp"
+
+namespace fastcca {
+namespace {
+
+constexpr Index kRows = 256;
+
+// Rows in blocks, side by side.
+template <typename F>
+void for_row_blocks(Index rows, const F& f) {
+    parallel_for((rows + kRows - 1) / kRows,
+                 [&](Index block) { f(block * kRows, std::min(kRows, rows - block * kRows)); });
+}
+
+[[noreturn]] void overflow() { throw NumericalError("the hinge loss overflows: scale Z and U down"); }
+
+template <typename T>
+[[noreturn]] void report_non_finite(const MatrixView<T>& view, std::size_t which) {
+    for (Index i = 0; i < view.rows; ++i)
+        for (Index j = 0; j < view.cols; ++j)
+            if (!std::isfinite(view(i, j))) throw NonFiniteError(which, i, j, std::isnan(view(i, j)));
+    overflow();
+}
+
+// X = (view − shift)ᵀ, and the squared length of each column.
+template <typename T>
+void load(const MatrixView<T>& view, std::size_t which, const Vector<T>& shift, Matrix<T>& X,
+          Vector<double>& squares) {
+    X.resize(view.cols, view.rows);
+    squares.resize(view.rows);
+    for_row_blocks(view.rows, [&](Index start, Index rows) {
+        auto block = X.middleCols(start, rows);
+        block = view.middle_rows(start, rows).map().transpose().colwise() - shift;
+        squares.segment(start, rows) = block.template cast<double>().colwise().squaredNorm().transpose();
+    });
+    // Not finite exactly if an entry is not, or where float64 ends.
+    if (!std::isfinite(squares.sum())) report_non_finite(view, which);
+}
+
+// X ← X / ‖X‖, column by column, and the lengths.
+template <typename T>
+void normalise(Matrix<T>& X, Vector<double>& squares) {
+    for_row_blocks(X.cols(), [&](Index start, Index rows) {
+        for (Index i = start; i < start + rows; ++i) {
+            // Squares that underflow lose the length.
+            const auto x = X.col(i).template cast<double>();
+            squares[i] = squares[i] < 1e-280 ? x.stableNorm() : std::sqrt(squares[i]);
+            if (squares[i] > 0) X.col(i) = (x / squares[i]).template cast<T>();
+        }
+    });
+}
+
+template <typename T>
+HingeOperands<T> prepare(const HingeProblem<T>& problem) {
+    HingeOperands<T> o;
+    Vector<T> shift = Vector<T>::Zero(problem.U.cols);
+    if (problem.similarity == HingeSimilarity::kEuclidean && problem.U.rows > 0) {
+        shift = problem.U.map().colwise().mean().transpose();
+        // A mean beyond the largest number, or none: no shift, and load() says what is wrong.
+        if (!shift.allFinite()) shift.setZero();
+    }
+    load(problem.Z, 0, shift, o.Z, o.z_norm);
+    load(problem.U, 1, shift, o.U, o.u_norm);
+    if (problem.similarity == HingeSimilarity::kEuclidean) {
+        // |q| ≤ ‖z‖ ‖u‖ + ‖u‖²/2, and so is every part of its sum.
+        const double u = std::sqrt(o.u_norm.maxCoeff()), z = std::sqrt(o.z_norm.maxCoeff());
+        if (!(4 * u * (z + u) < static_cast<double>(std::numeric_limits<T>::max()))) overflow();
+        o.bias = (-0.5 * o.u_norm).template cast<T>();
+        o.slope = 2;
+    } else {
+        o.bias = Vector<T>::Zero(problem.U.rows);
+        normalise(o.Z, o.z_norm);
+        normalise(o.U, o.u_norm);
+    }
+    return o;
+}
+
+// Of a unit vector x = X/‖X‖: dL/dX = (g − x xᵀg) / ‖X‖ with g = dL/dx.
+template <typename T, typename X, typename G>
+void project(const X& x, double norm, G&& g) {
+    if (norm == 0) {
+        g.setZero();
+        return;
+    }
+    const double along = x.template cast<double>().dot(g.template cast<double>());
+    g = ((g.template cast<double>() - along * x.template cast<double>()) / norm).template cast<T>();
+}
+
+// Euclidean:  dL/dz = 2 P,  dL/du_c = 2 (Q_c − w_c u_c);  cosine: P and Q, through the lengths.
+template <typename T>
+void finish(const HingeProblem<T>& problem, const HingeOperands<T>& o, const HingeSums<T>& sums, T* grad_Z,
+            T* grad_U) {
+    const Index d = problem.Z.cols;
+    Eigen::Map<Matrix<T>> GZ(grad_Z, d, problem.Z.rows), GU(grad_U, d, problem.U.rows);
+    const bool cosine = problem.similarity == HingeSimilarity::kCosine;
+    for_row_blocks(GZ.cols(), [&](Index start, Index rows) {
+        if (!cosine) {
+            GZ.middleCols(start, rows) *= T(2);
+            return;
+        }
+        for (Index i = start; i < start + rows; ++i) project<T>(o.Z.col(i), o.z_norm[i], GZ.col(i));
+    });
+    for_row_blocks(GU.cols(), [&](Index start, Index rows) {
+        for (Index c = start; c < start + rows; ++c) {
+            if (cosine) {
+                GU.col(c) = sums.Q.col(c).template cast<T>();
+                project<T>(o.U.col(c), o.u_norm[c], GU.col(c));
+            } else {
+                GU.col(c) =
+                    (2 * (sums.Q.col(c) - sums.w[c] * o.U.col(c).template cast<double>())).template cast<T>();
+            }
+        }
+    });
+}
+
+template <typename T>
+void check_classes(const HingeProblem<T>& problem) {
+    const Index n = problem.table ? problem.table->n_classes : problem.U.rows;
+    for (Index i = 0; i < problem.Z.rows; ++i)
+        if (problem.y[i] < 0 || problem.y[i] >= n)
+            throw std::invalid_argument("y must hold classes from 0 to " + std::to_string(n - 1) + ", got " +
+                                        std::to_string(problem.y[i]) + " at row " + std::to_string(i));
+}
+
+}  // namespace
+
+template <typename T>
+HingeValue hinge_loss(const HingeProblem<T>& problem, T* grad_Z, T* grad_U) {
+    check_classes(problem);
+    const HingeOperands<T> operands = prepare(problem);
+    HingeSums<T> sums;
+    sums.P = grad_Z;
+    if (grad_Z) {
+        sums.Q.setZero(problem.Z.cols, problem.U.rows);
+        sums.w.setZero(problem.U.rows);
+    }
+    if (problem.table) {
+        table_hinge(problem, operands, sums);
+    } else {
+        flat_hinge(problem, operands, sums);
+    }
+    if (!std::isfinite(sums.total.value)) overflow();
+    if (grad_Z) finish(problem, operands, sums, grad_Z, grad_U);
+    return sums.total;
+}
+
+template HingeValue hinge_loss<float>(const HingeProblem<float>&, float*, float*);
+template HingeValue hinge_loss<double>(const HingeProblem<double>&, double*, double*);
+
+}  // namespace fastcca

@@ -1,0 +1,153 @@
+#include <algorithm>
+#include <vector>
+
+#include "fastcca/base/thread_pool.hpp"
+#include "fastcca/losses/hinge_pair.hpp"
+#include "fastcca/losses/hinge_parts.hpp"
+
+// Samples of one class share their nodes: they are gathered, as columns, beside the nodes that the class's
+// pairs name, and what remains is a dense problem of that size.
+
+namespace fastcca {
+namespace {
+
+constexpr Index kRows = 256;
+// Gradients of nodes kept until they are added in order, in numbers.
+constexpr Index kHeld = Index{1} << 23;
+
+// Some samples of one class.
+struct Group {
+    Index label;
+    const Index* samples;
+    Index count;
+};
+
+// The samples ordered by class, and their groups of at most kRows.
+template <typename T>
+std::vector<Group> groups_of(const HingeProblem<T>& problem, std::vector<Index>& order) {
+    const Index n = problem.Z.rows, n_classes = problem.table->n_classes;
+    std::vector<Index> start(static_cast<std::size_t>(n_classes) + 1, 0);
+    for (Index i = 0; i < n; ++i) ++start[static_cast<std::size_t>(problem.y[i]) + 1];
+    for (std::size_t c = 1; c < start.size(); ++c) start[c] += start[c - 1];
+    std::vector<Index> next(start.begin(), start.end() - 1);
+    order.resize(static_cast<std::size_t>(n));
+    for (Index i = 0; i < n; ++i)
+        order[static_cast<std::size_t>(next[static_cast<std::size_t>(problem.y[i])]++)] = i;
+    std::vector<Group> groups;
+    for (Index c = 0; c < n_classes; ++c) {
+        const auto at = static_cast<std::size_t>(c);
+        for (Index first = start[at]; first < start[at + 1]; first += kRows)
+            groups.push_back({c, order.data() + first, std::min(kRows, start[at + 1] - first)});
+    }
+    return groups;
+}
+
+// All nodes that the pairs of a class name, in ascending order.
+std::vector<Index> nodes_of(const ConstraintTable& table, Index label) {
+    const Index first = table.class_start[label], last = table.class_start[label + 1];
+    std::vector<Index> nodes(table.positives + first, table.positives + last);
+    nodes.insert(nodes.end(), table.negatives + table.negative_start[first],
+                 table.negatives + table.negative_start[last]);
+    std::sort(nodes.begin(), nodes.end());
+    nodes.erase(std::unique(nodes.begin(), nodes.end()), nodes.end());
+    return nodes;
+}
+
+template <typename T>
+struct GroupResult {
+    std::vector<Index> nodes;
+    Matrix<T> Q;       // d × nodes
+    Vector<double> w;  // nodes
+    HingeValue total;
+};
+
+template <typename T>
+GroupResult<T> group_loss(const HingeProblem<T>& problem, const HingeOperands<T>& o, const Group& group,
+                          T* P) {
+    const ConstraintTable& table = *problem.table;
+    const Index d = problem.Z.cols, label = group.label;
+    GroupResult<T> out;
+    out.nodes = nodes_of(table, label);
+    const auto n_nodes = static_cast<Index>(out.nodes.size());
+    Matrix<T> Z(d, group.count), U(d, n_nodes), q(n_nodes, group.count);
+    for (Index r = 0; r < group.count; ++r) Z.col(r) = o.Z.col(group.samples[r]);
+    for (Index k = 0; k < n_nodes; ++k) U.col(k) = o.U.col(out.nodes[static_cast<std::size_t>(k)]);
+    q.noalias() = U.transpose() * Z;
+    for (Index k = 0; k < n_nodes; ++k) q.row(k).array() += o.bias[out.nodes[static_cast<std::size_t>(k)]];
+
+    const auto place = [&](Index node) {
+        return static_cast<Index>(std::lower_bound(out.nodes.begin(), out.nodes.end(), node) -
+                                  out.nodes.begin());
+    };
+    const auto margin = [&](Index k) {
+        return problem.costs.data
+                   ? static_cast<double>(problem.costs(label, out.nodes[static_cast<std::size_t>(k)]))
+                   : problem.margin;
+    };
+    Matrix<T> W = Matrix<T>::Zero(n_nodes, group.count);
+    std::vector<Index> negatives;
+    for (Index j = table.class_start[label]; j < table.class_start[label + 1]; ++j) {
+        const Index positive = place(table.positives[j]);
+        negatives.clear();
+        for (Index k = table.negative_start[j]; k < table.negative_start[j + 1]; ++k)
+            negatives.push_back(place(table.negatives[k]));
+        for (Index r = 0; r < group.count; ++r) {
+            const Index i = group.samples[r];
+            const double weight = sample_weight(problem, i);
+            const HingeValue loss = pair_loss(
+                problem.loss, positive, static_cast<Index>(negatives.size()),
+                [&](Index k) { return static_cast<double>(o.slope) * static_cast<double>(q(k, r)); },
+                [&](Index k) { return negatives[static_cast<std::size_t>(k)]; }, margin,
+                hinge_draws(problem.seed, i, j - table.class_start[label]),
+                [&](Index k, double w) { W(k, r) += static_cast<T>(weight * w); });
+            out.total.value += weight * loss.value;
+            out.total.violations += loss.violations;
+        }
+    }
+    if (!P) return out;
+    q.resize(d, group.count);
+    q.noalias() = U * W;
+    for (Index r = 0; r < group.count; ++r) Eigen::Map<Vector<T>>(P + group.samples[r] * d, d) = q.col(r);
+    out.Q.resize(d, n_nodes);
+    out.Q.noalias() = Z * W.transpose();
+    out.w = W.template cast<double>().rowwise().sum();
+    return out;
+}
+
+}  // namespace
+
+template <typename T>
+void table_hinge(const HingeProblem<T>& problem, const HingeOperands<T>& operands, HingeSums<T>& sums) {
+    std::vector<Index> order;
+    const std::vector<Group> groups = groups_of(problem, order);
+    const ConstraintTable& table = *problem.table;
+    const auto size = [&](const Group& g) {
+        const Index first = table.class_start[g.label], last = table.class_start[g.label + 1];
+        return problem.Z.cols * (last - first + table.negative_start[last] - table.negative_start[first]);
+    };
+    // As many groups at once as may be held, and their gradients added in order.
+    for (std::size_t start = 0, end = 0; start < groups.size(); start = end) {
+        for (Index held = 0; end < groups.size() && (end == start || held < kHeld); ++end)
+            held += size(groups[end]);
+        std::vector<GroupResult<T>> results(end - start);
+        parallel_for(static_cast<Index>(end - start), [&](Index g) {
+            const auto at = static_cast<std::size_t>(g);
+            results[at] = group_loss(problem, operands, groups[start + at], sums.P);
+        });
+        for (const GroupResult<T>& result : results) {
+            sums.total.value += result.total.value;
+            sums.total.violations += result.total.violations;
+            if (!sums.gradient()) continue;
+            for (std::size_t k = 0; k < result.nodes.size(); ++k) {
+                sums.Q.col(result.nodes[k]) += result.Q.col(static_cast<Index>(k)).template cast<double>();
+                sums.w[result.nodes[k]] += result.w[static_cast<Index>(k)];
+            }
+        }
+    }
+}
+
+template void table_hinge<float>(const HingeProblem<float>&, const HingeOperands<float>&, HingeSums<float>&);
+template void table_hinge<double>(const HingeProblem<double>&, const HingeOperands<double>&,
+                                  HingeSums<double>&);
+
+}  // namespace fastcca
