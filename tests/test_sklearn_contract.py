@@ -17,9 +17,12 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import fastcca
 from fastcca import CCA, CCACV, KernelCCA, KernelCCACV
 from fastcca.embedding import NearestClassMean, RidgeEmbedding
+from fastcca.fusion import EarlyFusion
 
 
-@parametrize_with_checks([CCA(), CCACV(), KernelCCA(), KernelCCACV(), NearestClassMean(), RidgeEmbedding()])
+@parametrize_with_checks(
+    [CCA(), CCACV(), KernelCCA(), KernelCCACV(), NearestClassMean(), RidgeEmbedding(), EarlyFusion()]
+)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 

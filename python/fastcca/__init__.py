@@ -8,7 +8,7 @@ from fastcca.errors import NumericalError
 from fastcca.functional.moments import Moments
 
 if TYPE_CHECKING:
-    from fastcca import metrics
+    from fastcca import fusion, metrics
     from fastcca._persistence import load
     from fastcca.cca import CCA
     from fastcca.cca_cv import CCACV
@@ -25,6 +25,7 @@ __all__ = [
     "Moments",
     "NumericalError",
     "build_info",
+    "fusion",
     "get_num_threads",
     "load",
     "metrics",
@@ -39,7 +40,7 @@ _LAZY = {
     "KernelCCACV": "fastcca.kernel_cca_cv",
     "load": "fastcca._persistence",
 }
-_LAZY_MODULES = {"metrics"}
+_LAZY_MODULES = {"fusion", "metrics"}
 
 
 def __getattr__(name: str) -> Any:
