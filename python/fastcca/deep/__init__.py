@@ -1,4 +1,7 @@
-"""Deep CCA in PyTorch: correlation loss, encoders, pretraining, an estimator. Needs the extra ``deep``."""
+"""Deep CCA and multimodal autoencoders in PyTorch: losses, encoders, pretraining, estimators.
+
+Needs the extra ``deep``.
+"""
 
 try:
     import torch as _torch  # noqa: F401
@@ -13,13 +16,17 @@ from fastcca.deep.correlation_loss import CorrelationLoss
 from fastcca.deep.deep_cca import DeepCCA
 from fastcca.deep.denoising import DenoisingAutoencoder
 from fastcca.deep.encoders import MLP, GaussianNoise
+from fastcca.deep.multimodal import MultimodalAutoencoder
+from fastcca.deep.rbm import RBM
 
 __all__ = [
     "MLP",
+    "RBM",
     "CorrelationLoss",
     "DeepCCA",
     "DenoisingAutoencoder",
     "GaussianNoise",
+    "MultimodalAutoencoder",
     "NonSaturatingSigmoid",
     "load",
 ]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
+from importlib import import_module
 from importlib.metadata import version
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -17,21 +19,23 @@ from fastcca._persistence import FORMAT, FORMAT_VERSION
 __all__ = ["SavedDeepModel", "load"]
 
 HEADER = "fastcca"
-ENCODERS = ("encoder_x_", "encoder_y_")
 
 
 class SavedDeepModel:
-    """``save`` for an estimator with networks ``encoder_x_`` and ``encoder_y_``."""
+    """``save`` for an estimator some of whose attributes are networks."""
 
-    encoders: Any
-    encoder_x_: nn.Module
-    encoder_y_: nn.Module
+    _saved_networks: ClassVar[tuple[str, ...]]  # those attributes
+    _own_modules: ClassVar[tuple[str, ...]]  # parameters that may hold modules of the user's own
+
+    def _rebuilt(self) -> list[nn.Module]:
+        """Untrained networks such as fit made them, from the parameters."""
+        raise NotImplementedError
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model to one safetensors file, which :func:`fastcca.load` reads.
 
         Networks of your own are saved by their weights alone: :func:`fastcca.deep.load` takes modules of the
-        same make as ``encoders``. Callbacks and ``augment`` are not saved.
+        same make. Callbacks and ``augment`` are not saved.
 
         Parameters
         ----------
@@ -51,39 +55,47 @@ class SavedDeepModel:
         from sklearn.utils.validation import check_is_fitted
 
         check_is_fitted(self)
-        state = {name: value for name, value in vars(self).items() if name not in ENCODERS}
-        state |= {"encoders": None, "callbacks": (), "augment": None, "device": "cpu"}
+        neutral = {**dict.fromkeys(self._own_modules), "callbacks": (), "augment": None, "device": "cpu"}
+        state = {name: value for name, value in vars(self).items() if name not in self._saved_networks}
+        state |= {name: value for name, value in neutral.items() if name in state}
         arrays: dict[str, Any] = {}
         header = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "fastcca": version("fastcca"),
             "class": type(self).__name__,
-            "own_encoders": self.encoders is not None,
+            "own": [name for name in self._own_modules if getattr(self, name) is not None],
             "state": plain._encode(state, arrays, type(self).__name__),
         }
         tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
-        for name in ENCODERS:
+        for name in self._saved_networks:
             for key, tensor in getattr(self, name).state_dict().items():
                 tensors[f"{name}.{key}"] = tensor.detach().cpu().clone().contiguous()
         with replacing(path) as temporary:
             save_file(tensors, temporary, metadata={HEADER: json.dumps(header)})
 
 
-def load(path: str | os.PathLike[str], encoders: tuple[nn.Module, nn.Module] | None = None) -> Any:
-    """Read a model that ``DeepCCA.save`` wrote.
+def load(
+    path: str | os.PathLike[str],
+    encoders: tuple[nn.Module, nn.Module] | Mapping[str, nn.Module] | None = None,
+    decoders: Mapping[str, nn.Module] | None = None,
+) -> Any:
+    """Read a model that ``save`` of a deep estimator wrote.
 
     Parameters
     ----------
     path : path
         The file.
-    encoders : pair of torch.nn.Module, optional
-        For a model with networks of your own: modules of the same make, which receive the weights.
+    encoders : pair of torch.nn.Module or mapping of str to torch.nn.Module, optional
+        For a model with encoders of your own: modules of the same make, given as they were to the estimator,
+        which receive the weights.
+    decoders : mapping of str to torch.nn.Module, optional
+        Likewise.
 
     Returns
     -------
-    DeepCCA
-        Fitted, on the CPU.
+    estimator
+        Fitted, on the CPU, of the class that was saved.
 
     Raises
     ------
@@ -91,11 +103,9 @@ def load(path: str | os.PathLike[str], encoders: tuple[nn.Module, nn.Module] | N
         If there is no such file.
     ValueError
         If the file is damaged, is no deep model of fastcca, was written by a newer version, or needs
-        ``encoders``.
+        ``encoders`` or ``decoders``.
     """
     from safetensors import SafetensorError, safe_open
-
-    from fastcca.deep.deep_cca import DeepCCA
 
     name = os.fspath(path)
     if not os.path.exists(path):
@@ -108,18 +118,21 @@ def load(path: str | os.PathLike[str], encoders: tuple[nn.Module, nn.Module] | N
         raise ValueError(f"{name!r} is damaged or not a fastcca model ({plain._line(error)})") from None
     try:
         header = json.loads(metadata[HEADER])
-        if header["format"] != FORMAT or header["class"] != DeepCCA.__name__:
+        kind = getattr(import_module("fastcca.deep"), header["class"], None)
+        if header["format"] != FORMAT or not (isinstance(kind, type) and issubclass(kind, SavedDeepModel)):
             raise KeyError(FORMAT)
     except (KeyError, TypeError, ValueError):
         raise ValueError(f"{name!r} is not a deep model of fastcca") from None
     if header["format_version"] > FORMAT_VERSION:
         raise ValueError(f"{name!r} was written by fastcca {header['fastcca']}: upgrade to read it")
-    if header["own_encoders"] and encoders is None:
+    given = {"encoders": encoders, "decoders": decoders}
+    missing = [parameter for parameter in header["own"] if given[parameter] is None]
+    if missing:
         raise ValueError(
-            f"{name!r} holds weights of networks of your own: pass modules of their make as encoders"
+            f"{name!r} holds weights of networks of your own: pass modules of their make as {missing[0]}"
         )
     try:
-        parts: dict[str, dict[str, torch.Tensor]] = {name: {} for name in ENCODERS}
+        parts: dict[str, dict[str, torch.Tensor]] = {part: {} for part in kind._saved_networks}
         arrays = {}
         for key, tensor in tensors.items():
             owner = key.split(".")[0]
@@ -127,16 +140,12 @@ def load(path: str | os.PathLike[str], encoders: tuple[nn.Module, nn.Module] | N
                 parts[owner][key[len(owner) + 1 :]] = tensor
             else:
                 arrays[key] = tensor.numpy()
-        model = DeepCCA.__new__(DeepCCA)
+        model: Any = kind.__new__(kind)
         model.__dict__.update(plain._decode(header["state"], arrays))
-        if header["own_encoders"]:
-            model.encoders = encoders
-            modules = list(encoders or ())
-        else:
-            modules = model._build_encoders([model.n_features_in_, model.n_y_features_in_])
-        for key, module in zip(ENCODERS, modules, strict=True):
-            module.to(getattr(torch, model.dtype)).load_state_dict(parts[key])
-            setattr(model, key, module.eval())
+        model.__dict__.update({parameter: given[parameter] for parameter in header["own"]})
+        for part, module in zip(kind._saved_networks, model._rebuilt(), strict=True):
+            module.to(getattr(torch, model.dtype)).load_state_dict(parts[part])
+            setattr(model, part, module.eval())
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise ValueError(f"{name!r} is damaged: {plain._line(error)}") from None
     return model

@@ -1,38 +1,85 @@
-"""Initial weights for the built-in networks: denoising autoencoders below, a linear CCA on top."""
+"""Initial weights for the built-in networks, layer by layer; for Deep CCA a linear CCA on top."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from fastcca.cca import CCA
 from fastcca.deep._training import Networks, Plan, Source, encode
 from fastcca.deep.denoising import DenoisingAutoencoder
 from fastcca.deep.encoders import MLP
+from fastcca.deep.rbm import RBM
 
-__all__ = ["denoise"]
+__all__ = ["denoise", "pretrain_layers", "some_rows"]
 
 # Rows that the pretraining sees at most: it initialises, it does not fit.
 MAX_ROWS = 20000
 
 
+def some_rows(rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The rows to pretrain on."""
+    if len(rows) <= MAX_ROWS:
+        return rows
+    return np.sort(rows[torch.randperm(len(rows)).numpy()[:MAX_ROWS]])
+
+
+def pretrain_layers(
+    layers: Sequence[nn.Linear],
+    activation: str | Callable[[], nn.Module],
+    x: Tensor,
+    kind: str = "denoising",
+    *,
+    optimizer: str = "adam",
+    visible: str = "gaussian",
+) -> list[Tensor]:
+    """Sets linear layers, each followed by the activation, in place; returns the biases of the way back.
+
+    "denoising" trains a stack of :class:`DenoisingAutoencoder`, whose way back has none; "rbm" one
+    :class:`RBM` on the hidden probabilities of the other, the first with ``visible`` units.
+    """
+    if kind == "denoising":
+        model = DenoisingAutoencoder(layers[0].in_features, [a.out_features for a in layers], activation)
+        model.to(x.device, x.dtype)
+        if optimizer == "lbfgs":
+            model.fit(x)
+        else:
+            batch_size = int(np.clip(len(x) // 20, 50, 500))
+            model.fit(x, "adam", epochs=_epochs(len(x), batch_size, 400, 5), batch_size=batch_size)
+        for layer, trained in zip(layers, model.layers, strict=True):
+            layer.load_state_dict(trained.state_dict())
+        return [x.new_zeros(layer.in_features) for layer in layers]
+    biases = []
+    for layer in layers:
+        machine = RBM(layer.in_features, layer.out_features, visible).to(x.device, x.dtype)
+        machine.fit(x, epochs=_epochs(len(x), 100, 1500, 20))
+        with torch.no_grad():
+            layer.weight.copy_(machine.weight / machine.sigma**2)
+            layer.bias.copy_(machine.hidden_bias / machine.sigma**2)
+            x = machine(x)
+        biases.append(machine.visible_bias.detach())
+        visible = "bernoulli"
+    return biases
+
+
+def _epochs(n: int, batch_size: int, steps: int, least: int) -> int:
+    """So many that some ``steps`` batches are seen, at least ``least`` and at most 40 times that."""
+    return int(np.clip(np.ceil(steps * batch_size / n), least, 40 * least))
+
+
 def denoise(networks: Networks, sources: list[Source], rows: NDArray[np.intp], plan: Plan) -> None:
     """Sets the weights of two MLPs in place."""
-    if len(rows) > MAX_ROWS:
-        rows = np.sort(rows[torch.randperm(len(rows)).numpy()[:MAX_ROWS]])
+    rows = some_rows(rows)
     encoders = [e for e in networks.encoders if isinstance(e, MLP)]
     hidden = []
     for encoder, source in zip(encoders, sources, strict=True):
         *below, _ = encoder.linear_layers()
         if below:
-            widths = [layer.out_features for layer in below]
-            model = DenoisingAutoencoder(below[0].in_features, widths, encoder.activation)
-            model.to(source.device, source.dtype)
-            model.fit(source.rows(rows), "lbfgs" if plan.optimizer == "lbfgs" else "adam")
-            for layer, trained in zip(below, model.layers, strict=True):
-                layer.load_state_dict(trained.state_dict())
+            pretrain_layers(below, encoder.activation, source.rows(rows), optimizer=plan.optimizer)
         body = nn.Sequential(*list(encoder)[:-1]).eval()
         hidden.append(encode(body, source, plan.chunk, rows).double().cpu().numpy())
     # The outputs begin as the canonical variates of the last hidden layers, of variance 1.

@@ -1,6 +1,7 @@
-"""How the two encoders are trained: data on their way to the networks, gradients, optimisers, stopping.
+"""How networks are trained: data on their way to them, gradients, optimisers, stopping.
 
-Nothing here knows of scikit-learn; :mod:`fastcca.deep.deep_cca` does.
+The first half serves every model, the second, from :class:`Plan` on, the two encoders of Deep CCA. Nothing
+here knows of scikit-learn; the estimators do.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,9 +21,21 @@ from fastcca.deep.correlation_loss import CorrelationLoss
 from fastcca.errors import NumericalError
 from fastcca.functional.losses import correlation_loss
 
-__all__ = ["Epoch", "Plan", "Source", "encode", "full_batch_gradient", "train"]
+__all__ = [
+    "Best",
+    "Epoch",
+    "Plan",
+    "Schedule",
+    "Source",
+    "encode",
+    "full_batch_gradient",
+    "keep_best",
+    "minibatches",
+    "train",
+]
 
 VIEWS = ("X", "y")
+AnyEpoch = TypeVar("AnyEpoch")
 
 
 class Source:
@@ -52,11 +65,10 @@ class Source:
         return (block - self.mean) * self.factor
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What :func:`train` is to do."""
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How a network is optimised on minibatches, and when that ends."""
 
-    loss: CorrelationLoss
     optimizer: str = "adam"
     learning_rate: float = 1e-3
     schedule: str = "cosine"
@@ -64,8 +76,104 @@ class Plan:
     weight_decay: float = 0.0
     epochs: int = 30
     batch_size: int = 1000
-    chunk: int = 2000
     patience: int | None = None
+
+
+class Best:
+    """The parameters at the best epoch so far."""
+
+    def __init__(self, networks: nn.Module) -> None:
+        self.networks = networks
+        self.score = -math.inf
+        self.epoch = 0
+        self.state: dict[str, Tensor] | None = None
+
+    def offer(self, score: float, epoch: int) -> None:
+        if math.isfinite(score) and score > self.score:
+            self.score, self.epoch = score, epoch
+            self.state = {name: t.detach().clone() for name, t in self.networks.state_dict().items()}
+
+    def restore(self) -> None:
+        if self.state is not None:
+            self.networks.load_state_dict(self.state)
+
+
+def learning_rate(plan: Schedule, progress: float) -> float:
+    """The rate at this share of the training: a linear rise, then constant or a half cosine down to 0."""
+    if progress < plan.warmup:
+        return plan.learning_rate * max(progress, 1e-3) / plan.warmup
+    if plan.schedule == "constant":
+        return plan.learning_rate
+    share = (progress - plan.warmup) / (1 - plan.warmup)
+    return plan.learning_rate * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+
+
+def keep_best(
+    networks: nn.Module,
+    epochs: Iterator[AnyEpoch],
+    score: Callable[[AnyEpoch], float],
+    after_epoch: Callable[[AnyEpoch], bool],
+    patience: int | None,
+) -> Best:
+    """Runs through the epochs and leaves the networks as they were at the highest score.
+
+    Also when interrupted. ``after_epoch`` is called after each epoch and ends the training by returning
+    True, as do ``patience`` epochs without a higher score.
+    """
+    best = Best(networks)
+    try:
+        for number, epoch in enumerate(epochs, start=1):
+            best.offer(score(epoch), number)
+            if after_epoch(epoch):
+                break
+            if patience is not None and number - best.epoch >= patience:
+                break
+    finally:
+        # Interrupted or failed: what was best so far is what is kept.
+        best.restore()
+        networks.eval()
+    return best
+
+
+def minibatches(
+    networks: nn.Module,
+    schedule: Schedule,
+    rows: NDArray[np.intp],
+    batch_loss: Callable[[NDArray[np.intp], str], Tensor],
+) -> Iterator[tuple[int, float, float]]:
+    """Adam or AdamW; after each epoch its number, the mean loss and the last learning rate.
+
+    ``batch_loss`` is given the rows of a batch and words for where the training stands.
+    """
+    parameters = [p for p in networks.parameters() if p.requires_grad]
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    optimizer = kinds[schedule.optimizer](
+        parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay
+    )
+    n_batches = max(1, round(len(rows) / schedule.batch_size))
+    for number in range(1, schedule.epochs + 1):
+        networks.train()
+        # Batches of equal size, whose order and members torch's generator draws.
+        order = rows[torch.randperm(len(rows)).numpy()]
+        total = 0.0
+        for b, index in enumerate(np.array_split(order, n_batches)):
+            rate = learning_rate(schedule, (number - 1 + b / n_batches) / schedule.epochs)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            value = batch_loss(index, f"epoch {number}")
+            optimizer.zero_grad(set_to_none=True)
+            value.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            total += float(value.detach()) / n_batches
+        yield number, total, rate
+
+
+@dataclass(frozen=True)
+class Plan(Schedule):
+    """What :func:`train` is to do."""
+
+    loss: CorrelationLoss
+    chunk: int = 2000
     reconstruction: float = 0.0
     autocast: torch.dtype | None = None
     augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
@@ -193,35 +301,6 @@ def correlation_of(networks: Networks, sources: list[Source], plan: Plan, index:
     return -correlation_loss(outputs[0], outputs[1], k, plan.loss.reg, gradient=False)[0]
 
 
-class Best:
-    """The parameters at the best epoch so far."""
-
-    def __init__(self, networks: Networks) -> None:
-        self.networks = networks
-        self.score = -math.inf
-        self.epoch = 0
-        self.state: dict[str, Tensor] | None = None
-
-    def offer(self, score: float, epoch: int) -> None:
-        if math.isfinite(score) and score > self.score:
-            self.score, self.epoch = score, epoch
-            self.state = {name: t.detach().clone() for name, t in self.networks.state_dict().items()}
-
-    def restore(self) -> None:
-        if self.state is not None:
-            self.networks.load_state_dict(self.state)
-
-
-def learning_rate(plan: Plan, progress: float) -> float:
-    """The rate at this share of the training: a linear rise, then constant or a half cosine down to 0."""
-    if progress < plan.warmup:
-        return plan.learning_rate * max(progress, 1e-3) / plan.warmup
-    if plan.schedule == "constant":
-        return plan.learning_rate
-    share = (progress - plan.warmup) / (1 - plan.warmup)
-    return plan.learning_rate * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
-
-
 def train(
     networks: Networks,
     sources: list[Source],
@@ -235,63 +314,43 @@ def train(
     Best is the highest validation correlation; without validation rows, the last complete epoch.
     ``after_epoch`` is called after each epoch and ends the training by returning True.
     """
-    best = Best(networks)
     run = _lbfgs if plan.optimizer == "lbfgs" else _minibatches
-    try:
-        for epoch in run(networks, sources, plan, train_rows):
-            score = float(epoch.number)
-            if validation_rows is not None:
-                epoch.validation_correlation = score = correlation_of(
-                    networks, sources, plan, validation_rows
-                )
-            best.offer(score, epoch.number)
-            if after_epoch(epoch):
-                break
-            if plan.patience is not None and epoch.number - best.epoch >= plan.patience:
-                break
-    finally:
-        # Interrupted or failed: what was best so far is what is kept.
-        best.restore()
-        networks.eval()
-    return best
+
+    def score(epoch: Epoch) -> float:
+        if validation_rows is None:
+            return float(epoch.number)
+        epoch.validation_correlation = correlation_of(networks, sources, plan, validation_rows)
+        return epoch.validation_correlation
+
+    return keep_best(networks, run(networks, sources, plan, train_rows), score, after_epoch, plan.patience)
 
 
 def _minibatches(
     networks: Networks, sources: list[Source], plan: Plan, rows: NDArray[np.intp]
 ) -> Iterator[Epoch]:
-    parameters = [p for p in networks.parameters() if p.requires_grad]
-    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    optimizer = kinds[plan.optimizer](parameters, lr=plan.learning_rate, weight_decay=plan.weight_decay)
-    n_batches = max(1, round(len(rows) / plan.batch_size))
     device = sources[0].device.type
-    for number in range(1, plan.epochs + 1):
-        networks.train()
-        # Batches of equal size, whose order and members torch's generator draws.
-        order = rows[torch.randperm(len(rows)).numpy()]
-        total = correlation = 0.0
-        for b, index in enumerate(np.array_split(order, n_batches)):
-            rate = learning_rate(plan, (number - 1 + b / n_batches) / plan.epochs)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            inputs = [s.rows(index) for s in sources]
-            if plan.augment is not None:
-                inputs = list(plan.augment(*inputs))
+    n_batches = max(1, round(len(rows) / plan.batch_size))
+    correlation = 0.0
+
+    def batch_loss(index: NDArray[np.intp], where: str) -> Tensor:
+        nonlocal correlation
+        inputs = [s.rows(index) for s in sources]
+        if plan.augment is not None:
+            inputs = list(plan.augment(*inputs))
+        with torch.autocast(device, plan.autocast or torch.bfloat16, enabled=plan.autocast is not None):
+            outputs = [e(x) for e, x in zip(networks.encoders, inputs, strict=True)]
+        check_outputs(outputs, where)
+        value: Tensor = plan.loss(*outputs)
+        correlation -= float(value.detach()) / n_batches
+        if plan.reconstruction:
             with torch.autocast(device, plan.autocast or torch.bfloat16, enabled=plan.autocast is not None):
-                outputs = [e(x) for e, x in zip(networks.encoders, inputs, strict=True)]
-            check_outputs(outputs, f"epoch {number}")
-            value = plan.loss(*outputs)
-            correlation -= float(value.detach()) / n_batches
-            if plan.reconstruction:
-                with torch.autocast(
-                    device, plan.autocast or torch.bfloat16, enabled=plan.autocast is not None
-                ):
-                    for decoder, H, x in zip(networks.decoders, outputs, inputs, strict=True):
-                        value = value + plan.reconstruction * (decoder(H) - x).square().sum() / len(index)
-            optimizer.zero_grad(set_to_none=True)
-            value.backward()
-            optimizer.step()
-            total += float(value.detach()) / n_batches
+                for decoder, H, x in zip(networks.decoders, outputs, inputs, strict=True):
+                    value = value + plan.reconstruction * (decoder(H) - x).square().sum() / len(index)
+        return value
+
+    for number, total, rate in minibatches(networks, plan, rows, batch_loss):
         yield Epoch(number, total, correlation, None, rate)
+        correlation = 0.0
 
 
 def _lbfgs(networks: Networks, sources: list[Source], plan: Plan, rows: NDArray[np.intp]) -> Iterator[Epoch]:

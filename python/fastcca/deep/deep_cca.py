@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +17,7 @@ from fastcca._linear import _column_statistics as column_statistics
 from fastcca._two_view import TwoViewTransformer, View, score_statistics
 from fastcca._validation import check_reg, refuse_non_finite
 from fastcca.cca import CCA
+from fastcca.deep._parameters import check_parameters, torch_environment
 from fastcca.deep._persistence import SavedDeepModel
 from fastcca.deep._pretraining import denoise
 from fastcca.deep._training import Epoch, Networks, Plan, Source, check_outputs, encode, train
@@ -143,6 +143,11 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
     True
     """
 
+    _saved_networks = ("encoder_x_", "encoder_y_")
+    _own_modules = ("encoders",)
+    encoder_x_: nn.Module
+    encoder_y_: nn.Module
+
     def __init__(
         self,
         n_components: int = 10,
@@ -240,7 +245,7 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
             for a, (mean, _), scale in zip(data, statistics, scales, strict=True)
         ]
         random = check_random_state(self.random_state)
-        with _torch_environment(int(random.randint(2**31)), self.n_threads):
+        with torch_environment(int(random.randint(2**31)), self.n_threads):
             networks = self._networks([a.shape[1] for a in data], device, dtype)
             train_rows, validation_rows = self._split(len(x_data), random)
             plan = self._plan(len(train_rows))
@@ -278,35 +283,22 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
     # ---- the parts of fit
 
     def _check_parameters(self) -> None:
-        def refuse(name: str, expected: str) -> ValueError:
-            return ValueError(f"{name} must be {expected}, got {getattr(self, name)!r}")
-
-        choices: dict[str, tuple[Any, ...]] = {
-            "optimizer": ("adam", "adamw", "lbfgs"),
-            "schedule": ("cosine", "constant"),
-            "pretrain": (None, "denoising"),
-            "scale": ("view", "columns"),
-            "dtype": ("float32", "float64"),
-            "autocast": (None, "bfloat16"),
-            "objective": ("trace", "squares"),
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise refuse(name, "one of " + ", ".join(map(repr, allowed)))
-        for name in ("n_components", "batch_size", "epochs", "patience"):
-            value = getattr(self, name)
-            if value is None and name in ("epochs", "patience"):
-                continue
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-                raise refuse(name, "a positive integer")
-        for name in ("weight_decay", "input_noise", "reconstruction"):
-            if not 0 <= getattr(self, name) < np.inf:
-                raise refuse(name, "finite and not negative")
-        if not 0 < self.learning_rate < np.inf:
-            raise refuse("learning_rate", "positive")
-        for name in ("dropout", "validation_fraction"):
-            if not 0 <= getattr(self, name) < 1:
-                raise refuse(name, "in [0, 1)")
+        check_parameters(
+            self,
+            {
+                "optimizer": ("adam", "adamw", "lbfgs"),
+                "schedule": ("cosine", "constant"),
+                "pretrain": (None, "denoising"),
+                "scale": ("view", "columns"),
+                "dtype": ("float32", "float64"),
+                "autocast": (None, "bfloat16"),
+                "objective": ("trace", "squares"),
+            },
+            positive_integers=("n_components", "batch_size"),
+            optional=("epochs", "patience"),
+            not_negative=("weight_decay", "input_noise", "reconstruction"),
+            shares=("dropout", "validation_fraction"),
+        )
         check_reg(self.reg)
         if self.pretrain is not None and self.encoders is not None:
             raise ValueError("pretrain works on the built-in networks: leave encoders None or pretrain None")
@@ -359,6 +351,11 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
             MLP(width, [*layers, self.n_components], self.activation, self.input_noise, self.dropout)
             for width, layers in zip(widths, self._hidden_pair(), strict=True)
         ]
+
+    def _rebuilt(self) -> list[nn.Module]:
+        if self.encoders is not None:
+            return list(self.encoders)
+        return self._build_encoders([self.n_features_in_, self.n_y_features_in_])
 
     def _hidden_pair(self) -> list[list[int]]:
         hidden: Any = self.hidden
@@ -452,17 +449,3 @@ def _best_epoch(history: list[dict[str, Any]]) -> int:
         h["epoch"] if h["validation_correlation"] is None else h["validation_correlation"] for h in history
     ]
     return int(history[int(np.argmax(scores))]["epoch"])
-
-
-@contextmanager
-def _torch_environment(seed: int, n_threads: int | None) -> Iterator[None]:
-    """PyTorch's generators seeded and its threads set; both as before afterwards."""
-    before = torch.get_num_threads()
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        if n_threads is not None:
-            torch.set_num_threads(n_threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)

@@ -1,0 +1,64 @@
+"""What the deep estimators check of their parameters, and the PyTorch that they run in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+__all__ = ["check_parameters", "torch_environment"]
+
+
+def check_parameters(
+    model: Any,
+    choices: Mapping[str, tuple[Any, ...]],
+    *,
+    positive_integers: Sequence[str],
+    optional: Sequence[str],
+    not_negative: Sequence[str],
+    shares: Sequence[str],
+) -> None:
+    """Raises a ValueError that names the first parameter out of its range.
+
+    ``choices`` are the allowed values by name, ``optional`` the positive integers that may be None,
+    ``shares`` lie in [0, 1). ``learning_rate`` must be positive.
+    """
+
+    def refuse(name: str, expected: str) -> ValueError:
+        return ValueError(f"{name} must be {expected}, got {getattr(model, name)!r}")
+
+    for name, allowed in choices.items():
+        value = getattr(model, name)
+        if not any(value is a or (isinstance(value, str) and value == a) for a in allowed):
+            raise refuse(name, "one of " + ", ".join(map(repr, allowed)))
+    for name in (*positive_integers, *optional):
+        value = getattr(model, name)
+        if value is None and name in optional:
+            continue
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+            raise refuse(name, "a positive integer")
+    for name in not_negative:
+        if not 0 <= getattr(model, name) < np.inf:
+            raise refuse(name, "finite and not negative")
+    if not 0 < model.learning_rate < np.inf:
+        raise refuse("learning_rate", "positive")
+    for name in shares:
+        if not 0 <= getattr(model, name) < 1:
+            raise refuse(name, "in [0, 1)")
+
+
+@contextmanager
+def torch_environment(seed: int, n_threads: int | None) -> Iterator[None]:
+    """PyTorch's generators seeded and its threads set; both as before afterwards."""
+    before = torch.get_num_threads()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        if n_threads is not None:
+            torch.set_num_threads(n_threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)

@@ -1,0 +1,642 @@
+"""The multimodal deep autoencoder as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from fastcca._linear import _column_statistics as column_statistics
+from fastcca._modalities import Modalities, check_modalities, pick
+from fastcca.deep._multimodal_network import (
+    DropoutSchedule,
+    MultimodalNetwork,
+    dropout_schedule,
+    pretrain,
+)
+from fastcca.deep._parameters import check_parameters, torch_environment
+from fastcca.deep._persistence import SavedDeepModel
+from fastcca.deep._pretraining import some_rows
+from fastcca.deep._training import Schedule, Source, chunks, encode, keep_best, minibatches
+from fastcca.deep.encoders import MLP, GaussianNoise, activation_of
+from fastcca.errors import NumericalError
+
+__all__ = ["MultimodalAutoencoder"]
+
+CHUNK = 2000
+
+
+@dataclass
+class AutoencoderEpoch:
+    """What a callback learns after each epoch; it stops the training by returning True."""
+
+    number: int
+    loss: float
+    validation_loss: float | None
+    learning_rate: float
+    model: Any = field(default=None, repr=False)
+
+
+class MultimodalAutoencoder(
+    SavedDeepModel,
+    ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
+    TransformerMixin,  # type: ignore[misc]
+    BaseEstimator,  # type: ignore[misc]
+):
+    r"""A deep autoencoder of several modalities that reconstructs all of them from whichever are given.
+
+    Each modality has an encoder; their outputs meet in one shared layer, from which each modality has a
+    decoder. While it learns, the network is shown now all modalities, now some of them, and must always
+    reconstruct all: so the shared layer can be had, and missing modalities filled in, from any of them. The
+    loss is the squared error, relative to that of the mean, summed over the modalities.
+
+    Parameters
+    ----------
+    n_components : int, default=64
+        Width of the shared layer.
+    hidden : sequence of int or mapping of str to such, default=(256,)
+        Widths of the hidden layers of each encoder, the same for all or by name; the decoders have them in
+        reverse order.
+    activation : str or callable, default="relu"
+        As for :class:`MLP`, of the hidden and the shared layers.
+    encoders, decoders : mapping of str to torch.nn.Module, optional
+        Networks of your own for some modalities or all. An encoder is given the rows (scaled, flat) and may
+        return any number of outputs; a decoder is given ``n_components`` inputs and must return what the
+        modality has features. Copies of them are trained.
+    modality_dropout : {"subsets", None} or mapping of tuple of str to float, default="subsets"
+        What the network is shown of a row while it learns. "subsets": any of the modalities with equal
+        probability, but not none; of two, both, only the one and only the other a third each. None: all.
+        A mapping from tuples of names to shares for any other schedule.
+    rescale : bool, default=True
+        Multiply what reaches the shared layer by the number of modalities over the number given, so that it
+        is as large from one as from all.
+    modality_weights : mapping of str to float, or sequence of float, optional
+        Weights of the modalities' errors in the loss; 1 for those not named.
+    pretrain : {None, "denoising", "rbm"}, default=None
+        Initialise layer by layer by :class:`DenoisingAutoencoder` or by sparse :class:`RBM`, each modality by
+        itself and then the shared layer; "rbm" needs ``activation="sigmoid"``. The decoders start as the
+        transposes.
+    optimizer : {"adam", "adamw"}, default="adam"
+        On minibatches.
+    learning_rate : float, default=1e-3
+        It rises over the first tenth of the training.
+    schedule : {"cosine", "constant"}, default="cosine"
+        How the learning rate goes on.
+    epochs : int, optional
+        Passes over the data. By default so many that some 3000 batches are seen, between 20 and 300.
+    batch_size : int, default=100
+        Rows of a minibatch.
+    weight_decay : float, default=0.0
+        Of the optimiser.
+    input_noise : float, default=0.0
+        Standard deviation of the noise on the (scaled) inputs of the encoders while training.
+    dropout : float, default=0.0
+        Share of the units of hidden layers dropped while training.
+    validation_fraction : float, default=0.05
+        Share of the rows set aside to choose the best epoch by; 0 for none. Fewer than 50 rows are not set
+        aside.
+    patience : int, optional
+        Stop when the validation loss has not fallen for so many epochs.
+    scale : {"view", "columns"}, default="view"
+        Divide a modality by the root mean variance of its columns, or each column by its own standard
+        deviation. All are centred.
+    device : str, default="cpu"
+        Any device of PyTorch.
+    dtype : {"float32", "float64"}, default="float32"
+        Of the network.
+    random_state : int, RandomState or None, default=None
+        The same seed gives the same result on the same machine with the same number of threads.
+    verbose : bool, default=False
+        Show a progress bar with the loss.
+    callbacks : sequence of callables, default=()
+        Called after each epoch with an object that has ``number``, ``loss``, ``validation_loss``,
+        ``learning_rate`` and ``model``; returning True ends the training.
+    n_threads : int, optional
+        Threads of PyTorch during fit; by default its own.
+
+    Attributes
+    ----------
+    modalities_ : tuple of str
+        Names of the modalities.
+    network_ : torch.nn.Module
+        The trained network, in evaluation mode.
+    means_, scales_ : dict of str to ndarray
+        What the columns of a modality are centred by and divided by.
+    history_ : list of dict
+        Per epoch: ``epoch``, ``loss``, ``validation_loss``, ``learning_rate``.
+    best_epoch_ : int
+        The epoch whose parameters are kept; 0 if training ended before the first was complete.
+    n_features_in_ : int
+        Features of all modalities.
+
+    Notes
+    -----
+    Views are given as a mapping from names to arrays, as a sequence of arrays (named "view0", "view1", ...)
+    or as one matrix (a plain autoencoder). A modality may be missing in a row (NaN throughout, or None in a
+    list of rows), in ``fit`` too: the row then teaches what it has. After the fit modalities may be left out
+    as a whole.
+
+    Interrupting the fit (KeyboardInterrupt) leaves an estimator that is fitted with the best epoch so far;
+    the interrupt is raised again.
+
+    References
+    ----------
+    Ngiam, Khosla, Kim, Nam, Lee & Ng, "Multimodal deep learning", ICML 2011.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcca.deep import MultimodalAutoencoder
+    >>> rng = np.random.default_rng(0)
+    >>> angle = rng.uniform(0, np.pi, 500)
+    >>> sound = np.column_stack([np.cos(angle), np.sin(angle)])
+    >>> image = np.column_stack([np.cos(2 * angle), np.sin(2 * angle), angle])
+    >>> model = MultimodalAutoencoder(16, (64,), epochs=80, random_state=0)
+    >>> _ = model.fit({"sound": sound, "image": image})
+    >>> filled = model.reconstruct({"sound": sound})["image"]  # never shown the images
+    >>> bool(np.mean((filled - image) ** 2) < 0.1 * image.var())
+    True
+    """
+
+    _saved_networks = ("network_",)
+    _own_modules = ("encoders", "decoders")
+
+    modalities_: tuple[str, ...]
+    network_: MultimodalNetwork
+    means_: dict[str, NDArray[np.float64]]
+    scales_: dict[str, NDArray[np.float64]]
+    history_: list[dict[str, Any]]
+    best_epoch_: int
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+
+    def __init__(
+        self,
+        n_components: int = 64,
+        hidden: Sequence[int] | Mapping[str, Sequence[int]] = (256,),
+        activation: str | Callable[[], nn.Module] = "relu",
+        encoders: Mapping[str, nn.Module] | None = None,
+        decoders: Mapping[str, nn.Module] | None = None,
+        modality_dropout: Literal["subsets"] | Mapping[tuple[str, ...], float] | None = "subsets",
+        rescale: bool = True,
+        modality_weights: Mapping[str, float] | Sequence[float] | None = None,
+        pretrain: Literal["denoising", "rbm"] | None = None,
+        optimizer: Literal["adam", "adamw"] = "adam",
+        learning_rate: float = 1e-3,
+        schedule: Literal["cosine", "constant"] = "cosine",
+        epochs: int | None = None,
+        batch_size: int = 100,
+        weight_decay: float = 0.0,
+        input_noise: float = 0.0,
+        dropout: float = 0.0,
+        validation_fraction: float = 0.05,
+        patience: int | None = None,
+        scale: Literal["view", "columns"] = "view",
+        device: str = "cpu",
+        dtype: Literal["float32", "float64"] = "float32",
+        random_state: Any = None,
+        verbose: bool = False,
+        callbacks: Sequence[Callable[[AutoencoderEpoch], bool | None]] = (),
+        n_threads: int | None = None,
+    ) -> None:
+        self.n_components = n_components
+        self.hidden = hidden
+        self.activation = activation
+        self.encoders = encoders
+        self.decoders = decoders
+        self.modality_dropout = modality_dropout
+        self.rescale = rescale
+        self.modality_weights = modality_weights
+        self.pretrain = pretrain
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.weight_decay = weight_decay
+        self.input_noise = input_noise
+        self.dropout = dropout
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.scale = scale
+        self.device = device
+        self.dtype = dtype
+        self.random_state = random_state
+        self.verbose = verbose
+        self.callbacks = callbacks
+        self.n_threads = n_threads
+
+    def fit(self, views: Any, y: Any = None) -> MultimodalAutoencoder:
+        """Train the network.
+
+        Parameters
+        ----------
+        views : mapping of str to array_like of shape (n, p_i), sequence of such, or one array_like
+            Rows of all modalities belong together; float32 and float64 arrays are read in place.
+        y : ignored
+
+        Returns
+        -------
+        MultimodalAutoencoder
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            For parameters out of range, different numbers of rows, a row without any modality, a modality
+            missing in every row, NaN or infinity inside a row, networks whose outputs do not serve.
+        NumericalError
+            If the network returns NaN or infinity; the message names the epoch and the modality.
+        """
+        self._check_parameters()
+        found = check_modalities(views, type(self).__name__)
+        self._set_columns(found)
+        weights = pick(self.modalities_, self.modality_weights, "modality_weights", missing=1.0)
+        if not any(weights.values()):
+            raise ValueError("modality_weights must not all be zero")
+        dropout = dropout_schedule(self.modalities_, self.modality_dropout)
+        device, dtype = torch.device(self.device), getattr(torch, self.dtype)
+        sources = [
+            Source(a, self.means_[name], self.scales_[name], device, dtype) for name, a in found.data.items()
+        ]
+        present = np.column_stack([found.present[name] for name in self.modalities_])
+        random = check_random_state(self.random_state)
+        with torch_environment(int(random.randint(2**31)), self.n_threads):
+            train_rows, validation_rows = self._split(found.n_rows, random)
+            network = self._build(sources, present).to(device, dtype)
+            if self.pretrain is not None:
+                rows = some_rows(train_rows)
+                pretrain(network, sources, present, rows, self.pretrain, self.activation)
+            self._train(network, sources, present, dropout, weights, train_rows, validation_rows)
+        return self
+
+    # ---- the parts of fit
+
+    def _check_parameters(self) -> None:
+        check_parameters(
+            self,
+            {
+                "optimizer": ("adam", "adamw"),
+                "schedule": ("cosine", "constant"),
+                "pretrain": (None, "denoising", "rbm"),
+                "scale": ("view", "columns"),
+                "dtype": ("float32", "float64"),
+            },
+            positive_integers=("n_components", "batch_size"),
+            optional=("epochs", "patience"),
+            not_negative=("weight_decay", "input_noise"),
+            shares=("dropout", "validation_fraction"),
+        )
+        for name in ("encoders", "decoders"):
+            modules = getattr(self, name)
+            if modules is not None and not (
+                isinstance(modules, Mapping) and all(isinstance(m, nn.Module) for m in modules.values())
+            ):
+                raise ValueError(f"{name} must map names to torch.nn.Module, got {modules!r}")
+        if self.pretrain is not None and (self.encoders or self.decoders):
+            raise ValueError(
+                "pretrain works on the built-in networks: leave encoders and decoders None or pretrain None"
+            )
+        if self.pretrain == "rbm" and self.activation != "sigmoid":
+            raise ValueError(
+                f"pretrain='rbm' gives probabilities of hidden units: it needs activation='sigmoid', "
+                f"got {self.activation!r}"
+            )
+
+    def _set_columns(self, found: Modalities) -> None:
+        self.modalities_ = tuple(found.data)
+        self.means_, self.scales_ = {}, {}
+        for name, a in found.data.items():
+            rows = a if found.present[name].all() else a[found.present[name]]
+            mean, variance = rows[0].astype(np.float64), np.zeros(a.shape[1])
+            if len(rows) > 1:
+                mean, variance = column_statistics(name, rows, None)
+            spread = variance if self.scale == "columns" else np.full_like(variance, variance.mean())
+            self.means_[name], self.scales_[name] = mean, np.sqrt(np.where(spread > 0, spread, 1.0))
+        self._columns = found.names
+        self._dtypes = {name: a.dtype.name for name, a in found.data.items()}
+        self.n_features_in_ = sum(map(len, self.means_.values()))
+        if hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        if self.modalities_ == ("X",) and found.names["X"] is not None:
+            self.feature_names_in_ = found.names["X"]
+
+    def _hidden_of(self, name: str) -> list[int]:
+        hidden: Any = self.hidden
+        if isinstance(hidden, Mapping):
+            unknown = [key for key in hidden if key not in self.modalities_]
+            if unknown:
+                known = ", ".join(self.modalities_)
+                raise ValueError(f"hidden names an unknown modality {unknown[0]!r}: there are {known}")
+            hidden = hidden.get(name, (256,))
+        try:
+            widths = [int(w) for w in hidden]
+        except (TypeError, ValueError):
+            widths = [0]
+        if any(w < 1 for w in widths):
+            raise ValueError(f"hidden must be widths of layers, or a mapping of such, got {self.hidden!r}")
+        return widths
+
+    def _own(self, name: str, which: str) -> nn.Module | None:
+        modules = getattr(self, which) or {}
+        unknown = [key for key in modules if key not in self.modalities_]
+        if unknown:
+            raise ValueError(
+                f"{which} names an unknown modality {unknown[0]!r}: there are {', '.join(self.modalities_)}"
+            )
+        return copy.deepcopy(modules[name]) if name in modules else None
+
+    def _encoder(self, name: str) -> nn.Module:
+        own = self._own(name, "encoders")
+        if own is not None:
+            return own
+        width, hidden = len(self.means_[name]), self._hidden_of(name)
+        if not hidden:
+            return nn.Sequential(GaussianNoise(self.input_noise))
+        body = MLP(width, hidden, self.activation, self.input_noise, self.dropout)
+        return nn.Sequential(body, activation_of(self.activation)())
+
+    def _decoder(self, name: str) -> nn.Module:
+        own = self._own(name, "decoders")
+        if own is not None:
+            return own
+        layers = [*reversed(self._hidden_of(name)), len(self.means_[name])]
+        return MLP(self.n_components, layers, self.activation, dropout=self.dropout)
+
+    def _network(self, widths: Sequence[int], encoders: Sequence[nn.Module]) -> MultimodalNetwork:
+        decoders = [self._decoder(name) for name in self.modalities_]
+        return MultimodalNetwork(encoders, decoders, widths, self.n_components, self.activation, self.rescale)
+
+    def _build(self, sources: list[Source], present: NDArray[np.bool_]) -> MultimodalNetwork:
+        encoders, widths = [], []
+        for m, (name, source) in enumerate(zip(self.modalities_, sources, strict=True)):
+            encoder = self._encoder(name).to(source.device, source.dtype)
+            H = encode(encoder.eval(), source, CHUNK, np.flatnonzero(present[:, m])[:2])
+            if H.ndim != 2 or not H.is_floating_point():
+                raise ValueError(
+                    f"the encoder of {name} must return a (rows, outputs) float tensor, got {tuple(H.shape)}"
+                )
+            encoders.append(encoder)
+            widths.append(H.shape[1])
+        network = self._network(widths, encoders)
+        z = torch.zeros(2, self.n_components, dtype=sources[0].dtype, device=sources[0].device)
+        for name, decoder in zip(self.modalities_, network.decoders, strict=True):
+            shape = tuple(decoder.to(z.device, z.dtype).eval()(z).shape)
+            if shape != (2, len(self.means_[name])):
+                raise ValueError(
+                    f"the decoder of {name} must return (rows, {len(self.means_[name])}), "
+                    f"got {shape} for 2 rows"
+                )
+        self._encoder_widths = widths
+        return network
+
+    def _rebuilt(self) -> list[nn.Module]:
+        encoders = [self._encoder(name) for name in self.modalities_]
+        return [self._network(self._encoder_widths, encoders)]
+
+    def _split(self, n: int, random: Any) -> tuple[NDArray[np.intp], NDArray[np.intp] | None]:
+        n_validation = int(n * self.validation_fraction)
+        order = random.permutation(n)
+        if n_validation < 50:
+            return np.sort(order), None
+        return np.sort(order[n_validation:]), np.sort(order[:n_validation])
+
+    def _train(
+        self,
+        network: MultimodalNetwork,
+        sources: list[Source],
+        present: NDArray[np.bool_],
+        dropout: DropoutSchedule,
+        weights: Mapping[str, float],
+        train_rows: NDArray[np.intp],
+        validation_rows: NDArray[np.intp] | None,
+    ) -> None:
+        batches = max(1, round(len(train_rows) / self.batch_size))
+        epochs = self.epochs or int(np.clip(np.ceil(3000 / batches), 20, 300))
+        plan = Schedule(
+            optimizer=self.optimizer,
+            learning_rate=self.learning_rate,
+            schedule=self.schedule,
+            epochs=epochs,
+            batch_size=self.batch_size,
+            weight_decay=self.weight_decay,
+            patience=self.patience,
+        )
+
+        def loss(rows: NDArray[np.intp], where: str, given: Callable[[Tensor], Tensor]) -> Tensor:
+            here = torch.from_numpy(present[rows]).to(sources[0].mean)
+            inputs = [
+                torch.where(here[:, m : m + 1] > 0, source.rows(rows), 0.0)
+                for m, source in enumerate(sources)
+            ]
+            _, outputs = network(inputs, given(here))
+            total = here.new_zeros(())
+            for m, (name, x, out) in enumerate(zip(self.modalities_, inputs, outputs, strict=True)):
+                if not bool(torch.isfinite(out.detach()).all()):
+                    raise NumericalError(
+                        f"the reconstruction of {name} is NaN or infinite in {where}; "
+                        "try a smaller learning_rate"
+                    )
+                # Σ over the rows that have it of ‖x̂ - x‖², over their number and the modality's width
+                error = ((out - x) * here[:, m : m + 1]).square().sum()
+                total = total + weights[name] * error / (here[:, m].sum().clamp(min=1) * x.shape[1])
+            return total
+
+        @torch.no_grad()
+        def validation_loss() -> float | None:
+            if validation_rows is None:
+                return None
+            network.eval()
+            state = torch.get_rng_state()
+            torch.manual_seed(0)  # the same subsets in each epoch
+            total = 0.0
+            for part in chunks(len(validation_rows), CHUNK):
+                rows = validation_rows[part]
+                total += float(loss(rows, "validation", dropout.draw)) * len(rows) / len(validation_rows)
+            torch.set_rng_state(state)
+            return total
+
+        def run() -> Iterator[AutoencoderEpoch]:
+            steps = minibatches(
+                network, plan, train_rows, lambda rows, where: loss(rows, where, dropout.draw)
+            )
+            for number, mean_loss, rate in steps:
+                yield AutoencoderEpoch(number, mean_loss, validation_loss(), rate)
+
+        def score(epoch: AutoencoderEpoch) -> float:
+            return float(epoch.number) if epoch.validation_loss is None else -epoch.validation_loss
+
+        self.history_ = []
+        self.best_epoch_ = 0
+        self.network_ = network
+        with tqdm(total=plan.epochs, disable=not self.verbose, unit="epoch") as bar:
+            try:
+                best = keep_best(network, run(), score, lambda e: self._after_epoch(e, bar), plan.patience)
+                self.best_epoch_ = best.epoch
+            except KeyboardInterrupt:
+                if self.history_:
+                    losses = [h["validation_loss"] for h in self.history_]
+                    last = len(losses) if losses[0] is None else 1 + int(np.argmin(losses))
+                    self.best_epoch_ = last
+                raise
+        self._refuse_non_finite_parameters()
+
+    def _refuse_non_finite_parameters(self) -> None:
+        if not all(bool(torch.isfinite(p).all()) for p in self.network_.parameters()):
+            raise NumericalError("the trained network has weights that are not finite; lower learning_rate")
+
+    def _after_epoch(self, epoch: AutoencoderEpoch, bar: Any) -> bool:
+        self.history_.append(
+            {
+                "epoch": epoch.number,
+                "loss": epoch.loss,
+                "validation_loss": epoch.validation_loss,
+                "learning_rate": epoch.learning_rate,
+            }
+        )
+        bar.update()
+        shown = {"loss": f"{epoch.loss:.3f}"}
+        if epoch.validation_loss is not None:
+            shown["validation"] = f"{epoch.validation_loss:.3f}"
+        bar.set_postfix(shown)
+        epoch.model = self
+        answers = [bool(callback(epoch)) for callback in self.callbacks]  # each is called
+        return any(answers)
+
+    # ---- the fitted model
+
+    def _check(self, views: Any) -> Modalities:
+        check_is_fitted(self)
+        widths = {name: len(mean) for name, mean in self.means_.items()}
+        return check_modalities(views, type(self).__name__, widths, self._columns)
+
+    @torch.no_grad()
+    def _run(self, found: Modalities, decode: bool) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
+        """The shared layer, and the modalities in their units."""
+        parameter = self.network_.shared.weight
+        sources: list[Source | None] = [
+            Source(found.data[name], self.means_[name], self.scales_[name], parameter.device, parameter.dtype)
+            if name in found.data
+            else None
+            for name in self.modalities_
+        ]
+        absent = np.zeros(found.n_rows, dtype=bool)
+        present = np.column_stack([found.present.get(name, absent) for name in self.modalities_])
+        codes, parts = [], []
+        for rows in chunks(found.n_rows, CHUNK):
+            given = torch.from_numpy(present[rows]).to(parameter)
+            inputs = [
+                None if s is None else torch.where(given[:, m : m + 1] > 0, s.rows(rows), 0.0)
+                for m, s in enumerate(sources)
+            ]
+            if decode:
+                z, outputs = self.network_(inputs, given)
+                parts.append([out.double().cpu().numpy() for out in outputs])
+            else:
+                z = self.network_.encode(inputs, given)
+            if not bool(torch.isfinite(z).all()):
+                raise NumericalError("the shared layer is NaN or infinite for finite input")
+            codes.append(z.cpu().numpy())
+        filled = {}
+        for m, name in enumerate(self.modalities_ if decode else ()):
+            scaled = np.concatenate([part[m] for part in parts])
+            filled[name] = (scaled * self.scales_[name] + self.means_[name]).astype(self._dtypes[name])
+        dtype = np.result_type(*found.data.values())
+        return np.concatenate(codes).astype(dtype, copy=False), filled
+
+    def transform(self, views: Any) -> NDArray[Any]:
+        """The shared representation.
+
+        Parameters
+        ----------
+        views : as for ``fit``
+            Modalities may be left out or missing in rows, as long as every row has one.
+
+        Returns
+        -------
+        ndarray of shape (n, n_components)
+            float32 if every view is, else float64.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            For an unknown modality, a wrong number of features or of rows, a row without any modality, NaN
+            or infinity inside a row.
+        """
+        return self._run(self._check(views), decode=False)[0]
+
+    def reconstruct(self, views: Any) -> dict[str, NDArray[Any]]:
+        """All modalities, from whichever are given.
+
+        Parameters
+        ----------
+        views : as for ``transform``
+
+        Returns
+        -------
+        dict of str to ndarray
+            Every modality of the fit, (n, p_i), in its units and dtype; also those given, as the network sees
+            them.
+        """
+        return self._run(self._check(views), decode=True)[1]
+
+    def score(self, views: Any, y: Any = None, given: str | Sequence[str] | None = None) -> float:
+        """How much of the modalities is reconstructed: 1 is all, 0 what their training means would do.
+
+        Parameters
+        ----------
+        views : as for ``fit``
+            What the reconstructions are held against; modalities may be left out.
+        y : ignored
+        given : name or sequence of names, optional
+            From which of the views to reconstruct; by default from all of them.
+
+        Returns
+        -------
+        float
+            Mean over the modalities in ``views`` of 1 - (squared error) / (squared distance from the mean of
+            the training rows).
+
+        Raises
+        ------
+        ValueError
+            As of :meth:`transform`, and for a name in ``given`` that is not in ``views``.
+        """
+        found = self._check(views)
+        shown = found
+        if given is not None:
+            names = (given,) if isinstance(given, str) else tuple(given)
+            unknown = [name for name in names if name not in found.data]
+            if unknown or not names:
+                raise ValueError(f"given must name some of {', '.join(found.data)}, got {given!r}")
+            shown = self._check({name: found.data[name] for name in names})
+        filled = self._run(shown, decode=True)[1]
+        shares = []
+        for name, a in found.data.items():
+            rows = found.present[name]
+            target = a[rows].astype(np.float64)
+            error = np.square(filled[name][rows] - target).sum()
+            reference = np.square(target - self.means_[name]).sum()
+            shares.append(1 - error / reference if reference > 0 else float(error == 0))
+        return float(np.mean(shares))
+
+    @property
+    def _n_features_out(self) -> int:  # read by get_feature_names_out
+        return self.n_components
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
