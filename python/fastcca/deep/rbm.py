@@ -133,10 +133,9 @@ class RBM(nn.Module):
     def _penalty(self, data: Tensor) -> Tensor:
         # λ Σ_j (ρ - mean p(h_j | v))² + decay ‖W‖² / 2
         off_target = self.sparsity - self(data).mean(dim=0)
-        return (
-            self.sparsity_cost * off_target.square().sum()
-            + 0.5 * self.weight_decay * self.weight.square().sum()
-        )
+        decay = 0.5 * self.weight_decay * self.weight.square().sum()
+        penalty: Tensor = self.sparsity_cost * off_target.square().sum() + decay
+        return penalty
 
     def fit(
         self,
