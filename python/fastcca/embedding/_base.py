@@ -23,7 +23,7 @@ from fastcca.embedding._preprocessing import InputScaling
 
 __all__ = ["LabelEmbedding", "Learned", "TrainingData"]
 
-N_FOLDS = 3  # of the rows held out for the temperature
+N_FOLDS = 3
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,8 @@ class LabelEmbedding(
     scale_power: float
     normalize: bool
     temperature: float | None
+
+    _n_calibration_fits = N_FOLDS  # to parts of the data; fits that take long make do with 1
 
     classes_: NDArray[Any]
     label_embedding_: NDArray[Any]
@@ -176,7 +178,7 @@ class LabelEmbedding(
         """The temperature that suits decisions on held-out rows; classes of one row stay in every part."""
         held_out: list[NDArray[np.float64]] = []
         rows: list[NDArray[Any]] = []
-        for fold in range(N_FOLDS):
+        for fold in range(self._n_calibration_fits):
             out = data.folds == fold
             if out.any():
                 part = self._learn(data.subset(~out), **chosen)
