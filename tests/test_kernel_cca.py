@@ -336,6 +336,22 @@ def test_landmarks_come_from_a_sample_of_many_rows(
     assert a.x_residual_ == pytest.approx(1 - explained.mean(), abs=1e-9)
 
 
+def test_uniform_landmarks_of_copies_and_of_rows_without_weight(rng: np.random.Generator) -> None:
+    # nine rows in ten are copies or do not count, so that a small sample holds too few landmarks
+    distinct = rng.normal(size=(300, 3))
+    X = np.repeat(distinct, 10, axis=0)
+    model = KernelCCA(2, rank=200, tol=0, pivoting="uniform", random_state=1, gamma=5.0).fit(X, X[:, :2])
+    assert model.x_rank_ == 200
+    assert len(np.unique(model.x_landmarks_, axis=0)) == 200
+    weights = np.zeros(3000)
+    weights[::10] = 1.0
+    X = rng.normal(size=(3000, 3))
+    model = KernelCCA(2, rank=200, tol=0, pivoting="uniform", random_state=1, gamma=5.0)
+    model.fit(X, X[:, :2], sample_weight=weights)
+    assert model.x_rank_ == 200
+    assert np.all(model.x_landmark_indices_ % 10 == 0)
+
+
 def test_save_and_load(views: Any, tmp_path: Any) -> None:
     X, Y = views
     for model in (

@@ -14,6 +14,7 @@ from fastcca import _core
 from fastcca._two_view import Weights
 from fastcca._validation import refuse_non_finite
 from fastcca.errors import NumericalError
+from fastcca.functional._arrays import thread_count
 from fastcca.functional.kernels import Kernel, factorise
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import Solution, solve_moments
@@ -21,7 +22,8 @@ from fastcca.functional.solver import Solution, solve_moments
 __all__ = ["CALLED_SLAB", "FeatureSums", "LandmarkView", "choose_landmarks", "collect", "solve_features"]
 
 # Landmarks are chosen among all rows while the features of that choice take at most this many bytes, else
-# among a sample of so many rows.
+# among a sample of so many rows. Uniform pivots do not look at the features: for them a few more
+# rows than the rank are enough, to stand in for copies.
 SELECTION_BYTES = 2**30
 _SLAB = 16384  # rows handed to the core at a time: what a progress bar and an interrupt see
 CALLED_SLAB = 2048  # the same where kernel values come from Python
@@ -47,7 +49,7 @@ class LandmarkView:
         K = np.asarray(kernel.matrix(np.asarray(points, dtype=np.float64), None, n_threads), dtype=np.float64)
         m = len(K)
         while True:
-            factor, failed = _core.landmark_factor(K[:m, :m], n_threads or 0)
+            factor, failed = _core.landmark_factor(K[:m, :m], thread_count(n_threads))
             if failed < 0:
                 return LandmarkView(kernel, np.ascontiguousarray(points[:m]), factor)
             if failed == 0:
@@ -87,26 +89,32 @@ def choose_landmarks(
 ) -> NDArray[np.intp]:
     """Row indices of the pivots of an incomplete Cholesky factorisation."""
     rank = min(rank, len(data))
-    most = max(2 * rank, SELECTION_BYTES // (rank * data.itemsize))
-    rows = None
-    if len(data) > most:
-        rows = np.sort(np.random.RandomState(0).choice(len(data), most, replace=False))
-        data = data[rows]
-        weights = None if weights is None else weights[rows]
-    factor = factorise(
-        kernel,
-        data,
-        rank,
-        tol,
-        pivoting,
-        random_state=random_state,
-        sample_weight=weights,
-        name=name,
-        n_threads=n_threads,
-        verbose=verbose,
-    )
-    pivots = np.asarray(factor.pivots, dtype=np.intp)
-    return pivots if rows is None else rows[pivots]
+    counted = np.arange(len(data)) if weights is None else np.flatnonzero(weights)
+    many = max(2 * rank, SELECTION_BYTES // (rank * data.itemsize))
+    pivots = np.empty(0, dtype=np.intp)
+    for most in (rank + rank // 4, many) if pivoting == "uniform" else (many,):
+        rows = None
+        if len(counted) > most:
+            rows = np.sort(np.random.RandomState(0).choice(counted, most, replace=False))
+        factor = factorise(
+            kernel,
+            data if rows is None else data[rows],
+            rank,
+            tol,
+            pivoting,
+            random_state=random_state,
+            sample_weight=weights if weights is None or rows is None else weights[rows],
+            name=name,
+            n_threads=n_threads,
+            verbose=verbose,
+        )
+        pivots = np.asarray(factor.pivots, dtype=np.intp)
+        if rows is None:
+            break
+        pivots = rows[pivots]
+        if len(pivots) == rank:
+            break
+    return pivots
 
 
 def collect(
@@ -142,7 +150,7 @@ def collect(
             rows = slice(start, min(start + slab, len(X)))
             w = None if weights is None else weights[rows]
             try:
-                sums.add(part(x, X[rows]), part(y, Y[rows]), w, n_threads or 0)
+                sums.add(part(x, X[rows]), part(y, Y[rows]), w, thread_count(n_threads))
             except ValueError:
                 refuse_non_finite("X", X)  # positions count from the start of the data
                 refuse_non_finite("y", Y)
@@ -150,7 +158,7 @@ def collect(
             bar.update(rows.stop - rows.start)
     moments = Moments()
     moments.dims = (x.rank, y.rank)
-    moments.n, moments.shift, moments.offset, moments.scatter = sums.finish(n_threads or 0)
+    moments.n, moments.shift, moments.offset, moments.scatter = sums.finish(thread_count(n_threads))
     # float32 features are summed in float64: their covariances are good to far below float32's epsilon.
     return FeatureSums(moments, *sums.columns, np.array(sums.residuals))
 
