@@ -208,6 +208,26 @@ TEST_CASE("eigendecomposition") {
     CHECK_THROWS_AS(eigendecomposition(nan), NumericalError);
 }
 
+TEST_CASE("leading eigenvectors") {
+    for (const Index n : {1, 5, 33, 130, 260}) {
+        const Matrix<double> A = random_uniform(n, n, 7);
+        for (const Matrix<double>& S :
+             {Matrix<double>(A + A.transpose()), Matrix<double>(A.col(0) * A.col(0).transpose()),
+              Matrix<double>(Matrix<double>::Zero(n, n))}) {
+            const Vector<double> values = eigendecomposition(S).values;
+            for (const Index wanted : {Index{0}, Index{1}, n / 3, n}) {
+                const Eigendecomposition leading = leading_eigenvectors(S, wanted);
+                const Matrix<double>& V = leading.vectors;
+                const double tolerance = 1e-15 * static_cast<double>(20 + n);
+                REQUIRE(V.cols() == wanted);
+                CHECK((leading.values - values).norm() <= tolerance * S.norm());
+                CHECK((S * V - V * values.tail(wanted).asDiagonal()).norm() <= tolerance * S.norm());
+                CHECK((V.transpose() * V - Matrix<double>::Identity(wanted, wanted)).norm() <= tolerance);
+            }
+        }
+    }
+}
+
 TEST_CASE("eigendecomposition of tridiagonal matrices that are hard to divide") {
     for (const Index n : {63, 64, 65, 210, 400}) {
         const Matrix<double> noise = random_uniform(n, 2, 9);

@@ -65,12 +65,15 @@ struct Extremes {
 };
 Extremes extreme_eigenvalues(ConstRef<double> L);
 
-// S = V diag(λ) Vᵀ with λ ascending, V orthogonal. Reads the lower triangle. Throws NumericalError where
-// the iteration does not end (S holds NaN, say).
+// S = V diag(λ) Vᵀ with λ ascending, V orthogonal. Reads the lower triangle. Throws NumericalError where S is
+// not finite.
 struct Eigendecomposition {
     Vector<double> values;
     Matrix<double> vectors;
 };
 Eigendecomposition eigendecomposition(ConstRef<double> S);
+
+// All eigenvalues, and the eigenvectors of the `wanted` largest (n × wanted, in the order of the values).
+Eigendecomposition leading_eigenvectors(ConstRef<double> S, Index wanted);
 
 }  // namespace fastcca

@@ -116,13 +116,13 @@ void apply_q(ConstRef<double> A, const Vector<double>& tau, MutableRef<double> Z
         T[static_cast<std::size_t>(p)] = reflector_factor(panel(p), tau.segment(p * kPanel, panel(p).cols()));
     };
     const auto apply = [&](Index tile) {
-        auto columns = Z.middleCols(tile * kTile, std::min(kTile, n - tile * kTile));
+        auto columns = Z.middleCols(tile * kTile, std::min(kTile, Z.cols() - tile * kTile));
         for (Index p = n_panels - 1; p >= 0; --p) {
             apply_reflector(panel(p), T[static_cast<std::size_t>(p)], Op::kNone,
                             columns.bottomRows(panel(p).rows()));
         }
     };
-    const Index n_tiles = (n + kTile - 1) / kTile;
+    const Index n_tiles = (Z.cols() + kTile - 1) / kTile;
     if (n <= 2 * kTile) {
         for (Index p = 0; p < n_panels; ++p) factor(p);
         for (Index tile = 0; tile < n_tiles; ++tile) apply(tile);
@@ -134,18 +134,20 @@ void apply_q(ConstRef<double> A, const Vector<double>& tau, MutableRef<double> Z
 
 }  // namespace
 
-Eigendecomposition eigendecomposition(ConstRef<double> S) {
+Eigendecomposition eigendecomposition(ConstRef<double> S) { return leading_eigenvectors(S, S.rows()); }
+
+Eigendecomposition leading_eigenvectors(ConstRef<double> S, Index wanted) {
     const Index n = S.rows();
     if (n == 0) return {Vector<double>(0), Matrix<double>(0, 0)};
     Matrix<double> A = S.triangularView<Eigen::Lower>();
-    const double largest = A.cwiseAbs().maxCoeff();
     if (!A.allFinite()) throw NumericalError("eigenvalues of a matrix with entries that are not finite");
-    if (largest == 0.0) return {Vector<double>::Zero(n), Matrix<double>::Identity(n, n)};
+    const double largest = A.cwiseAbs().maxCoeff();
+    if (largest == 0.0) return {Vector<double>::Zero(n), Matrix<double>::Identity(n, n).rightCols(wanted)};
     // A power of two near the largest entry: squares neither overflow nor underflow, nothing is rounded.
     const double unit = std::ldexp(1.0, std::ilogb(largest));
     A /= unit;
     const Tridiagonal T = tridiagonalise(A);
-    Eigendecomposition result = tridiagonal_eigendecomposition(T.diagonal, T.beside);
+    Eigendecomposition result = tridiagonal_eigendecomposition(T.diagonal, T.beside, wanted);
     apply_q(A, T.tau, result.vectors);
     result.values *= unit;
     return result;

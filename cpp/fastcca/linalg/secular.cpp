@@ -13,13 +13,6 @@ constexpr double kEps = std::numeric_limits<double>::epsilon();
 // Columns and rows that one task computes.
 constexpr Index kSlice = 32;
 
-// λ_j as an origin among the poles d and a distance from it, and in `gaps` d_i − λ_j, every one of them to
-// full relative accuracy, since d_i − d_origin is exact to rounding.
-struct Root {
-    Index origin;
-    double distance;
-};
-
 // f(λ) = 1 + ψ + φ,  ψ = ρ Σ_{i≤j} z_i² / (d_i − λ),  φ = ρ Σ_{i>j} z_i² / (d_i − λ), with their derivatives.
 struct Secular {
     double psi, dpsi, phi, dphi;
@@ -44,12 +37,13 @@ Secular evaluate(const Vector<double>& weights, const Vector<double>& offsets, d
 // The zero of f between the poles d_j and d_{j+1} (the last: above d_j), where f rises from −∞ to +∞ (to 1).
 // Bunch, Nielsen and Sorensen, "Rank-one modification of the symmetric eigenproblem" (1978): ψ and φ are
 // replaced by r + s / (pole − x) with their values and slopes at x, of which the zero is found exactly. A
-// bracket sees to it that this goes on to converge whatever rounding does.
-Root find_root(const Vector<double>& d, const Vector<double>& weights, Index j, MutableRef<double> gaps) {
+// bracket sees to it that this goes on to converge whatever rounding does. Returns λ_j; the gaps d_i − λ_j
+// are exact but for the last bit, since λ_j is kept as a pole and a distance from it.
+double find_root(const Vector<double>& d, const Vector<double>& weights, Index j, MutableRef<double> gaps) {
     const Index n = d.size();
     const bool last = j == n - 1;
     const double width = last ? weights.sum() : d[j + 1] - d[j];
-    Root root{j, 0.0};
+    Index origin = j;
     Vector<double> offsets = d.array() - d[j];
     double low = 0.0, high = width, x = 0.5 * width;
     Secular f = evaluate(weights, offsets, x, j);
@@ -58,7 +52,7 @@ Root find_root(const Vector<double>& d, const Vector<double>& weights, Index j, 
             high = x;
         } else {
             // The nearer pole is the origin, so that no difference from it loses digits.
-            root.origin = j + 1;
+            origin = j + 1;
             offsets = d.array() - d[j + 1];
             low = -x;
             high = 0.0;
@@ -82,8 +76,8 @@ Root find_root(const Vector<double>& d, const Vector<double>& weights, Index j, 
             const double a2 = offsets[j + 1] - x;
             const double c = value - a1 * f.dpsi - a2 * f.dphi;
             const double b = (a1 + a2) * value - a1 * a2 * (f.dpsi + f.dphi), constant = a1 * a2 * value;
-            const double root_of = std::sqrt(std::abs(b * b - 4.0 * c * constant));
-            step = b <= 0.0 ? (b - root_of) / (2.0 * c) : 2.0 * constant / (b + root_of);
+            const double discriminant_root = std::sqrt(std::abs(b * b - 4.0 * c * constant));
+            step = b <= 0.0 ? (b - discriminant_root) / (2.0 * c) : 2.0 * constant / (b + discriminant_root);
         }
         double next = x + step;
         if (!(next > low && next < high)) next = low + 0.5 * (high - low);
@@ -91,39 +85,44 @@ Root find_root(const Vector<double>& d, const Vector<double>& weights, Index j, 
         x = next;
         f = evaluate(weights, offsets, x, j);
     }
-    root.distance = x;
     gaps = offsets.array() - x;
-    return root;
+    return d[origin] + x;
+}
+
+// task(start, count) for the slices of 0 … n − 1, side by side where there are many.
+void for_slices(Index n, const std::function<void(Index, Index)>& task) {
+    const Index n_slices = (n + kSlice - 1) / kSlice;
+    const auto slice = [&](Index s) { task(s * kSlice, std::min(kSlice, n - s * kSlice)); };
+    if (n <= 2 * kSlice) {
+        for (Index s = 0; s < n_slices; ++s) slice(s);
+    } else {
+        parallel_for(n_slices, slice);
+    }
 }
 
 }  // namespace
 
-Eigendecomposition secular_eigendecomposition(const Vector<double>& d, const Vector<double>& z, double rho,
-                                              const std::vector<Index>& order) {
-    const Index n = d.size(), n_slices = (n + kSlice - 1) / kSlice;
+SecularRoots secular_roots(const Vector<double>& d, const Vector<double>& z, double rho) {
+    const Index n = d.size();
     const Vector<double> weights = rho * z.cwiseAbs2();
-    Eigendecomposition result{Vector<double>(n), Matrix<double>(n, n)};
-    Matrix<double> gaps(n, n);  // d_i − λ_j
-    const auto slices = [&](const std::function<void(Index, Index)>& task) {
-        const auto slice = [&](Index s) { task(s * kSlice, std::min(kSlice, n - s * kSlice)); };
-        if (n <= 2 * kSlice) {
-            for (Index s = 0; s < n_slices; ++s) slice(s);
-        } else {
-            parallel_for(n_slices, slice);
-        }
-    };
-    slices([&](Index start, Index count) {
+    SecularRoots roots{Vector<double>(n), Matrix<double>(n, n)};
+    for_slices(n, [&](Index start, Index count) {
         for (Index j = start; j < start + count; ++j) {
-            const Root root = find_root(d, weights, j, gaps.col(j));
-            result.values[j] = d[root.origin] + root.distance;
+            roots.values[j] = find_root(d, weights, j, roots.gaps.col(j));
         }
     });
+    return roots;
+}
+
+Matrix<double> secular_vectors(const Vector<double>& d, const Vector<double>& z, const Matrix<double>& gaps,
+                               const std::vector<Index>& order, Index first) {
+    const Index n = d.size();
     // The z for which the computed λ are the exact eigenvalues, and so their vectors orthogonal (Gu and
     // Eisenstat, "A stable and efficient algorithm for the rank-one modification of the symmetric
     // eigenproblem", 1994):
     //     ρ z_i² = (λ_i − d_i) Π_{j≠i} (d_i − λ_j) / (d_i − d_j)
     Vector<double> exact(n);
-    slices([&](Index start, Index count) {
+    for_slices(n, [&](Index start, Index count) {
         auto product = exact.segment(start, count).array();
         product.setOnes();
         for (Index j = 0; j < n; ++j) {
@@ -136,14 +135,15 @@ Eigendecomposition secular_eigendecomposition(const Vector<double>& d, const Vec
         for (Index i = start; i < start + count; ++i) exact[i] = std::copysign(std::sqrt(exact[i]), z[i]);
     });
     // u_j ∝ z_i / (d_i − λ_j)
-    slices([&](Index start, Index count) {
+    Matrix<double> vectors(n, n - first);
+    for_slices(n - first, [&](Index start, Index count) {
         for (Index j = start; j < start + count; ++j) {
-            const Vector<double> u = exact.array() / gaps.col(j).array();
+            const Vector<double> u = exact.array() / gaps.col(first + j).array();
             const double norm = u.norm();
-            for (Index i = 0; i < n; ++i) result.vectors(i, j) = u[order[static_cast<std::size_t>(i)]] / norm;
+            for (Index i = 0; i < n; ++i) vectors(i, j) = u[order[static_cast<std::size_t>(i)]] / norm;
         }
     });
-    return result;
+    return vectors;
 }
 
 }  // namespace fastcca

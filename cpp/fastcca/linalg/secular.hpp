@@ -7,9 +7,16 @@
 
 namespace fastcca {
 
-// The eigenvalues λ (ascending) and eigenvectors of diag(d) + ρ z zᵀ, for strictly ascending d, no zero in z,
-// and ρ > 0. In row i of the answer's vectors stands coordinate order[i].
-Eigendecomposition secular_eigendecomposition(const Vector<double>& d, const Vector<double>& z, double rho,
-                                              const std::vector<Index>& order);
+// The eigenvalues λ (ascending) of diag(d) + ρ z zᵀ, for strictly ascending d, no zero in z, and ρ > 0, and
+// the differences d_i − λ_j, each to full relative accuracy.
+struct SecularRoots {
+    Vector<double> values;
+    Matrix<double> gaps;
+};
+SecularRoots secular_roots(const Vector<double>& d, const Vector<double>& z, double rho);
+
+// The eigenvectors of the eigenvalues from index `first` on. In row i stands coordinate order[i].
+Matrix<double> secular_vectors(const Vector<double>& d, const Vector<double>& z, const Matrix<double>& gaps,
+                               const std::vector<Index>& order, Index first);
 
 }  // namespace fastcca

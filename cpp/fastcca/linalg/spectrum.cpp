@@ -34,7 +34,7 @@ double largest_ritz_value(Index n, const Apply& apply) {
         if (!(norm > 1e-12 * alpha.head(done).maxCoeff())) break;  // an invariant subspace: exact
         poll();
     }
-    return tridiagonal_eigendecomposition(alpha.head(done), beta.head(done - 1)).values[done - 1];
+    return tridiagonal_eigendecomposition(alpha.head(done), beta.head(done - 1), 0).values[done - 1];
 }
 
 }  // namespace

@@ -57,11 +57,11 @@ Block orthonormal_block(ConstRef<double> before, Matrix<double> W) {
 // again, relative to the largest among them.
 Svd tall_svd(ConstRef<double> A, Index wanted) {
     const Index p = A.rows(), q = A.cols();
-    Svd svd{Matrix<double>(p, wanted), Vector<double>::Zero(wanted), Matrix<double>::Identity(q, q)};
-    Matrix<double> W = A;  // (I − U Uᵀ) A V for the columns V not yet done
+    Svd svd{Matrix<double>(p, wanted), Vector<double>::Zero(wanted), Matrix<double>(q, wanted)};
+    Matrix<double> W = A, V;  // W = (I − U Uᵀ) A V for vectors V orthogonal to those done; at first V = I
     Index done = 0;
     while (done < wanted) {
-        const Index left = q - done, needed = wanted - done;
+        const Index left = W.cols(), needed = wanted - done;
         Matrix<double> gram(left, left);
         symmetric_product<double>(1.0, W, Op::kTranspose, 0.0, gram);
         const double norm = std::sqrt(gram.trace());
@@ -69,29 +69,33 @@ Svd tall_svd(ConstRef<double> A, Index wanted) {
         if (norm <= kEps * std::sqrt(static_cast<double>(q)) * svd.values[0] || norm == 0.0) {
             svd.U.rightCols(needed) =
                 orthonormal_block(svd.U.leftCols(done), random_uniform(p, needed)).basis;
+            if (done == 0) V = Matrix<double>::Identity(q, needed);
+            svd.V.rightCols(needed) = V.leftCols(needed);
             break;
         }
-        const Matrix<double> rotation = eigendecomposition(gram).vectors.rowwise().reverse();
-        Matrix<double> turned = product(W, Op::kNone, rotation.leftCols(needed));
-        const Vector<double> lengths = turned.colwise().norm();
+        Matrix<double> rotation, turned;
+        Vector<double> lengths;
+        const auto turn = [&](Index count) {
+            rotation = leading_eigenvectors(gram, count).vectors.rowwise().reverse();
+            turned = product(W, Op::kNone, rotation);
+            lengths = turned.colwise().norm();
+        };
+        turn(needed);
+        // Among values this small, rounding has mixed the vectors wanted with those left out.
+        if (needed < left && lengths[needed - 1] < 0.01 * lengths[0]) turn(left);
         Index keep = 1;
         while (keep < needed && lengths[keep] >= 0.1 * lengths[0]) ++keep;
         auto U = svd.U.middleCols(done, keep);
         U = turned.leftCols(keep) * lengths.head(keep).cwiseInverse().asDiagonal();
         polish(U);
         svd.values.segment(done, keep) = lengths.head(keep);
-        // The last round takes what it needs; others turn all that is left for those to come.
-        const auto used = rotation.leftCols(keep == needed ? needed : left);
-        svd.V.middleCols(done, used.cols()) =
-            done == 0 ? used : product(svd.V.rightCols(left), Op::kNone, used);
+        V = V.size() == 0 ? rotation : product(V, Op::kNone, rotation);
+        svd.V.middleCols(done, keep) = V.leftCols(keep);
         done += keep;
-        if (done == wanted) break;
-        if (needed < left) turned = product(W, Op::kNone, rotation);
-        W = turned.rightCols(left - keep);
-        project_out(svd.U.leftCols(done), W);
+        V = V.rightCols(V.cols() - keep).eval();
+        W = turned.rightCols(turned.cols() - keep);
+        if (done < wanted) project_out(svd.U.leftCols(done), W);
     }
-    svd.V.conservativeResize(q, wanted);
-    polish(svd.V);
     // Rounding may have swapped neighbours that are equal but for rounding.
     for (Index i = 1; i < wanted; ++i) svd.values[i] = std::min(svd.values[i], svd.values[i - 1]);
     return svd;
@@ -143,7 +147,8 @@ std::optional<Svd> block_krylov(const LinearOperator& A, Index k, double tol) {
     const Index b = block_size(k), most = most_blocks(A.rows, A.cols, k);
     Matrix<double> U(A.rows, most * b), V(A.cols, most * b), B = Matrix<double>::Zero(most * b, most * b);
     V.leftCols(b) = orthonormal_block(V.leftCols(0), random_uniform(A.cols, b)).basis;
-    Index next_check = 3;
+    Index next_check = 3, last_check = 0;
+    double last_residual = 1.0;
     for (Index j = 0; j < most; ++j) {
         const Index before = j * b, size = before + b;
         // U_j R_j = A V_j − U_{j−1} L_jᵀ
@@ -154,11 +159,10 @@ std::optional<Svd> block_krylov(const LinearOperator& A, Index k, double tol) {
         const Block v = orthonormal_block(V.leftCols(size), A.apply_transposed(u.basis));
         poll();
         if (j + 1 >= next_check || j + 1 == most) {
-            next_check = j + 1 + std::max<Index>(1, j / 3);
-            const Svd small = full_svd(B.topLeftCorner(size, size));
+            const Svd small = direct_svd(B.topLeftCorner(size, size), k);
             const double allowed = tol * small.values[0];
-            const auto last = small.U.block(before, 0, b, k);
-            if ((v.factor * last).colwise().norm().maxCoeff() <= allowed) {
+            const double residual = (v.factor * small.U.bottomRows(b)).colwise().norm().maxCoeff();
+            if (residual <= allowed) {
                 Svd svd{product(U.leftCols(size), Op::kNone, small.U.leftCols(k)), small.values.head(k),
                         product(V.leftCols(size), Op::kNone, small.V.leftCols(k))};
                 // The claim is checked on A itself.
@@ -167,6 +171,15 @@ std::optional<Svd> block_krylov(const LinearOperator& A, Index k, double tol) {
                 const double left = (A.apply_transposed(svd.U) - svd.V * S).colwise().norm().maxCoeff();
                 if (std::max(left, right) <= allowed) return svd;
             }
+            // At even twice the pace since the last check the residual would not fall far enough.
+            const double pace = std::log(last_residual / residual) / static_cast<double>(j + 1 - last_check);
+            if (3 * (j + 1) >= most &&
+                residual * std::exp(-2.0 * pace * static_cast<double>(most - j - 1)) > allowed) {
+                return std::nullopt;
+            }
+            last_residual = residual;
+            last_check = j + 1;
+            next_check = j + 1 + std::max<Index>(1, j / 3);
         }
         if (j + 1 < most) {
             V.middleCols(size, b) = v.basis;

@@ -28,6 +28,13 @@ struct Part {
 // Which rows of an eigenvector may be nonzero before two parts are joined.
 enum Kind { kUpper, kBoth, kLower, kDeflated };
 
+std::vector<Index> ascending(const Eigen::Ref<const Vector<double>>& values) {
+    std::vector<Index> order(static_cast<std::size_t>(values.size()));
+    std::iota(order.begin(), order.end(), Index{0});
+    std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) { return values[a] < values[b]; });
+    return order;
+}
+
 // Cuppen's method: with the entry e between two parts, and their eigendecompositions Q₁ D₁ Q₁ᵀ, Q₂ D₂ Q₂ᵀ
 // (whose adjoining diagonal entries were reduced by |e|),
 //     T = [Q₁   ] (D + ρ z zᵀ) [Q₁   ]ᵀ,   z = (last row of Q₁, ± first row of Q₂) / √2,   ρ = 2 |e|.
@@ -44,7 +51,8 @@ class Merge {
         std::fill_n(kind_.begin(), n1_, kUpper);
     }
 
-    void run() {
+    // Leaves all eigenvalues and, in the last columns of Q, the eigenvectors of the `wanted` largest.
+    void run(Index wanted) {
         const std::vector<Index> kept = deflate();
         poll();
         // The kept eigenvectors in the order upper, both, lower: their zeros then form blocks.
@@ -64,35 +72,34 @@ class Merge {
             d[i] = d_[at(kept, i)];
             z[i] = z_[at(kept, i)];
         }
-        const Eigendecomposition inner = secular_eigendecomposition(d, z, rho_, order);
+        const SecularRoots roots = secular_roots(d, z, rho_);
 
-        // Old columns: the kept ones in their order, then the deflated ones.
-        Matrix<double> old(n_, n_);
+        // Old columns: the kept ones in their order, then the deflated ones. New eigenvalues likewise.
         std::vector<Index> from(kept.size());
         for (Index i = 0; i < K; ++i) at(from, i) = at(kept, at(order, i));
         for (Index i = 0; i < n_; ++i)
             if (kind(i) == kDeflated) from.push_back(i);
-        columns([&](Index i) { old.col(i) = Q_.col(at(from, i)); });
-        Matrix<double> fresh(n_, K);
-        const Index touching_upper = K - n_lower, touching_lower = K - n_upper, n2 = n_ - n1_;
-        gemm<double>(1.0, old.topLeftCorner(n1_, touching_upper), Op::kNone,
-                     inner.vectors.topRows(touching_upper), Op::kNone, 0.0, fresh.topRows(n1_));
-        gemm<double>(1.0, old.block(n1_, n_upper, n2, touching_lower), Op::kNone,
-                     inner.vectors.bottomRows(touching_lower), Op::kNone, 0.0, fresh.bottomRows(n2));
-
-        // All eigenvalues, ascending.
         Vector<double> values(n_);
-        values.head(K) = inner.values;
+        values.head(K) = roots.values;
         for (Index i = K; i < n_; ++i) values[i] = d_[at(from, i)];
-        std::vector<Index> sorted(static_cast<std::size_t>(n_));
-        std::iota(sorted.begin(), sorted.end(), Index{0});
-        std::stable_sort(sorted.begin(), sorted.end(),
-                         [&](Index a, Index b) { return values[a] < values[b]; });
-        columns([&](Index i) {
+        const std::vector<Index> sorted = ascending(values);
+
+        // Among the largest eigenvalues, those of the kept columns are the largest of these.
+        const Index first = K - static_cast<Index>(std::count_if(sorted.end() - wanted, sorted.end(),
+                                                                 [&](Index i) { return i < K; }));
+        const Matrix<double> inner = secular_vectors(d, z, roots.gaps, order, first);
+        Matrix<double> old(n_, n_), fresh(n_, K - first);
+        columns(0, [&](Index i) { old.col(i) = Q_.col(at(from, i)); });
+        const Index touching_upper = K - n_lower, touching_lower = K - n_upper, n2 = n_ - n1_;
+        gemm<double>(1.0, old.topLeftCorner(n1_, touching_upper), Op::kNone, inner.topRows(touching_upper),
+                     Op::kNone, 0.0, fresh.topRows(n1_));
+        gemm<double>(1.0, old.block(n1_, n_upper, n2, touching_lower), Op::kNone,
+                     inner.bottomRows(touching_lower), Op::kNone, 0.0, fresh.bottomRows(n2));
+        for (Index i = 0; i < n_; ++i) d_[i] = values[at(sorted, i)];
+        columns(n_ - wanted, [&](Index i) {
             const Index s = at(sorted, i);
-            d_[i] = values[s];
             if (s < K) {
-                Q_.col(i) = fresh.col(s);
+                Q_.col(i) = fresh.col(s - first);
             } else {
                 Q_.col(i) = old.col(s);
             }
@@ -108,12 +115,10 @@ class Merge {
     // nearly the same eigenvalue, the combination that z does not touch. Returns the others, by ascending
     // eigenvalue.
     std::vector<Index> deflate() {
-        std::vector<Index> sorted(static_cast<std::size_t>(n_)), kept;
-        std::iota(sorted.begin(), sorted.end(), Index{0});
-        std::stable_sort(sorted.begin(), sorted.end(), [&](Index a, Index b) { return d_[a] < d_[b]; });
+        std::vector<Index> kept;
         const double tol = 8.0 * kEps * std::max(d_.cwiseAbs().maxCoeff(), rho_);
         Index previous = -1;
-        for (const Index i : sorted) {
+        for (const Index i : ascending(d_)) {
             if (rho_ * std::abs(z_[i]) <= tol) {
                 kind(i) = kDeflated;
                 continue;
@@ -145,11 +150,11 @@ class Merge {
         kind(p) = kDeflated;
     }
 
-    // task(i) for each column, many columns at a time where there is much to copy.
-    void columns(const std::function<void(Index)>& task) const {
+    // task(i) for each column from `first` on, many columns at a time where there is much to copy.
+    void columns(Index first, const std::function<void(Index)>& task) const {
         const Index step = n_ <= 2 * kTask ? n_ : 64;
-        parallel_for((n_ + step - 1) / step, [&](Index s) {
-            for (Index i = s * step; i < std::min(n_, (s + 1) * step); ++i) task(i);
+        parallel_for((n_ - first + step - 1) / step, [&](Index s) {
+            for (Index i = first + s * step; i < std::min(n_, first + (s + 1) * step); ++i) task(i);
         });
     }
 
@@ -168,16 +173,16 @@ class DivideAndConquer {
         result_.vectors = Matrix<double>::Zero(diagonal.size(), diagonal.size());
     }
 
-    Eigendecomposition run() {
+    Eigendecomposition run(Index wanted) {
         const Index n = result_.values.size();
         std::vector<std::pair<Index, Index>> tasks;
         tear(0, n, tasks);
         parallel_for(static_cast<Index>(tasks.size()), [&](Index i) {
             const auto [start, size] = tasks[static_cast<std::size_t>(i)];
-            solve(start, size, 0);
+            solve(start, size, 0, size);
         });
-        solve(0, n, kTask);
-        return std::move(result_);
+        solve(0, n, kTask, wanted);
+        return {std::move(result_.values), result_.vectors.rightCols(wanted)};
     }
 
  private:
@@ -195,8 +200,8 @@ class DivideAndConquer {
         tear(cut, size - half, tasks);
     }
 
-    // Solves a part whose halves of up to `done` are solved.
-    void solve(Index start, Index size, Index done) {
+    // Solves a part, of which parts of up to `done` are solved.
+    void solve(Index start, Index size, Index done, Index wanted) {
         if (size <= done) return;
         auto values = result_.values.segment(start, size);
         auto Q = result_.vectors.block(start, start, size, size);
@@ -209,9 +214,9 @@ class DivideAndConquer {
             return;
         }
         const Index half = size / 2;
-        solve(start, half, done);
-        solve(start + half, size - half, done);
-        Merge({values, Q}, half, e_[start + half - 1]).run();
+        solve(start, half, done, half);
+        solve(start + half, size - half, done, size - half);
+        Merge({values, Q}, half, e_[start + half - 1]).run(wanted);
     }
 
     const Vector<double>& e_;
@@ -221,8 +226,8 @@ class DivideAndConquer {
 }  // namespace
 
 Eigendecomposition tridiagonal_eigendecomposition(const Vector<double>& diagonal,
-                                                  const Vector<double>& beside) {
-    return DivideAndConquer(diagonal, beside).run();
+                                                  const Vector<double>& beside, Index wanted) {
+    return DivideAndConquer(diagonal, beside).run(wanted);
 }
 
 }  // namespace fastcca

@@ -5,9 +5,10 @@
 
 namespace fastcca {
 
-// The eigenvalues (ascending) and eigenvectors of the symmetric tridiagonal matrix with this diagonal and
-// these entries beside it, by divide and conquer. Entries are finite and of magnitude about one.
+// The eigenvalues (ascending) of the symmetric tridiagonal matrix with this diagonal and these entries beside
+// it, and the eigenvectors of the `wanted` largest, by divide and conquer. Entries are finite and of
+// magnitude about one.
 Eigendecomposition tridiagonal_eigendecomposition(const Vector<double>& diagonal,
-                                                  const Vector<double>& beside);
+                                                  const Vector<double>& beside, Index wanted);
 
 }  // namespace fastcca
