@@ -184,6 +184,7 @@ def pivots(report: Report, small: bool, picture: str | None) -> None:
 
 def _draw(curves: dict[tuple[str, str], list[tuple[int, float, float]]], picture: str) -> None:
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import NullFormatter
 
     cases = sorted({case for case, _ in curves})
     figure, axes = plt.subplots(2, len(cases), figsize=(4.5 * len(cases), 6), sharex=True, squeeze=False)
@@ -194,6 +195,8 @@ def _draw(curves: dict[tuple[str, str], list[tuple[int, float, float]]], picture
         axes[1, column].semilogx(rank, total, "o-", label=pivoting)
         axes[0, column].set_title(case)
         axes[1, column].set_xlabel("rank")
+        axes[1, column].set_xticks(rank, labels=[str(r) for r in rank])
+        axes[1, column].xaxis.set_minor_formatter(NullFormatter())
     axes[0, 0].set_ylabel("share of the trace left out")
     axes[1, 0].set_ylabel("test total correlation")
     axes[0, 0].legend()
