@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 import fastcca
 from fastcca import CCA, CCACV, KernelCCA, KernelCCACV, cli
+from fastcca.cli import _input
 from fastcca.datasets import make_two_views
 
 
@@ -215,8 +216,8 @@ def test_long_files_are_read_piece_by_piece(views, files, monkeypatch):
         return update(self, *arrays, **options)
 
     monkeypatch.setattr(fastcca.Moments, "update", watched)
-    monkeypatch.setattr(cli, "_LONG", 1000)
-    monkeypatch.setattr(cli, "_CHUNK", 4000)
+    monkeypatch.setattr("fastcca.cli._fit.LONG", 1000)
+    monkeypatch.setattr("fastcca.cli._input.CHUNK", 4000)
     run_well("fit", files / "X.npy", files / "Y.npy", "-k", 3, "-o", files / "m.npz")
     assert max(pieces) <= 4000
     assert sum(pieces) == views.X.nbytes + views.y.nbytes
@@ -249,10 +250,10 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize(("stream", "shown"), [(Terminal, True), (io.StringIO, False)])
 def test_progress_is_shown_on_a_terminal_alone(monkeypatch, stream, shown):
     monkeypatch.setattr(sys, "stderr", stream())
-    monkeypatch.setattr(cli, "_CHUNK", 160)
-    monkeypatch.setattr(cli, "_PATIENCE", 0)
+    monkeypatch.setattr("fastcca.cli._input.CHUNK", 160)
+    monkeypatch.setattr("fastcca.cli._input.PATIENCE", 0)
     table = np.zeros((25, 2))
-    assert list(cli._by_chunks("reading", len, table)) == [10, 10, 5]
+    assert list(_input.by_chunks("reading", len, table)) == [10, 10, 5]
     assert ("reading" in sys.stderr.getvalue()) == shown
 
 
@@ -270,7 +271,7 @@ def test_long_files_stay_out_of_memory(tmp_path):
         from pathlib import Path
         import fastcca, tqdm
         from fastcca import cli
-        cli._LONG = 0
+        cli._fit.LONG = 0
         fastcca.CCA, fastcca.load
 
         def own():
@@ -337,7 +338,7 @@ def bad(name, message):
         bad(["transform", "model.npz", "X.npy", "-o", "Z.parquet"], "cannot write this format"),
         bad(["score", "model.npz", "Y.npy", "X.npy"], "features"),
         bad(["info", "X.npy"], "X.npy"),
-        bad(["search"], "No such command 'search'"),
+        bad(["seek"], "No such command 'seek'"),
         bad(["demo", "-o", "picture.txt"], "cannot write this format"),
     ],
 )
@@ -374,7 +375,7 @@ def test_unexpected_errors_are_not_the_users(monkeypatch):
     def broken():
         raise KeyError("a bug")
 
-    monkeypatch.setattr(cli, "build_info", broken)
+    monkeypatch.setattr("fastcca.cli._about.build_info", broken)
     with pytest.raises(KeyError):
         run("info")
 
@@ -391,9 +392,9 @@ def test_a_process_of_its_own(files, model):
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and pipes")
 def test_interrupt_is_130(files, tmp_path):
     code = (
-        "import time, fastcca.cli as cli\n"
+        "import time, fastcca.cli as cli, fastcca.cli._input\n"
         "def slow(*_): print('started', flush=True); time.sleep(60)\n"
-        "cli.read_table = slow\n"
+        "cli._input.read_table = slow\n"
         "cli.main(['fit', 'X.npy', 'Y.npy'], prog_name='fastcca')\n"
     )
     process = subprocess.Popen(

@@ -180,7 +180,7 @@ def public_names() -> list[str]:
     names = []
     for path in sorted(Path(fastcca.__file__).parent.rglob("*.py")):
         parts = path.relative_to(Path(fastcca.__file__).parent).with_suffix("").parts
-        if any(part.startswith("_") and part != "__init__" for part in parts) or parts == ("cli",):
+        if any(part.startswith("_") and part != "__init__" for part in parts) or parts[0] == "cli":
             continue
         module = ".".join(["fastcca", *(part for part in parts if part != "__init__")])
         for node in ast.parse(path.read_text(encoding="utf-8")).body:

@@ -1,0 +1,214 @@
+"""``fastcca fit``: from two tables to a model in a file."""
+
+import sys
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+import numpy as np
+
+from fastcca._tables import Table, check_output
+from fastcca.cli._input import Source, by_chunks, read_pair, source_argument, threads_option
+from fastcca.cli._output import describe
+from fastcca.cli._program import main
+from fastcca.functional.moments import Moments
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastcca.cca import CCA
+
+__all__ = ["fit"]
+
+# Above this many bytes of input, fit reads chunk by chunk with a progress bar.
+LONG = 2**28
+
+
+@main.command()
+@click.argument("x", callback=source_argument)
+@click.argument("y", callback=source_argument)
+@click.option("-k", "--components", type=click.IntRange(min=1), help="Pairs of variates.  [default: all]")
+@click.option("--reg", type=float, help="Ridge added to the covariance of X, and of Y.  [default: 0]")
+@click.option("--reg-y", type=float, help="Ridge for Y where it differs.")
+@click.option("--scale", is_flag=True, help="Give every column unit variance first.")
+@click.option(
+    "--solver",
+    type=click.Choice(["auto", "covariance", "qr", "gram"]),
+    default="auto",
+    show_default=True,
+    help="How to solve.",
+)
+@click.option(
+    "--cv",
+    type=click.IntRange(min=2),
+    metavar="FOLDS",
+    help="Choose the ridge by cross-validation with so many folds.",
+)
+@click.option(
+    "--model",
+    type=click.Choice(["cca", "kernel-cca", "deep-cca"]),
+    default="cca",
+    show_default=True,
+    help="What to fit.",
+)
+@click.option(
+    "--kernel",
+    type=click.Choice(["rbf", "laplacian", "polynomial", "linear", "cosine"]),
+    help="kernel-cca: of both views.  [default: rbf]",
+)
+@click.option("--gamma", type=float, metavar="WIDTH", help="kernel-cca.  [default: by the median distance]")
+@click.option("--rank", type=click.IntRange(min=1), help="kernel-cca: landmarks.  [default: 1000]")
+@click.option("--epochs", type=click.IntRange(min=1), help="deep-cca: passes over the data.")
+@click.option("--seed", type=int, default=0, show_default=True, help="deep-cca: of all that is drawn.")
+@click.option(
+    "-o", "--output", default="model.npz", show_default=True, metavar="FILE", help="Where the model goes."
+)
+@threads_option
+def fit(
+    x: Source,
+    y: Source,
+    components: int | None,
+    reg: float | None,
+    reg_y: float | None,
+    scale: bool,
+    solver: Literal["auto", "covariance", "qr", "gram"],
+    cv: int | None,
+    model: str,
+    kernel: str | None,
+    gamma: float | None,
+    rank: int | None,
+    epochs: int | None,
+    seed: int,
+    output: str,
+) -> None:
+    """Fit a model to two tables with the same rows, X and Y, and save it."""
+    if model != "kernel-cca" and (kernel, gamma, rank) != (None, None, None):
+        raise click.UsageError("--kernel, --gamma and --rank are for --model kernel-cca")
+    if model != "deep-cca" and epochs is not None:
+        raise click.UsageError("--epochs is for --model deep-cca")
+    if model == "deep-cca" and (cv is not None or solver != "auto" or scale):
+        raise click.UsageError("--cv, --solver and --scale are for --model cca")
+    if model == "kernel-cca" and (solver != "auto" or scale):
+        raise click.UsageError("--solver and --scale are for --model cca")
+    check_output(output, (".safetensors", ".npz") if model == "deep-cca" else (".npz",))
+    if model == "deep-cca":
+        fitted = _fit_deep(x, y, components, reg, reg_y, epochs, seed)
+    elif model == "kernel-cca":
+        fitted = _fit_kernel(x, y, components, reg, reg_y, cv, kernel, gamma, rank)
+    else:
+        fitted = _fit_linear(x, y, components, reg, reg_y, scale, solver, cv)
+    fitted.save(output)
+    describe(fitted)
+    click.echo(f"saved to {output}")
+
+
+def _fit_deep(
+    x: Source,
+    y: Source,
+    components: int | None,
+    reg: float | None,
+    reg_y: float | None,
+    epochs: int | None,
+    seed: int,
+) -> Any:
+    try:
+        from fastcca.deep import DeepCCA
+    except ImportError as error:
+        raise click.UsageError(str(error)) from None
+    x_table, y_table = read_pair(x, y)
+    x_reg = 1e-3 if reg is None else reg
+    fitted = DeepCCA(
+        10 if components is None else components,
+        reg=x_reg if reg_y is None else (x_reg, reg_y),
+        epochs=epochs,
+        random_state=seed,
+        verbose=sys.stderr.isatty(),
+    ).fit(x_table.values, y_table.values)
+    _set_names(fitted, x_table, y_table)
+    click.echo(f"{x.path} and {y.path}, {len(x_table.values)} rows")
+    return fitted
+
+
+def _fit_kernel(
+    x: Source,
+    y: Source,
+    components: int | None,
+    reg: float | None,
+    reg_y: float | None,
+    cv: int | None,
+    kernel: str | None,
+    gamma: float | None,
+    rank: int | None,
+) -> Any:
+    from fastcca.kernel_cca import KernelCCA
+    from fastcca.kernel_cca_cv import KernelCCACV
+
+    if cv is not None and (reg, reg_y, gamma) != (None, None, None):
+        raise click.UsageError("--cv chooses itself: it goes with neither --reg, --reg-y nor --gamma")
+    x_table, y_table = read_pair(x, y)
+    views = x_table.values, y_table.values
+    options: dict[str, Any] = {
+        "n_components": components,
+        "kernel": kernel or "rbf",
+        "rank": rank or 1000,
+        "verbose": sys.stderr.isatty(),
+    }
+    if cv is not None:
+        fitted = KernelCCACV(cv=cv, **options).fit(*views).best_estimator_
+    else:
+        x_reg = 1e-4 if reg is None else reg
+        fitted = KernelCCA(
+            gamma="median" if gamma is None else gamma,
+            reg=x_reg if reg_y is None else (x_reg, reg_y),
+            **options,
+        ).fit(*views)
+    _set_names(fitted, x_table, y_table)
+    click.echo(f"{x.path} and {y.path}, {len(x_table.values)} rows")
+    return fitted
+
+
+def _fit_linear(
+    x: Source,
+    y: Source,
+    components: int | None,
+    reg: float | None,
+    reg_y: float | None,
+    scale: bool,
+    solver: Literal["auto", "covariance", "qr", "gram"],
+    cv: int | None,
+) -> Any:
+    from fastcca.cca import CCA
+    from fastcca.cca_cv import CCACV
+
+    if cv is not None and (reg is not None or reg_y is not None or solver != "auto"):
+        raise click.UsageError(
+            "--cv chooses the ridge itself: it goes with neither --reg, --reg-y nor --solver"
+        )
+    x_table, y_table = read_pair(x, y)
+    if cv is not None:
+        search = CCACV(n_components=components, scale=scale, cv=cv)
+        fitted = search.fit(x_table.values, y_table.values).best_estimator_
+    else:
+        x_reg = 0.0 if reg is None else reg
+        ridge = x_reg if reg_y is None else (x_reg, reg_y)
+        cca = CCA(n_components=components, reg=ridge, scale=scale, solver=solver)
+        fitted = _fit_cca(cca, x_table.values, y_table.values)
+    _set_names(fitted, x_table, y_table)
+    click.echo(f"{x.path} and {y.path}, {len(x_table.values)} rows")
+    return fitted
+
+
+def _set_names(fitted: Any, x: Table, y: Table) -> None:
+    for name, table in (("feature_names_in_", x), ("y_feature_names_in_", y)):
+        if table.names is not None:
+            setattr(fitted, name, np.array(table.names, dtype=object))
+
+
+def _fit_cca(cca: "CCA", x: "NDArray[Any]", y: "NDArray[Any]") -> "CCA":
+    """Fit at once, or from moments gathered with a progress bar where that takes long and gives the same."""
+    solved_from_moments = cca.solver in ("auto", "covariance") and len(x) > max(x.shape[1], y.shape[1])
+    if x.nbytes + y.nbytes <= LONG or not solved_from_moments:
+        return cca.fit(x, y)
+    moments = Moments()
+    for _ in by_chunks("reading", moments.update, x, y):
+        pass
+    return cca.fit_moments(moments)

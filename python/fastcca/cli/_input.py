@@ -1,0 +1,87 @@
+"""What commands take: tables from files, pairs of them, a number of threads."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from fastcca._build import set_num_threads
+from fastcca._tables import Table, read_table
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Source", "by_chunks", "read_pair", "source_argument", "threads_option"]
+
+# One chunk of both views, in bytes.
+CHUNK = 2**25
+# Seconds before a progress bar appears.
+PATIENCE = 0.5
+
+
+class Source(NamedTuple):
+    """A file on the command line, and which of its arrays."""
+
+    path: Path
+    key: str | None
+
+    def read(self) -> Table:
+        return read_table(*self)
+
+
+def source_argument(ctx: click.Context, param: click.Parameter, value: str | None) -> Source | None:
+    """``FILE`` or ``FILE:NAME``; the name only for the formats that hold several arrays."""
+    if value is None:
+        return None
+    path, colon, key = value.rpartition(":")
+    if colon and path.lower().endswith((".npz", ".mat")):
+        return Source(Path(path), key)
+    return Source(Path(value), None)
+
+
+def threads_option(command: Callable[..., None]) -> Callable[..., None]:
+    def set_threads(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
+        if value is not None:
+            set_num_threads(value)
+            ctx.call_on_close(lambda: set_num_threads(None))
+
+    return click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        expose_value=False,
+        callback=set_threads,
+        help="Threads to use; the results do not depend on it.  [default: all CPUs]",
+    )(command)
+
+
+def by_chunks(label: str, work: Callable[..., Any], *tables: "NDArray[Any]") -> Iterator[Any]:
+    """What ``work`` makes of some megabytes of rows after the other, with a progress bar on a terminal."""
+    from tqdm import tqdm
+
+    n_rows = len(tables[0])
+    size = max(1, CHUNK * n_rows // sum(table.nbytes for table in tables))
+    # disable=None: no bar where stderr is no terminal.
+    with tqdm(
+        total=n_rows, desc=label, unit=" rows", unit_scale=True, leave=False, delay=PATIENCE, disable=None
+    ) as bar:
+        for start in range(0, n_rows, size):
+            chunk = [table[start : start + size] for table in tables]
+            try:
+                made = work(*chunk)
+            except ValueError as error:
+                if start == 0:
+                    raise
+                raise ValueError(f"{error} (counted from row {start} of the file)") from error
+            yield made
+            bar.update(len(chunk[0]))
+
+
+def read_pair(x: Source, y: Source) -> tuple[Table, Table]:
+    x_table, y_table = x.read(), y.read()
+    if len(x_table.values) != len(y_table.values):
+        raise ValueError(
+            f"X and Y must have the same rows, got {len(x_table.values)} in {x.path} "
+            f"and {len(y_table.values)} in {y.path}"
+        )
+    return x_table, y_table
