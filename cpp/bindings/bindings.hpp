@@ -12,5 +12,6 @@ void register_linalg(pybind11::module_& m);
 void register_solver(pybind11::module_& m);
 void register_losses(pybind11::module_& m);
 void register_hinge(pybind11::module_& m);
+void register_retrieval(pybind11::module_& m);
 
 }  // namespace fastcca::bindings

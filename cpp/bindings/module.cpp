@@ -10,4 +10,5 @@ PYBIND11_MODULE(FASTCCA_MODULE, m, pybind11::mod_gil_not_used()) {
     fastcca::bindings::register_solver(m);
     fastcca::bindings::register_losses(m);
     fastcca::bindings::register_hinge(m);
+    fastcca::bindings::register_retrieval(m);
 }

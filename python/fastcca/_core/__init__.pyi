@@ -250,3 +250,12 @@ def solve_dual(
     ]
     | None
 ): ...
+
+# retrieval
+def top_k(
+    gallery: NDArray[np.float32] | NDArray[np.float64],
+    queries: NDArray[np.float32] | NDArray[np.float64],
+    similarity: str,
+    k: int,
+    n_threads: int,
+) -> tuple[NDArray[np.int64], NDArray[Any]]: ...

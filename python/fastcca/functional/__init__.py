@@ -5,6 +5,7 @@ from fastcca.functional.kernels import incomplete_cholesky, kernel_matrix, media
 from fastcca.functional.linalg import inverse_sqrt, polar, truncated_svd
 from fastcca.functional.losses import correlation_coefficients, correlation_gradients, correlation_loss
 from fastcca.functional.moments import Moments
+from fastcca.functional.retrieval import top_k
 from fastcca.functional.solver import (
     Solution,
     held_out_correlations,
@@ -30,5 +31,6 @@ __all__ = [
     "solve_gram",
     "solve_moments",
     "solve_qr",
+    "top_k",
     "truncated_svd",
 ]

@@ -1,0 +1,303 @@
+"""Indexes: the kernel behind them, faiss's candidates, search across views, by image and by label."""
+
+import re
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from fastcca import CCA, KernelCCA
+from fastcca.datasets import make_two_views
+from fastcca.embedding import NearestClassMean, RidgeEmbedding
+from fastcca.functional import top_k
+from fastcca.metrics import recall_at_k
+from fastcca.retrieval import CrossViewSearch, LabelSearch, SearchIndex
+from reference import retrieval as ref
+
+SIMILARITIES = ["inner_product", "cosine", "euclidean"]
+faiss_installed = pytest.mark.skipif(find_spec("faiss") is None, reason="faiss is not installed")
+
+
+def equal(a, b):
+    return all(x.tobytes() == y.tobytes() for x, y in zip(a, b, strict=True))
+
+
+# ---- one gallery -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+def test_index_is_the_kernel(rng, similarity):
+    gallery, queries = rng.normal(size=(300, 7)), rng.normal(size=(20, 7))
+    index = SearchIndex(similarity, n_threads=1).fit(gallery)
+    assert index.gallery_ is gallery
+    found = index.search(queries, 5)
+    assert equal(found, top_k(queries, gallery, 5, similarity=similarity))
+    np.testing.assert_array_equal(found.indices, ref.top_k(queries, gallery, 5, similarity)[0])
+    assert index.search(queries[3], 2).indices.shape == (1, 2)
+    assert repr(index) == f"SearchIndex({similarity!r}, backend='core', gallery of (300, 7))"
+
+
+def test_index_refusals(rng):
+    for arguments, message in (
+        (("manhattan",), "similarity must be one of"),
+        (("cosine", {"backend": "annoy"}), "backend must be 'core' or 'faiss', got 'annoy'"),
+        (("cosine", {"n_threads": 0}), "n_threads"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            SearchIndex(arguments[0], **dict(*arguments[1:]))
+    with pytest.raises(ValueError, match="call fit before search"):
+        SearchIndex().search(np.ones((1, 2)))
+    with pytest.raises(ValueError, match=r"k must be a whole number from 1 to 3, .* got 10"):
+        SearchIndex().fit(np.ones((3, 2))).search(np.ones((1, 2)))
+    with pytest.raises(ValueError, match="gallery: Expected 2D array"):
+        SearchIndex().fit(np.ones(3))
+
+
+# ---- faiss -------------------------------------------------------------------------------------------
+
+
+class SlowIndex:
+    """What faiss's flat indexes do, in NumPy; rounded so that ties and near ties are decided badly."""
+
+    def __init__(self, d, sign=1):
+        self.d, self.sign = d, sign
+
+    def add(self, vectors):
+        assert vectors.dtype == np.float32
+        assert vectors.shape[1] == self.d
+        self.vectors = vectors.copy()
+        self.ntotal = len(vectors)
+
+    def search(self, queries, k):
+        similarity = "inner_product" if self.sign == 1 else "euclidean"
+        scores = self.sign * ref.scores(queries, self.vectors, similarity).astype(np.float32)
+        # the higher row first among equals: not what the answer wants
+        order = np.lexsort((-np.broadcast_to(np.arange(self.ntotal), scores.shape), -scores))[:, :k]
+        return self.sign * np.take_along_axis(scores, order, axis=1), order.astype(np.int64)
+
+
+@pytest.fixture
+def slow_faiss(monkeypatch):
+    threads = [3]
+    module = SimpleNamespace(
+        IndexFlatIP=SlowIndex,
+        IndexFlatL2=lambda d: SlowIndex(d, -1),
+        omp_get_max_threads=lambda: threads[-1],
+        omp_set_num_threads=threads.append,
+        __spec__=SimpleNamespace(name="faiss"),
+    )
+    monkeypatch.setitem(sys.modules, "faiss", module)
+    return threads
+
+
+@pytest.fixture(params=["in NumPy", pytest.param("itself", marks=faiss_installed)])
+def faiss(request):
+    return request.getfixturevalue("slow_faiss") if request.param == "in NumPy" else None
+
+
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+def test_faiss_gives_the_same_answer(faiss, rng, similarity):
+    gallery = rng.normal(size=(2000, 16)).astype(np.float32)
+    queries = rng.normal(size=(50, 16)).astype(np.float32)
+    index = SearchIndex(similarity, backend="faiss").fit(gallery)
+    assert index.backend_ == "faiss"
+    for k in (1, 10, 1990, 2000):
+        assert equal(index.search(queries, k), top_k(queries, gallery, k, similarity=similarity))
+    assert equal(index.search(queries[:0], 3), top_k(queries[:0], gallery, 3, similarity=similarity))
+    # queries of float64 are taken as they are
+    doubles = queries.astype(np.float64)
+    assert equal(index.search(doubles, 3), top_k(doubles, gallery, 3, similarity=similarity))
+
+
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+def test_ties_beyond_faisss_candidates_are_decided_by_the_core(faiss, rng, similarity):
+    gallery = rng.normal(size=(400, 4)).astype(np.float32)
+    gallery[100:200] = gallery[7]  # a hundred equals
+    queries = np.vstack([gallery[7], rng.normal(size=(30, 4))]).astype(np.float32)
+    index = SearchIndex(similarity, backend="faiss").fit(gallery)
+    found = index.search(queries, 5)
+    assert equal(found, top_k(queries, gallery, 5, similarity=similarity))
+    if similarity != "inner_product":
+        np.testing.assert_array_equal(found.indices[0], [7, 100, 101, 102, 103])
+
+
+def test_faiss_keeps_its_threads(slow_faiss, rng):
+    gallery = rng.normal(size=(50, 4)).astype(np.float32)
+    SearchIndex(backend="faiss", n_threads=2).fit(gallery).search(gallery, 3)
+    assert slow_faiss == [3, 2, 3]
+
+
+def test_what_faiss_cannot_do_the_core_does(faiss, rng):
+    gallery = rng.normal(size=(50, 4))
+    index = SearchIndex(backend="faiss").fit(gallery)
+    assert index.backend_ == "core"
+    assert equal(index.search(gallery, 3), top_k(gallery, gallery, 3))
+    for similarity in SIMILARITIES:
+        bad = gallery.astype(np.float32)
+        index = SearchIndex(similarity, backend="faiss").fit(bad.copy())
+        bad[5, 2] = np.inf
+        with pytest.raises(ValueError, match="queries contains infinity: the first is at row 5, column 2"):
+            index.search(bad, 1)
+        index = SearchIndex(similarity, backend="faiss").fit(bad)
+        with pytest.raises(ValueError, match="gallery contains infinity: the first is at row 5, column 2"):
+            index.search(gallery.astype(np.float32), 1)
+
+
+def test_faiss_must_be_there(monkeypatch):
+    monkeypatch.setattr("fastcca.retrieval.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="pip install faiss-cpu"):
+        SearchIndex(backend="faiss")
+
+
+# ---- across views ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def views():
+    return make_two_views(1200, (8, 6), (0.99, 0.95, 0.9, 0.6, 0.2), random_state=0)
+
+
+@pytest.mark.parametrize(
+    "model", [CCA(reg=1e-3), KernelCCA(5, rank=60, random_state=0)], ids=["CCA", "KernelCCA"]
+)
+@pytest.mark.parametrize("gallery_view", ["x", "y"])
+def test_search_across_views(views, model, gallery_view):
+    model.fit(views.X[:1000], views.y[:1000])
+    held_out = {"x": views.X[1000:], "y": views.y[1000:]}
+    query_view = "x" if gallery_view == "y" else "y"
+    search = CrossViewSearch(model, gallery_view=gallery_view).fit(held_out[gallery_view])
+    found = search.search(held_out[query_view], 5)
+    projected = {"x": model.transform(held_out["x"]), "y": model.transform_y(held_out["y"])}
+    indices, cosines = ref.top_k(projected[query_view], projected[gallery_view], 5, "cosine")
+    np.testing.assert_array_equal(found.indices, indices)
+    np.testing.assert_allclose(found.scores, cosines, atol=1e-12)
+    # the partner among the five best, as the metric counts it
+    hits = (found.indices == np.arange(200)[:, None]).any(axis=1).mean()
+    assert hits == recall_at_k(projected[query_view], projected[gallery_view], 5)
+    # a row of the gallery's own view finds itself
+    own = search.search(held_out[gallery_view][:9], 1, view=gallery_view)
+    np.testing.assert_array_equal(own.indices[:, 0], np.arange(9))
+
+
+def test_variates_weighted_by_their_correlations(views):
+    model = CCA().fit(views.X[:1000], views.y[:1000])
+    x, y = views.X[1000:], views.y[1000:]
+    for power in (1.0, 4.0):
+        search = CrossViewSearch(model, correlation_power=power).fit(y)
+        weights = model.canonical_correlations_**power
+        expected, _ = ref.top_k(model.transform(x) * weights, model.transform_y(y) * weights, 3, "cosine")
+        np.testing.assert_array_equal(search.search(x, 3).indices, expected)
+    assert search.index_.gallery_.dtype == np.float64
+    # pairs that hardly agree are noise in a search: weighting finds more partners
+    plain, weighted = (
+        (
+            CrossViewSearch(model, correlation_power=p).fit(y).search(x, 1).indices[:, 0] == np.arange(200)
+        ).mean()
+        for p in (0.0, 1.0)
+    )
+    assert weighted > plain + 0.05
+
+
+def test_float32_stays_float32(views):
+    x, y = views.X.astype(np.float32), views.y.astype(np.float32)
+    search = CrossViewSearch(CCA().fit(x, y), correlation_power=1.0).fit(y)
+    assert search.index_.gallery_.dtype == np.float32
+    assert search.search(x[:3], 2).scores.dtype == np.float32
+
+
+def test_cross_view_refusals(views):
+    model = CCA().fit(views.X, views.y)
+    with pytest.raises(TypeError, match="RidgeEmbedding has no transform_y"):
+        CrossViewSearch(RidgeEmbedding())
+    with pytest.raises(ValueError, match="gallery_view must be 'x' or 'y', got 'z'"):
+        CrossViewSearch(model, gallery_view="z")
+    with pytest.raises(ValueError, match="correlation_power must be a number >= 0, got -1"):
+        CrossViewSearch(model, correlation_power=-1)
+    with pytest.raises(TypeError, match="canonical_correlations_, which a CCA does not have"):
+        CrossViewSearch(CCA(), correlation_power=1)
+    with pytest.raises(ValueError, match="call fit before search"):
+        CrossViewSearch(model).search(views.X)
+    search = CrossViewSearch(model).fit(views.y)
+    with pytest.raises(ValueError, match="view must be 'x' or 'y', got 'X'"):
+        search.search(views.X, view="X")
+    with pytest.raises(ValueError, match="6 features, but CCA is expecting 8"):
+        search.search(views.y)
+
+
+# ---- by image and by label ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def clusters():
+    rng = np.random.default_rng(3)
+    y = np.repeat(["cat", "dog", "whale"], 40)
+    X = rng.normal(size=(120, 5)) + np.repeat(rng.normal(scale=4, size=(3, 5)), 40, axis=0)
+    return X, y
+
+
+@pytest.mark.parametrize("kind", [NearestClassMean, RidgeEmbedding])
+def test_search_by_image_and_by_label(clusters, kind):
+    X, y = clusters
+    model = kind().fit(X[::2], y[::2])
+    gallery, labels = X[1::2], y[1::2]
+    search = LabelSearch(model).fit(gallery)
+    z = model.transform(gallery)
+    by_label = search.search_labels(["whale", "cat"], 7)
+    expected = ref.top_k(model.label_embedding_[[2, 0]], z, 7, "euclidean")
+    np.testing.assert_array_equal(by_label.indices, expected[0])
+    np.testing.assert_allclose(by_label.scores, expected[1], atol=1e-12)
+    # the decision function has the same distances
+    np.testing.assert_allclose(
+        -model.decision_function(gallery)[by_label.indices[0], 2], by_label.scores[0], atol=1e-9
+    )
+    assert (labels[by_label.indices] == [["whale"], ["cat"]]).all()
+    assert equal(search.search_labels("whale", 7), [a[:1] for a in by_label])
+    by_image = search.search(X[:4:2], 5)
+    np.testing.assert_array_equal(by_image.indices, ref.top_k(model.transform(X[:4:2]), z, 5, "euclidean")[0])
+    assert equal(search.search_points(model.label_embedding_[2], 7), [a[:1] for a in by_label])
+
+
+def test_the_models_similarity_counts(rng):
+    model = SimpleNamespace(
+        transform=lambda X: np.asarray(X),
+        classes_=np.array([10, 20]),
+        label_embedding_=np.array([[1.0, 0.0], [0.0, 1.0]]),
+        similarity="cosine",
+    )
+    gallery = rng.normal(size=(30, 2))
+    found = LabelSearch(model).fit(gallery).search_labels([20], 4)
+    np.testing.assert_array_equal(found.indices, ref.top_k([[0.0, 1.0]], gallery, 4, "cosine")[0])
+
+
+def test_label_search_refusals(clusters):
+    X, y = clusters
+    with pytest.raises(TypeError, match="a CCA has no classes_ and no label_embedding_"):
+        LabelSearch(CCA())
+    model = RidgeEmbedding().fit(X, y)
+    with pytest.raises(ValueError, match="call fit before search"):
+        LabelSearch(model).search(X)
+    with pytest.raises(
+        ValueError, match=r"does not know the labels \['cow'\]; its classes are 'cat', 'dog', 'whale'"
+    ):
+        LabelSearch(model).fit(X).search_labels(["cat", "cow"])
+
+
+# ---- the documentation's page ------------------------------------------------------------------------
+
+PAGE = Path(__file__).parents[1] / "docs" / "retrieval.md"
+
+
+@pytest.mark.skipif(not PAGE.is_file(), reason="the documentation is not beside the tests")
+def test_the_page_runs():
+    names = {}
+    for block in re.findall(r"```python\n(.+?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
+        exec(block, names)
+    hits = [(names[way] == names["partners"]).mean() for way in ("plain", "better")]
+    np.testing.assert_allclose(hits, [0.62, 0.91], atol=0.015)  # as the page says
+    assert set(names["names"][1::2][names["whales"].indices[0]]) == {"whale"}
+    assert set(names["names"][1::2][names["similar"].indices[0]]) == {"cat"}
+    np.testing.assert_array_equal(names["found"].indices[:, 0], [0, 1, 2])
+    np.testing.assert_array_equal(names["found"].scores[:, 0], 0.0)
