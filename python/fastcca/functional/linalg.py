@@ -12,7 +12,7 @@ import numpy.typing as npt
 from fastcca import _core
 from fastcca.functional._arrays import as_matrix, refuse_non_finite, thread_count
 
-__all__ = ["inverse_sqrt", "polar", "product", "solve_positive", "truncated_svd"]
+__all__ = ["inverse_sqrt", "polar", "truncated_svd"]
 
 Array = npt.NDArray[Any]
 
