@@ -8,6 +8,7 @@ import pytest
 
 from fastcca import CCA, plotting
 from fastcca.datasets import make_two_views
+from fastcca.embedding import UnifiedSemanticEmbedding
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
@@ -109,6 +110,23 @@ def test_loadings_refuse():
         display.plot(kind="pie")
     with pytest.raises(ValueError, match="polar"):
         display.plot(pyplot.subplots()[1], kind="helio")
+
+
+def test_explanation_as_bars():
+    rng = np.random.default_rng(0)
+    y = np.repeat(["cat", "dog", "eel"], 20)
+    X = rng.normal(size=(60, 4)) + 2 * np.eye(3, 4)[np.repeat(np.arange(3), 20)]
+    attributes = {"cat": [0, 1, 1], "dog": [0, 1, 0], "eel": [1, 0, 0]}
+    model = UnifiedSemanticEmbedding(attributes=attributes, mu2=0.5, temperature=1.0).fit(X, y)
+    why = model.explain("cat")
+    assert why.attributes
+    display = plotting.ExplanationDisplay.from_estimator(model, "cat").plot()
+    assert [bar.get_width() for bar in display.bars_] == [weight for _, weight in why.attributes]
+    assert [label.get_text() for label in display.ax_.get_yticklabels()] == [
+        name for name, _ in why.attributes
+    ]
+    assert display.ax_.get_title() == "cat = …"
+    assert plotting.ExplanationDisplay("cat", "feline", []).plot().ax_.get_title() == "cat = feline + …"
 
 
 def test_without_matplotlib_the_extra_is_named():

@@ -16,12 +16,31 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastcca
 from fastcca import CCA, CCACV, KernelCCA, KernelCCACV
-from fastcca.embedding import NearestClassMean, RidgeEmbedding
+from fastcca.embedding import (
+    AttributeHierarchyLabelEmbedding,
+    AttributeLabelEmbedding,
+    HierarchyLabelEmbedding,
+    NearestClassMean,
+    RidgeEmbedding,
+    UnifiedSemanticEmbedding,
+)
 from fastcca.fusion import EarlyFusion
 
 
 @parametrize_with_checks(
-    [CCA(), CCACV(), KernelCCA(), KernelCCACV(), NearestClassMean(), RidgeEmbedding(), EarlyFusion()]
+    [
+        CCA(),
+        CCACV(),
+        KernelCCA(),
+        KernelCCACV(),
+        NearestClassMean(),
+        RidgeEmbedding(),
+        AttributeLabelEmbedding(),
+        HierarchyLabelEmbedding(),
+        AttributeHierarchyLabelEmbedding(),
+        UnifiedSemanticEmbedding(),
+        EarlyFusion(),
+    ]
 )
 def test_scikit_learn_checks(estimator, check):
     check(estimator)

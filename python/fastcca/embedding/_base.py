@@ -116,6 +116,13 @@ class LabelEmbedding(
         """Learn from the data without setting anything on self: it is called for parts of the data too."""
         raise NotImplementedError
 
+    def _scaled(
+        self, x: NDArray[Any], weight: NDArray[np.float64]
+    ) -> tuple[InputScaling, NDArray[np.float64]]:
+        """The scaling of the inputs and the scaled inputs, float64."""
+        scaling = InputScaling(self.scale_power, self.normalize)
+        return scaling, scaling.fit_transform(x, weight)
+
     # ---- fit
 
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> "LabelEmbedding":
@@ -152,8 +159,7 @@ class LabelEmbedding(
         self._check_parameters()
         x, codes, weight, kept = self._check_fit_input(X, y, sample_weight)
         weight = weight * self._class_factors(codes, weight)[codes]
-        scaling = InputScaling(self.scale_power, self.normalize)
-        features = scaling.fit_transform(x, weight)
+        scaling, features = self._scaled(x, weight)
         data = TrainingData(
             features=features.astype(x.dtype, copy=False),
             y=codes,

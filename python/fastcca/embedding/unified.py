@@ -1,0 +1,519 @@
+"""Unified semantic embedding: images, labels, superclasses and attributes in one space."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from fastcca._validation import as_matrix, refuse_non_finite
+from fastcca.embedding._attributes import label_vectors
+from fastcca.embedding._base import Learned, TrainingData, check_count, check_number
+from fastcca.embedding._explanation import Explanation
+from fastcca.embedding._extension import ExtensibleEmbedding
+from fastcca.embedding._graph import label_graph
+from fastcca.embedding._objective import Objective, Schedule, alternate
+from fastcca.embedding._preprocessing import InputScaling
+from fastcca.embedding._semantic_start import KnownAttributes, beta_scale, first_values
+from fastcca.embedding._semantics import AttributeLoss, LabelLoss
+from fastcca.embedding._source import Source
+from fastcca.taxonomy import Taxonomy
+
+__all__ = ["UnifiedSemanticEmbedding"]
+
+# The rows of the published table as parameters: which terms count beside L_C.
+_SETTINGS: Mapping[str, Mapping[str, bool]] = {
+    "LME": {"taxonomy": False, "attributes": False, "regularizer": False},
+    "LME-MTL-S": {"taxonomy": True, "attributes": False, "regularizer": False},
+    "LME-MTL-A": {"taxonomy": False, "attributes": True, "regularizer": False},
+    "USE-No Reg": {"taxonomy": True, "attributes": True, "regularizer": False},
+    "USE-Reg": {"taxonomy": True, "attributes": True, "regularizer": True},
+}
+
+
+class UnifiedSemanticEmbedding(ExtensibleEmbedding):
+    r"""Unified semantic embedding (USE): a label is its parent and a few attributes, and samples lie near it.
+
+    .. math:: \min_{W, U, A, B} \tfrac1N \sum_i \left[ L_C + \mu_1 (L_S + L_A) \right] + \mu_2 R(U, B)
+              + \lambda_1 \lVert W \rVert^2 + \lambda_2 \lVert U \rVert^2
+
+    with :math:`z = W^\top f + b` for the centred, scaled inputs f, embeddings u of classes and superclasses,
+    attributes' embeddings :math:`u_a` of length at most one (the rows of A) and sparse coefficients
+    :math:`B \ge 0`, all sums over classes, nodes and attributes:
+
+    .. math::
+        L_C &= \sum_{c \ne y} [1 + \lVert z - u_y \rVert^2 - \lVert z - u_c \rVert^2]_+ \\
+        L_S &= \sum_{s \in P_y} \sum_{c \in S_s} [1 + \lVert z - u_s \rVert^2 - \lVert z - u_c \rVert^2]_+ \\
+        L_A &= 1 - \sum_a y^a z^\top u_a \\
+        R &= \sum_c \lVert u_c - u_{p(c)} - \beta_c A \rVert^2
+             + \gamma_2 \sum_c \sum_{o \in P_c \cup S_c} \lVert \beta_c + \beta_o \rVert^2
+             + \gamma_1 \sum \beta.
+
+    :math:`P_y` are the superclasses of a class, the root excepted (its embedding is 0), :math:`S_s` the
+    siblings of a node. An ancestor that is a class itself stays a negative in :math:`L_C`.
+
+    Parameters
+    ----------
+    taxonomy : Taxonomy, optional
+        The tree of the labels; it may hold nodes beyond those of the fit. None: flat, every class below the
+        root and no :math:`L_S`.
+    attributes : mapping, DataFrame or array_like, optional
+        A vector for each label: a mapping from label to vector or a data frame with labels as index, which
+        may hold labels beyond those of the fit; or an array of one row a class in the order of ``classes_``.
+        None: ``fit`` is given attributes of each row, or they are latent (no :math:`L_A`, and R alone finds
+        them).
+    mu1 : float or (float, float), default=0.1
+        Weight of :math:`L_S` and :math:`L_A`, or of each.
+    mu2 : float, default=0.001
+        Weight of R.
+    loss : {"softmax", "sum", "rank", "worst"}, default="softmax"
+        Form of :math:`L_C` and :math:`L_S`. "sum" is the formula above, the paper's. "rank" weighs the sum by
+        L(r)/r, where r is the number of violators and L(r) = 1 + 1/2 + ... + 1/r; "worst" takes the worst
+        violator alone; "softmax" is the log-loss of negative distances, without a margin.
+    attribute_loss : {"squared", "hinge", "linear"}, default="squared"
+        Form of :math:`L_A`. "linear" is the formula above, the paper's, with y as given. The other two take y
+        centred and in units of its standard deviation: the mean over attributes of
+        :math:`(z^\top u_a - y^a)^2` or of :math:`|y^a| [1 - sign(y^a) z^\top u_a]_+`.
+    lambda1, lambda2 : float, default=0.01, 0.0003
+        Of the squared norms of W and U.
+    norms : {"penalty", "constraint"}, default="penalty"
+        "penalty" adds them as above. "constraint" bounds them row by row: each column of W (p, d) and each u
+        have a squared length of at most ``lambda1`` and ``lambda2``.
+    gamma1, gamma2 : float, default=0, 0.1
+        Sparsity and exclusivity of the coefficients in R.
+    beta : {"learned", "attributes"}, default="learned"
+        "attributes": :math:`\beta_c` is what c's attributes exceed its parent's by, times a learned scale.
+    beta_max : float, optional
+        Bound of each coefficient: the paper's :math:`0 \le \beta \le \gamma_1`.
+    n_attributes : int, optional
+        How many latent attributes; by default as many as classes. Counts only where none are given.
+    n_components : int, optional
+        Dimensions of the space; by default the number of classes.
+    source : fitted label embedding, optional
+        A model of other classes on the same features: few-shot learning. W is drawn towards the source's
+        instead of 0, its scaling, its superclasses and its attributes' embeddings are taken over, and new
+        classes start where the source would place them. :func:`sklearn.base.clone` takes the fit from a
+        parameter that is an estimator: wrap it in :class:`sklearn.frozen.FrozenEstimator` for that.
+    n_epochs : int, default=200
+        Passes over the rows.
+    n_rounds : int, default=10
+        Turns of the two blocks (W, U, A) and B.
+    learning_rate : float, default=0.1
+        First step of Adam, as a share of the size of what it moves; it falls to 0 along a cosine.
+    batch_size : int, optional
+        Rows of a step; by default all of them, and then the objective never rises from round to round: a
+        block that would raise it is tried at lower rates, then left as it was.
+    random_state : int, RandomState or None, default=0
+        Of the first latent attributes and the order of the batches.
+    class_weight : dict, "balanced" or None, default=None
+        Factors of the weights of each class.
+    scale_power : float, default=0.5
+        The centred columns of X are divided by their standard deviation to this power: 0 leaves them as they
+        come, 1 gives them equal variance. A common factor of all columns changes nothing.
+    normalize : bool, default=True
+        Draw the rows towards one length, so that outliers do not lead the fit.
+    temperature : float, optional
+        What distances are divided by to be read as probabilities. By default the one that suits rows held out
+        from three further fits; a number spares those.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted.
+    label_embedding_ : ndarray of shape (n_classes, d)
+        The point of each label.
+    superclasses_ : list
+        The nodes above a class that are none themselves.
+    superclass_embedding_ : ndarray of shape (n_superclasses, d)
+        Their points.
+    attribute_embedding_ : ndarray of shape (n_attributes, d)
+        The attributes' points, of length at most one.
+    attribute_names_ : list of str
+        Their names.
+    nodes_ : list
+        ``classes_``, then ``superclasses_``: the rows of ``beta_``.
+    beta_ : ndarray of shape (n_nodes, n_attributes)
+        The coefficients, >= 0.
+    loss_curve_ : ndarray
+        The objective before the first round and after each.
+    weights_, intercept_ : ndarray of shape (p, d), (d,)
+        Psi(x) = f @ weights_ + intercept_, f the scaled inputs, ``scaling_.transform(X)``.
+    scaling_ : InputScaling
+        Means and factors of the inputs.
+    temperature_ : float
+        Of :meth:`predict_proba`.
+    n_features_in_ : int
+        p.
+
+    Raises
+    ------
+    ValueError
+        In ``fit``: parameters out of range, NaN or infinity, fewer than two classes, a class without a vector
+        or a node.
+    NumericalError
+        In ``fit``: an objective that overflows.
+
+    See Also
+    --------
+    setting : The parameters of the rows of the published table.
+
+    References
+    ----------
+    S. J. Hwang and L. Sigal, "A unified semantic embedding: relating taxonomies and attributes", NIPS 2014.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcca.embedding import UnifiedSemanticEmbedding
+    >>> from fastcca.taxonomy import Taxonomy
+    >>> rng = np.random.default_rng(0)
+    >>> y = np.repeat(["cat", "dog", "eel"], 30)
+    >>> X = rng.normal(size=(90, 5)) + 3 * np.eye(3, 5)[np.repeat([0, 1, 2], 30)]
+    >>> animals = Taxonomy.from_dict({"animal": {"mammal": ["cat", "dog"], "fish": ["eel"]}})
+    >>> attributes = {"cat": [0, 1, 0], "dog": [0, 1, 1], "eel": [1, 0, 0]}
+    >>> use = UnifiedSemanticEmbedding(animals, attributes).fit(X, y)
+    >>> use.predict(3 * np.eye(3, 5)).tolist()
+    ['cat', 'dog', 'eel']
+    >>> use.explain("dog").parent
+    'mammal'
+    """
+
+    attribute_embedding_: NDArray[Any]
+    superclass_embedding_: NDArray[Any]
+    beta_: NDArray[Any]
+    superclasses_: list[Any]
+    nodes_: list[Any]
+    attribute_names_: list[str]
+    loss_curve_: NDArray[np.float64]
+    _fitted_labels: NDArray[Any]
+    _parents: list[Any]
+    _node_attributes: NDArray[np.float64] | None
+    _root_attributes: NDArray[np.float64] | None
+    _attribute_unit: float
+    _beta_scale: float
+    _mean_scale: float
+
+    def __init__(
+        self,
+        taxonomy: Taxonomy | None = None,
+        attributes: Any = None,
+        mu1: float | tuple[float, float] = 0.1,
+        mu2: float = 0.001,
+        loss: LabelLoss = "softmax",
+        attribute_loss: AttributeLoss = "squared",
+        lambda1: float = 0.01,
+        lambda2: float = 0.0003,
+        norms: Literal["penalty", "constraint"] = "penalty",
+        gamma1: float = 0.0,
+        gamma2: float = 0.1,
+        beta: Literal["learned", "attributes"] = "learned",
+        beta_max: float | None = None,
+        n_attributes: int | None = None,
+        n_components: int | None = None,
+        source: Any = None,
+        n_epochs: int = 200,
+        n_rounds: int = 10,
+        learning_rate: float = 0.1,
+        batch_size: int | None = None,
+        random_state: Any = 0,
+        class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
+        scale_power: float = 0.5,
+        normalize: bool = True,
+        temperature: float | None = None,
+    ) -> None:
+        self.taxonomy = taxonomy
+        self.attributes = attributes
+        self.mu1 = mu1
+        self.mu2 = mu2
+        self.loss = loss
+        self.attribute_loss = attribute_loss
+        self.lambda1 = lambda1
+        self.lambda2 = lambda2
+        self.norms = norms
+        self.gamma1 = gamma1
+        self.gamma2 = gamma2
+        self.beta = beta
+        self.beta_max = beta_max
+        self.n_attributes = n_attributes
+        self.n_components = n_components
+        self.source = source
+        self.n_epochs = n_epochs
+        self.n_rounds = n_rounds
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.random_state = random_state
+        self.class_weight = class_weight
+        self.scale_power = scale_power
+        self.normalize = normalize
+        self.temperature = temperature
+
+    @staticmethod
+    def setting(row: str, mu1: float = 0.1, mu2: float = 0.001) -> dict[str, Any]:
+        """The weights that make this estimator a row of the published table.
+
+        ============  ===========  ==========  =====
+        row           L_S          L_A         R
+        ============  ===========  ==========  =====
+        LME           0            0           0
+        LME-MTL-S     ``mu1``      0           0
+        LME-MTL-A     0            ``mu1``     0
+        USE-No Reg    ``mu1``      ``mu1``     0
+        USE-Reg       ``mu1``      ``mu1``     ``mu2``
+        ============  ===========  ==========  =====
+
+        Parameters
+        ----------
+        row : str
+            One of the five names.
+        mu1, mu2 : float
+            The weights where a term counts.
+
+        Returns
+        -------
+        dict
+            ``mu1`` and ``mu2`` for the constructor.
+
+        Examples
+        --------
+        >>> from fastcca.embedding import UnifiedSemanticEmbedding
+        >>> UnifiedSemanticEmbedding.setting("LME-MTL-A", mu1=0.2)
+        {'mu1': (0.0, 0.2), 'mu2': 0.0}
+        """
+        if row not in _SETTINGS:
+            raise ValueError(f"row must be one of {', '.join(map(repr, _SETTINGS))}, got {row!r}")
+        on = _SETTINGS[row]
+        return {
+            "mu1": (mu1 if on["taxonomy"] else 0.0, mu1 if on["attributes"] else 0.0),
+            "mu2": mu2 if on["regularizer"] else 0.0,
+        }
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        pair = self.mu1 if isinstance(self.mu1, (tuple, list)) else (self.mu1, self.mu1)
+        if len(pair) != 2:
+            raise ValueError(f"mu1 must be a number >= 0 or a pair of them, got {self.mu1!r}")
+        for value in pair:
+            check_number("mu1", value, low=0.0)
+        for name in ("mu2", "lambda1", "lambda2", "gamma1", "gamma2"):
+            check_number(name, getattr(self, name), low=0.0)
+        check_number("learning_rate", self.learning_rate, low=0.0, low_included=False)
+        if self.beta_max is not None:
+            check_number("beta_max", self.beta_max, low=0.0)
+        for name in ("n_epochs", "n_rounds"):
+            check_count(name, getattr(self, name))
+        for name in ("n_attributes", "n_components", "batch_size"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name))
+        for name, allowed in (
+            ("loss", ("softmax", "sum", "rank", "worst")),
+            ("attribute_loss", ("squared", "hinge", "linear")),
+            ("norms", ("penalty", "constraint")),
+            ("beta", ("learned", "attributes")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(map(repr, allowed))}, got {getattr(self, name)!r}"
+                )
+        if self.norms == "constraint":
+            for name in ("lambda1", "lambda2"):
+                check_number(name, getattr(self, name), low=0.0, low_included=False)
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        sample_attributes: ArrayLike | None = None,
+    ) -> "UnifiedSemanticEmbedding":
+        """Fit to rows and their labels.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, p)
+            One row a sample; float32 or float64.
+        y : array_like of shape (n,)
+            The label of each row: numbers or text.
+        sample_weight : array_like of shape (n,), optional
+            Weights >= 0, which count as repetitions of a row; a weight of 0 leaves it out.
+        sample_attributes : array_like of shape (n, n_attributes), optional
+            The attributes of each row, for :math:`L_A`; those of a class are then the mean of its rows.
+
+        Returns
+        -------
+        UnifiedSemanticEmbedding
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError, NumericalError
+            See :class:`UnifiedSemanticEmbedding`.
+        """
+        extra = {}
+        if sample_attributes is not None:
+            if self.attributes is not None:
+                raise ValueError("sample_attributes and attributes are both given: leave one of them out")
+            extra["attributes"] = as_matrix("sample_attributes", sample_attributes).astype(np.float64)
+            refuse_non_finite("sample_attributes", extra["attributes"])
+            n_rows = len(as_matrix("X", X))
+            if len(extra["attributes"]) != n_rows:
+                raise ValueError(f"sample_attributes has {len(extra['attributes'])} rows and X has {n_rows}")
+        self._fit(X, y, sample_weight, extra)
+        return self
+
+    # ---- inside
+
+    def _scaled(
+        self, x: NDArray[Any], weight: NDArray[np.float64]
+    ) -> tuple[InputScaling, NDArray[np.float64]]:
+        if self.source is None:
+            return super()._scaled(x, weight)
+        scaling = Source.of(self.source, x.shape[1]).scaling
+        return scaling, scaling.transform(x.astype(np.float64))
+
+    def _learn(self, data: TrainingData, **chosen: Any) -> Learned:
+        graph = label_graph(self.taxonomy, self.classes_)
+        known, names = self._known_attributes(data)
+        source = None if self.source is None else Source.of(self.source, data.features.shape[1])
+        pattern = None if known is None else known.pattern(graph)
+        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
+        n_components, n_attributes = (
+            graph.n_classes if count is None else int(count)
+            for count in (self.n_components, self.n_attributes)
+        )
+        start = first_values(data, graph, known, source, n_components, n_attributes, rng)
+        dtype = data.features.dtype
+        mu_s, mu_a = self.mu1 if isinstance(self.mu1, (tuple, list)) else (self.mu1, self.mu1)
+        given = None
+        if known is not None and len(start["A"]):
+            given = (known.rows if self.attribute_loss == "linear" else known.signed).astype(dtype)
+        if self.beta == "attributes" and pattern is None:
+            raise ValueError("beta='attributes' needs attributes, and none are given")
+        objective = Objective(
+            data.features,
+            data.y,
+            data.share,
+            graph,
+            loss=self.loss,
+            mu_s=float(mu_s),
+            mu_a=float(mu_a),
+            mu2=float(self.mu2),
+            gamma1=float(self.gamma1),
+            gamma2=float(self.gamma2),
+            beta_max=np.inf if self.beta_max is None else float(self.beta_max),
+            lambda1=float(self.lambda1),
+            lambda2=float(self.lambda2),
+            constrained=self.norms == "constraint",
+            given=given,
+            attribute_loss=self.attribute_loss,
+            beta_pattern=pattern.astype(dtype) if self.beta == "attributes" and pattern is not None else None,
+            source_weights=None if source is None else start["W"],
+            frozen_nodes=None if source is None else np.array([node in source.nodes for node in graph.nodes]),
+        )
+        schedule = Schedule(
+            int(self.n_epochs), int(self.n_rounds), float(self.learning_rate), self.batch_size
+        )
+        found, history = alternate(objective, start, schedule, rng)
+        n, U, A = graph.n_classes, found["U"], found["A"]
+        means = data.class_means() @ found["W"] + found["b"]
+        more = {
+            "superclasses_": list(graph.superclasses),
+            "superclass_embedding_": U[n:],
+            "attribute_embedding_": A,
+            "attribute_names_": names if names is not None else [f"attribute {i}" for i in range(len(A))],
+            "nodes_": list(graph.nodes),
+            "beta_": found["B"],
+            "loss_curve_": history,
+            "_fitted_labels": U[:n],
+            "_parents": [None if p < 0 else graph.nodes[p] for p in graph.parent],
+            "_node_attributes": None if known is None else graph.means_below(known.classes),
+            "_root_attributes": None if known is None else known.mean,
+            "_attribute_unit": 1.0 if known is None else known.unit,
+            "_beta_scale": beta_scale(graph, U, A, pattern),
+            "_mean_scale": float((means * U[:n]).sum() / max((means * means).sum(), np.finfo(float).tiny)),
+        }
+        return Learned(found["W"], found["b"], U[:n], more)
+
+    def _known_attributes(self, data: TrainingData) -> tuple[KnownAttributes | None, list[str] | None]:
+        if self.attributes is None and "attributes" not in data.extra:
+            return None, None
+        if self.attributes is None:
+            return KnownAttributes.of(data, None), None
+        vectors = label_vectors(self.attributes, self.classes_)
+        names = None if vectors.names is None else list(vectors.names)
+        return KnownAttributes.of(data, vectors.of(self.classes_)), names
+
+    # ---- use
+
+    def explain(self, label: Any, n_attributes: int | None = 10) -> Explanation:
+        """A class or superclass as its parent and a few attributes.
+
+        Parameters
+        ----------
+        label : label
+            A class or a node above one.
+        n_attributes : int or None, default=10
+            At most as many attributes, those of the largest coefficients; None: all that are not 0.
+
+        Returns
+        -------
+        Explanation
+            ``str`` of it is a sentence; :class:`fastcca.plotting.ExplanationDisplay` draws it.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            For a label that the model does not know.
+        """
+        check_is_fitted(self)
+        label = label.item() if isinstance(label, np.generic) else label
+        if label not in self.nodes_:
+            raise ValueError(f"label must be one of nodes_, got {label!r}")
+        if n_attributes is not None:
+            check_count("n_attributes", n_attributes)
+        row = self.nodes_.index(label)
+        U = self._node_embedding
+        coefficients = self.beta_[row].astype(np.float64)
+        parent = self._parents[row]
+        left = U[row] - coefficients @ self.attribute_embedding_
+        if parent is not None:
+            left = left - U[self.nodes_.index(parent)]
+        order = [i for i in np.argsort(-coefficients, kind="stable")[:n_attributes] if coefficients[i] > 0]
+        return Explanation(
+            label,
+            parent,
+            tuple((self.attribute_names_[i], float(coefficients[i])) for i in order),
+            float(np.linalg.norm(left) / max(np.linalg.norm(U[row]), np.finfo(float).tiny)),
+        )
+
+    @property
+    def _node_embedding(self) -> NDArray[Any]:
+        return np.vstack([self._fitted_labels, self.superclass_embedding_])
+
+    def _place(self, labels: list[Any], vectors: NDArray[np.float64] | None) -> NDArray[Any]:
+        """u = u_parent + s max(a - a_parent, 0) A, below the nearest known node."""
+        if self.taxonomy is None and vectors is None:
+            raise ValueError(f"there is nothing to place {labels[0]!r} by: taxonomy and attributes are None")
+        if vectors is not None and self._node_attributes is None:
+            raise ValueError("attributes are given, but the fit had none: they are latent")
+        U = self._node_embedding
+        placed = np.zeros((len(labels), U.shape[1]))
+        for i, label in enumerate(labels):
+            above = () if self.taxonomy is None else self.taxonomy.ancestors(label)
+            row = next((self.nodes_.index(node) for node in above if node in self.nodes_), None)
+            if row is not None:
+                placed[i] = U[row]
+            elif vectors is None:
+                raise ValueError(f"there is nothing to place {label!r} by: no known node is above it")
+            if (
+                vectors is not None
+                and self._node_attributes is not None
+                and self._root_attributes is not None
+            ):
+                parent = self._root_attributes if row is None else self._node_attributes[row]
+                more = np.maximum(vectors[i] / self._attribute_unit - parent, 0.0)
+                placed[i] += self._beta_scale * more @ self.attribute_embedding_
+        return placed
