@@ -1,0 +1,94 @@
+"""Streams in and out of step: lags, scores, ends, what is refused."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.metrics import roc_auc_score
+
+from fastcca import CCA, KernelCCA
+from fastcca.synchrony import SynchronyDetector, lagged_correlation, stack_frames
+
+
+@pytest.fixture
+def streams(rng):
+    """Two streams of 3000 frames with two smooth common signals."""
+    common = np.cumsum(rng.standard_normal((3000, 2)), axis=0)
+    common -= np.array([np.convolve(c, np.ones(50) / 50, mode="same") for c in common.T]).T
+    X = common @ rng.standard_normal((2, 5)) + rng.standard_normal((3000, 5))
+    y = common @ rng.standard_normal((2, 4)) + rng.standard_normal((3000, 4))
+    return X, y
+
+
+def test_frames_with_their_neighbours(rng):
+    X = rng.standard_normal((6, 2))
+    stacked = stack_frames(X, before=2, after=1)
+    assert stacked.shape == (6, 8)
+    for t in range(6):
+        expected = np.concatenate([X[min(max(t + s, 0), 5)] for s in (-2, -1, 0, 1)])
+        np.testing.assert_array_equal(stacked[t], expected)
+    np.testing.assert_array_equal(stack_frames(X), X)
+
+
+def test_lagged_correlation_is_corrcoef_of_the_overlap(rng):
+    a, b = rng.standard_normal((20, 3)), rng.standard_normal((20, 3))
+    b[:, 2] = 4.0  # a constant column counts 0
+    got = lagged_correlation(a, b, 4)
+    for lag, value in zip(range(-4, 5), got, strict=True):
+        u = [a[t] for t in range(20) if 0 <= t + lag < 20]
+        v = [b[t + lag] for t in range(20) if 0 <= t + lag < 20]
+        expected = sum(np.corrcoef(np.array(u)[:, j], np.array(v)[:, j])[0, 1] for j in range(2))
+        assert value == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("estimator", [None, CCA(n_components=2), KernelCCA(2, rank=100)])
+@pytest.mark.parametrize("late", [-7, 0, 1, 12])
+def test_the_lag_is_found(streams, estimator, late):
+    X, y = streams
+    detector = SynchronyDetector(estimator, context=2, max_lag=15).fit(X[:1500], y[:1500])
+    # y late by so many frames: its frame t + late belongs to the frame t of X
+    assert detector.lag(X[1600:2600], y[1600 - late : 2600 - late]) == late
+    assert detector.correlation(X[1600:2600], y[1600:2600]).argmax() == 15
+
+
+def test_windows_tell_streams_in_step_from_others(streams):
+    X, y = streams
+    detector = SynchronyDetector(CCA(n_components=2, reg=1e-3), max_lag=10).fit(X[:1000], y[:1000])
+    in_step = detector.windows(X[1000:], y[1000:], length=100, hop=50)
+    off = detector.windows(X[1000:-5], y[1005:], length=100, hop=50)
+    np.testing.assert_array_equal(in_step.start, np.arange(0, 1901, 50))
+    assert np.mean(in_step.lag == 0) > 0.9
+    assert np.mean(off.lag == -5) > 0.9
+    scores = np.concatenate([in_step.score, off.score])
+    truth = np.repeat([1, 0], [len(in_step.score), len(off.score)])
+    assert roc_auc_score(truth, scores) > 0.95
+    for result in (in_step, off):
+        others = np.delete(result.correlation, 10, axis=1).max(axis=1)
+        np.testing.assert_allclose(result.score, result.correlation[:, 10] - others)
+
+
+def test_a_clone_is_not_fitted_and_the_estimator_is_left_alone(streams):
+    X, y = streams
+    inner = CCA(n_components=2)
+    detector = SynchronyDetector(inner).fit(X, y)
+    assert not hasattr(inner, "x_weights_")
+    assert not hasattr(clone(detector), "estimator_")
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda d, X, y: d.lag(X[:50], y[:40]), "same length"),
+        (lambda d, X, y: d.lag(X[:5], y[:5]), "max_lag"),
+        (lambda d, X, y: d.lag(np.where(X > 2, np.nan, X), y), "NaN"),
+        (lambda d, X, y: d.windows(X, y, length=5), "length"),
+        (lambda d, X, y: d.windows(X, y, length=50, hop=0), "hop"),
+        (lambda d, X, y: lagged_correlation(X[:, :2], y, 3), "same shape"),
+        (lambda d, X, y: lagged_correlation(X[:, :4], y, -1), "max_lag"),
+        (lambda d, X, y: stack_frames(X, before=-1), "before"),
+    ],
+)
+def test_bad_input(streams, call, match):
+    X, y = streams
+    detector = SynchronyDetector(max_lag=10).fit(X, y)
+    with pytest.raises(ValueError, match=match):
+        call(detector, X, y)
