@@ -86,44 +86,6 @@ HingeOperands<T> prepare(const HingeProblem<T>& problem) {
     return o;
 }
 
-// Of a unit vector x = X/‖X‖: dL/dX = (g − x xᵀg) / ‖X‖ with g = dL/dx.
-template <typename T, typename X, typename G>
-void project(const X& x, double norm, G&& g) {
-    if (norm == 0) {
-        g.setZero();
-        return;
-    }
-    const double along = x.template cast<double>().dot(g.template cast<double>());
-    g = ((g.template cast<double>() - along * x.template cast<double>()) / norm).template cast<T>();
-}
-
-// Euclidean:  dL/dz = 2 P,  dL/du_c = 2 (Q_c − w_c u_c);  cosine: P and Q, through the lengths.
-template <typename T>
-void finish(const HingeProblem<T>& problem, const HingeOperands<T>& o, const HingeSums<T>& sums, T* grad_Z,
-            T* grad_U) {
-    const Index d = problem.Z.cols;
-    Eigen::Map<Matrix<T>> GZ(grad_Z, d, problem.Z.rows), GU(grad_U, d, problem.U.rows);
-    const bool cosine = problem.similarity == HingeSimilarity::kCosine;
-    for_row_blocks(GZ.cols(), [&](Index start, Index rows) {
-        if (!cosine) {
-            GZ.middleCols(start, rows) *= T(2);
-            return;
-        }
-        for (Index i = start; i < start + rows; ++i) project<T>(o.Z.col(i), o.z_norm[i], GZ.col(i));
-    });
-    for_row_blocks(GU.cols(), [&](Index start, Index rows) {
-        for (Index c = start; c < start + rows; ++c) {
-            if (cosine) {
-                GU.col(c) = sums.Q.col(c).template cast<T>();
-                project<T>(o.U.col(c), o.u_norm[c], GU.col(c));
-            } else {
-                GU.col(c) =
-                    (2 * (sums.Q.col(c) - sums.w[c] * o.U.col(c).template cast<double>())).template cast<T>();
-            }
-        }
-    });
-}
-
 template <typename T>
 void check_classes(const HingeProblem<T>& problem) {
     const Index n = problem.table ? problem.table->n_classes : problem.U.rows;
@@ -139,20 +101,13 @@ template <typename T>
 HingeValue hinge_loss(const HingeProblem<T>& problem, T* grad_Z, T* grad_U) {
     check_classes(problem);
     const HingeOperands<T> operands = prepare(problem);
-    HingeSums<T> sums;
-    sums.P = grad_Z;
-    if (grad_Z) {
-        sums.Q.setZero(problem.Z.cols, problem.U.rows);
-        sums.w.setZero(problem.U.rows);
-    }
-    if (problem.table) {
-        table_hinge(problem, operands, sums);
-    } else {
-        flat_hinge(problem, operands, sums);
-    }
-    if (!std::isfinite(sums.total.value)) overflow();
-    if (grad_Z) finish(problem, operands, sums, grad_Z, grad_U);
-    return sums.total;
+    const HingeGradients<T> gradients(operands, problem.similarity, grad_Z, grad_U);
+    const bool swept = problem.loss == HingeLoss::kSum || problem.loss == HingeLoss::kRank;
+    const HingeValue total = problem.table ? table_hinge(problem, operands, gradients)
+                             : swept       ? sweep_hinge(problem, operands, gradients)
+                                           : flat_hinge(problem, operands, gradients);
+    if (!std::isfinite(total.value)) overflow();
+    return total;
 }
 
 template HingeValue hinge_loss<float>(const HingeProblem<float>&, float*, float*);

@@ -14,7 +14,8 @@ constexpr Index kMostTasks = 8;
 }  // namespace
 
 template <typename T>
-void flat_hinge(const HingeProblem<T>& problem, const HingeOperands<T>& o, HingeSums<T>& sums) {
+HingeValue flat_hinge(const HingeProblem<T>& problem, const HingeOperands<T>& o,
+                      const HingeGradients<T>& gradients) {
     const Index n = problem.Z.rows, n_nodes = problem.U.rows, d = problem.Z.cols;
     const Index n_blocks = (n + kRows - 1) / kRows, n_tasks = std::min(n_blocks, kMostTasks);
     struct Part {
@@ -25,11 +26,12 @@ void flat_hinge(const HingeProblem<T>& problem, const HingeOperands<T>& o, Hinge
     std::vector<Part> parts(static_cast<std::size_t>(n_tasks));
     parallel_for(n_tasks, [&](Index task) {
         Part& part = parts[static_cast<std::size_t>(task)];
-        if (sums.gradient()) {
+        if (gradients.wanted()) {
             part.Q.setZero(d, n_nodes);
             part.w.setZero(n_nodes);
         }
         Matrix<T> q(n_nodes, kRows), W(n_nodes, kRows), P(d, kRows);
+        Vector<double> column(d);
         for (Index block = n_blocks * task / n_tasks; block < n_blocks * (task + 1) / n_tasks; ++block) {
             poll();
             const Index start = block * kRows, rows = std::min(kRows, n - start);
@@ -52,27 +54,44 @@ void flat_hinge(const HingeProblem<T>& problem, const HingeOperands<T>& o, Hinge
                 part.total.value += weight * loss.value;
                 part.total.violations += loss.violations;
             }
-            if (!sums.gradient()) continue;
+            if (!gradients.wanted()) continue;
             const auto weights = W.leftCols(rows);
-            // Eigen's small products round by the alignment of their result: not into the caller's memory.
             auto product = P.leftCols(rows);
             product.noalias() = o.U * weights;
-            Eigen::Map<Matrix<T>>(sums.P + start * d, d, rows) = product;
+            for (Index r = 0; r < rows; ++r) {
+                column = product.col(r).template cast<double>();
+                gradients.set_sample(start + r, column);
+            }
             part.Q.noalias() += o.Z.middleCols(start, rows) * weights.transpose();
             part.w += weights.template cast<double>().rowwise().sum();
         }
     });
+    HingeValue total;
     for (const Part& part : parts) {
-        sums.total.value += part.total.value;
-        sums.total.violations += part.total.violations;
-        if (!sums.gradient()) continue;
-        sums.Q += part.Q.template cast<double>();
-        sums.w += part.w;
+        total.value += part.total.value;
+        total.violations += part.total.violations;
     }
+    if (!gradients.wanted()) return total;
+    parallel_for((n_nodes + kRows - 1) / kRows, [&](Index block) {
+        Vector<double> column(d);
+        for (Index c = block * kRows; c < std::min(n_nodes, (block + 1) * kRows); ++c) {
+            column.setZero();
+            double w = 0;
+            for (const Part& part : parts) {
+                column += part.Q.col(c).template cast<double>();
+                w += part.w[c];
+            }
+            gradients.set_node(c, w, column);
+        }
+    });
+    return total;
 }
 
-template void flat_hinge<float>(const HingeProblem<float>&, const HingeOperands<float>&, HingeSums<float>&);
-template void flat_hinge<double>(const HingeProblem<double>&, const HingeOperands<double>&,
-                                 HingeSums<double>&);
+#define FASTCCA_INSTANTIATE(T)                                                         \
+    template HingeValue flat_hinge<T>(const HingeProblem<T>&, const HingeOperands<T>&, \
+                                      const HingeGradients<T>&);
+FASTCCA_INSTANTIATE(float)
+FASTCCA_INSTANTIATE(double)
+#undef FASTCCA_INSTANTIATE
 
 }  // namespace fastcca

@@ -1,4 +1,4 @@
-// What the engines of the hinge loss share: prepared operands, and the gradients before they are finished.
+// What the engines of the hinge loss share: prepared operands, and the last step of the gradients.
 //
 // Both distances come down to scores q_c = z·u_c + bias_c with
 //     D(z, u_p) − D(z, u_c) = slope (q_c − q_p)
@@ -7,7 +7,11 @@
 //     cosine      z and u of length 1, bias 0, slope 1
 // and, with the weights W_ci = −dLoss/dD(z_i, u_c), whose sum over c is 0, the gradients to products
 //     P = U W (d × B),   Q = Z Wᵀ (d × K),   w_c = Σ_i W_ci
+//     Euclidean   dLoss/dz_i = 2 P_i,   dLoss/du_c = 2 (Q_c − w_c u_c)
+//     cosine      P_i and Q_c, through the lengths
 #pragma once
+
+#include <vector>
 
 #include "fastcca/losses/hinge.hpp"
 
@@ -21,14 +25,51 @@ struct HingeOperands {
     T slope = 1;
 };
 
-// P is the caller's, d × B; the other two start at zero.
+// Writes the gradients, where any are asked for, from columns of P and Q.
 template <typename T>
-struct HingeSums {
-    T* P = nullptr;
-    Matrix<double> Q;
-    Vector<double> w;
-    HingeValue total;
-    bool gradient() const { return P != nullptr; }
+class HingeGradients {
+ public:
+    HingeGradients(const HingeOperands<T>& operands, HingeSimilarity similarity, T* grad_Z, T* grad_U)
+        : o_(operands), cosine_(similarity == HingeSimilarity::kCosine), grad_Z_(grad_Z), grad_U_(grad_U) {}
+
+    bool wanted() const { return grad_Z_ != nullptr; }
+
+    // These overwrite their argument.
+    void set_sample(Index i, Eigen::Ref<Vector<double>> P) const {
+        finish(o_.Z, o_.z_norm, i, 0, P);
+        sample(i) = P.template cast<T>();
+    }
+    void set_node(Index c, double w, Eigen::Ref<Vector<double>> Q) const {
+        finish(o_.U, o_.u_norm, c, w, Q);
+        node(c) = Q.template cast<T>();
+    }
+    void add_node(Index c, double w, Eigen::Ref<Vector<double>> Q) const {
+        finish(o_.U, o_.u_norm, c, w, Q);
+        node(c) += Q.template cast<T>();
+    }
+
+ private:
+    using Column = Eigen::Map<Vector<T>>;
+    Column sample(Index i) const { return Column(grad_Z_ + i * o_.Z.rows(), o_.Z.rows()); }
+    Column node(Index c) const { return Column(grad_U_ + c * o_.U.rows(), o_.U.rows()); }
+
+    void finish(const Matrix<T>& X, const Vector<double>& norm, Index i, double w,
+                Eigen::Ref<Vector<double>> g) const {
+        const auto x = X.col(i).template cast<double>();
+        if (!cosine_) {
+            g = 2 * (g - w * x);
+        } else if (norm[i] == 0) {
+            g.setZero();
+        } else {
+            // Of a unit vector x = X/‖X‖: dL/dX = (g − x xᵀg) / ‖X‖ with g = dL/dx.
+            const double along = x.dot(g);
+            g = (g - along * x) / norm[i];
+        }
+    }
+
+    const HingeOperands<T>& o_;
+    bool cosine_;
+    T *grad_Z_, *grad_U_;
 };
 
 template <typename T>
@@ -36,12 +77,37 @@ double sample_weight(const HingeProblem<T>& problem, Index i) {
     return problem.weights ? problem.weights[i] : problem.weight;
 }
 
-// Each class against all other nodes.
+// The samples ordered by class: those of class c are order[start[c]] … order[start[c + 1] − 1].
+struct SamplesByClass {
+    std::vector<Index> start, order;
+
+    SamplesByClass(const Index* y, Index n, Index n_classes)
+        : start(static_cast<std::size_t>(n_classes) + 1, 0), order(static_cast<std::size_t>(n)) {
+        for (Index i = 0; i < n; ++i) ++start[static_cast<std::size_t>(y[i]) + 1];
+        for (std::size_t c = 1; c < start.size(); ++c) start[c] += start[c - 1];
+        std::vector<Index> next(start.begin(), start.end() - 1);
+        for (Index i = 0; i < n; ++i)
+            order[static_cast<std::size_t>(next[static_cast<std::size_t>(y[i])]++)] = i;
+    }
+    const Index* begin(Index c) const { return order.data() + start[static_cast<std::size_t>(c)]; }
+    Index count(Index c) const {
+        return start[static_cast<std::size_t>(c) + 1] - start[static_cast<std::size_t>(c)];
+    }
+};
+
+// kSum and kRank of each class against all other nodes.
 template <typename T>
-void flat_hinge(const HingeProblem<T>& problem, const HingeOperands<T>& operands, HingeSums<T>& sums);
+HingeValue sweep_hinge(const HingeProblem<T>& problem, const HingeOperands<T>& operands,
+                       const HingeGradients<T>& gradients);
+
+// The other losses of each class against all other nodes.
+template <typename T>
+HingeValue flat_hinge(const HingeProblem<T>& problem, const HingeOperands<T>& operands,
+                      const HingeGradients<T>& gradients);
 
 // The pairs of a table.
 template <typename T>
-void table_hinge(const HingeProblem<T>& problem, const HingeOperands<T>& operands, HingeSums<T>& sums);
+HingeValue table_hinge(const HingeProblem<T>& problem, const HingeOperands<T>& operands,
+                       const HingeGradients<T>& gradients);
 
 }  // namespace fastcca

@@ -22,23 +22,11 @@ struct Group {
     Index count;
 };
 
-// The samples ordered by class, and their groups of at most kRows.
-template <typename T>
-std::vector<Group> groups_of(const HingeProblem<T>& problem, std::vector<Index>& order) {
-    const Index n = problem.Z.rows, n_classes = problem.table->n_classes;
-    std::vector<Index> start(static_cast<std::size_t>(n_classes) + 1, 0);
-    for (Index i = 0; i < n; ++i) ++start[static_cast<std::size_t>(problem.y[i]) + 1];
-    for (std::size_t c = 1; c < start.size(); ++c) start[c] += start[c - 1];
-    std::vector<Index> next(start.begin(), start.end() - 1);
-    order.resize(static_cast<std::size_t>(n));
-    for (Index i = 0; i < n; ++i)
-        order[static_cast<std::size_t>(next[static_cast<std::size_t>(problem.y[i])]++)] = i;
+std::vector<Group> groups_of(const SamplesByClass& samples, Index n_classes) {
     std::vector<Group> groups;
-    for (Index c = 0; c < n_classes; ++c) {
-        const auto at = static_cast<std::size_t>(c);
-        for (Index first = start[at]; first < start[at + 1]; first += kRows)
-            groups.push_back({c, order.data() + first, std::min(kRows, start[at + 1] - first)});
-    }
+    for (Index c = 0; c < n_classes; ++c)
+        for (Index first = 0; first < samples.count(c); first += kRows)
+            groups.push_back({c, samples.begin(c) + first, std::min(kRows, samples.count(c) - first)});
     return groups;
 }
 
@@ -63,7 +51,7 @@ struct GroupResult {
 
 template <typename T>
 GroupResult<T> group_loss(const HingeProblem<T>& problem, const HingeOperands<T>& o, const Group& group,
-                          T* P) {
+                          const HingeGradients<T>& gradients) {
     const ConstraintTable& table = *problem.table;
     const Index d = problem.Z.cols, label = group.label;
     GroupResult<T> out;
@@ -104,10 +92,14 @@ GroupResult<T> group_loss(const HingeProblem<T>& problem, const HingeOperands<T>
             out.total.violations += loss.violations;
         }
     }
-    if (!P) return out;
+    if (!gradients.wanted()) return out;
     q.resize(d, group.count);
     q.noalias() = U * W;
-    for (Index r = 0; r < group.count; ++r) Eigen::Map<Vector<T>>(P + group.samples[r] * d, d) = q.col(r);
+    Vector<double> P(d);
+    for (Index r = 0; r < group.count; ++r) {
+        P = q.col(r).template cast<double>();
+        gradients.set_sample(group.samples[r], P);
+    }
     out.Q.resize(d, n_nodes);
     out.Q.noalias() = Z * W.transpose();
     out.w = W.template cast<double>().rowwise().sum();
@@ -117,14 +109,19 @@ GroupResult<T> group_loss(const HingeProblem<T>& problem, const HingeOperands<T>
 }  // namespace
 
 template <typename T>
-void table_hinge(const HingeProblem<T>& problem, const HingeOperands<T>& operands, HingeSums<T>& sums) {
-    std::vector<Index> order;
-    const std::vector<Group> groups = groups_of(problem, order);
+HingeValue table_hinge(const HingeProblem<T>& problem, const HingeOperands<T>& operands,
+                       const HingeGradients<T>& gradients) {
     const ConstraintTable& table = *problem.table;
+    const SamplesByClass samples(problem.y, problem.Z.rows, table.n_classes);
+    const std::vector<Group> groups = groups_of(samples, table.n_classes);
     const auto size = [&](const Group& g) {
         const Index first = table.class_start[g.label], last = table.class_start[g.label + 1];
         return problem.Z.cols * (last - first + table.negative_start[last] - table.negative_start[first]);
     };
+    HingeValue total;
+    Matrix<double> Q;
+    Vector<double> w = Vector<double>::Zero(problem.U.rows);
+    if (gradients.wanted()) Q.setZero(problem.Z.cols, problem.U.rows);
     // As many groups at once as may be held, and their gradients added in order.
     for (std::size_t start = 0, end = 0; start < groups.size(); start = end) {
         for (Index held = 0; end < groups.size() && (end == start || held < kHeld); ++end)
@@ -132,22 +129,28 @@ void table_hinge(const HingeProblem<T>& problem, const HingeOperands<T>& operand
         std::vector<GroupResult<T>> results(end - start);
         parallel_for(static_cast<Index>(end - start), [&](Index g) {
             const auto at = static_cast<std::size_t>(g);
-            results[at] = group_loss(problem, operands, groups[start + at], sums.P);
+            results[at] = group_loss(problem, operands, groups[start + at], gradients);
         });
         for (const GroupResult<T>& result : results) {
-            sums.total.value += result.total.value;
-            sums.total.violations += result.total.violations;
-            if (!sums.gradient()) continue;
+            total.value += result.total.value;
+            total.violations += result.total.violations;
+            if (!gradients.wanted()) continue;
             for (std::size_t k = 0; k < result.nodes.size(); ++k) {
-                sums.Q.col(result.nodes[k]) += result.Q.col(static_cast<Index>(k)).template cast<double>();
-                sums.w[result.nodes[k]] += result.w[static_cast<Index>(k)];
+                Q.col(result.nodes[k]) += result.Q.col(static_cast<Index>(k)).template cast<double>();
+                w[result.nodes[k]] += result.w[static_cast<Index>(k)];
             }
         }
     }
+    if (gradients.wanted())
+        for (Index c = 0; c < Q.cols(); ++c) gradients.set_node(c, w[c], Q.col(c));
+    return total;
 }
 
-template void table_hinge<float>(const HingeProblem<float>&, const HingeOperands<float>&, HingeSums<float>&);
-template void table_hinge<double>(const HingeProblem<double>&, const HingeOperands<double>&,
-                                  HingeSums<double>&);
+#define FASTCCA_INSTANTIATE(T)                                                          \
+    template HingeValue table_hinge<T>(const HingeProblem<T>&, const HingeOperands<T>&, \
+                                       const HingeGradients<T>&);
+FASTCCA_INSTANTIATE(float)
+FASTCCA_INSTANTIATE(double)
+#undef FASTCCA_INSTANTIATE
 
 }  // namespace fastcca

@@ -16,6 +16,7 @@ from fastcca.deep.correlation_loss import CorrelationLoss
 from fastcca.deep.deep_cca import DeepCCA
 from fastcca.deep.denoising import DenoisingAutoencoder
 from fastcca.deep.encoders import MLP, GaussianNoise
+from fastcca.deep.hinge_loss import HingeEmbeddingLoss, PairEmbeddingLoss
 from fastcca.deep.multimodal import MultimodalAutoencoder
 from fastcca.deep.rbm import RBM
 
@@ -26,7 +27,9 @@ __all__ = [
     "DeepCCA",
     "DenoisingAutoencoder",
     "GaussianNoise",
+    "HingeEmbeddingLoss",
     "MultimodalAutoencoder",
     "NonSaturatingSigmoid",
+    "PairEmbeddingLoss",
     "load",
 ]

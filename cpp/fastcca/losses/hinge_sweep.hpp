@@ -1,0 +1,142 @@
+// One sweep over the tiles of a matrix of scores, from which the violations, their weights and both products
+// with the weights are taken while the tile is in cache.
+//
+// There are two sides, of n_a and n_b vectors of d entries (samples and nodes, either way around). With
+//     s_ab = x_a·x_b + α_a + β_b,   m_ab = [s_ab > 0]   (0 for a sample and its own node)
+// the sweep gives
+//     G_a = Σ_b m_ab y_b,   G_b = Σ_a m_ab y_a,
+// for every sample Σ [s]₊ and Σ m, for every node Σ ω m, where y = ω x for samples and y = x for nodes.
+//
+// Side a is cut into panels of kPanel vectors, one in each lane; side b into groups of kTile. A micro-tile of
+// kPanel × kTile sums is held in registers, and all three products have that form:
+//     scores      panel of a        × group of b,              over the d entries
+//     G_a         panel of m        × group of y_b's entries,  over b
+//     G_b         panel of y_a's entries × group of m,         over a
+#pragma once
+
+#include <Eigen/Core>
+#include <algorithm>
+#include <type_traits>
+
+#include "fastcca/base/types.hpp"
+
+namespace fastcca {
+
+template <typename T>
+struct SweepTile {
+    using Packet = typename Eigen::internal::packet_traits<T>::type;
+    static constexpr Index kLanes = Eigen::internal::unpacket_traits<Packet>::size;
+    // kVectors × kTile sums, kVectors loads and a broadcast must fit in the registers.
+    static constexpr Index kTile = EIGEN_ARCH_DEFAULT_NUMBER_OF_REGISTERS >= 32 ? 8 : 4;
+    static constexpr Index kVectors = 3;
+    static constexpr Index kPanel = kVectors * kLanes;
+
+    static Index panels(Index n) { return (n + kPanel - 1) / kPanel; }
+    static Index groups(Index n) { return (n + kTile - 1) / kTile; }
+
+    // out(i, j) = start(i, j) + Σ_k left(k, i) right(k, j), the first `vectors` of kVectors: panels of
+    // kPanel, groups of kTile.
+    template <typename Start, typename End>
+    static void product(Index vectors, const T* left, const T* right, Index depth, const Start& start,
+                        const End& end) {
+        switch (vectors) {
+            case 1:
+                return micro<1>(left, right, depth, start, end);
+            case 2:
+                return micro<2>(left, right, depth, start, end);
+            default:
+                return micro<3>(left, right, depth, start, end);
+        }
+    }
+
+    // The same, added to sums of kTile columns of kPanel.
+    static void add_product(Index vectors, const T* left, const T* right, Index depth, T* sums) {
+        product(
+            vectors, left, right, depth, [](Index, Index) { return Eigen::internal::pset1<Packet>(T(0)); },
+            [sums](Index j, Index v, const Packet& sum) {
+                T* to = sums + j * kPanel + v * kLanes;
+                Eigen::internal::pstore(to, Eigen::internal::padd(Eigen::internal::pload<Packet>(to), sum));
+            });
+    }
+
+    // kPanel numbers in each of kTile columns, turned: out[i · kTile + j] = in[j · kPanel + i].
+    static void turn(const T* in, T* out) {
+        if constexpr (kLanes == kTile && kLanes > 2) {
+            turn_squares<false>(in, out);
+        } else if constexpr (kLanes == 2 * kTile) {
+            turn_squares<true>(in, out);
+        } else {
+            for (Index i = 0; i < kPanel; ++i)
+                for (Index j = 0; j < kTile; ++j) out[i * kTile + j] = in[j * kPanel + i];
+        }
+    }
+
+ private:
+    template <int V, typename Start, typename End>
+    static void micro(const T* left, const T* right, Index depth, const Start& start, const End& end) {
+        using namespace Eigen::internal;
+        Packet sum[kTile][V];
+        for (Index j = 0; j < kTile; ++j)
+            for (Index v = 0; v < V; ++v) sum[j][v] = start(j, v);
+        for (Index k = 0; k < depth; ++k, left += kPanel, right += kTile) {
+            Packet a[V];
+            for (Index v = 0; v < V; ++v) a[v] = pload<Packet>(left + v * kLanes);
+            for (Index j = 0; j < kTile; ++j) {
+                const Packet b = pset1<Packet>(right[j]);
+                for (Index v = 0; v < V; ++v) sum[j][v] = pmadd(a[v], b, sum[j][v]);
+            }
+        }
+        for (Index j = 0; j < kTile; ++j)
+            for (Index v = 0; v < V; ++v) end(j, v, sum[j][v]);
+    }
+
+    // By squares of kTile, in packets of half the length where that is kTile.
+    template <bool kHalf>
+    static void turn_squares(const T* in, T* out) {
+        using Square =
+            std::conditional_t<kHalf, typename Eigen::internal::unpacket_traits<Packet>::half, Packet>;
+        using namespace Eigen::internal;
+        for (Index i = 0; i < kPanel; i += kTile) {
+            PacketBlock<Square, static_cast<int>(kTile)> block;
+            for (Index j = 0; j < kTile; ++j) block.packet[j] = ploadu<Square>(in + j * kPanel + i);
+            ptranspose(block);
+            for (Index j = 0; j < kTile; ++j) pstoreu(out + (i + j) * kTile, block.packet[j]);
+        }
+    }
+};
+
+// Columns [first, first + count) of X (d × n) as panels of kPanel columns: [panel][entry][column], padded
+// with zeros; `scale` (nullptr: ones) multiplies each column.
+template <typename T>
+void pack_panels(const Matrix<T>& X, Index first, Index count, Index width, T* out) {
+    const Index d = X.rows();
+    for (Index start = 0; start < count; start += width, out += width * d) {
+        const Index used = std::min(width, count - start);
+        if (used < width) std::fill(out, out + width * d, T(0));
+        for (Index c = 0; c < used; ++c) {
+            const T* x = X.data() + (first + start + c) * d;
+            for (Index k = 0; k < d; ++k) out[k * width + c] = x[k];
+        }
+    }
+}
+
+// The same columns by entries: parts of `width` entries, `part_size` apart, each [column][entry]; columns up
+// to `padded` are zeros.
+template <typename T>
+void pack_entries(const Matrix<T>& X, Index first, Index count, Index padded, Index width, const T* scale,
+                  Index part_size, T* out) {
+    const Index d = X.rows();
+    for (Index start = 0; start < d; start += width, out += part_size) {
+        const Index used = std::min(width, d - start);
+        for (Index c = 0; c < padded; ++c) {
+            T* to = out + c * width;
+            std::fill(to, to + width, T(0));
+            if (c >= count) continue;
+            const T* x = X.data() + (first + c) * d + start;
+            const T w = scale ? scale[first + c] : T(1);
+            for (Index k = 0; k < used; ++k) to[k] = w * x[k];
+        }
+    }
+}
+
+}  // namespace fastcca
