@@ -109,6 +109,17 @@ def hinge_loss(
     gradient: bool,
     n_threads: int,
 ) -> tuple[float, NDArray[Any] | None, NDArray[Any] | None, int]: ...
+def warp_epoch(
+    X: NDArray[Any],
+    y: NDArray[np.int64],
+    order: NDArray[np.int64],
+    W: NDArray[Any],
+    V: NDArray[Any],
+    learning_rate: float,
+    margin: float,
+    max_norm: float,
+    seed: int,
+) -> tuple[float, int, int]: ...
 
 # kernels
 _Kernel = tuple[str, float, int, float]  # name, gamma, degree, coef0

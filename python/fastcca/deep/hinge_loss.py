@@ -309,10 +309,10 @@ def _backward(ctx: Any, upstream: Tensor | None, *second: Tensor | None) -> tupl
         raise RuntimeError("the hinge loss has no second derivative: it cannot be differentiated twice")
     first, other = ctx.saved_tensors
     needed = ctx.needs_input_grad
+    none: tuple[None, ...] = (None,) * ctx.others
     if upstream is None:
-        return (None,) * (2 + ctx.others)
-    grads = [upstream * grad if needed[i] else None for i, grad in enumerate((first, other))]
-    return (*grads, *(None,) * ctx.others)
+        return None, None, *none
+    return upstream * first if needed[0] else None, upstream * other if needed[1] else None, *none
 
 
 _hinge.register_autograd(_backward, setup_context=_setup)

@@ -13,6 +13,7 @@ from fastcca.functional.solver import (
     solve_moments,
     solve_qr,
 )
+from fastcca.functional.warp import warp_epoch
 
 __all__ = [
     "ConstraintTable",
@@ -33,4 +34,5 @@ __all__ = [
     "solve_qr",
     "top_k",
     "truncated_svd",
+    "warp_epoch",
 ]

@@ -1,0 +1,140 @@
+"""Stochastic gradient descent on the WARP loss, as in WSABIE."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastcca import _core
+from fastcca.functional._arrays import as_matrix
+
+__all__ = ["warp_epoch"]
+
+
+def warp_epoch(
+    X: npt.ArrayLike,
+    y: npt.ArrayLike,
+    W: npt.NDArray[Any],
+    V: npt.NDArray[Any],
+    *,
+    learning_rate: float,
+    margin: float = 1.0,
+    max_norm: float | None = 1.0,
+    order: npt.ArrayLike | None = None,
+    seed: int = 0,
+) -> tuple[float, int, int]:
+    """One pass of WSABIE's descent over samples: ``W`` and ``V`` are changed in place.
+
+    The score of class c is f_c = V_c · (W x). A step on a sample (x, y) draws other classes until one
+    violates the margin, f_c > f_y - margin, at most as many times as there are, m. Found at draw t, its rank
+    is about m/t, and the step goes against the gradient of L(floor(m/t)) (margin - f_y + f_c), with
+    L(r) = 1 + 1/2 + ... + 1/r. After each step the columns of W and rows of V that it moved are pulled back
+    onto the ball of radius ``max_norm``.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, p)
+        Samples; read in place if of the dtype of W.
+    y : array-like of int, shape (n,)
+        Their classes: rows of V.
+    W : ndarray of shape (d, p)
+        Maps samples to the space of the embedding. float32 or float64, in C order, writeable.
+    V : ndarray of shape (n_classes, d)
+        Embeddings of the classes, likewise.
+    learning_rate : float
+        The length of a step, > 0.
+    margin : float
+        By how much the score of the sample's class is to be above the others.
+    max_norm : float or None
+        The greatest length of a column of W and of a row of V; None: any.
+    order : array-like of int, optional
+        The row of each step; rows may be missing or come more than once. By default all, as they lie.
+    seed : int
+        Of the draws, which depend on it and on the number of the step.
+
+    Returns
+    -------
+    loss : float
+        The sum over the steps of L(floor(m/t)) (margin - f_y + f_c), as they were met.
+    n_updates : int
+        The steps that found a violator.
+    n_draws : int
+        All draws.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, classes or rows out of range, NaN or infinity in X (with the position).
+    TypeError
+        If W or V cannot be changed in place.
+    fastcca.errors.NumericalError
+        If the steps diverge; W and V are then as they were.
+
+    Notes
+    -----
+    The steps follow one another, so that the result is the same for every number of threads: there is one.
+
+    References
+    ----------
+    Weston, Bengio & Usunier, "WSABIE: scaling up to large vocabulary image annotation", IJCAI 2011.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcca.functional import warp_epoch
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = np.eye(3), np.arange(3)
+    >>> W, V = rng.normal(size=(2, 3)) / 2, rng.normal(size=(3, 2)) / 2
+    >>> losses = [warp_epoch(X, y, W, V, learning_rate=0.1, max_norm=2, seed=s)[0] for s in range(200)]
+    >>> losses[-1] < losses[0], (V @ W).argmax(0)
+    (True, array([0, 1, 2]))
+    """
+    for name, array in (("W", W), ("V", V)):
+        if not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.float64):
+            raise TypeError(f"{name} must be a float32 or float64 array, got {_kind(array)}")
+        if array.ndim != 2 or array.size == 0:
+            raise ValueError(f"{name} must be a 2-d array that is not empty, got shape {array.shape}")
+        if not (array.flags.c_contiguous and array.flags.writeable and array.flags.aligned):
+            raise TypeError(f"{name} must be in C order and writeable, to be changed in place")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} contains NaN or infinity")
+    if W.dtype != V.dtype:
+        raise TypeError(f"W and V must be of one dtype, got {W.dtype} and {V.dtype}")
+    if np.shares_memory(W, V):
+        raise ValueError("W and V must not share memory")
+    x = as_matrix(X, "X").astype(W.dtype, copy=False)
+    if W.shape != (V.shape[1], x.shape[1]):
+        raise ValueError(
+            f"W must have shape (columns of V, columns of X) = {(V.shape[1], x.shape[1])}, got {W.shape}"
+        )
+    labels = _integers("y", y)
+    if len(labels) != len(x):
+        raise ValueError(f"y must hold one class for each of the {len(x)} rows of X, got {len(labels)}")
+    steps = np.arange(len(x)) if order is None else _integers("order", order)
+    for name, value in (("learning_rate", learning_rate), ("max_norm", max_norm)):
+        if value is None and name == "max_norm":
+            continue
+        if not isinstance(value, Real) or not 0 < float(value) < math.inf:
+            raise ValueError(f"{name} must be finite and above 0, got {value!r}")
+    if not isinstance(margin, Real) or not 0 <= float(margin) < math.inf:
+        raise ValueError(f"margin must be finite and not negative, got {margin!r}")
+    if not isinstance(seed, Integral) or not 0 <= seed < 2**64:
+        raise ValueError(f"seed must be a whole number from 0 to 2**64 - 1, got {seed!r}")
+    return _core.warp_epoch(
+        x, labels, steps, W, V, float(learning_rate), float(margin), float(max_norm or 0.0), int(seed)
+    )
+
+
+def _kind(value: Any) -> str:
+    return str(value.dtype) if isinstance(value, np.ndarray) else type(value).__name__
+
+
+def _integers(name: str, values: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    array = np.asarray(values)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise ValueError(f"{name} must hold whole numbers, got {array.dtype} of shape {array.shape}")
+    return np.ascontiguousarray(array, dtype=np.int64)
