@@ -73,16 +73,18 @@ def test_set_num_threads_comes_before_the_environment() -> None:
     assert run(code, FASTCCA_NUM_THREADS="4").split() == ["2", "4"]
 
 
-def test_a_long_call_stops_on_an_interrupt() -> None:
+@pytest.mark.parametrize("call", ["polar(T, n_threads=2)", "top_k(Q, G, n_threads=2)"])
+def test_a_long_call_stops_on_an_interrupt(call: str) -> None:
     # The call would take some ten seconds of CPU; from the signal on it may take one second of two threads.
     # CPU time is counted, which a busy machine does not stretch.
-    code = """
+    code = f"""
         import os, signal, threading, time
         import numpy as np
-        from fastcca.functional import polar
+        from fastcca.functional import polar, top_k
 
         T = np.eye(4000)
         T[0, 1:] = 0.001
+        Q, G = np.ones((20_000, 64)), np.broadcast_to(np.ones(64), (2_000_000, 64))
         sent = []
         def interrupt():
             time.sleep(0.5)
@@ -90,7 +92,7 @@ def test_a_long_call_stops_on_an_interrupt() -> None:
             os.kill(os.getpid(), signal.SIGINT)
         threading.Thread(target=interrupt).start()
         try:
-            polar(T, n_threads=2)
+            {call}
         except KeyboardInterrupt:
             print("interrupted" if time.process_time() - sent[0] < 2 else "late")
         else:
