@@ -20,6 +20,8 @@ from fastcca.embedding import (
     AttributeHierarchyLabelEmbedding,
     AttributeLabelEmbedding,
     HierarchyLabelEmbedding,
+    LargeMarginEmbedding,
+    LargeMarginTaxonomyEmbedding,
     NearestClassMean,
     RidgeEmbedding,
     UnifiedSemanticEmbedding,
@@ -40,6 +42,8 @@ from fastcca.fusion import EarlyFusion
         AttributeHierarchyLabelEmbedding(),
         UnifiedSemanticEmbedding(),
         EarlyFusion(),
+        LargeMarginEmbedding(),
+        LargeMarginTaxonomyEmbedding(),
     ]
 )
 def test_scikit_learn_checks(estimator, check):

@@ -26,3 +26,55 @@ def ridge(F, T, weight, reg):
     cross = sum(s * np.outer(row, target) for s, row, target in zip(share, f, t, strict=True))
     weights = np.linalg.pinv(S + reg * np.eye(F.shape[1]), rcond=1e-10) @ cross
     return weights, share @ T - share @ F @ weights
+
+
+def large_margin_objective(F, y, W, b, U, margin, loss, similarity, penalties):
+    """The objective of the large-margin embedding, one sample and one label at a time."""
+
+    def distance(z, u):
+        if similarity == "cosine":
+            return -(z @ u) / (np.linalg.norm(z) * np.linalg.norm(u))
+        return ((z - u) ** 2).sum()
+
+    total = 0.0
+    for f, own in zip(F, y, strict=True):
+        z = f @ W + b
+        rest = [c for c in range(len(U)) if c != own]
+        gaps = np.array([distance(z, U[own]) - distance(z, U[c]) for c in rest])
+        if loss == "softmax":
+            total += np.log1p(np.exp(gaps).sum())
+            continue
+        cost = np.full(len(rest), margin) if np.isscalar(margin) else margin[own, rest]
+        positive = (cost + gaps).clip(0)
+        violators = int((positive > 0).sum())
+        if loss == "worst":
+            total += positive.max()
+        elif loss == "warp" and violators:
+            total += positive.sum() * sum(1 / j for j in range(1, violators + 1)) / violators
+        elif loss == "hinge":
+            total += positive.sum()
+    return total / len(F) + penalties[0] * (W**2).sum() + penalties[1] * (U**2).sum()
+
+
+def taxonomy_objective(X, y, Q, costs, mu, smooth):
+    """The objective of the taxonomy embedding over the metric Q, its hinges rounded off over ``smooth``."""
+    eye = np.eye(len(Q))
+    total = 0.0
+    for x, own in zip(X, y, strict=True):
+        near = (eye[own] - x) @ Q @ (eye[own] - x)
+        total += mu * near
+        for c in range(len(Q)):
+            if c != own:
+                v = costs[own, c] + near - (eye[c] - x) @ Q @ (eye[c] - x)
+                total += (1 - mu) * (0 if v <= 0 else v**2 / (2 * smooth) if v < smooth else v - smooth / 2)
+    return total / len(X)
+
+
+def class_mean_objective(F, y, W, penalty):
+    """Mean negative log-likelihood of the classes at exp(-½ ‖W'(f - mean)‖²), and the penalty."""
+    means = [F[y == c].mean(axis=0) for c in range(y.max() + 1)]
+    total = 0.0
+    for f, own in zip(F, y, strict=True):
+        p = np.array([np.exp(-0.5 * ((W.T @ (f - mean)) ** 2).sum()) for mean in means])
+        total -= np.log(p[own] / p.sum())
+    return total / len(F) + penalty * (W**2).sum()

@@ -6,8 +6,10 @@ from fastcca.embedding.label_prototypes import (
     AttributeLabelEmbedding,
     HierarchyLabelEmbedding,
 )
+from fastcca.embedding.large_margin import LargeMarginEmbedding
 from fastcca.embedding.nearest_class_mean import NearestClassMean
 from fastcca.embedding.ridge import RidgeEmbedding
+from fastcca.embedding.taxonomy_margin import LargeMarginTaxonomyEmbedding
 from fastcca.embedding.unified import UnifiedSemanticEmbedding
 
 __all__ = [
@@ -15,6 +17,8 @@ __all__ = [
     "AttributeLabelEmbedding",
     "Explanation",
     "HierarchyLabelEmbedding",
+    "LargeMarginEmbedding",
+    "LargeMarginTaxonomyEmbedding",
     "NearestClassMean",
     "RidgeEmbedding",
     "UnifiedSemanticEmbedding",

@@ -171,9 +171,10 @@ class LabelEmbedding(
         chosen = self._choose(data)
         learned = self._learn(data, **chosen)
         self.scaling_ = scaling
-        self.weights_ = None if learned.weights is None else np.asarray(learned.weights, dtype=x.dtype)
-        self.intercept_ = np.asarray(learned.intercept, dtype=x.dtype)
-        self.label_embedding_ = np.asarray(learned.labels, dtype=x.dtype)
+        # in one order, in which a file gives them back: products then round alike
+        self.weights_ = None if learned.weights is None else np.ascontiguousarray(learned.weights, x.dtype)
+        self.intercept_ = np.ascontiguousarray(learned.intercept, x.dtype)
+        self.label_embedding_ = np.ascontiguousarray(learned.labels, x.dtype)
         for name, value in learned.attributes.items():
             setattr(self, name, value)
         self.temperature_ = (
@@ -269,7 +270,7 @@ class LabelEmbedding(
         return self._psi(X)
 
     def decision_function(self, X: ArrayLike) -> NDArray[Any]:
-        """How near each row is to each label: minus the squared distance, or the cosine.
+        """How near each row is to each label: minus the squared distance, or what the class says.
 
         Parameters
         ----------
@@ -405,7 +406,10 @@ class LabelEmbedding(
         return _project(self.scaling_.transform(x), self._learned())
 
     def _decisions(self, z: NDArray[Any], labels: NDArray[Any]) -> NDArray[Any]:
-        """(n, n_classes): minus ‖z - u‖², or the cosine of z and u."""
+        """(n, n_classes): minus ‖z - u‖², the cosine of z and u, or their product."""
+        if self._similarity == "product":
+            products: NDArray[Any] = z @ labels.T
+            return products
         if self._similarity == "cosine":
             cosines: NDArray[Any] = _unit_rows(z) @ _unit_rows(labels).T
             return cosines
@@ -419,7 +423,7 @@ class LabelEmbedding(
         return np.minimum(out, 0, out=out)  # type: ignore[no-any-return]
 
     @property
-    def _similarity(self) -> Literal["euclidean", "cosine"]:
+    def _similarity(self) -> Literal["euclidean", "cosine", "product"]:
         return getattr(self, "similarity", "euclidean")
 
     @property
@@ -467,4 +471,13 @@ def check_count(name: str, value: Any, *, low: int = 1) -> int:
     """``value`` as a whole number of at least ``low``."""
     if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < low:
         raise ValueError(f"{name} must be a whole number >= {low}, got {value!r}")
+    return int(value)
+
+
+def check_n_components(value: Any, n_classes: int) -> int:
+    """The dimensions asked for, at most one a class; None: that number, 100 at most."""
+    if value is None:
+        return min(n_classes, 100)
+    if check_count("n_components", value) > n_classes:
+        raise ValueError(f"n_components={value} is more than the number of classes, {n_classes}")
     return int(value)

@@ -30,13 +30,16 @@ class InputScaling(SavedModel):
         0 leaves the columns as they are, 1 gives them equal variance.
     normalize : bool
         Whether to shorten the rows; else f = z.
+    name : str
+        What errors call the data.
     """
 
     mean_: NDArray[np.float64]
     factor_: NDArray[np.float64]
     center_: NDArray[np.float64]
 
-    def __init__(self, power: float = 0.5, normalize: bool = True) -> None:
+    def __init__(self, power: float = 0.5, normalize: bool = True, name: str = "X") -> None:
+        self.name = name
         self.power = power
         self.normalize = normalize
 
@@ -50,7 +53,7 @@ class InputScaling(SavedModel):
         # what rounding leaves of a constant column is none
         varies = unit > 16 * np.finfo(np.float64).eps * np.abs(self.mean_)
         if not varies.any():
-            raise NumericalError("every column of X is constant: there is nothing to tell classes by")
+            raise NumericalError(f"every column of {self.name} is constant: there is nothing to learn from")
         unit[~varies] = 1.0
         x /= unit  # squares then neither overflow nor vanish
         deviation = np.sqrt(share @ x**2)
