@@ -40,39 +40,63 @@ void load(const MatrixView<T>& view, std::size_t which, const Vector<T>& shift, 
     X.resize(view.cols, view.rows);
     squares.resize(view.rows);
     for_row_blocks(view.rows, [&](Index start, Index rows) {
-        auto block = X.middleCols(start, rows);
-        block = view.middle_rows(start, rows).map().transpose().colwise() - shift;
-        squares.segment(start, rows) = block.template cast<double>().colwise().squaredNorm().transpose();
+        for (Index i = start; i < start + rows; ++i) {
+            T* x = X.data() + i * view.cols;
+            const T* from = view.data + i * view.row_stride;
+            if (view.col_stride == 1) {
+                for (Index k = 0; k < view.cols; ++k) x[k] = from[k] - shift[k];
+            } else {
+                for (Index k = 0; k < view.cols; ++k) x[k] = from[k * view.col_stride] - shift[k];
+            }
+            squares[i] = static_cast<double>(X.col(i).squaredNorm());
+        }
     });
-    // Not finite exactly if an entry is not, or where float64 ends.
+    // Not finite only if an entry is not, or where squares end.
     if (!std::isfinite(squares.sum())) report_non_finite(view, which);
 }
 
 // X ← X / ‖X‖, column by column, and the lengths.
 template <typename T>
 void normalise(Matrix<T>& X, Vector<double>& squares) {
+    // Squares this small have lost digits, if not everything.
+    const double small = static_cast<double>(std::numeric_limits<T>::min()) / 1e-16;
     for_row_blocks(X.cols(), [&](Index start, Index rows) {
         for (Index i = start; i < start + rows; ++i) {
-            // Squares that underflow lose the length.
-            const auto x = X.col(i).template cast<double>();
-            squares[i] = squares[i] < 1e-280 ? x.stableNorm() : std::sqrt(squares[i]);
-            if (squares[i] > 0) X.col(i) = (x / squares[i]).template cast<T>();
+            squares[i] =
+                squares[i] < small ? X.col(i).template cast<double>().stableNorm() : std::sqrt(squares[i]);
+            if (!(squares[i] > 0)) continue;
+            if (squares[i] < small) {
+                X.col(i) = (X.col(i).template cast<double>() / squares[i]).template cast<T>();
+            } else {
+                X.col(i) *= static_cast<T>(1 / squares[i]);
+            }
         }
     });
+}
+
+// About the middle of the rows: the mean of some of them.
+template <typename T>
+Vector<T> middle(const MatrixView<T>& view) {
+    const Index n = std::min<Index>(view.rows, 64);
+    Vector<T> sum = Vector<T>::Zero(view.cols);
+    for (Index i = 0; i < n; ++i) {
+        const T* from = view.data + view.rows * i / n * view.row_stride;
+        for (Index k = 0; k < view.cols; ++k) sum[k] += from[k * view.col_stride];
+    }
+    sum /= static_cast<T>(n);
+    // Beyond the largest number, or none: no shift, and load() says what is wrong.
+    if (!sum.allFinite()) sum.setZero();
+    return sum;
 }
 
 template <typename T>
 HingeOperands<T> prepare(const HingeProblem<T>& problem) {
     HingeOperands<T> o;
-    Vector<T> shift = Vector<T>::Zero(problem.U.cols);
-    if (problem.similarity == HingeSimilarity::kEuclidean && problem.U.rows > 0) {
-        shift = problem.U.map().colwise().mean().transpose();
-        // A mean beyond the largest number, or none: no shift, and load() says what is wrong.
-        if (!shift.allFinite()) shift.setZero();
-    }
+    const bool euclidean = problem.similarity == HingeSimilarity::kEuclidean;
+    const Vector<T> shift = euclidean ? middle(problem.U) : Vector<T>(Vector<T>::Zero(problem.U.cols));
     load(problem.Z, 0, shift, o.Z, o.z_norm);
     load(problem.U, 1, shift, o.U, o.u_norm);
-    if (problem.similarity == HingeSimilarity::kEuclidean) {
+    if (euclidean) {
         // |q| ≤ ‖z‖ ‖u‖ + ‖u‖²/2, and so is every part of its sum.
         const double u = std::sqrt(o.u_norm.maxCoeff()), z = std::sqrt(o.z_norm.maxCoeff());
         if (!(4 * u * (z + u) < static_cast<double>(std::numeric_limits<T>::max()))) overflow();

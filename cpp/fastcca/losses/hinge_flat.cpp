@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "fastcca/base/thread_pool.hpp"
@@ -10,6 +11,25 @@ namespace {
 
 constexpr Index kRows = 64;
 constexpr Index kMostTasks = 8;
+
+// The softmax of pair_loss for all other nodes at once: e_c = slope (q_c − q_y), whose largest is at least
+// e_y = 0; W_c = weight exp(e_c) / Σ exp(e), and W_y such that they sum to 0.
+template <typename T>
+HingeValue softmax(T slope, Index y, double weight, Eigen::Ref<Vector<T>> q, Eigen::Ref<Vector<T>> W) {
+    HingeValue out;
+    q = slope * (q.array() - q[y]);
+    out.violations = (q.array() > T(0)).count();
+    const T largest = q.maxCoeff();
+    W = (q.array() - largest).exp();
+    // Short sums in T, these in double.
+    double sum = 0;
+    for (Index c = 0; c < W.size(); c += 128)
+        sum += static_cast<double>(W.segment(c, std::min<Index>(128, W.size() - c)).sum());
+    out.value = static_cast<double>(largest) + std::log(sum);
+    W *= static_cast<T>(weight / sum);
+    W[y] -= static_cast<T>(weight);
+    return out;
+}
 
 }  // namespace
 
@@ -31,7 +51,6 @@ HingeValue flat_hinge(const HingeProblem<T>& problem, const HingeOperands<T>& o,
             part.w.setZero(n_nodes);
         }
         Matrix<T> q(n_nodes, kRows), W(n_nodes, kRows), P(d, kRows);
-        Vector<double> column(d);
         for (Index block = n_blocks * task / n_tasks; block < n_blocks * (task + 1) / n_tasks; ++block) {
             poll();
             const Index start = block * kRows, rows = std::min(kRows, n - start);
@@ -42,6 +61,12 @@ HingeValue flat_hinge(const HingeProblem<T>& problem, const HingeOperands<T>& o,
             for (Index r = 0; r < rows; ++r) {
                 const Index i = start + r, y = problem.y[i];
                 const double weight = sample_weight(problem, i);
+                if (problem.loss == HingeLoss::kSoftmax) {
+                    const HingeValue loss = softmax<T>(o.slope, y, weight, q.col(r), W.col(r));
+                    part.total.value += weight * loss.value;
+                    part.total.violations += loss.violations;
+                    continue;
+                }
                 const HingeValue loss = pair_loss(
                     problem.loss, y, n_nodes - 1,
                     [&](Index c) { return static_cast<double>(o.slope) * static_cast<double>(q(c, r)); },
@@ -58,10 +83,7 @@ HingeValue flat_hinge(const HingeProblem<T>& problem, const HingeOperands<T>& o,
             const auto weights = W.leftCols(rows);
             auto product = P.leftCols(rows);
             product.noalias() = o.U * weights;
-            for (Index r = 0; r < rows; ++r) {
-                column = product.col(r).template cast<double>();
-                gradients.set_sample(start + r, column);
-            }
+            for (Index r = 0; r < rows; ++r) gradients.set_sample(start + r, product.col(r));
             part.Q.noalias() += o.Z.middleCols(start, rows) * weights.transpose();
             part.w += weights.template cast<double>().rowwise().sum();
         }
@@ -81,7 +103,8 @@ HingeValue flat_hinge(const HingeProblem<T>& problem, const HingeOperands<T>& o,
                 column += part.Q.col(c).template cast<double>();
                 w += part.w[c];
             }
-            gradients.set_node(c, w, column);
+            Vector<T> Q = column.template cast<T>();
+            gradients.set_node(c, w, Q);
         }
     });
     return total;

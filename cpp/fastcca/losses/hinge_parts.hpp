@@ -2,8 +2,8 @@
 //
 // Both distances come down to scores q_c = z·u_c + bias_c with
 //     D(z, u_p) − D(z, u_c) = slope (q_c − q_p)
-//     Euclidean   bias_c = −‖u_c‖²/2, slope 2, z and u less the mean of U (which D does not see, and which
-//                 would cost digits)
+//     Euclidean   bias_c = −‖u_c‖²/2, slope 2, z and u less the middle of U (which D does not see, and
+//                 which would cost digits)
 //     cosine      z and u of length 1, bias 0, slope 1
 // and, with the weights W_ci = −dLoss/dD(z_i, u_c), whose sum over c is 0, the gradients to products
 //     P = U W (d × B),   Q = Z Wᵀ (d × K),   w_c = Σ_i W_ci
@@ -11,6 +11,7 @@
 //     cosine      P_i and Q_c, through the lengths
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "fastcca/losses/hinge.hpp"
@@ -25,45 +26,43 @@ struct HingeOperands {
     T slope = 1;
 };
 
-// Writes the gradients, where any are asked for, from columns of P and Q.
+// Writes the gradients, where any are asked for, from columns of P and Q, which it overwrites. (Rounding may
+// depend on the alignment of memory, so that nothing is computed in the caller's.)
 template <typename T>
 class HingeGradients {
  public:
+    using Column = Eigen::Ref<Vector<T>>;
+
     HingeGradients(const HingeOperands<T>& operands, HingeSimilarity similarity, T* grad_Z, T* grad_U)
         : o_(operands), cosine_(similarity == HingeSimilarity::kCosine), grad_Z_(grad_Z), grad_U_(grad_U) {}
 
     bool wanted() const { return grad_Z_ != nullptr; }
 
-    // These overwrite their argument.
-    void set_sample(Index i, Eigen::Ref<Vector<double>> P) const {
-        finish(o_.Z, o_.z_norm, i, 0, P);
-        sample(i) = P.template cast<T>();
+    void set_sample(Index i, Column P) const {
+        finish(o_.Z, o_.z_norm, i, T(0), P);
+        std::copy(P.data(), P.data() + P.size(), grad_Z_ + i * P.size());
     }
-    void set_node(Index c, double w, Eigen::Ref<Vector<double>> Q) const {
-        finish(o_.U, o_.u_norm, c, w, Q);
-        node(c) = Q.template cast<T>();
+    void set_node(Index c, double w, Column Q) const {
+        finish(o_.U, o_.u_norm, c, static_cast<T>(w), Q);
+        std::copy(Q.data(), Q.data() + Q.size(), grad_U_ + c * Q.size());
     }
-    void add_node(Index c, double w, Eigen::Ref<Vector<double>> Q) const {
-        finish(o_.U, o_.u_norm, c, w, Q);
-        node(c) += Q.template cast<T>();
+    void add_node(Index c, double w, Column Q) const {
+        finish(o_.U, o_.u_norm, c, static_cast<T>(w), Q);
+        T* to = grad_U_ + c * Q.size();
+        for (Index k = 0; k < Q.size(); ++k) to[k] += Q[k];
     }
 
  private:
-    using Column = Eigen::Map<Vector<T>>;
-    Column sample(Index i) const { return Column(grad_Z_ + i * o_.Z.rows(), o_.Z.rows()); }
-    Column node(Index c) const { return Column(grad_U_ + c * o_.U.rows(), o_.U.rows()); }
-
-    void finish(const Matrix<T>& X, const Vector<double>& norm, Index i, double w,
-                Eigen::Ref<Vector<double>> g) const {
-        const auto x = X.col(i).template cast<double>();
+    void finish(const Matrix<T>& X, const Vector<double>& norm, Index i, T w, Column g) const {
+        const auto x = X.col(i);
         if (!cosine_) {
-            g = 2 * (g - w * x);
+            g = T(2) * (g - w * x);
         } else if (norm[i] == 0) {
             g.setZero();
         } else {
             // Of a unit vector x = X/‖X‖: dL/dX = (g − x xᵀg) / ‖X‖ with g = dL/dx.
-            const double along = x.dot(g);
-            g = (g - along * x) / norm[i];
+            g -= x.dot(g) * x;
+            for (Index k = 0; k < g.size(); ++k) g[k] = static_cast<T>(static_cast<double>(g[k]) / norm[i]);
         }
     }
 

@@ -95,7 +95,7 @@ class Sweep {
         Buffer<T> G;                // G_a of the tile: [panel][group of entries][entry][a]
         alignas(64) T s[kTile * kPanel];
         alignas(64) T offset[kPanel], weight[kPanel], first[kPanel], second[kPanel];
-        Matrix<double> columns;
+        Matrix<T> columns;  // d × kPanel
 
         explicit Scratch(const Sweep& sweep) {
             const Index lanes = sweep.tile_panels_ * kPanel;
@@ -187,7 +187,8 @@ class Sweep {
         for (Index g = 0; g < n_groups; ++g) {
             if (!any_of_group[g]) continue;
             for (Index start = 0, p = 0; start < count; start += kPanel, ++p)
-                Tile::turn(t.m.data() + (p * kBlock + g * kTile) * kPanel, t.turned.data() + start * kTile);
+                Tile::transpose(t.m.data() + (p * kBlock + g * kTile) * kPanel, kPanel, kTile, kPanel,
+                                t.turned.data() + start * kTile, kTile);
             // G_b += y_a m, over the tile
             T* G = part.G.data() + (group + g) * entry_panels_ * kTile * kPanel;
             for (Index e = 0; e < entry_panels_; ++e) {
@@ -280,8 +281,7 @@ class Sweep {
             }
             if (!gradients_) continue;
             const T* G = t.G.data() + start * entry_groups_ * kTile;
-            for (Index k = 0; k < d_; ++k)
-                for (Index l = 0; l < lanes; ++l) t.columns(k, l) = static_cast<double>(G[k * kPanel + l]);
+            Tile::transpose(G, kPanel, d_, kPanel, t.columns.data(), d_);
             for (Index l = 0; l < lanes; ++l) {
                 if constexpr (kSamplesFirst) {
                     set_sample(first + start + l, t.columns.col(l));
@@ -293,9 +293,9 @@ class Sweep {
     }
 
     // dLoss/dz = f(ω (Σ m u_c − n u_y))
-    void set_sample(Index i, Eigen::Ref<Vector<double>> P) const {
-        P -= sums_[static_cast<std::size_t>(i)].count * o_.U.col(problem_.y[i]).template cast<double>();
-        P *= static_cast<double>((*weights_)[i]);
+    void set_sample(Index i, Eigen::Ref<Vector<T>> P) const {
+        const T n = static_cast<T>(sums_[static_cast<std::size_t>(i)].count);
+        P = (*weights_)[i] * (P - n * o_.U.col(problem_.y[i]));
         gradients_->set_sample(i, P);
     }
 
@@ -303,6 +303,7 @@ class Sweep {
         if (kSamplesFirst && !gradients_) return;
         parallel_for((n_b_ + kRows - 1) / kRows, [&](Index block) {
             Vector<double> column(d_);
+            Vector<T> rounded(d_);
             for (Index b = block * kRows; b < std::min(n_b_, (block + 1) * kRows); ++b) {
                 double w = 0;
                 column.setZero();
@@ -322,10 +323,11 @@ class Sweep {
                             column[k + l] += static_cast<double>(G[l]);
                 }
                 if (!gradients_) continue;
+                rounded = column.template cast<T>();
                 if constexpr (kSamplesFirst) {
-                    gradients_->set_node(b, w, column);
+                    gradients_->set_node(b, w, rounded);
                 } else {
-                    set_sample(b, column);
+                    set_sample(b, rounded);
                 }
             }
         });
@@ -336,6 +338,7 @@ class Sweep {
         const SamplesByClass samples(problem_.y, problem_.Z.rows, problem_.U.rows);
         parallel_for((problem_.U.rows + kRows - 1) / kRows, [&](Index block) {
             Vector<double> column(d_);
+            Vector<T> rounded(d_);
             for (Index c = block * kRows; c < std::min(problem_.U.rows, (block + 1) * kRows); ++c) {
                 if (samples.count(c) == 0) continue;
                 column.setZero();
@@ -347,7 +350,8 @@ class Sweep {
                     column -= w * o_.Z.col(i).template cast<double>();
                     total -= w;
                 }
-                gradients_->add_node(c, total, column);
+                rounded = column.template cast<T>();
+                gradients_->add_node(c, total, rounded);
             }
         });
     }

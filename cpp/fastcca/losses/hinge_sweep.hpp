@@ -59,16 +59,29 @@ struct SweepTile {
             });
     }
 
-    // kPanel numbers in each of kTile columns, turned: out[i · kTile + j] = in[j · kPanel + i].
-    static void turn(const T* in, T* out) {
-        if constexpr (kLanes == kTile && kLanes > 2) {
-            turn_squares<false>(in, out);
-        } else if constexpr (kLanes == 2 * kTile) {
-            turn_squares<true>(in, out);
-        } else {
-            for (Index i = 0; i < kPanel; ++i)
-                for (Index j = 0; j < kTile; ++j) out[i * kTile + j] = in[j * kPanel + i];
+    // out[c · out_stride + r] = in[r · in_stride + c] for r < rows, c < columns.
+    static void transpose(const T* in, Index in_stride, Index rows, Index columns, T* out, Index out_stride) {
+        Index done = 0;  // rows whose whole squares are written
+        if constexpr (kLanes == kTile || kLanes == 2 * kTile) {
+            // In squares of kTile, in packets of half the length where that is kTile.
+            using Square = std::conditional_t<kLanes == kTile, Packet,
+                                              typename Eigen::internal::unpacket_traits<Packet>::half>;
+            const Index whole = columns / kTile * kTile;
+            for (; done + kTile <= rows; done += kTile) {
+                for (Index c = 0; c < whole; c += kTile) {
+                    Eigen::internal::PacketBlock<Square, static_cast<int>(kTile)> block;
+                    for (Index r = 0; r < kTile; ++r)
+                        block.packet[r] = Eigen::internal::ploadu<Square>(in + (done + r) * in_stride + c);
+                    Eigen::internal::ptranspose(block);
+                    for (Index r = 0; r < kTile; ++r)
+                        Eigen::internal::pstoreu(out + (c + r) * out_stride + done, block.packet[r]);
+                }
+                for (Index r = done; r < done + kTile; ++r)
+                    for (Index c = whole; c < columns; ++c) out[c * out_stride + r] = in[r * in_stride + c];
+            }
         }
+        for (Index r = done; r < rows; ++r)
+            for (Index c = 0; c < columns; ++c) out[c * out_stride + r] = in[r * in_stride + c];
     }
 
  private:
@@ -89,20 +102,6 @@ struct SweepTile {
         for (Index j = 0; j < kTile; ++j)
             for (Index v = 0; v < V; ++v) end(j, v, sum[j][v]);
     }
-
-    // By squares of kTile, in packets of half the length where that is kTile.
-    template <bool kHalf>
-    static void turn_squares(const T* in, T* out) {
-        using Square =
-            std::conditional_t<kHalf, typename Eigen::internal::unpacket_traits<Packet>::half, Packet>;
-        using namespace Eigen::internal;
-        for (Index i = 0; i < kPanel; i += kTile) {
-            PacketBlock<Square, static_cast<int>(kTile)> block;
-            for (Index j = 0; j < kTile; ++j) block.packet[j] = ploadu<Square>(in + j * kPanel + i);
-            ptranspose(block);
-            for (Index j = 0; j < kTile; ++j) pstoreu(out + (i + j) * kTile, block.packet[j]);
-        }
-    }
 };
 
 // Columns [first, first + count) of X (d × n) as panels of kPanel columns: [panel][entry][column], padded
@@ -113,10 +112,7 @@ void pack_panels(const Matrix<T>& X, Index first, Index count, Index width, T* o
     for (Index start = 0; start < count; start += width, out += width * d) {
         const Index used = std::min(width, count - start);
         if (used < width) std::fill(out, out + width * d, T(0));
-        for (Index c = 0; c < used; ++c) {
-            const T* x = X.data() + (first + start + c) * d;
-            for (Index k = 0; k < d; ++k) out[k * width + c] = x[k];
-        }
+        SweepTile<T>::transpose(X.data() + (first + start) * d, d, used, d, out, width);
     }
 }
 

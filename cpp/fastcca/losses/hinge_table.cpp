@@ -95,11 +95,7 @@ GroupResult<T> group_loss(const HingeProblem<T>& problem, const HingeOperands<T>
     if (!gradients.wanted()) return out;
     q.resize(d, group.count);
     q.noalias() = U * W;
-    Vector<double> P(d);
-    for (Index r = 0; r < group.count; ++r) {
-        P = q.col(r).template cast<double>();
-        gradients.set_sample(group.samples[r], P);
-    }
+    for (Index r = 0; r < group.count; ++r) gradients.set_sample(group.samples[r], q.col(r));
     out.Q.resize(d, n_nodes);
     out.Q.noalias() = Z * W.transpose();
     out.w = W.template cast<double>().rowwise().sum();
@@ -142,7 +138,10 @@ HingeValue table_hinge(const HingeProblem<T>& problem, const HingeOperands<T>& o
         }
     }
     if (gradients.wanted())
-        for (Index c = 0; c < Q.cols(); ++c) gradients.set_node(c, w[c], Q.col(c));
+        for (Index c = 0; c < Q.cols(); ++c) {
+            Vector<T> column = Q.col(c).template cast<T>();
+            gradients.set_node(c, w[c], column);
+        }
     return total;
 }
 

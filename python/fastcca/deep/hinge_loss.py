@@ -103,18 +103,9 @@ class HingeEmbeddingLoss(nn.Module):
                 raise ValueError(f"U has {U.shape[0]} classes, but margin is of {costs.shape[0]}")
             costs = costs.to(Z.dtype)
         gradient = torch.is_grad_enabled() and (Z.requires_grad or U.requires_grad)
-        value: Tensor = _hinge(
-            Z,
-            U,
-            y.long(),
-            costs,
-            self.margin,
-            self.similarity,
-            self.violators,
-            1 / len(Z) if self.reduction == "mean" else 1.0,
-            gradient,
-        )[0]
-        return value
+        weight = 1 / len(Z) if self.reduction == "mean" else 1.0
+        options = (y.long(), costs, self.margin, self.similarity, self.violators, weight, gradient)
+        return _value(_hinge, _forward, Z, U, *options)
 
 
 class PairEmbeddingLoss(nn.Module):
@@ -174,16 +165,10 @@ class PairEmbeddingLoss(nn.Module):
         if Z1.shape[0] != Z2.shape[0]:
             raise ValueError(f"Z1 has {Z1.shape[0]} rows and Z2 has {Z2.shape[0]}: they must be paired")
         gradient = torch.is_grad_enabled() and (Z1.requires_grad or Z2.requires_grad)
-        value: Tensor = _pairs(
-            Z1,
-            Z2,
-            self.margin,
-            self.similarity,
-            "worst" if self.hardest else "sum",
-            1 / len(Z1) if self.reduction == "mean" else 1.0,
-            gradient,
-        )[0]
-        return value
+        violators = "worst" if self.hardest else "sum"
+        weight = 1 / len(Z1) if self.reduction == "mean" else 1.0
+        options = (self.margin, self.similarity, violators, weight, gradient)
+        return _value(_pairs, _forward_pairs, Z1, Z2, *options)
 
 
 def _number(margin: Any) -> float:
@@ -218,11 +203,7 @@ def _checked(A: Tensor, B: Tensor, a: str, b: str) -> tuple[Tensor, Tensor]:
     return A.to(dtype), B.to(dtype)
 
 
-Grads = tuple[Tensor, Tensor, Tensor]
-
-
-@torch.library.custom_op("fastcca::hinge_embedding_loss", mutates_args=())
-def _hinge(
+def _forward(
     Z: Tensor,
     U: Tensor,
     y: Tensor,
@@ -256,19 +237,19 @@ def _hinge(
     return Z.new_tensor(value), torch.from_numpy(grad_Z), torch.from_numpy(grad_U)
 
 
-@torch.library.custom_op("fastcca::pair_embedding_loss", mutates_args=())
-def _pairs(
+def _forward_pairs(
     Z1: Tensor, Z2: Tensor, margin: float, similarity: str, violators: str, weight: float, gradient: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Both ways; what the one says of Z2 is added to what the other says of it."""
     options = (margin, similarity, violators, weight, gradient)
     y = torch.arange(len(Z1), device=Z1.device)
-    value, grad1, grad2 = _plain(Z1, Z2, y, None, *options)
-    back, back2, back1 = _plain(Z2, Z1, y, None, *options)
+    value, grad1, grad2 = _forward(Z1, Z2, y, None, *options)
+    back, back2, back1 = _forward(Z2, Z1, y, None, *options)
     return value + back, grad1.add_(back1), grad2.add_(back2)
 
 
-_plain = _hinge._init_fn
+_hinge = torch.library.custom_op("fastcca::hinge_embedding_loss", _forward, mutates_args=())
+_pairs = torch.library.custom_op("fastcca::pair_embedding_loss", _forward_pairs, mutates_args=())
 
 
 @_hinge.register_fake
@@ -308,7 +289,7 @@ def _backward(ctx: Any, upstream: Tensor | None, *second: Tensor | None) -> tupl
     if any(s is not None for s in second):
         raise RuntimeError("the hinge loss has no second derivative: it cannot be differentiated twice")
     first, other = ctx.saved_tensors
-    needed = ctx.needs_input_grad
+    needed = ctx.needs_input_grad[-2 - ctx.others :]
     none: tuple[None, ...] = (None,) * ctx.others
     if upstream is None:
         return None, None, *none
@@ -317,6 +298,32 @@ def _backward(ctx: Any, upstream: Tensor | None, *second: Tensor | None) -> tupl
 
 _hinge.register_autograd(_backward, setup_context=_setup)
 _pairs.register_autograd(_backward, setup_context=_setup)
+
+
+class _Direct(torch.autograd.Function):
+    """The operators without the way through PyTorch's dispatcher, which takes longer than a small batch."""
+
+    @staticmethod
+    def forward(ctx: Any, function: Any, Z: Tensor, U: Tensor, *options: Any) -> tuple[Tensor, ...]:
+        output: tuple[Tensor, ...] = function(Z, U, *options)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(output[1], output[2])
+        ctx.others = len(options)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor | None) -> tuple[Tensor | None, ...]:
+        return None, *_backward(ctx, *upstream)
+
+
+def _value(operator: Any, function: Any, Z: Tensor, U: Tensor, *options: Any) -> Tensor:
+    plain = (Tensor, nn.Parameter)
+    if type(Z) in plain and type(U) in plain and not torch.compiler.is_compiling():
+        output = _Direct.apply(function, Z, U, *options)  # type: ignore[no-untyped-call]
+    else:
+        output = operator(Z, U, *options)
+    value: Tensor = output[0]
+    return value
 
 
 def torch_hinge_loss(

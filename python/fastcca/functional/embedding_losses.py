@@ -214,7 +214,7 @@ def hinge_embedding_loss(
     Notes
     -----
     float32 data are multiplied in float32 and summed in float64. With squared distances Z and U are taken
-    less the mean of U, which changes nothing but the rounding. The work is 6 n d n_nodes flops.
+    less the middle of U, which changes nothing but the rounding. The work is 6 n d n_nodes flops.
 
     References
     ----------
