@@ -311,6 +311,25 @@ class LabelEmbedding(
         nearest = self._near(X).argmax(axis=1)
         return self.classes_[nearest]  # type: ignore[no-any-return]
 
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """The share of rows whose label is predicted: hit@1.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, p)
+            Rows in the units of the training data.
+        y : array_like of shape (n,)
+            Their labels.
+        sample_weight : array_like of shape (n,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            Between 0 and 1.
+        """
+        return float(super().score(X, y, sample_weight))
+
     def predict_top_k(self, X: ArrayLike, k: int = 5) -> NDArray[Any]:
         """The ``k`` nearest labels of each row, nearest first: an annotation with several labels.
 

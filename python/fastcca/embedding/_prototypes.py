@@ -10,9 +10,9 @@ from fastcca.embedding._attributes import label_vectors
 from fastcca.embedding._base import Learned, TrainingData, check_count, check_number
 from fastcca.embedding._extension import ExtensibleEmbedding
 from fastcca.embedding._graph import label_graph
+from fastcca.embedding._ridge import ridge_path
 from fastcca.embedding._semantics import LabelLoss, label_loss
 from fastcca.embedding._training import minimise
-from fastcca.embedding.ridge import ridge_path
 
 __all__ = ["PrototypeEmbedding"]
 

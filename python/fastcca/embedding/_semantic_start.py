@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from fastcca.embedding._base import TrainingData
 from fastcca.embedding._graph import LabelGraph
+from fastcca.embedding._ridge import ridge_path
 from fastcca.embedding._source import Source
-from fastcca.embedding.ridge import ridge_path
 
 __all__ = ["KnownAttributes", "beta_scale", "first_values"]
 

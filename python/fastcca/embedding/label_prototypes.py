@@ -61,7 +61,7 @@ class AttributeLabelEmbedding(PrototypeEmbedding):
     prototypes_ : ndarray of shape (n_classes, d)
         The given label vectors: the same unless they are learned.
     weights_, intercept_ : ndarray of shape (p, d), (d,)
-        Psi(x) = f @ weights_ + intercept_, f the scaled inputs, ``scaling_.transform(X)``.
+        ``Psi(x) = f @ weights_ + intercept_``, f the scaled inputs, ``scaling_.transform(X)``.
     scaling_ : InputScaling
         Means and factors of the inputs.
     loss_curve_ : ndarray of shape (n_epochs,)
@@ -175,7 +175,7 @@ class HierarchyLabelEmbedding(PrototypeEmbedding):
     prototypes_ : ndarray of shape (n_classes, d)
         The given label vectors: the same unless they are learned.
     weights_, intercept_ : ndarray of shape (p, d), (d,)
-        Psi(x) = f @ weights_ + intercept_, f the scaled inputs, ``scaling_.transform(X)``.
+        ``Psi(x) = f @ weights_ + intercept_``, f the scaled inputs, ``scaling_.transform(X)``.
     scaling_ : InputScaling
         Means and factors of the inputs.
     loss_curve_ : ndarray of shape (n_epochs,)
@@ -293,7 +293,7 @@ class AttributeHierarchyLabelEmbedding(PrototypeEmbedding):
     prototypes_ : ndarray of shape (n_classes, d)
         The given label vectors: the same unless they are learned.
     weights_, intercept_ : ndarray of shape (p, d), (d,)
-        Psi(x) = f @ weights_ + intercept_, f the scaled inputs, ``scaling_.transform(X)``.
+        ``Psi(x) = f @ weights_ + intercept_``, f the scaled inputs, ``scaling_.transform(X)``.
     scaling_ : InputScaling
         Means and factors of the inputs.
     loss_curve_ : ndarray of shape (n_epochs,)

@@ -94,7 +94,7 @@ class LargeMarginEmbedding(LabelEmbedding):
     label_embedding_ : ndarray of shape (n_classes, d)
         The point of each label.
     weights_, intercept_ : ndarray of shape (p, d), (d,)
-        Psi(x) = f @ weights_ + intercept_, f the scaled inputs, ``scaling_.transform(X)``.
+        ``Psi(x) = f @ weights_ + intercept_``, f the scaled inputs, ``scaling_.transform(X)``.
     scaling_ : InputScaling
         Means and factors of the inputs.
     loss_curve_ : ndarray of shape (n_epochs,)

@@ -59,8 +59,8 @@ class NearestClassMean(LabelEmbedding):
     label_embedding_ : ndarray of shape (n_classes, d)
         The mean of each class in the space of :meth:`transform`.
     weights_, intercept_ : ndarray of shape (p, d) or None, (d,)
-        Psi(x) = f @ weights_ + intercept_, f the scaled inputs, ``scaling_.transform(X)``; None stands for
-        the identity.
+        ``Psi(x) = f @ weights_ + intercept_``, f the scaled inputs, ``scaling_.transform(X)``; None
+        stands for the identity.
     scaling_ : InputScaling
         Means and factors of the inputs.
     loss_curve_ : ndarray of shape (n_epochs,)

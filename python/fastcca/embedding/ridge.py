@@ -42,7 +42,7 @@ class RidgeEmbedding(LabelEmbedding):
     label_embedding_ : ndarray of shape (n_classes, d)
         The point of each label; here the identity.
     weights_, intercept_ : ndarray of shape (p, d), (d,)
-        Psi(x) = f @ weights_ + intercept_, f the scaled inputs, ``scaling_.transform(X)``.
+        ``Psi(x) = f @ weights_ + intercept_``, f the scaled inputs, ``scaling_.transform(X)``.
     scaling_ : InputScaling
         Means and factors of the inputs.
     reg_ : float

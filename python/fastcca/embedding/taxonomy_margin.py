@@ -69,7 +69,7 @@ class LargeMarginTaxonomyEmbedding(LabelEmbedding):
     metric_ : ndarray of shape (n_classes, n_classes)
         Q.
     weights_, intercept_ : ndarray of shape (p, d), (d,)
-        Psi(x) = f @ weights_ + intercept_, f the scaled inputs, ``scaling_.transform(X)``.
+        ``Psi(x) = f @ weights_ + intercept_``, f the scaled inputs, ``scaling_.transform(X)``.
     scaling_ : InputScaling
         Means and factors of the inputs.
     reg_, mu_ : float

@@ -139,7 +139,7 @@ class UnifiedSemanticEmbedding(ExtensibleEmbedding):
     loss_curve_ : ndarray
         The objective before the first round and after each.
     weights_, intercept_ : ndarray of shape (p, d), (d,)
-        Psi(x) = f @ weights_ + intercept_, f the scaled inputs, ``scaling_.transform(X)``.
+        ``Psi(x) = f @ weights_ + intercept_``, f the scaled inputs, ``scaling_.transform(X)``.
     scaling_ : InputScaling
         Means and factors of the inputs.
     temperature_ : float
