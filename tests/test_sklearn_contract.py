@@ -20,11 +20,13 @@ from fastcca.embedding import (
     AttributeHierarchyLabelEmbedding,
     AttributeLabelEmbedding,
     HierarchyLabelEmbedding,
+    JointEmbedding,
     LargeMarginEmbedding,
     LargeMarginTaxonomyEmbedding,
     NearestClassMean,
     RidgeEmbedding,
     UnifiedSemanticEmbedding,
+    WARPEmbedding,
 )
 from fastcca.fusion import EarlyFusion
 
@@ -42,8 +44,10 @@ from fastcca.fusion import EarlyFusion
         AttributeHierarchyLabelEmbedding(),
         UnifiedSemanticEmbedding(),
         EarlyFusion(),
+        JointEmbedding(),
         LargeMarginEmbedding(),
         LargeMarginTaxonomyEmbedding(),
+        WARPEmbedding(),
     ]
 )
 def test_scikit_learn_checks(estimator, check):

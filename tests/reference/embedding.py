@@ -78,3 +78,26 @@ def class_mean_objective(F, y, W, penalty):
         p = np.array([np.exp(-0.5 * ((W.T @ (f - mean)) ** 2).sum()) for mean in means])
         total -= np.log(p[own] / p.sum())
     return total / len(F) + penalty * (W**2).sum()
+
+
+def pair_objective(Z, T, margin, loss, similarity):
+    """Two-way large-margin loss of paired rows, one pair at a time."""
+
+    def distance(z, t):
+        if similarity == "cosine":
+            return -(z @ t) / (np.linalg.norm(z) * np.linalg.norm(t))
+        return ((z - t) ** 2).sum()
+
+    n, total = len(Z), 0.0
+    for i in range(n):
+        own = distance(Z[i], T[i])
+        for gaps in (
+            np.array([own - distance(Z[i], T[j]) for j in range(n) if j != i]),
+            np.array([own - distance(Z[j], T[i]) for j in range(n) if j != i]),
+        ):
+            if loss == "softmax":
+                total += np.log1p(np.exp(gaps).sum())
+            else:
+                positive = (margin + gaps).clip(0)
+                total += positive.sum() if loss == "hinge" else positive.max()
+    return total / n

@@ -1,6 +1,7 @@
 """Label embeddings: features and labels in one space, where a sample lies nearest to its own label."""
 
 from fastcca.embedding._explanation import Explanation
+from fastcca.embedding.joint import JointEmbedding
 from fastcca.embedding.label_prototypes import (
     AttributeHierarchyLabelEmbedding,
     AttributeLabelEmbedding,
@@ -11,15 +12,18 @@ from fastcca.embedding.nearest_class_mean import NearestClassMean
 from fastcca.embedding.ridge import RidgeEmbedding
 from fastcca.embedding.taxonomy_margin import LargeMarginTaxonomyEmbedding
 from fastcca.embedding.unified import UnifiedSemanticEmbedding
+from fastcca.embedding.warp import WARPEmbedding
 
 __all__ = [
     "AttributeHierarchyLabelEmbedding",
     "AttributeLabelEmbedding",
     "Explanation",
     "HierarchyLabelEmbedding",
+    "JointEmbedding",
     "LargeMarginEmbedding",
     "LargeMarginTaxonomyEmbedding",
     "NearestClassMean",
     "RidgeEmbedding",
     "UnifiedSemanticEmbedding",
+    "WARPEmbedding",
 ]
