@@ -11,10 +11,11 @@ import pytest
 
 from fastcca import CCA, KernelCCA
 from fastcca.datasets import make_two_views
-from fastcca.embedding import NearestClassMean, RidgeEmbedding
+from fastcca.embedding import NearestClassMean, RidgeEmbedding, UnifiedSemanticEmbedding
 from fastcca.functional import top_k
 from fastcca.metrics import recall_at_k
 from fastcca.retrieval import CrossViewSearch, LabelSearch, SearchIndex
+from fastcca.taxonomy import Taxonomy
 from reference import retrieval as ref
 
 SIMILARITIES = ["inner_product", "cosine", "euclidean"]
@@ -270,6 +271,21 @@ def test_the_models_similarity_counts(rng):
     gallery = rng.normal(size=(30, 2))
     found = LabelSearch(model).fit(gallery).search_labels([20], 4)
     np.testing.assert_array_equal(found.indices, ref.top_k([[0.0, 1.0]], gallery, 4, "cosine")[0])
+
+
+def test_search_by_superclass_and_by_a_class_without_samples(clusters):
+    X, y = clusters
+    tree = Taxonomy.from_dict({"animal": {"carnivore": ["cat", "dog", "fox"], "whale": None}})
+    model = UnifiedSemanticEmbedding(tree, n_epochs=20).fit(X, y).with_classes(["fox"])
+    search = LabelSearch(model).fit(X)
+    points = np.vstack([model.superclass_embedding_, model.label_embedding_])
+    labels = [*model.superclasses_, *model.classes_]
+    assert {"carnivore", "fox", "cat"} <= set(labels)
+    z = model.transform(X)
+    for label, point in zip(labels, points, strict=True):
+        found = search.search_labels(label, 5)
+        np.testing.assert_array_equal(found.indices, ref.top_k(point[None], z, 5, "euclidean")[0])
+    assert set(y[search.search_labels("carnivore", 5).indices[0]]) <= {"cat", "dog"}
 
 
 def test_label_search_refusals(clusters):

@@ -411,7 +411,7 @@ class LabelSearch:
         Parameters
         ----------
         labels : array_like of shape (n,), or one label
-            Out of the model's ``classes_``.
+            Out of the model's ``classes_``, or of its ``superclasses_`` if it has such.
         k : int, default=10
             From 1 to m.
 
@@ -421,11 +421,15 @@ class LabelSearch:
             ``indices`` and ``scores``, both (n, k).
         """
         known = np.asarray(self.model.classes_).tolist()
+        vectors = [np.asarray(self.model.label_embedding_)]
+        if len(getattr(self.model, "superclasses_", ())) > 0:
+            known = [*known, *self.model.superclasses_]
+            vectors.append(np.asarray(self.model.superclass_embedding_))
         wanted = np.atleast_1d(np.asarray(labels)).tolist()
         if unknown := [label for label in wanted if label not in known]:
             some = ", ".join(map(repr, known[:10])) + (" …" if len(known) > 10 else "")
             raise ValueError(f"the model does not know the labels {unknown[:5]}; its classes are {some}")
-        return self.search_points(self.model.label_embedding_[[known.index(label) for label in wanted]], k)
+        return self.search_points(np.vstack(vectors)[[known.index(label) for label in wanted]], k)
 
     def search_points(self, points: ArrayLike, k: int = 10) -> Found:
         """The ``k`` rows of the gallery that are nearest to points in the space of the labels.
