@@ -34,38 +34,50 @@ struct ScoreTile {
 #pragma GCC diagnostic pop
 #endif
 
-    //     score(r, j) = bias(r) + Σ_c panel(c, r) tile(c, j)
-    // Returns whether score(r, j) > threshold(j) for any of them, and then writes all of them to
-    // scores[j * kPanel + r]. `panel`, `bias` and `scores` are aligned for packets.
-    static bool exceeds(const T* panel, const T* tile, Index columns, const T* bias, const T* threshold,
-                        T* scores) {
-        using namespace Eigen::internal;
+    // So many columns of a panel stay in the first level of cache while all tiles of queries pass by.
+    static constexpr Index kSlice = 24 * 1024 / (kPanel * static_cast<Index>(sizeof(T)));
+
+    // The panel and the tile over some columns, from a start on:
+    //     sum(r, j) = start[j * step + r] + Σ_c panel(c, r) tile(c, j)
+    // step is kPanel where the sums over earlier columns go on, or 0 where all queries start alike. `panel`,
+    // `start` and what is written are aligned for packets.
+    struct Sums {
         Packet sum[kTile][kVectors];
-        for (int v = 0; v < kVectors; ++v) {
-            const Packet b = pload<Packet>(bias + v * kLanes);
-            for (int j = 0; j < kTile; ++j) sum[j][v] = b;
-        }
-        for (Index c = 0; c < columns; ++c, panel += kPanel, tile += kTile) {
-            Packet a[kVectors];
-            for (int v = 0; v < kVectors; ++v) a[v] = pload<Packet>(panel + v * kLanes);
-            for (int j = 0; j < kTile; ++j) {
-                const Packet b = pset1<Packet>(tile[j]);
-                for (int v = 0; v < kVectors; ++v) sum[j][v] = pmadd(a[v], b, sum[j][v]);
+
+        Sums(const T* panel, const T* tile, Index columns, const T* start, Index step) {
+            using namespace Eigen::internal;
+            for (int j = 0; j < kTile; ++j)
+                for (int v = 0; v < kVectors; ++v) sum[j][v] = pload<Packet>(start + j * step + v * kLanes);
+            for (Index c = 0; c < columns; ++c, panel += kPanel, tile += kTile) {
+                Packet a[kVectors];
+                for (int v = 0; v < kVectors; ++v) a[v] = pload<Packet>(panel + v * kLanes);
+                for (int j = 0; j < kTile; ++j) {
+                    const Packet b = pset1<Packet>(tile[j]);
+                    for (int v = 0; v < kVectors; ++v) sum[j][v] = pmadd(a[v], b, sum[j][v]);
+                }
             }
         }
-        // max over r, j of score(r, j) − threshold(j), whose sign is that of the comparison: the difference
-        // of two different numbers does not round to zero.
-        Packet excess = pset1<Packet>(T(0));
-        for (int j = 0; j < kTile; ++j) {
-            Packet best = sum[j][0];
-            for (int v = 1; v < kVectors; ++v) best = pmax(best, sum[j][v]);
-            excess = pmax(excess, psub(best, pset1<Packet>(threshold[j])));
+
+        // To out[j * kPanel + r].
+        void store(T* out) const {
+            for (int j = 0; j < kTile; ++j)
+                for (int v = 0; v < kVectors; ++v)
+                    Eigen::internal::pstore(out + j * kPanel + v * kLanes, sum[j][v]);
         }
-        if (!(predux_max(excess) > T(0))) return false;
-        for (int j = 0; j < kTile; ++j)
-            for (int v = 0; v < kVectors; ++v) pstore(scores + j * kPanel + v * kLanes, sum[j][v]);
-        return true;
-    }
+
+        // Whether sum(r, j) > threshold(j) for any r and j: the sign of their largest difference, since the
+        // difference of two different numbers does not round to zero.
+        bool exceed(const T* threshold) const {
+            using namespace Eigen::internal;
+            Packet excess = pset1<Packet>(T(0));
+            for (int j = 0; j < kTile; ++j) {
+                Packet best = sum[j][0];
+                for (int v = 1; v < kVectors; ++v) best = pmax(best, sum[j][v]);
+                excess = pmax(excess, psub(best, pset1<Packet>(threshold[j])));
+            }
+            return predux_max(excess) > T(0);
+        }
+    };
 
     // Packs n ≤ kPanel rows whose columns are contiguous: out(c, r) = row r of `in`, column c. Blocks of
     // kLanes × kLanes are transposed in registers.

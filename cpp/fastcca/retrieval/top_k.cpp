@@ -53,6 +53,7 @@ class Search {
     using Tile = ScoreTile<T>;
     static constexpr int kTile = Tile::kTile;
     static constexpr int kPanel = Tile::kPanel;
+    using Panel = Eigen::Array<T, kPanel, 1>;
 
     Search(const MatrixView<T>& gallery, const MatrixView<T>& queries, Similarity similarity, Index k)
         : gallery_(gallery), queries_(queries), similarity_(similarity), k_(k), d_(gallery.cols) {
@@ -153,16 +154,25 @@ class Search {
     void search_chunk(const Buffer<T>& packed, Index chunk, Index slot, Index start, Index n,
                       Found& found) const {
         CandidateLists<T> lists(n, kept_, chunk_, found.thresholds.data() + start, kTile);
-        Buffer<T> panel = Buffer<T>::Zero(kPanel * d_), bias(kPanel), scores(kTile * kPanel);
+        Buffer<T> panel = Buffer<T>::Zero(kPanel * d_), bias(kPanel), scores(kTile * kPanel), partial;
+        const Index slices = blocks(d_, Tile::kSlice), width = blocks(d_, slices);
+        if (slices > 1) partial.resize(blocks(n, kTile) * kTile * kPanel);
         const Index end = std::min(gallery_.rows, (chunk + 1) * chunk_);
         for (Index row = chunk * chunk_; row < end; row += kPanel) {
             pack_panel(row, std::min<Index>(kPanel, end - row), panel, bias);
-            for (Index q = 0; q < n; q += kTile) {
-                const T* const tile = packed.data() + (start + q) * d_;
-                const T* const thresholds = lists.thresholds() + q;
-                if (Tile::exceeds(panel.data(), tile, d_, bias.data(), thresholds, scores.data()))
-                    offer(scores.data(), row, q, std::min<Index>(kTile, n - q), lists);
-            }
+            for (Index c = 0; c < d_; c += width)
+                for (Index q = 0; q < n; q += kTile) {
+                    T* const sums = slices > 1 ? partial.data() + q * kPanel : nullptr;
+                    const typename Tile::Sums tile(
+                        panel.data() + c * kPanel, packed.data() + (start + q) * d_ + c * kTile,
+                        std::min(width, d_ - c), c == 0 ? bias.data() : sums, c == 0 ? 0 : kPanel);
+                    if (c + width < d_) {
+                        tile.store(sums);
+                    } else if (tile.exceed(lists.thresholds() + q)) {
+                        tile.store(scores.data());
+                        offer(scores.data(), row, q, std::min<Index>(kTile, n - q), lists);
+                    }
+                }
             poll();
         }
         for (Index q = 0; q < n; ++q) {
@@ -176,9 +186,7 @@ class Search {
     static void offer(const T* scores, Index row, Index query, Index n, CandidateLists<T>& lists) {
         for (Index j = 0; j < n; ++j, scores += kPanel) {
             const T threshold = lists.thresholds()[query + j];
-            bool any = false;
-            for (int r = 0; r < kPanel; ++r) any |= scores[r] > threshold;
-            if (!any) continue;
+            if (!(Eigen::Map<const Panel, Eigen::AlignedMax>(scores).maxCoeff() > threshold)) continue;
             for (int r = 0; r < kPanel; ++r)
                 if (scores[r] > threshold) lists.offer(query + j, scores[r], row + r);
         }
@@ -199,15 +207,20 @@ class Search {
         Eigen::Map<Eigen::Array<T, kPanel, Eigen::Dynamic>> x(panel.data(), kPanel, d_);
         if (similarity_ == Similarity::kEuclidean)
             for (Index c = 0; c < d_; ++c) x.col(c) -= centre(c);
-        Eigen::Array<double, kPanel, 1> norm2 = Eigen::Array<double, kPanel, 1>::Zero();
-        for (Index c = 0; c < d_; ++c) norm2 += x.col(c).template cast<double>().square();
+        double norm2[kPanel] = {};
+        for (Index c = 0; c < d_; ++c) {
+            const T* const column = panel.data() + c * kPanel;
+            for (int r = 0; r < kPanel; ++r) norm2[r] += square(column[r]);
+        }
         for (Index r = 0; r < height; ++r) check(norm2[r], 0, gallery_, row + r);
         bias.setZero();
         if (similarity_ == Similarity::kCosine) {
-            const Eigen::Array<double, kPanel, 1> scale = (norm2 > 0).select(norm2.rsqrt(), 0.0);
-            for (Index c = 0; c < d_; ++c) x.col(c) *= scale.template cast<T>();
+            Panel scale;
+            for (int r = 0; r < kPanel; ++r)
+                scale[r] = static_cast<T>(norm2[r] > 0 ? 1 / std::sqrt(norm2[r]) : 0.0);
+            for (Index c = 0; c < d_; ++c) x.col(c) *= scale;
         } else if (similarity_ == Similarity::kEuclidean) {
-            bias = (-0.5 * norm2).template cast<T>();
+            for (int r = 0; r < kPanel; ++r) bias[r] = static_cast<T>(-0.5 * norm2[r]);
         }
         // Padding scores less than anything.
         bias.tail(kPanel - height).setConstant(std::numeric_limits<T>::lowest());
