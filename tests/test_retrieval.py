@@ -11,7 +11,7 @@ import pytest
 
 from fastcca import CCA, KernelCCA
 from fastcca.datasets import make_two_views
-from fastcca.embedding import NearestClassMean, RidgeEmbedding, UnifiedSemanticEmbedding
+from fastcca.embedding import JointEmbedding, NearestClassMean, RidgeEmbedding, UnifiedSemanticEmbedding
 from fastcca.functional import top_k
 from fastcca.metrics import recall_at_k
 from fastcca.retrieval import CrossViewSearch, LabelSearch, SearchIndex
@@ -162,7 +162,9 @@ def views():
 
 
 @pytest.mark.parametrize(
-    "model", [CCA(reg=1e-3), KernelCCA(5, rank=60, random_state=0)], ids=["CCA", "KernelCCA"]
+    "model",
+    [CCA(reg=1e-3), KernelCCA(5, rank=60, random_state=0), JointEmbedding(5, n_epochs=2, random_state=0)],
+    ids=lambda model: type(model).__name__,
 )
 @pytest.mark.parametrize("gallery_view", ["x", "y"])
 def test_search_across_views(views, model, gallery_view):
@@ -172,12 +174,13 @@ def test_search_across_views(views, model, gallery_view):
     search = CrossViewSearch(model, gallery_view=gallery_view).fit(held_out[gallery_view])
     found = search.search(held_out[query_view], 5)
     projected = {"x": model.transform(held_out["x"]), "y": model.transform_y(held_out["y"])}
-    indices, cosines = ref.top_k(projected[query_view], projected[gallery_view], 5, "cosine")
+    similarity = getattr(model, "similarity", "cosine")
+    indices, scores = ref.top_k(projected[query_view], projected[gallery_view], 5, similarity)
     np.testing.assert_array_equal(found.indices, indices)
-    np.testing.assert_allclose(found.scores, cosines, atol=1e-12)
+    np.testing.assert_allclose(found.scores, scores, atol=1e-12)
     # the partner among the five best, as the metric counts it
     hits = (found.indices == np.arange(200)[:, None]).any(axis=1).mean()
-    assert hits == recall_at_k(projected[query_view], projected[gallery_view], 5)
+    assert hits == recall_at_k(projected[query_view], projected[gallery_view], 5, similarity=similarity)
     # a row of the gallery's own view finds itself
     own = search.search(held_out[gallery_view][:9], 1, view=gallery_view)
     np.testing.assert_array_equal(own.indices[:, 0], np.arange(9))

@@ -200,11 +200,13 @@ class _Faiss:
 
 
 class CrossViewSearch:
-    """Search of one view by the other: both are projected by a fitted model, and compared by their cosines.
+    """Search of one view by the other: both are projected by a fitted model, and compared.
+
+    By the model's own ``similarity`` where it has one, as JointEmbedding does, else by their cosines.
 
     Parameters
     ----------
-    model : fitted CCA, KernelCCA, DeepCCA or alike
+    model : fitted CCA, KernelCCA, DeepCCA, JointEmbedding or alike
         It has ``transform`` for the first view and ``transform_y`` for the second.
     gallery_view : {"x", "y"}, default="y"
         Which view the gallery is.
@@ -269,7 +271,8 @@ class CrossViewSearch:
         self.model = model
         self.gallery_view = gallery_view
         self.correlation_power = correlation_power
-        self._empty = SearchIndex("cosine", backend=backend, n_threads=n_threads)
+        similarity: Similarity = getattr(model, "similarity", "cosine")
+        self._empty = SearchIndex(similarity, backend=backend, n_threads=n_threads)
 
     def fit(self, gallery: ArrayLike) -> "CrossViewSearch":
         """Project the rows to search.
@@ -302,7 +305,7 @@ class CrossViewSearch:
         Returns
         -------
         Found
-            ``indices`` and ``scores`` (cosines), both (n, k).
+            ``indices`` and ``scores``, both (n, k).
         """
         if not hasattr(self, "index_"):
             raise ValueError("there is no gallery yet: call fit before search")
