@@ -10,7 +10,7 @@ from scipy.special import log_softmax
 from sklearn.base import clone
 
 import fastcca
-from fastcca.embedding import NearestClassMean, RidgeEmbedding
+from fastcca.embedding import AttributeLabelEmbedding, NearestClassMean, RidgeEmbedding
 from fastcca.embedding._attributes import label_vectors
 from fastcca.embedding._calibration import content_folds, temperature_of
 from fastcca.embedding._preprocessing import InputScaling
@@ -400,3 +400,49 @@ def test_learned_metric_finds_the_axis_that_counts(rng):
 def test_parameters_of_the_metric_out_of_range(rng, parameters, message):
     with pytest.raises(ValueError, match=message):
         NearestClassMean(**parameters).fit(*make_classes(rng))
+
+
+def test_attributes_in_a_frame_are_saved_with_the_model(rng, tmp_path):
+    X, y = make_classes(rng)
+    frame = pd.DataFrame(rng.normal(size=(4, 3)), index=["dog", "ant", "bee", "cat"], columns=["a", "b", "c"])
+    model = AttributeLabelEmbedding(attributes=frame).fit(X, y)
+    model.save(tmp_path / "model.npz")
+    loaded = fastcca.load(tmp_path / "model.npz")
+    pd.testing.assert_frame_equal(loaded.attributes, frame)
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    np.testing.assert_array_equal(loaded.fit(X, y).predict(X), model.predict(X))
+
+
+# ---- what never matters
+
+
+@st.composite
+def labelled_rows(draw):
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    n_classes = draw(st.integers(2, 5))
+    per_class = draw(st.integers(2, 7))
+    n_features = draw(st.sampled_from([1, 2, 3, 7, 17, 33]))
+    codes = np.repeat(np.arange(n_classes), per_class)
+    X = rng.normal(size=(n_classes, n_features))[codes] + rng.normal(size=(len(codes), n_features))
+    return X, codes, rng
+
+
+@pytest.mark.parametrize("model", [RidgeEmbedding(), NearestClassMean()], ids=["ridge", "means"])
+@given(rows=labelled_rows(), exponent=st.integers(-3, 3), shift=st.floats(-10, 10))
+@settings(max_examples=20, deadline=None)
+def test_invariances(model, rows, exponent, shift):
+    X, codes, rng = rows
+    plain = clone(model).fit(X, codes).predict_proba(X)
+    # units and origin of the inputs
+    moved = 10.0**exponent * (X + shift)
+    np.testing.assert_allclose(clone(model).fit(moved, codes).predict_proba(moved), plain, atol=1e-6)
+    # names of the labels
+    renaming = rng.permutation(plain.shape[1])
+    renamed = clone(model).fit(X, renaming[codes]).predict_proba(X)
+    np.testing.assert_allclose(renamed[:, renaming], plain, atol=1e-6)
+    # order of the rows, and rows given twice
+    order = np.tile(rng.permutation(len(X)), 2)
+    doubled = clone(model).fit(X[order], codes[order]).predict_proba(X)
+    weighted = clone(model).fit(X, codes, sample_weight=np.full(len(X), 2.0)).predict_proba(X)
+    np.testing.assert_allclose(doubled, weighted, atol=1e-6)
+    np.testing.assert_allclose(plain.sum(axis=1), 1.0, atol=1e-12)

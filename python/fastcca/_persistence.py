@@ -2,7 +2,8 @@
 
 A class takes part by deriving from :class:`SavedModel`: its constructor's parameters and every attribute that
 its fit set are stored as they are. Values may be numbers, text, None, arrays, lists, tuples, dicts,
-scikit-learn splitters, :class:`~fastcca.Moments`, :class:`~fastcca.taxonomy.Taxonomy` and other saved models,
+data frames of pandas, scikit-learn splitters,
+:class:`~fastcca.Moments`, :class:`~fastcca.taxonomy.Taxonomy` and other saved models,
 nested at will.
 """
 
@@ -178,6 +179,9 @@ def _encode(value: Any, arrays: Arrays, where: str) -> Any:
     if isinstance(value, Moments):
         parts = {slot: getattr(value, slot) for slot in Moments.__slots__}
         return {"moments": _encode(parts, arrays, where)}
+    if type(value).__module__.split(".")[0] == "pandas" and hasattr(value, "columns"):
+        parts = {"values": value.to_numpy(), "index": value.index.tolist(), "columns": value.columns.tolist()}
+        return {"frame": _encode(parts, arrays, where)}
     if isinstance(value, Taxonomy):
         return {"taxonomy": [_encode([n, value.parent(n)], arrays, f"{where}.{n}") for n in value.nodes]}
     if isinstance(value, SavedModel):
@@ -220,6 +224,11 @@ def _decode(node: Any, arrays: Arrays) -> Any:
             return tuple(_decode(items, arrays))
         case {"dict": items}:
             return {key: _decode(item, arrays) for key, item in items}
+        case {"frame": parts}:
+            content = _decode(parts, arrays)
+            return import_module("pandas").DataFrame(
+                content["values"], index=content["index"], columns=content["columns"]
+            )
         case {"moments": parts}:
             moments = Moments()
             for slot, part in _decode(parts, arrays).items():
