@@ -24,7 +24,7 @@ from fastcca.deep import HingeEmbeddingLoss, PairEmbeddingLoss
 from fastcca.functional import warp_epoch
 
 # (B, d, C), what the issue of the loss asks for, calls
-SIZES = [(256, 100, 50, 2.0, 300), (1024, 256, 1000, 2.0, 40), (1024, 300, 20000, 4.0, 5)]
+SIZES = [(256, 100, 50, 2.0, 25), (1024, 256, 1000, 2.0, 15), (1024, 300, 20000, 4.0, 3)]
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -177,8 +177,8 @@ def main() -> None:
                 for trained in (False, True):
                     measure(report, B, d, C, target, repeats, trained)
         measure_warp(report, 1500, 300, 100, 50, 3)
-        measure_pairs(report, 256, 64, 200)
-        measure_pairs(report, 1024, 128, 30)
+        measure_pairs(report, 256, 64, 15)
+        measure_pairs(report, 1024, 128, 9)
     report.save(arguments.json)
 
 
