@@ -112,3 +112,25 @@ def test_mean_average_precision(rng):
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call(metrics, np.arange(8.0).reshape(4, 2))
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "euclidean"])
+@pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e-9, 1e160, 1e307])
+def test_ranks_do_not_depend_on_the_scale(rng, similarity, scale):
+    Zx = rng.standard_normal((20, 4))
+    Zy = Zx + 0.5 * rng.standard_normal((20, 4))
+    ranks = slow_ranks(Zx, Zy, similarity)
+    np.testing.assert_array_equal(metrics.partner_ranks(scale * Zx, scale * Zy, similarity), ranks)
+    labels = np.arange(20) % 4
+    assert metrics.mean_average_precision(
+        scale * Zx, scale * Zy, labels, labels, similarity=similarity
+    ) == metrics.mean_average_precision(Zx, Zy, labels, labels, similarity=similarity)
+
+
+def test_one_distant_row_does_not_blur_the_others(rng):
+    Zx = rng.standard_normal((20, 4))
+    Zy = Zx + 0.5 * rng.standard_normal((20, 4))
+    ranks = slow_ranks(Zx, Zy, "euclidean")
+    far = np.full((1, 4), 1e9)
+    ranks_with_far = metrics.partner_ranks(np.vstack([Zx, far]), np.vstack([Zy, far]), "euclidean")
+    np.testing.assert_array_equal(ranks_with_far, [*ranks, 1.0])

@@ -44,10 +44,10 @@ def partner_ranks(Zx: ArrayLike, Zy: ArrayLike, similarity: Similarity = "cosine
     """
     zx, zy = pair(Zx, Zy)
     ranks = np.empty(len(zx))
-    for rows, near in _similarities(zx, zy, similarity):
+    for rows, near, size in _similarities(zx, zy, similarity):
         own = near[np.arange(len(rows)), rows][:, None]
         # equal rows must tie even where the product rounds them differently
-        slack = 8 * np.finfo(float).eps * (np.abs(own) + 1)
+        slack = 8 * np.finfo(float).eps * (np.abs(own) + size)
         nearer = (near > own + slack).sum(axis=1)
         as_near = (np.abs(near - own) <= slack).sum(axis=1) - 1
         ranks[rows] = 1 + nearer + as_near / 2
@@ -173,7 +173,7 @@ def mean_average_precision(
         if labels.shape != (len(z),):
             raise ValueError(f"{name} must have shape ({len(z)},), got {labels.shape}")
     total, queries = 0.0, 0
-    for rows, near in _similarities(zx, zy, similarity):
+    for rows, near, _ in _similarities(zx, zy, similarity):
         order = np.argsort(-near, axis=1, kind="stable")
         relevant = ly[order] == lx[rows, None]
         found = relevant.sum(axis=1)
@@ -188,22 +188,37 @@ def mean_average_precision(
 
 def _similarities(
     zx: NDArray[Any], zy: NDArray[Any], similarity: Similarity
-) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float64]]]:
-    """Rows of queries and their similarity to every row of ``zy``, in blocks of some 16 MB."""
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64]]]:
+    """Rows of queries, their similarity to every row of ``zy`` and the size of what it is rounded at.
+
+    In blocks of some 16 MB.
+    """
     zx, zy = zx.astype(np.float64), zy.astype(np.float64)
     if similarity == "cosine":
-        zx, zy = (
-            z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), np.finfo(float).tiny) for z in (zx, zy)
-        )
-        penalty = np.zeros(len(zy))
+        zx, zy = _unit_rows(zx), _unit_rows(zy)
+        penalty, length = np.zeros(len(zy)), np.ones(len(zy))
     elif similarity == "euclidean":
-        # -|x - y|²/2 = x·y - |y|²/2 up to |x|²/2, the same for every row of zy; centred for accuracy
-        centre = zy.mean(axis=0)
+        # values of at most 1, by a power of 2: their squares neither overflow nor, all of them, vanish
+        exponent = -int(np.frexp(max(np.abs(zx).max(), np.abs(zy).max()))[1])
+        zx, zy = np.ldexp(zx, exponent), np.ldexp(zy, exponent)
+        # -|x - y|²/2 = x·y - |y|²/2 up to |x|²/2, the same for every row of zy; centred for accuracy, at
+        # the median, which no distant row moves
+        centre = np.median(zy, axis=0)
         zx, zy = zx - centre, zy - centre
         penalty = np.einsum("ij,ij->i", zy, zy) / 2
+        length = np.sqrt(2 * penalty)
     else:
         raise ValueError(f"similarity must be 'cosine' or 'euclidean', got {similarity!r}")
     step = max(1, 2**21 // len(zy))
     for start in range(0, len(zx), step):
         rows = np.arange(start, min(start + step, len(zx)))
-        yield rows, zx[rows] @ zy.T - penalty
+        own = length[rows % len(zy)]
+        size = own * (np.linalg.norm(zx[rows], axis=1) + own)
+        yield rows, zx[rows] @ zy.T - penalty, size[:, None]
+
+
+def _unit_rows(z: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows of length 1, whatever their scale; zeros stay."""
+    largest = np.abs(z).max(axis=1, keepdims=True)
+    z = z / np.where(largest > 0, largest, 1.0)
+    return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1.0)
