@@ -92,3 +92,22 @@ def test_bad_input(streams, call, match):
     detector = SynchronyDetector(max_lag=10).fit(X, y)
     with pytest.raises(ValueError, match=match):
         call(detector, X, y)
+
+
+def test_constant_columns_count_nothing_whatever_their_mean_is_rounded_to():
+    constant = np.full((7, 1), 0.1)  # the mean of seven of these is another number
+    np.testing.assert_array_equal(lagged_correlation(constant, constant, 2), np.zeros(5))
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-170, 1e170, 1e300])
+def test_correlations_do_not_depend_on_the_scale(rng, scale):
+    a, b = rng.standard_normal((2, 50, 2))
+    expected = [
+        sum(
+            np.corrcoef(a[max(-lag, 0) : 50 - max(lag, 0), i], b[max(lag, 0) : 50 + min(lag, 0), i])[0, 1]
+            for i in range(2)
+        )
+        for lag in range(-3, 4)
+    ]
+    np.testing.assert_allclose(lagged_correlation(a, b, 3), expected, atol=1e-14)
+    np.testing.assert_allclose(lagged_correlation(scale * a, scale * b, 3), expected, atol=1e-14)

@@ -100,10 +100,23 @@ def lagged_correlation(Zx: ArrayLike, Zy: ArrayLike, max_lag: int) -> Floats:
     out = np.empty(2 * max_lag + 1)
     for i, lag in enumerate(range(-max_lag, max_lag + 1)):
         u, v = (a[: n - lag], b[lag:]) if lag >= 0 else (a[-lag:], b[: n + lag])
-        u, v = u - u.mean(axis=0), v - v.mean(axis=0)
-        scale = np.sqrt((u * u).sum(axis=0) * (v * v).sum(axis=0))
-        out[i] = np.divide((u * v).sum(axis=0), scale, out=np.zeros(len(scale)), where=scale > 0).sum()
+        u, v = _standardised(u), _standardised(v)
+        out[i] = np.einsum("ij,ij->", u, v)
     return out
+
+
+def _standardised(z: Floats) -> Floats:
+    """Columns of mean 0 and length 1; zeros for constant ones, whatever their mean is rounded to."""
+    varies = (z != z[0]).any(axis=0)
+    # first to values about 1, whose squares neither overflow nor vanish
+    largest = np.abs(z).max(axis=0)
+    z = z / np.where(varies, largest, 1.0)
+    z = z - z.mean(axis=0)
+    spread = np.abs(z).max(axis=0)
+    z = z / np.where(varies & (spread > 0), spread, 1.0)
+    length = np.sqrt(np.einsum("ij,ij->j", z, z))
+    unit: Floats = np.divide(z, length, out=np.zeros_like(z), where=varies & (length > 0))
+    return unit
 
 
 @dataclass(frozen=True)
