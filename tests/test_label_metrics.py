@@ -99,8 +99,8 @@ def test_two_classes_with_one_column():
         (([0, 1], [[1, 0]]), "scores must have 2 rows"),
         (([0, 1], [[1, 0, 0]] * 2), r"3 columns of scores need .* got \[0, 1\]; give classes="),
         (([0, 1], [[1, 0]] * 2, 1, [0, 0]), r"2 columns of scores need as many different labels"),
-        (([0, 1], [[1, 0]] * 2, 3), "k must be between 1 and 2, the number of classes, got 3"),
-        (([0, 1], [[1, 0]] * 2, 0), "k must be between 1 and 2"),
+        (([0, 1], [[1, 0]] * 2, 3), "k must be a whole number between 1 and 2, the number of classes, got 3"),
+        (([0, 1], [[1, 0]] * 2, 0), "k must be a whole number between 1 and 2"),
         (([0, 5], [[1, 0]] * 2, 1, [0, 1]), r"no column's: \[5\]"),
         (([0, 1], [[1, np.nan]] * 2), "scores contains NaN"),
         (([[0, 1]], [[1, 0]] * 2), r"y_true must have shape \(n,\)"),
@@ -194,3 +194,18 @@ def test_generalised_zero_shot_needs_both_kinds():
         metrics.generalised_zero_shot([0, 1], [0, 1], [0, 1])
     with pytest.raises(ValueError, match="same shape"):
         metrics.generalised_zero_shot([0, 1], [0], [1])
+
+
+def test_unseen_labels_may_be_a_set():
+    labels = ["cat", "cat", "dog"], ["cat", "dog", "dog"]
+    for unseen in ({"cat"}, frozenset(["cat"]), {"cat": 1}.keys()):
+        assert metrics.generalised_zero_shot(*labels, unseen) == metrics.generalised_zero_shot(
+            *labels, ["cat"]
+        )
+
+
+def test_what_is_no_taxonomy_is_refused():
+    with pytest.raises(TypeError, match="taxonomy must be a Taxonomy, got dict"):
+        metrics.hierarchical_precision_at_k([0, 1], np.eye(2), 1, {0: None, 1: 0})
+    with pytest.raises(TypeError, match="taxonomy must be a Taxonomy, got NoneType"):
+        metrics.superclass_confusion([0, 1], [0, 1], None)

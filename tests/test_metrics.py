@@ -87,13 +87,13 @@ def test_mean_average_precision(rng):
     ("call", "message"),
     [
         (lambda m, Z: m.total_correlation(Z, Z[:, :1]), r"same shape, got \(4, 2\) and \(4, 1\)"),
-        (lambda m, Z: m.total_correlation(Z, Z, k=3), "k must be between 1 and 2"),
+        (lambda m, Z: m.total_correlation(Z, Z, k=3), "k must be a whole number between 1 and 2"),
         (lambda m, Z: m.total_correlation(Z[:1], Z[:1]), "Zx has 1 sample .* minimum of 2"),
         (
             lambda m, Z: m.total_correlation(Z, Z * np.nan),
             "Input Zy contains NaN: the first is at row 0, column 0",
         ),
-        (lambda m, Z: m.recall_at_k(Z, Z, 0), "k must be at least 1, got 0"),
+        (lambda m, Z: m.recall_at_k(Z, Z, 0), "k must be a whole number of at least 1, got 0"),
         (
             lambda m, Z: m.median_rank(Z, Z, similarity="manhattan"),
             "'cosine' or 'euclidean', got 'manhattan'",
@@ -134,3 +134,13 @@ def test_one_distant_row_does_not_blur_the_others(rng):
     far = np.full((1, 4), 1e9)
     ranks_with_far = metrics.partner_ranks(np.vstack([Zx, far]), np.vstack([Zy, far]), "euclidean")
     np.testing.assert_array_equal(ranks_with_far, [*ranks, 1.0])
+
+
+@pytest.mark.parametrize("k", [0, -1, 1.0, 1.5, np.nan, True, "1", None])
+def test_k_is_a_whole_number(k):
+    with pytest.raises(ValueError, match="k must be a whole number of at least 1, got"):
+        metrics.recall_at_k(np.eye(3), np.eye(3), k)
+    with pytest.raises(
+        ValueError, match="k must be a whole number between 1 and 3, the number of classes, got"
+    ):
+        metrics.hit_at_k([0, 1, 2], np.eye(3), k)

@@ -227,9 +227,8 @@ class LabelEmbedding(
         kept = weight > 0.0
         self.classes_, codes = np.unique(labels[kept], return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(
-                f"{type(self).__name__} needs rows of at least 2 classes, got 1 class: {self.classes_[0]!r}"
-            )
+            only = self.classes_.tolist()[0]
+            raise ValueError(f"{type(self).__name__} needs rows of at least 2 classes, got 1 class: {only!r}")
         return x[kept], codes.astype(np.int64).ravel(), weight[kept], kept
 
     def _class_factors(self, codes: NDArray[np.int64], weight: NDArray[np.float64]) -> NDArray[np.float64]:

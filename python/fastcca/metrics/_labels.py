@@ -1,13 +1,13 @@
 """Labels: hits among the best, nearness in a taxonomy, confusion of superclasses, seen and unseen classes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastcca._validation import as_weights
-from fastcca.metrics._pairs import finite_matrix
+from fastcca.metrics._pairs import check_k, finite_matrix
 from fastcca.taxonomy import Taxonomy
 
 __all__ = [
@@ -126,6 +126,7 @@ def hierarchical_precision_at_k(
     >>> hierarchical_precision_at_k(["cat", "lion"], scores, 2, animals, classes=["cat", "dog", "lion"])
     0.75
     """
+    _check_taxonomy(taxonomy)
     true, best, labels = _best(y_true, scores, k, classes)
     hops = taxonomy.distances(labels)
     # S of class y: every class as near as the k-th nearest, y itself being the first.
@@ -176,6 +177,7 @@ def superclass_confusion(
     (array([[1, 1],
            [0, 1]]), array(['feline', 'canine'], dtype=object))
     """
+    _check_taxonomy(taxonomy)
     true, pred = _labels("y_true", y_true), _labels("y_pred", y_pred)
     if true.shape != pred.shape:
         raise ValueError(f"y_true and y_pred must have the same shape, got {true.shape} and {pred.shape}")
@@ -212,7 +214,9 @@ class GeneralisedZeroShot(NamedTuple):
     unseen: float
 
 
-def generalised_zero_shot(y_true: ArrayLike, y_pred: ArrayLike, unseen: ArrayLike) -> GeneralisedZeroShot:
+def generalised_zero_shot(
+    y_true: ArrayLike, y_pred: ArrayLike, unseen: ArrayLike | Set[Any]
+) -> GeneralisedZeroShot:
     r"""Accuracy on seen and on unseen classes, predicted among all of them, and their harmonic mean.
 
     Both are means over the classes of the accuracy on each: :math:`H = 2 a_s a_u / (a_s + a_u)` is high only
@@ -222,7 +226,7 @@ def generalised_zero_shot(y_true: ArrayLike, y_pred: ArrayLike, unseen: ArrayLik
     ----------
     y_true, y_pred : array_like of shape (n,)
         True and predicted labels.
-    unseen : array_like
+    unseen : array_like or set
         The labels of which training had no sample; all other labels of ``y_true`` are seen.
 
     Returns
@@ -252,7 +256,8 @@ def generalised_zero_shot(y_true: ArrayLike, y_pred: ArrayLike, unseen: ArrayLik
     classes, number = np.unique(true, return_inverse=True)
     number = number.reshape(-1)
     accuracy = np.bincount(number, weights=np.asarray(true == pred, dtype=float)) / np.bincount(number)
-    is_unseen = np.isin(classes, np.asarray(unseen))
+    # a set as well, which NumPy takes for one object
+    is_unseen = np.isin(classes, np.asarray(list(unseen) if isinstance(unseen, Set) else unseen))
     if is_unseen.all() or not is_unseen.any():
         raise ValueError(
             "y_true must have samples of seen and of unseen classes, it has only "
@@ -260,6 +265,11 @@ def generalised_zero_shot(y_true: ArrayLike, y_pred: ArrayLike, unseen: ArrayLik
         )
     s, u = float(accuracy[~is_unseen].mean()), float(accuracy[is_unseen].mean())
     return GeneralisedZeroShot(2 * s * u / (s + u) if s + u > 0 else 0.0, s, u)
+
+
+def _check_taxonomy(taxonomy: Any) -> None:
+    if not isinstance(taxonomy, Taxonomy):
+        raise TypeError(f"taxonomy must be a Taxonomy, got {type(taxonomy).__name__}")
 
 
 def _labels(name: str, y: ArrayLike) -> NDArray[Any]:
@@ -287,8 +297,7 @@ def _best(
     if len(labels) != s.shape[1] or len(set(labels)) < len(labels):
         hint = "; give classes=, the label of each column" if classes is None else ""
         raise ValueError(f"{s.shape[1]} columns of scores need as many different labels, got {labels}{hint}")
-    if not 1 <= k <= len(labels):
-        raise ValueError(f"k must be between 1 and {len(labels)}, the number of classes, got {k}")
+    check_k(k, len(labels), "classes")
     column = {label: i for i, label in enumerate(labels)}
     present, number = np.unique(true, return_inverse=True)
     if unknown := [label for label in present.tolist() if label not in column]:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastcca.metrics._pairs import finite_matrix, pair
+from fastcca.metrics._pairs import check_k, finite_matrix, pair
 
 __all__ = ["mean_average_precision", "median_rank", "partner_ranks", "recall_at_k"]
 
@@ -85,8 +85,7 @@ def recall_at_k(Zx: ArrayLike, Zy: ArrayLike, k: int = 1, *, similarity: Similar
     >>> recall_at_k(Z, Z), round(recall_at_k(Z, Z[[0, 2, 1]]), 3)
     (1.0, 0.333)
     """
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
+    check_k(k)
     return float(np.mean(partner_ranks(Zx, Zy, similarity) <= k))
 
 
@@ -221,4 +220,5 @@ def _unit_rows(z: NDArray[np.float64]) -> NDArray[np.float64]:
     """Rows of length 1, whatever their scale; zeros stay."""
     largest = np.abs(z).max(axis=1, keepdims=True)
     z = z / np.where(largest > 0, largest, 1.0)
-    return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1.0)
+    unit: NDArray[np.float64] = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1.0)
+    return unit
