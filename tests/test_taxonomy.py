@@ -412,3 +412,21 @@ def test_real_animals(data_home):
     synsets = json.loads((data_home / "wordnet" / "awa_synsets.json").read_text())
     assert Taxonomy.from_wordnet(synsets) == tree
     assert Taxonomy.from_wordnet(list(synsets), below="mammal") == tree
+
+
+def test_pairs_have_an_order():
+    with pytest.raises(ValueError, match="edges must be"):
+        Taxonomy.from_edges([{"cat", "animal"}])
+
+
+def test_only_line_feeds_end_a_line(tmp_path):
+    path = tmp_path / "labels.tsv"
+    path.write_bytes("one\u2028two\tboth\r\nthree\x0bfour\tboth\r\n".encode())
+    assert Taxonomy.from_tsv(path).leaves == ("one\u2028two", "three\x0bfour")
+
+
+def test_wordnet_labels_are_nouns_not_letters(wordnet):
+    with pytest.raises(TypeError, match=r"labels must be a sequence of nouns .* got text: 'cat'"):
+        Taxonomy.from_wordnet("cat", wordnet[0])
+    with pytest.raises(ValueError, match="WordNet has no noun ''"):
+        Taxonomy.from_wordnet(["cat", ""], wordnet[0])

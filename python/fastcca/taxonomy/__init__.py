@@ -1,7 +1,7 @@
 """Trees of labels, and where they come from."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Literal
 
@@ -256,7 +256,7 @@ class Taxonomy(Tree):
         ('tiger', 'lion')
         """
         try:
-            lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+            lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
         except UnicodeDecodeError as error:
             raise ValueError(f"{os.fspath(path)}: not UTF-8 text ({error})") from None
         rows = [(i, [f.strip() for f in line.split("\t")]) for i, line in enumerate(lines, 1) if line.strip()]
@@ -312,6 +312,8 @@ class Taxonomy(Tree):
 
         Raises
         ------
+        TypeError
+            For labels that are one text.
         FileNotFoundError
             If a file is missing.
         ValueError
@@ -327,6 +329,8 @@ class Taxonomy(Tree):
         >>> Taxonomy.from_wordnet(["tiger", "lion", "wolf"], below="mammal").nodes  # doctest: +SKIP
         ('carnivore', 'big_cat', 'tiger', 'lion', 'wolf')
         """
+        if isinstance(labels, str):
+            raise TypeError(f"labels must be a sequence of nouns or a mapping to nouns, got text: {labels!r}")
         nouns = dict(labels) if isinstance(labels, Mapping) else {label: label for label in labels}
         if not nouns:
             raise ValueError("labels must hold at least one noun")
@@ -337,7 +341,7 @@ class Taxonomy(Tree):
 
 def _checked_pairs(edges: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
     for place, edge in enumerate(edges):
-        pair = () if isinstance(edge, str) or not isinstance(edge, Iterable) else tuple(edge)
+        pair = () if isinstance(edge, str | Set) or not isinstance(edge, Iterable) else tuple(edge)
         if len(pair) != 2:
             raise ValueError(f"edges must be (child, parent) pairs, got {edge!r} at place {place}")
         yield pair[0], plain(pair[1])

@@ -69,6 +69,8 @@ class _Nouns:
                 f"WordNet: there is no file {Path(self.name) / 'index.noun'}, which looking {lemma!r} up "
                 "needs (offsets of synsets do without)"
             )
+        if not lemma:  # the licence above the entries is indented
+            raise ValueError(f"WordNet has no noun {lemma!r}")
         start = self._index.find(b"\n" + lemma.encode() + b" ")
         if start < 0 and not self._index.startswith(lemma.encode() + b" "):
             raise ValueError(f"WordNet has no noun {lemma!r}")
