@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from fastcca import CCA
+from fastcca import CCA, KernelCCA
 from fastcca.datasets import make_two_views
 from fastcca.inference import bootstrap, permutation_test, wilks_test
 
@@ -139,3 +139,15 @@ def test_bad_input(call, match, rng):
     X, y = rng.standard_normal((10, 3)), rng.standard_normal((10, 2))
     with pytest.raises(ValueError, match=match):
         call(X, y)
+
+
+@pytest.mark.parametrize("test", [permutation_test, bootstrap])
+def test_only_linear_models_and_whole_numbers(rng, test):
+    X = rng.standard_normal((20, 2))
+    count = "n_permutations" if test is permutation_test else "n_bootstrap"
+    for wrong in (KernelCCA(1), "cca", None):
+        with pytest.raises(TypeError, match=f"estimator must be a CCA, got {type(wrong).__name__}"):
+            test(wrong, X, X)
+    for number in (9.5, "9", True, None):
+        with pytest.raises(ValueError, match=f"{count} must be a whole number of at least"):
+            test(CCA(), X, X, **{count: number})

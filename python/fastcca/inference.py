@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from scipy.stats import f as f_distribution
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
+from fastcca._linear import LinearTwoView
 from fastcca._validation import as_matrix, check_reg
+from fastcca.cca import CCA
 from fastcca.functional.linalg import inverse_sqrt
 from fastcca.functional.moments import Moments
 
@@ -197,6 +200,8 @@ def permutation_test(
 
     Raises
     ------
+    TypeError
+        For an estimator that is no CCA.
     ValueError
         For NaN or infinity, different numbers of rows, fewer than one permutation, groups of the wrong
         length or with a single row each.
@@ -216,8 +221,8 @@ def permutation_test(
     >>> (test.p_value < 0.05).tolist()
     [True, False, False]
     """
-    if n_permutations < 1:
-        raise ValueError(f"n_permutations must be at least 1, got {n_permutations}")
+    _check_estimator(estimator, CCA)
+    _check_count("n_permutations", n_permutations, 1)
     a, b = as_matrix("X", X, min_rows=2), as_matrix("y", y, vector=True, min_rows=2)
     shuffle = _shuffler(len(a), groups)
     moments = Moments().update(a, b)
@@ -236,6 +241,16 @@ def permutation_test(
     reached = (permuted >= statistic * (1 - 1e-10)).sum(axis=0)
     p_value = np.maximum.accumulate((reached + 1) / (n_permutations + 1))
     return PermutationTest(statistic, p_value, permuted)
+
+
+def _check_estimator(estimator: Any, kind: type) -> None:
+    if not isinstance(estimator, kind):
+        raise TypeError(f"estimator must be a CCA, got {type(estimator).__name__}")
+
+
+def _check_count(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
 
 
 def _rotated(
@@ -344,6 +359,8 @@ def bootstrap(
 
     Raises
     ------
+    TypeError
+        For an estimator that is no CCA.
     ValueError
         For fewer than two resamples, a confidence outside (0, 1), and what ``fit`` refuses.
 
@@ -362,8 +379,8 @@ def bootstrap(
     >>> bool(low[0] < 0.8 < high[0])
     True
     """
-    if n_bootstrap < 2:
-        raise ValueError(f"n_bootstrap must be at least 2, got {n_bootstrap}")
+    _check_estimator(estimator, LinearTwoView)  # CCACV as well
+    _check_count("n_bootstrap", n_bootstrap, 2)
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
     a, b = as_matrix("X", X, min_rows=2), as_matrix("y", y, vector=True, min_rows=2)
