@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 
 import fastcca
 from fastcca._modalities import check_modalities
+from fastcca.errors import NumericalError
 from fastcca.fusion import EarlyFusion
 
 
@@ -211,3 +212,8 @@ def test_the_first_bad_value_is_found_behind_many_rows():
     found = check_modalities({"a": a, "b": np.ones((300, 1))}, "model")
     assert np.flatnonzero(~found.present["a"]).tolist() == [250]
     assert found.data["a"] is a
+
+
+def test_a_variance_that_overflows_is_told(rng):
+    with pytest.raises(NumericalError, match="the variance of audio overflows"):
+        EarlyFusion().fit({"audio": 1e200 * rng.standard_normal((20, 3)), "image": np.eye(20)})

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastcca._linear import _column_statistics as column_statistics
 from fastcca._modalities import Modalities, check_modalities, pick
 from fastcca._persistence import SavedModel
+from fastcca.errors import NumericalError
 
 __all__ = ["EarlyFusion"]
 
@@ -95,6 +96,8 @@ class EarlyFusion(
         ValueError
             For parameters out of range, different numbers of rows, a row without any view, a view
             missing in every row, NaN or infinity inside a row.
+        NumericalError
+            If the variance of a view overflows. (It is a ValueError as well.)
         """
         if self.scale not in ("view", "columns", None):
             raise ValueError(f"scale must be 'view', 'columns' or None, got {self.scale!r}")
@@ -111,6 +114,8 @@ class EarlyFusion(
                 if len(rows) > 1
                 else (rows[0].astype(np.float64), np.zeros(a.shape[1]))
             )
+            if not np.isfinite(variance).all():
+                raise NumericalError(f"the variance of {name} overflows: scale it down")
             self.means_[name], self.factors_[name] = mean, weights[name] * self._factors(variance)
         self._columns = found.names
         self.n_features_in_ = sum(map(len, self.means_.values()))
