@@ -16,6 +16,7 @@ import fastcca
 from fastcca import CCA, CCACV, KernelCCA, KernelCCACV, cli
 from fastcca.cli import _input
 from fastcca.datasets import make_two_views
+from fastcca.embedding import NearestClassMean
 
 
 def run(*arguments):
@@ -443,3 +444,16 @@ def test_info(model):
     assert "CCA(n_components=3, n_threads=None, reg=0.001, scale=False, solver='auto')" in out
     assert "6 in X, 4 in Y" in out
     assert " ".join(f"{value:.4f}" for value in cca.canonical_correlations_) in out
+
+
+def test_models_without_a_second_view_say_so(files, tmp_path):
+    NearestClassMean().fit(np.arange(6.0).reshape(6, 1), [0, 0, 0, 1, 1, 1]).save(tmp_path / "classes.npz")
+    x = tmp_path / "x.npy"
+    np.save(x, np.arange(6.0).reshape(6, 1))
+    for command in (
+        ("transform", tmp_path / "classes.npz", x, "--view", "y", "-o", tmp_path / "Z.npy"),
+        ("score", tmp_path / "classes.npz", x, x),
+    ):
+        code, _, err = run(*command)
+        assert code == 2
+        assert "a NearestClassMean has no second view" in err

@@ -83,6 +83,8 @@ def score(model: Path, x: Source, y: Source) -> None:
 
 def projection(fitted: Any, source: Source, table: Table, view: str) -> Callable[["NDArray[Any]"], Any]:
     """transform or transform_y, after a look at the columns' names."""
+    if view == "y" and not hasattr(fitted, "transform_y"):
+        raise ValueError(f"a {type(fitted).__name__} has no second view")
     expected = getattr(fitted, "feature_names_in_" if view == "x" else "y_feature_names_in_", None)
     if expected is not None:
         if table.names is not None and table.names != list(expected):
