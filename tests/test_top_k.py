@@ -211,3 +211,8 @@ def test_non_finite_numbers_are_told(rng, similarity, bad, kind):
             top_k(clean[:3], damaged, 1, similarity=similarity)
         with pytest.raises(ValueError, match=f"queries contains {kind}: the first is at row {row}, column 2"):
             top_k(damaged, clean[:30], 1, similarity=similarity)
+
+
+def test_distances_are_not_minus_zero():
+    _, scores = top_k(np.eye(3), np.eye(3), 1, similarity="euclidean")
+    assert not np.signbit(scores).any()

@@ -74,6 +74,7 @@ def top_k(
     check_k(k, len(g))
     check_similarity(similarity)
     indices, scores = _core.top_k(g, q, similarity, int(k), _arrays.thread_count(n_threads))
+    scores += 0.0  # a distance of -0 becomes 0
     return indices, scores
 
 
