@@ -300,3 +300,12 @@ def test_the_real_spoken_digits(data_home):
     means = np.array([X[first & (y == d)].mean(0) for d in range(10)])
     guess = np.square(X[~first][:, None] - means).sum(-1).argmin(1)
     assert np.mean(guess == y[~first]) > 0.9
+
+
+def test_noise_and_features_refuse_what_is_no_waveform():
+    with pytest.raises(ValueError, match="waveforms must hold at least one"):
+        speech_features([], 8000)
+    for wrong in ([np.array([1.0, np.nan])], [[]], np.ones(5)):
+        with pytest.raises(ValueError, match="waveform 0 must be 1-d, not empty and finite"):
+            add_noise(wrong)
+    assert speech_features([np.ones(30)], 20).shape == (1, 640)

@@ -189,19 +189,26 @@ def speech_features(
         raise ValueError("sample_rate, n_bands, n_slices and n_coefficients must be positive")
     if kind == "mfcc" and n_coefficients > n_bands:
         raise ValueError(f"n_coefficients={n_coefficients} is more than n_bands={n_bands}")
+    if len(waveforms) == 0:
+        raise ValueError("waveforms must hold at least one waveform")
     window = max(2, round(0.025 * sample_rate))
     size = 2 ** int(np.ceil(np.log2(window)))
     bands = _mel_bands(n_bands, size, sample_rate)
     rows = []
     for i, waveform in enumerate(waveforms):
-        signal = np.asarray(waveform, dtype=np.float64)
-        if signal.ndim != 1 or not len(signal) or not np.isfinite(signal).all():
-            raise ValueError(f"waveform {i} must be 1-d, not empty and finite, got shape {signal.shape}")
-        slices = _slices(_log_mel(signal, window, round(0.01 * sample_rate), size, bands), n_slices)
+        signal = _signal(i, waveform)
+        slices = _slices(_log_mel(signal, window, max(1, round(0.01 * sample_rate)), size, bands), n_slices)
         if kind == "mfcc":
             slices = dct(slices, norm="ortho")[:, :n_coefficients]
         rows.append((slices - slices.mean(axis=0)).ravel())
     return np.array(rows, dtype=np.float32).reshape(len(rows), -1)
+
+
+def _signal(i: int, waveform: ArrayLike) -> NDArray[np.float64]:
+    signal = np.asarray(waveform, dtype=np.float64)
+    if signal.ndim != 1 or not len(signal) or not np.isfinite(signal).all():
+        raise ValueError(f"waveform {i} must be 1-d, not empty and finite, got shape {signal.shape}")
+    return signal
 
 
 def _log_mel(
@@ -263,6 +270,11 @@ def add_noise(
     list of ndarray
         float32, as long as the waveforms.
 
+    Raises
+    ------
+    ValueError
+        For an infinite ratio, a waveform that is not 1-d, an empty one, NaN or infinity.
+
     Examples
     --------
     >>> import numpy as np
@@ -276,8 +288,8 @@ def add_noise(
         raise ValueError(f"snr must be finite, got {snr!r}")
     rng = check_random_state(random_state)
     noisy = []
-    for waveform in waveforms:
-        signal = np.asarray(waveform, dtype=np.float64)
+    for i, waveform in enumerate(waveforms):
+        signal = _signal(i, waveform)
         noise = rng.standard_normal(signal.shape)
         # exactly the ratio asked for, not on average: both powers are those of this very utterance
         noise *= np.sqrt(np.mean(signal**2) / np.mean(noise**2) / 10 ** (snr / 10))
