@@ -126,6 +126,7 @@ def test_a_resample_is_a_fit_to_the_rows_drawn(rng):
         (lambda X, y: wilks_test([0.5], 20, 3, 2), r"all min\(p, q\) = 2"),
         (lambda X, y: wilks_test([1.5, 0.5], 20, 3, 2), "between 0 and 1"),
         (lambda X, y: wilks_test([0.5, 0.2], 6, 3, 2), "permutation_test"),
+        (lambda X, y: wilks_test([0.2, 0.5], 20, 3, 2), "in falling order"),
         (lambda X, y: permutation_test(CCA(), X, y, n_permutations=0), "n_permutations"),
         (lambda X, y: permutation_test(CCA(), X, y[:-1]), "inconsistent numbers of samples"),
         (lambda X, y: permutation_test(CCA(), X, y, groups=[1, 2]), "groups must have shape"),

@@ -83,7 +83,7 @@ def wilks_test(
     Raises
     ------
     ValueError
-        If there are not min(p, q) correlations in [0, 1], or too few rows.
+        If there are not min(p, q) correlations in [0, 1] in falling order, or too few rows.
 
     See Also
     --------
@@ -112,6 +112,8 @@ def wilks_test(
         )
     if not np.all((rho >= 0) & (rho <= 1)):
         raise ValueError("canonical_correlations must lie between 0 and 1")
+    if np.any(np.diff(rho) > 1e-6):  # more than float32 rounds
+        raise ValueError(f"canonical_correlations must be in falling order, got {rho.tolist()}")
     if n <= p + q + 1:
         raise ValueError(
             f"n_samples must exceed n_features_x + n_features_y + 1 = {p + q + 1}, got {n}: "
