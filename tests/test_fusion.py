@@ -217,3 +217,8 @@ def test_the_first_bad_value_is_found_behind_many_rows():
 def test_a_variance_that_overflows_is_told(rng):
     with pytest.raises(NumericalError, match="the variance of audio overflows"):
         EarlyFusion().fit({"audio": 1e200 * rng.standard_normal((20, 3)), "image": np.eye(20)})
+
+
+def test_a_vector_among_the_views_is_named(rng):
+    with pytest.raises(ValueError, match="view1: Expected 2D array, got 1D array"):
+        EarlyFusion().fit([rng.standard_normal((20, 3)), np.arange(20.0)])

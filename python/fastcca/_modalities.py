@@ -33,13 +33,20 @@ def named(views: Any) -> dict[str, Any]:
         if wrong:
             raise TypeError(f"the names of modalities must be text, got {wrong[0]!r}")
         found = dict(views)
-    elif isinstance(views, (list, tuple)) and views and all(v is None or _is_matrix(v) for v in views):
+    elif isinstance(views, (list, tuple)) and views and _are_matrices(views):
         found = {f"view{i}": view for i, view in enumerate(views)}
     else:
         return {"X": views}
     if all(view is None for view in found.values()):
         raise ValueError("views must hold at least one modality, got none")
     return found
+
+
+def _are_matrices(views: Sequence[Any]) -> bool:
+    """Whether these are several views, one of which may be wrong, rather than the rows of one."""
+    return any(len(getattr(v, "shape", ())) == 2 for v in views) or all(
+        v is None or _is_matrix(v) for v in views
+    )
 
 
 def _is_matrix(value: Any) -> bool:
