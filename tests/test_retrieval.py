@@ -220,6 +220,8 @@ def test_cross_view_refusals(views):
         CrossViewSearch(model, gallery_view="z")
     with pytest.raises(ValueError, match="correlation_power must be a number >= 0, got -1"):
         CrossViewSearch(model, correlation_power=-1)
+    with pytest.raises(ValueError, match="correlation_power must be a number >= 0, got 'a'"):
+        CrossViewSearch(model, correlation_power="a")
     with pytest.raises(TypeError, match="canonical_correlations_, which a CCA does not have"):
         CrossViewSearch(CCA(), correlation_power=1)
     with pytest.raises(ValueError, match="call fit before search"):

@@ -2,6 +2,7 @@
 
 from importlib import import_module
 from importlib.util import find_spec
+from numbers import Real
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -262,7 +263,8 @@ class CrossViewSearch:
                     f"model must have the methods transform and transform_y, {_kind(model)} has no {name}"
                 )
         _check_view("gallery_view", gallery_view)
-        if not (0 <= correlation_power < np.inf):
+        power: Any = correlation_power
+        if not isinstance(power, Real) or not 0 <= float(power) < np.inf:
             raise ValueError(f"correlation_power must be a number >= 0, got {correlation_power!r}")
         if correlation_power > 0 and not hasattr(model, "canonical_correlations_"):
             raise TypeError(
