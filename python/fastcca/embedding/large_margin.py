@@ -208,7 +208,7 @@ class LargeMarginEmbedding(LabelEmbedding):
         )
         if self.taxonomy is not None:
             margin = margin * label_costs(self.taxonomy, self.classes_)
-        natural = _natural_penalty(self.loss, n_classes)
+        natural = _natural_penalty(self.loss, n_classes) * (1.0 if self.similarity == "euclidean" else 0.05)
         return {
             "n_components": check_n_components(self.n_components, n_classes),
             "margin": margin,
