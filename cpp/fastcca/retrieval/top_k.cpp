@@ -22,10 +22,10 @@ using Buffer = Eigen::Matrix<T, Eigen::Dynamic, 1>;
 constexpr double kTaskFlops = 1e9;
 // The packed queries of one task stay in the second level of cache.
 constexpr Index kQueryBytes = 512 * 1024;
-// At most so many chunks of the gallery are searched before their candidates are merged …
+// At most so many chunks of the gallery are searched before their candidates are merged.
 constexpr Index kRound = 64;
-// … which take about so much memory.
-constexpr Index kCandidateBytes = 64 * 1024 * 1024;
+// The candidates of a group of queries take about so much memory at most, and so do the packed queries.
+constexpr Index kGroupBytes = 64 * 1024 * 1024;
 // Of the gallery at most so many rows, evenly spaced, are averaged for its centre.
 constexpr Index kCentreRows = 1024;
 
@@ -60,18 +60,18 @@ class Search {
         // Some candidates more than k, so that rounding seldom decides who is among the k.
         kept_ = std::min(gallery.rows, k + 8 + k / 8);
         if (similarity == Similarity::kEuclidean) find_centre();
-        const Index cached = kQueryBytes / (d_ * static_cast<Index>(sizeof(T)));
-        query_block_ = std::clamp<Index>(cached, 128, 1024) / kTile * kTile;
-        const double flops = 2.0 * static_cast<double>(d_ * std::min(query_block_, queries.rows));
+        const Index packed = d_ * static_cast<Index>(sizeof(T));  // bytes of a query
+        query_block_ = std::clamp<Index>(kQueryBytes / packed, 128, 1024) / kTile * kTile;
+        const Index side = std::min(query_block_, std::max<Index>(queries.rows, 1));
+        const double flops = 2.0 * static_cast<double>(d_ * side);
         const auto most = static_cast<Index>(kTaskFlops / flops);
         chunk_ = std::min(std::max<Index>(gallery.rows / 32, 64 * kPanel), std::max<Index>(most, 1));
         chunk_ = blocks(chunk_, kPanel) * kPanel;
         n_chunks_ = blocks(gallery.rows, chunk_);
         n_slots_ = std::min(n_chunks_, kRound);
         slot_ = std::min(kept_, chunk_);
-        // For very large k the candidates of a block of queries take less room than they would like to.
-        const auto bytes = static_cast<Index>(sizeof(Candidate<T>)) * (kept_ + n_slots_ * slot_);
-        group_ = std::max<Index>(kCandidateBytes / bytes / kTile, 1) * kTile;
+        const auto candidates = static_cast<Index>(sizeof(Candidate<T>)) * (kept_ + n_slots_ * slot_);
+        group_ = std::max<Index>(kGroupBytes / std::max(candidates, packed) / kTile, 1) * kTile;
         query_block_ = std::min(query_block_, group_);
     }
 
