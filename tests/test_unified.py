@@ -51,7 +51,7 @@ def by_hand():
         "y": np.array([0]),
         "share": np.ones(1),
         "graph": graph,
-        "loss": "sum",
+        "loss": "hinge",
     }
     return sample, parameters
 
@@ -122,7 +122,7 @@ def make_case(rng, loss, kind, **more):
     return objective, parameters
 
 
-@pytest.mark.parametrize("loss", ["sum", "softmax"])
+@pytest.mark.parametrize("loss", ["hinge", "softmax"])
 @pytest.mark.parametrize("kind", ["linear", "squared", "hinge"])
 def test_objective_equals_its_reference(rng, loss, kind):
     objective, now = make_case(rng, loss, kind)
@@ -143,7 +143,7 @@ def test_objective_equals_its_reference(rng, loss, kind):
     assert objective(now, gradient=False)[0] == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("loss", ["sum", "softmax"])
+@pytest.mark.parametrize("loss", ["hinge", "softmax"])
 @pytest.mark.parametrize("kind", ["linear", "squared", "hinge"])
 @pytest.mark.parametrize("source", [False, True])
 def test_gradients_by_finite_differences(rng, loss, kind, source):
@@ -158,9 +158,9 @@ def test_gradients_by_finite_differences(rng, loss, kind, source):
 
 
 def test_a_class_above_another_stays_a_negative(rng):
-    objective, now = make_case(rng, "sum", "squared")
+    objective, now = make_case(rng, "hinge", "squared")
     deer, elk = CLASSES.tolist().index("deer"), CLASSES.tolist().index("elk")
-    one = Objective(objective.features[:1], np.array([elk]), np.ones(1), objective.graph, loss="sum")
+    one = Objective(objective.features[:1], np.array([elk]), np.ones(1), objective.graph, loss="hinge")
     now["b"] = now["U"][elk] - one.features[0] @ now["W"]  # the sample at elk, deer a little off, others far
     now["U"] = now["U"] + 50.0
     now["U"][elk] -= 50.0
@@ -284,7 +284,7 @@ def test_the_objective_never_rises_and_attributes_stay_short(animals):
     X, y, frame = animals
     for model in (
         UnifiedSemanticEmbedding(TREE, frame),
-        UnifiedSemanticEmbedding(TREE, frame, loss="sum", mu2=0.1, learning_rate=1.0),
+        UnifiedSemanticEmbedding(TREE, frame, loss="hinge", mu2=0.1, learning_rate=1.0),
         UnifiedSemanticEmbedding(TREE, frame, attribute_loss="linear", mu1=2.0),
         UnifiedSemanticEmbedding(TREE, mu2=0.05, gamma1=0.01, n_attributes=4),
     ):
@@ -398,6 +398,29 @@ def test_explain(animals):
         model.explain("emu")
 
 
+def test_structure_as_a_start_spells_labels_out(animals):
+    X, y, frame = animals
+    model = UnifiedSemanticEmbedding(
+        TREE, frame, start="structure", beta="attributes", mu2=0.02, temperature=1.0
+    )
+    fitted = clone(model).fit(X, y)
+    assert fitted.label_embedding_.shape == (6, 8 + 7)  # six classes, two superclasses, seven attributes
+    assert fitted.score(X, y) > 0.9
+    assert (np.diff(fitted.loss_curve_) <= 0).all()
+    # hardly moved: deer and elk share what deer has, elk adds its own axis and size
+    first = clone(model).set_params(n_epochs=1, learning_rate=1e-9, mu2=0.0).fit(X, y)
+    deer, elk = (first.label_embedding_[first.classes_.tolist().index(name)] for name in ("deer", "elk"))
+    own = np.zeros(15)
+    own[first.nodes_.index("elk")] = 1.0
+    step = (elk - deer) / (elk - deer)[first.nodes_.index("elk")]
+    np.testing.assert_array_equal(
+        np.flatnonzero(np.abs(step - own) > 1e-6), [8 + frame.columns.tolist().index("large")]
+    )
+    plain = UnifiedSemanticEmbedding(start="structure", mu2=0.1, temperature=1.0).fit(X, y)
+    assert plain.attribute_embedding_.shape == (0, 6)
+    assert plain.score(X, y) > 0.9
+
+
 # ---- transfer
 
 
@@ -411,12 +434,15 @@ def test_zero_shot(animals):
     assert only.classes_.tolist() == ["elk", "ray"]
     assert only.score(X[~seen], y[~seen]) > 0.9
     assert model.classes_.tolist() == ["cod", "cow", "deer", "owl"]  # the model itself is as it was
-    # u_ray = u_fish + s max(a_ray - a_fish, 0) A, where fish is known by cod alone
+    # u_ray is along u_fish + s max(a_ray - a_fish, 0) A, where fish is known by cod alone
     fish = model.superclass_embedding_[model.superclasses_.index("fish")]
-    more = np.maximum(frame.loc["ray"] - frame.loc["cod"], 0).to_numpy()
-    away = only.label_embedding_[1] - fish
-    expected = more @ model.attribute_embedding_
-    assert away @ expected == pytest.approx(np.linalg.norm(away) * np.linalg.norm(expected), rel=1e-6)
+    more = np.maximum(frame.loc["ray"] - frame.loc["cod"], 0).to_numpy() @ model.attribute_embedding_
+    ray = only.label_embedding_[1]
+    parts, left = np.linalg.lstsq(np.column_stack([fish, more]), ray, rcond=None)[:2]
+    assert left.sum() < 1e-20
+    assert parts[1] / parts[0] == pytest.approx(model._beta_scale / model._attribute_unit)
+    lengths = np.linalg.norm(model.label_embedding_, axis=1)
+    assert np.linalg.norm(ray) == pytest.approx(lengths.mean())
     both = model.with_classes(["ray", "elk"], seen_penalty=0.5)
     assert both.classes_.tolist() == ["cod", "cow", "deer", "elk", "owl", "ray"]
     plain = model.with_classes(["ray", "elk"])
@@ -505,7 +531,7 @@ def test_float32_gives_nearly_the_same(animals):
         ({"mu1": -1.0}, "mu1 must be a number >= 0"),
         ({"mu1": (1.0, 2.0, 3.0)}, "mu1 must be a number >= 0 or a pair"),
         ({"mu2": "much"}, "mu2 must be a number"),
-        ({"loss": "hinge"}, "loss must be one of 'softmax', 'sum'"),
+        ({"loss": "sum"}, "loss must be one of 'softmax', 'hinge'"),
         ({"norms": "none"}, "norms must be one of"),
         ({"norms": "constraint", "lambda2": 0.0}, "lambda2 must be a number > 0"),
         ({"n_rounds": 0}, "n_rounds must be a whole number >= 1"),

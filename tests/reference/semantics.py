@@ -22,7 +22,7 @@ def label_loss(z, own, others, U, loss):
     """One positive node against others: the summed hinge or the softmax of negative distances."""
     near = ((z - U[own]) ** 2).sum()
     gaps = [near - ((z - U[o]) ** 2).sum() for o in others]
-    if loss == "sum":
+    if loss == "hinge":
         return sum(max(0.0, 1.0 + gap) for gap in gaps)
     return np.log1p(sum(np.exp(gap) for gap in gaps))
 

@@ -56,6 +56,7 @@ class Objective:
     beta_pattern: Array | None = None  # (n_nodes, n_attributes): B is a multiple of it
     source_weights: Array | None = None  # (p, d): what lambda1 draws W towards, in the place of 0
     frozen_nodes: NDArray[np.bool_] | None = None  # (n_nodes,): rows of U that stay, and A with them
+    n_threads: int | None = None
     table: ConstraintTable = field(init=False)
     exclusive: Array = field(init=False)
 
@@ -76,10 +77,14 @@ class Objective:
         n_classes = self.graph.n_classes
         z = f @ W + now["b"]
         grad_u, grad_a = np.zeros_like(U), np.zeros_like(A)
-        value, grad_z, of_classes = label_loss(z, U[:n_classes], y, self.loss, share, gradient=gradient)
+        value, grad_z, of_classes = label_loss(
+            z, U[:n_classes], y, self.loss, share, gradient=gradient, n_threads=self.n_threads
+        )
         grad_u[:n_classes] = of_classes
         if self.mu_s > 0.0 and self.table.n_pairs:
-            part, of_z, of_u = label_loss(z, U, y, self.loss, share, self.table, gradient=gradient)
+            part, of_z, of_u = label_loss(
+                z, U, y, self.loss, share, self.table, gradient=gradient, n_threads=self.n_threads
+            )
             value += self.mu_s * part
             grad_z = grad_z + self.mu_s * of_z
             grad_u += self.mu_s * of_u
@@ -108,7 +113,8 @@ class Objective:
         if self.frozen_nodes is not None:
             grad_u[self.frozen_nodes] = 0.0
             grad_a[:] = 0.0
-        return value, {"W": grad_w, "b": grad_z.sum(axis=0), "U": grad_u, "A": grad_a}
+        gradients = {"W": grad_w, "b": grad_z.sum(axis=0), "U": grad_u, "A": grad_a}
+        return value, {name: gradient for name, gradient in gradients.items() if gradient.size}
 
     def project(self, now: Parameters) -> None:
         """Back to where the parameters may be: |u_a| <= 1 always, the others' norms where constrained."""
@@ -158,7 +164,7 @@ def alternate(
     objective.project(now)
     now["B"] = objective.best_beta(now)
     n_rows = len(objective.y)
-    moving = {name: value for name, value in now.items() if name != "B"}
+    moving = {name: value for name, value in now.items() if name != "B" and value.size}
     adam = Adam(moving)
     full = schedule.batch_size is None or n_rows <= schedule.batch_size
     n_steps = schedule.n_epochs * len(batch_rows(n_rows, schedule.batch_size, np.random.default_rng(0)))

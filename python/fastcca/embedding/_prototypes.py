@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
+from fastcca._validation import check_n_threads
 from fastcca.embedding._attributes import label_vectors
 from fastcca.embedding._base import Learned, TrainingData, check_count, check_number
 from fastcca.embedding._extension import ExtensibleEmbedding
@@ -32,6 +33,7 @@ class PrototypeEmbedding(ExtensibleEmbedding):
     batch_size: int | None
     random_state: Any
     class_weight: Any
+    n_threads: int | None
 
     prototypes_: NDArray[Any]
     _basis: list[Any]
@@ -39,8 +41,8 @@ class PrototypeEmbedding(ExtensibleEmbedding):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        if self.loss not in ("rank", "sum", "worst", "softmax"):
-            raise ValueError(f"loss must be 'rank', 'sum', 'worst' or 'softmax', got {self.loss!r}")
+        if self.loss not in ("warp", "hinge", "worst", "softmax"):
+            raise ValueError(f"loss must be 'warp', 'hinge', 'worst' or 'softmax', got {self.loss!r}")
         check_number("reg", self.reg, low=0.0)
         if self.learn_prototypes is not None:
             check_number("learn_prototypes", self.learn_prototypes, low=0.0)
@@ -48,6 +50,7 @@ class PrototypeEmbedding(ExtensibleEmbedding):
         check_number("learning_rate", self.learning_rate, low=0.0, low_included=False)
         if self.batch_size is not None:
             check_count("batch_size", self.batch_size)
+        check_n_threads(self.n_threads)
 
     def _learn(self, data: TrainingData, **chosen: Any) -> Learned:
         attributes, mean = self._fit_attributes()
@@ -66,7 +69,9 @@ class PrototypeEmbedding(ExtensibleEmbedding):
             if rows is not None:
                 f, y, w = f[rows], y[rows], share[rows]
             labels = now.get("P", given)
-            value, grad_z, grad_p = label_loss(f @ now["W"] + now["b"], labels, y, self.loss, w)
+            value, grad_z, grad_p = label_loss(
+                f @ now["W"] + now["b"], labels, y, self.loss, w, n_threads=self.n_threads
+            )
             gradients = {"W": f.T @ grad_z + (2 * self.reg) * now["W"], "b": grad_z.sum(axis=0)}
             value += self.reg * float(np.einsum("ij,ij->", now["W"], now["W"]))
             if self.learn_prototypes is not None:

@@ -15,7 +15,7 @@ __all__ = ["KnownAttributes", "beta_scale", "first_values"]
 
 Array = NDArray[Any]
 
-RIDGE = 0.01  # of the first map, as a share of the total variance of the inputs
+OWN_SUPERCLASS, OWN_ATTRIBUTES = 0.5, 1.0  # lengths beside a class's own axis
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,15 @@ def first_values(
     n_components: int,
     n_attributes: int,
     rng: np.random.Generator,
+    structured: bool,
+    reg: float,
 ) -> dict[str, Array]:
     """Classes on the axes, superclasses at their means, the map by ridge regression; or the source's."""
     n_classes = graph.n_classes
     if source is not None:
         return _from_source(data, graph, known, source)
+    if structured:
+        return _structured(data, graph, known, reg)
     # as many axes as there are, the other classes in directions of their own
     axes = np.eye(n_classes, n_components)
     more = rng.standard_normal((max(n_classes - n_components, 0), n_components))
@@ -73,8 +77,28 @@ def first_values(
         A = (known.classes - known.mean).T @ axes
     length = np.linalg.norm(A, axis=1, keepdims=True)
     A = np.divide(A, length, out=np.zeros_like(A), where=length > 0)
-    W, b = next(ridge_path(data, axes, [RIDGE]))
+    W, b = next(ridge_path(data, axes, [reg]))
     values = {"W": W, "b": b, "U": U, "A": A, "B": np.zeros((len(graph.nodes), len(A)))}
+    return {name: value.astype(data.features.dtype) for name, value in values.items()}
+
+
+def _structured(
+    data: TrainingData, graph: LabelGraph, known: KnownAttributes | None, reg: float
+) -> dict[str, Array]:
+    """Each node its parent, an axis of its own, and what its attributes say on axes of theirs."""
+    n, n_attributes = len(graph.nodes), 0 if known is None else known.classes.shape[1]
+    pattern = np.zeros((n, n_attributes)) if known is None else known.pattern(graph)
+    spread = np.sqrt((pattern[: graph.n_classes] ** 2).sum(axis=1).mean())
+    B = pattern * (OWN_ATTRIBUTES / spread if spread > 0 else 0.0)
+    U = np.hstack([np.diag(np.where(np.arange(n) < graph.n_classes, 1.0, OWN_SUPERCLASS)), B])
+    for i in sorted(range(n), key=lambda i: len(graph.ancestors[i])):
+        if graph.parent[i] >= 0:
+            U[i] += U[graph.parent[i]]
+    length = np.sqrt((U[: graph.n_classes] ** 2).sum(axis=1).mean())
+    U, B = U / length, B / length
+    A = np.hstack([np.zeros((n_attributes, n)), np.eye(n_attributes)])
+    W, b = next(ridge_path(data, U[: graph.n_classes], [reg]))
+    values = {"W": W, "b": b, "U": U, "A": A, "B": B}
     return {name: value.astype(data.features.dtype) for name, value in values.items()}
 
 

@@ -32,7 +32,11 @@ __all__ = [
 
 Array = NDArray[Any]
 AttributeLoss = Literal["squared", "hinge", "linear"]
-LabelLoss = Literal["softmax", "sum", "rank", "worst"]
+LabelLoss = Literal["softmax", "hinge", "warp", "worst"]
+Violators = Literal["sum", "rank", "worst"]
+
+# What the kernel is to make of the violators of a sample.
+VIOLATORS: dict[LabelLoss, Violators] = {"hinge": "sum", "warp": "rank", "worst": "worst"}
 
 
 def label_loss(
@@ -44,6 +48,7 @@ def label_loss(
     table: ConstraintTable | None = None,
     *,
     gradient: bool = True,
+    n_threads: int | None = None,
 ) -> tuple[float, Array, Array]:
     """L_C, or by a table L_S, with its gradients by Z and U; zeros without ``gradient``."""
     value, of_z, of_u, _ = hinge_embedding_loss(
@@ -51,10 +56,11 @@ def label_loss(
         U,
         y,
         loss="softmax" if form == "softmax" else "hinge",
-        violators="sum" if form == "softmax" else form,
+        violators=VIOLATORS.get(form, "sum"),
         table=table,
         sample_weight=share,
         gradient=gradient,
+        n_threads=n_threads,
     )
     return value, np.zeros_like(Z) if of_z is None else of_z, np.zeros_like(U) if of_u is None else of_u
 
@@ -121,6 +127,8 @@ def beta_step(
 
     ``U_above`` holds u_c - u_parent. Never worse than B.
     """
+    if not B.size:
+        return B
     gram, target = A @ A.T, U_above @ A.T
     # R = |E|^2 - 2 <B, E A'> + <B, B AA'> + g2 <B, QB> + g1 sum B; its gradient has the Lipschitz constant
     bound = 2.0 * (np.linalg.norm(gram, 2) + gamma2 * np.linalg.norm(exclusive, 2))

@@ -24,9 +24,9 @@ class AttributeLabelEmbedding(PrototypeEmbedding):
         A vector for each label: a mapping from label to vector or a data frame with labels as index, which
         may hold labels beyond those of the fit; or an array of one row a class in the order of ``classes_``.
         None: one-hot vectors.
-    loss : {"rank", "sum", "worst", "softmax"}, default="rank"
-        How the classes that violate the margin count: "rank", their sum times L(r)/r, where r is their number
-        and L(r) = 1 + 1/2 + ... + 1/r, which is what the paper's sampling estimates; "sum", all alike;
+    loss : {"warp", "hinge", "worst", "softmax"}, default="warp"
+        How the classes that violate the margin count: "warp", their sum times L(r)/r, where r is their number
+        and L(r) = 1 + 1/2 + ... + 1/r, which is what the paper's sampling estimates; "hinge", all alike;
         "worst", the worst alone; "softmax", no margin but the log-loss of negative distances.
     reg : float, default=0.001
         Weight of the squared norm of the map.
@@ -51,6 +51,8 @@ class AttributeLabelEmbedding(PrototypeEmbedding):
     temperature : float, optional
         What distances are divided by to be read as probabilities. By default the one that suits rows held out
         from three further fits; a number spares those.
+    n_threads : int, optional
+        Threads to use; by default :func:`fastcca.get_num_threads`. The result does not depend on it.
 
     Attributes
     ----------
@@ -60,8 +62,10 @@ class AttributeLabelEmbedding(PrototypeEmbedding):
         The point of each label.
     prototypes_ : ndarray of shape (n_classes, d)
         The given label vectors: the same unless they are learned.
-    weights_, intercept_ : ndarray of shape (p, d), (d,)
-        ``Psi(x) = f @ weights_ + intercept_``, f the scaled inputs, ``scaling_.transform(X)``.
+    weights_ : ndarray of shape (p, d)
+        Of the map ``Psi(x) = f @ weights_ + intercept_``, f the scaled inputs, ``scaling_.transform(X)``.
+    intercept_ : ndarray of shape (d,)
+        Its constant.
     scaling_ : InputScaling
         Means and factors of the inputs.
     loss_curve_ : ndarray of shape (n_epochs,)
@@ -99,7 +103,7 @@ class AttributeLabelEmbedding(PrototypeEmbedding):
     def __init__(
         self,
         attributes: Any = None,
-        loss: LabelLoss = "rank",
+        loss: LabelLoss = "warp",
         reg: float = 0.001,
         learn_prototypes: float | None = None,
         n_epochs: int = 200,
@@ -110,6 +114,7 @@ class AttributeLabelEmbedding(PrototypeEmbedding):
         scale_power: float = 0.5,
         normalize: bool = True,
         temperature: float | None = None,
+        n_threads: int | None = None,
     ) -> None:
         self.attributes = attributes
         self.loss = loss
@@ -123,6 +128,7 @@ class AttributeLabelEmbedding(PrototypeEmbedding):
         self.scale_power = scale_power
         self.normalize = normalize
         self.temperature = temperature
+        self.n_threads = n_threads
 
 
 class HierarchyLabelEmbedding(PrototypeEmbedding):
@@ -138,9 +144,9 @@ class HierarchyLabelEmbedding(PrototypeEmbedding):
     ----------
     taxonomy : Taxonomy, optional
         The tree of the labels; it may hold nodes beyond those of the fit. None: flat, no node above a label.
-    loss : {"rank", "sum", "worst", "softmax"}, default="rank"
-        How the classes that violate the margin count: "rank", their sum times L(r)/r, where r is their number
-        and L(r) = 1 + 1/2 + ... + 1/r, which is what the paper's sampling estimates; "sum", all alike;
+    loss : {"warp", "hinge", "worst", "softmax"}, default="warp"
+        How the classes that violate the margin count: "warp", their sum times L(r)/r, where r is their number
+        and L(r) = 1 + 1/2 + ... + 1/r, which is what the paper's sampling estimates; "hinge", all alike;
         "worst", the worst alone; "softmax", no margin but the log-loss of negative distances.
     reg : float, default=0.001
         Weight of the squared norm of the map.
@@ -165,6 +171,8 @@ class HierarchyLabelEmbedding(PrototypeEmbedding):
     temperature : float, optional
         What distances are divided by to be read as probabilities. By default the one that suits rows held out
         from three further fits; a number spares those.
+    n_threads : int, optional
+        Threads to use; by default :func:`fastcca.get_num_threads`. The result does not depend on it.
 
     Attributes
     ----------
@@ -174,8 +182,10 @@ class HierarchyLabelEmbedding(PrototypeEmbedding):
         The point of each label.
     prototypes_ : ndarray of shape (n_classes, d)
         The given label vectors: the same unless they are learned.
-    weights_, intercept_ : ndarray of shape (p, d), (d,)
-        ``Psi(x) = f @ weights_ + intercept_``, f the scaled inputs, ``scaling_.transform(X)``.
+    weights_ : ndarray of shape (p, d)
+        Of the map ``Psi(x) = f @ weights_ + intercept_``, f the scaled inputs, ``scaling_.transform(X)``.
+    intercept_ : ndarray of shape (d,)
+        Its constant.
     scaling_ : InputScaling
         Means and factors of the inputs.
     loss_curve_ : ndarray of shape (n_epochs,)
@@ -214,7 +224,7 @@ class HierarchyLabelEmbedding(PrototypeEmbedding):
     def __init__(
         self,
         taxonomy: Taxonomy | None = None,
-        loss: LabelLoss = "rank",
+        loss: LabelLoss = "warp",
         reg: float = 0.001,
         learn_prototypes: float | None = None,
         n_epochs: int = 200,
@@ -225,6 +235,7 @@ class HierarchyLabelEmbedding(PrototypeEmbedding):
         scale_power: float = 0.5,
         normalize: bool = True,
         temperature: float | None = None,
+        n_threads: int | None = None,
     ) -> None:
         self.taxonomy = taxonomy
         self.loss = loss
@@ -238,6 +249,7 @@ class HierarchyLabelEmbedding(PrototypeEmbedding):
         self.scale_power = scale_power
         self.normalize = normalize
         self.temperature = temperature
+        self.n_threads = n_threads
 
 
 class AttributeHierarchyLabelEmbedding(PrototypeEmbedding):
@@ -256,9 +268,9 @@ class AttributeHierarchyLabelEmbedding(PrototypeEmbedding):
         A vector for each label: a mapping from label to vector or a data frame with labels as index, which
         may hold labels beyond those of the fit; or an array of one row a class in the order of ``classes_``.
         None: one-hot vectors.
-    loss : {"rank", "sum", "worst", "softmax"}, default="rank"
-        How the classes that violate the margin count: "rank", their sum times L(r)/r, where r is their number
-        and L(r) = 1 + 1/2 + ... + 1/r, which is what the paper's sampling estimates; "sum", all alike;
+    loss : {"warp", "hinge", "worst", "softmax"}, default="warp"
+        How the classes that violate the margin count: "warp", their sum times L(r)/r, where r is their number
+        and L(r) = 1 + 1/2 + ... + 1/r, which is what the paper's sampling estimates; "hinge", all alike;
         "worst", the worst alone; "softmax", no margin but the log-loss of negative distances.
     reg : float, default=0.001
         Weight of the squared norm of the map.
@@ -283,6 +295,8 @@ class AttributeHierarchyLabelEmbedding(PrototypeEmbedding):
     temperature : float, optional
         What distances are divided by to be read as probabilities. By default the one that suits rows held out
         from three further fits; a number spares those.
+    n_threads : int, optional
+        Threads to use; by default :func:`fastcca.get_num_threads`. The result does not depend on it.
 
     Attributes
     ----------
@@ -292,8 +306,10 @@ class AttributeHierarchyLabelEmbedding(PrototypeEmbedding):
         The point of each label.
     prototypes_ : ndarray of shape (n_classes, d)
         The given label vectors: the same unless they are learned.
-    weights_, intercept_ : ndarray of shape (p, d), (d,)
-        ``Psi(x) = f @ weights_ + intercept_``, f the scaled inputs, ``scaling_.transform(X)``.
+    weights_ : ndarray of shape (p, d)
+        Of the map ``Psi(x) = f @ weights_ + intercept_``, f the scaled inputs, ``scaling_.transform(X)``.
+    intercept_ : ndarray of shape (d,)
+        Its constant.
     scaling_ : InputScaling
         Means and factors of the inputs.
     loss_curve_ : ndarray of shape (n_epochs,)
@@ -332,7 +348,7 @@ class AttributeHierarchyLabelEmbedding(PrototypeEmbedding):
         self,
         taxonomy: Taxonomy | None = None,
         attributes: Any = None,
-        loss: LabelLoss = "rank",
+        loss: LabelLoss = "warp",
         reg: float = 0.001,
         learn_prototypes: float | None = None,
         n_epochs: int = 200,
@@ -343,6 +359,7 @@ class AttributeHierarchyLabelEmbedding(PrototypeEmbedding):
         scale_power: float = 0.5,
         normalize: bool = True,
         temperature: float | None = None,
+        n_threads: int | None = None,
     ) -> None:
         self.taxonomy = taxonomy
         self.attributes = attributes
@@ -357,3 +374,4 @@ class AttributeHierarchyLabelEmbedding(PrototypeEmbedding):
         self.scale_power = scale_power
         self.normalize = normalize
         self.temperature = temperature
+        self.n_threads = n_threads

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from fastcca._validation import as_matrix, refuse_non_finite
+from fastcca._validation import as_matrix, check_n_threads, refuse_non_finite
 from fastcca.embedding._attributes import label_vectors
 from fastcca.embedding._base import Learned, TrainingData, check_count, check_number
 from fastcca.embedding._explanation import Explanation
@@ -16,12 +16,15 @@ from fastcca.embedding._extension import ExtensibleEmbedding
 from fastcca.embedding._graph import label_graph
 from fastcca.embedding._objective import Objective, Schedule, alternate
 from fastcca.embedding._preprocessing import InputScaling
+from fastcca.embedding._ridge import best_reg
 from fastcca.embedding._semantic_start import KnownAttributes, beta_scale, first_values
 from fastcca.embedding._semantics import AttributeLoss, LabelLoss
 from fastcca.embedding._source import Source
 from fastcca.taxonomy import Taxonomy
 
 __all__ = ["UnifiedSemanticEmbedding"]
+
+SCALES = (1.0, 3.0, 9.0)  # of the start: the one with the least objective counts
 
 # The rows of the published table as parameters: which terms count beside L_C.
 _SETTINGS: Mapping[str, Mapping[str, bool]] = {
@@ -66,22 +69,22 @@ class UnifiedSemanticEmbedding(ExtensibleEmbedding):
         them).
     mu1 : float or (float, float), default=0.1
         Weight of :math:`L_S` and :math:`L_A`, or of each.
-    mu2 : float, default=0.001
+    mu2 : float, default=0.002
         Weight of R.
-    loss : {"softmax", "sum", "rank", "worst"}, default="softmax"
-        Form of :math:`L_C` and :math:`L_S`. "sum" is the formula above, the paper's. "rank" weighs the sum by
+    loss : {"softmax", "hinge", "warp", "worst"}, default="softmax"
+        Form of :math:`L_C` and :math:`L_S`. "hinge" is the formula above, the paper's. "warp" weighs it by
         L(r)/r, where r is the number of violators and L(r) = 1 + 1/2 + ... + 1/r; "worst" takes the worst
         violator alone; "softmax" is the log-loss of negative distances, without a margin.
     attribute_loss : {"squared", "hinge", "linear"}, default="squared"
         Form of :math:`L_A`. "linear" is the formula above, the paper's, with y as given. The other two take y
         centred and in units of its standard deviation: the mean over attributes of
         :math:`(z^\top u_a - y^a)^2` or of :math:`|y^a| [1 - sign(y^a) z^\top u_a]_+`.
-    lambda1, lambda2 : float, default=0.01, 0.0003
+    lambda1, lambda2 : float, default=0.005, 0.0005
         Of the squared norms of W and U.
     norms : {"penalty", "constraint"}, default="penalty"
         "penalty" adds them as above. "constraint" bounds them row by row: each column of W (p, d) and each u
         have a squared length of at most ``lambda1`` and ``lambda2``.
-    gamma1, gamma2 : float, default=0, 0.1
+    gamma1, gamma2 : float, default=0, 1
         Sparsity and exclusivity of the coefficients in R.
     beta : {"learned", "attributes"}, default="learned"
         "attributes": :math:`\beta_c` is what c's attributes exceed its parent's by, times a learned scale.
@@ -90,7 +93,12 @@ class UnifiedSemanticEmbedding(ExtensibleEmbedding):
     n_attributes : int, optional
         How many latent attributes; by default as many as classes. Counts only where none are given.
     n_components : int, optional
-        Dimensions of the space; by default the number of classes.
+        Dimensions of the space; by default the number of classes. Counts only for ``start="classes"``.
+    start : {"classes", "structure"}, default="classes"
+        First embeddings. "classes": each class on an axis of its own, superclasses at the means of theirs.
+        "structure": each node at its parent's, a step along an axis of its own, and a step for what its
+        attributes exceed its parent's by, along an axis of each attribute, which takes as many dimensions as
+        there are nodes and attributes; what is learned about attributes then carries over to new classes.
     source : fitted label embedding, optional
         A model of other classes on the same features: few-shot learning. W is drawn towards the source's
         instead of 0, its scaling, its superclasses and its attributes' embeddings are taken over, and new
@@ -117,6 +125,8 @@ class UnifiedSemanticEmbedding(ExtensibleEmbedding):
     temperature : float, optional
         What distances are divided by to be read as probabilities. By default the one that suits rows held out
         from three further fits; a number spares those.
+    n_threads : int, optional
+        Threads to use; by default :func:`fastcca.get_num_threads`. The result does not depend on it.
 
     Attributes
     ----------
@@ -138,8 +148,10 @@ class UnifiedSemanticEmbedding(ExtensibleEmbedding):
         The coefficients, >= 0.
     loss_curve_ : ndarray
         The objective before the first round and after each.
-    weights_, intercept_ : ndarray of shape (p, d), (d,)
-        ``Psi(x) = f @ weights_ + intercept_``, f the scaled inputs, ``scaling_.transform(X)``.
+    weights_ : ndarray of shape (p, d)
+        Of the map ``Psi(x) = f @ weights_ + intercept_``, f the scaled inputs, ``scaling_.transform(X)``.
+    intercept_ : ndarray of shape (d,)
+        Its constant.
     scaling_ : InputScaling
         Means and factors of the inputs.
     temperature_ : float
@@ -200,18 +212,19 @@ class UnifiedSemanticEmbedding(ExtensibleEmbedding):
         taxonomy: Taxonomy | None = None,
         attributes: Any = None,
         mu1: float | tuple[float, float] = 0.1,
-        mu2: float = 0.001,
+        mu2: float = 0.002,
         loss: LabelLoss = "softmax",
         attribute_loss: AttributeLoss = "squared",
-        lambda1: float = 0.01,
-        lambda2: float = 0.0003,
+        lambda1: float = 0.005,
+        lambda2: float = 0.0005,
         norms: Literal["penalty", "constraint"] = "penalty",
         gamma1: float = 0.0,
-        gamma2: float = 0.1,
+        gamma2: float = 1.0,
         beta: Literal["learned", "attributes"] = "learned",
         beta_max: float | None = None,
         n_attributes: int | None = None,
         n_components: int | None = None,
+        start: Literal["classes", "structure"] = "classes",
         source: Any = None,
         n_epochs: int = 200,
         n_rounds: int = 10,
@@ -222,6 +235,7 @@ class UnifiedSemanticEmbedding(ExtensibleEmbedding):
         scale_power: float = 0.5,
         normalize: bool = True,
         temperature: float | None = None,
+        n_threads: int | None = None,
     ) -> None:
         self.taxonomy = taxonomy
         self.attributes = attributes
@@ -238,6 +252,7 @@ class UnifiedSemanticEmbedding(ExtensibleEmbedding):
         self.beta_max = beta_max
         self.n_attributes = n_attributes
         self.n_components = n_components
+        self.start = start
         self.source = source
         self.n_epochs = n_epochs
         self.n_rounds = n_rounds
@@ -248,6 +263,7 @@ class UnifiedSemanticEmbedding(ExtensibleEmbedding):
         self.scale_power = scale_power
         self.normalize = normalize
         self.temperature = temperature
+        self.n_threads = n_threads
 
     @staticmethod
     def setting(row: str, mu1: float = 0.1, mu2: float = 0.001) -> dict[str, Any]:
@@ -306,10 +322,12 @@ class UnifiedSemanticEmbedding(ExtensibleEmbedding):
         for name in ("n_attributes", "n_components", "batch_size"):
             if getattr(self, name) is not None:
                 check_count(name, getattr(self, name))
+        check_n_threads(self.n_threads)
         for name, allowed in (
-            ("loss", ("softmax", "sum", "rank", "worst")),
+            ("loss", ("softmax", "hinge", "warp", "worst")),
             ("attribute_loss", ("squared", "hinge", "linear")),
             ("norms", ("penalty", "constraint")),
+            ("start", ("classes", "structure")),
             ("beta", ("learned", "attributes")),
         ):
             if getattr(self, name) not in allowed:
@@ -372,6 +390,9 @@ class UnifiedSemanticEmbedding(ExtensibleEmbedding):
         scaling = Source.of(self.source, x.shape[1]).scaling
         return scaling, scaling.transform(x.astype(np.float64))
 
+    def _choose(self, data: TrainingData) -> dict[str, Any]:
+        return {"reg": best_reg(data, np.eye(data.n_classes))}
+
     def _learn(self, data: TrainingData, **chosen: Any) -> Learned:
         graph = label_graph(self.taxonomy, self.classes_)
         known, names = self._known_attributes(data)
@@ -382,7 +403,10 @@ class UnifiedSemanticEmbedding(ExtensibleEmbedding):
             graph.n_classes if count is None else int(count)
             for count in (self.n_components, self.n_attributes)
         )
-        start = first_values(data, graph, known, source, n_components, n_attributes, rng)
+        structured = self.start == "structure"
+        start = first_values(
+            data, graph, known, source, n_components, n_attributes, rng, structured, chosen["reg"]
+        )
         dtype = data.features.dtype
         mu_s, mu_a = self.mu1 if isinstance(self.mu1, (tuple, list)) else (self.mu1, self.mu1)
         given = None
@@ -409,8 +433,12 @@ class UnifiedSemanticEmbedding(ExtensibleEmbedding):
             attribute_loss=self.attribute_loss,
             beta_pattern=pattern.astype(dtype) if self.beta == "attributes" and pattern is not None else None,
             source_weights=None if source is None else start["W"],
+            n_threads=self.n_threads,
             frozen_nodes=None if source is None else np.array([node in source.nodes for node in graph.nodes]),
         )
+        if source is None:
+            scaled = [{k: v * (1 if k in "AB" else scale) for k, v in start.items()} for scale in SCALES]
+            start = min(scaled, key=lambda values: objective(values, gradient=False)[0])
         schedule = Schedule(
             int(self.n_epochs), int(self.n_rounds), float(self.learning_rate), self.batch_size
         )
@@ -494,7 +522,7 @@ class UnifiedSemanticEmbedding(ExtensibleEmbedding):
         return np.vstack([self._fitted_labels, self.superclass_embedding_])
 
     def _place(self, labels: list[Any], vectors: NDArray[np.float64] | None) -> NDArray[Any]:
-        """u = u_parent + s max(a - a_parent, 0) A, below the nearest known node."""
+        """In the direction of u_parent + s max(a - a_parent, 0) A, below the nearest known node."""
         if self.taxonomy is None and vectors is None:
             raise ValueError(f"there is nothing to place {labels[0]!r} by: taxonomy and attributes are None")
         if vectors is not None and self._node_attributes is None:
@@ -516,4 +544,8 @@ class UnifiedSemanticEmbedding(ExtensibleEmbedding):
                 parent = self._root_attributes if row is None else self._node_attributes[row]
                 more = np.maximum(vectors[i] / self._attribute_unit - parent, 0.0)
                 placed[i] += self._beta_scale * more @ self.attribute_embedding_
+        # as long as labels of the fit are on average: one nearer to 0 would attract rows of every class
+        length = np.linalg.norm(placed, axis=1, keepdims=True)
+        usual = np.linalg.norm(self._fitted_labels, axis=1).mean()
+        placed *= np.divide(usual, length, out=np.zeros_like(length), where=length > 0)
         return placed
