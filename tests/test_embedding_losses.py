@@ -354,6 +354,10 @@ def test_bad_input_is_named(rng: np.random.Generator) -> None:
         hinge_embedding_loss(Z, U, y, margin=np.ones((4, 5)))
     with pytest.raises(ValueError, match="margin contains NaN: the first is at row 0, column 0"):
         hinge_embedding_loss(Z, U, y, margin=np.full((5, 5), np.nan))
+    with pytest.raises(ValueError, match="margin must not be negative, got a cost of -1"):
+        hinge_embedding_loss(Z, U, y, margin=-np.eye(5))
+    with pytest.raises(ValueError, match="gradient must be True or False, got 'no'"):
+        hinge_embedding_loss(Z, U, y, gradient="no")  # type: ignore[arg-type]
     for name in ("similarity", "reduction", "violators", "loss"):
         with pytest.raises(ValueError, match=f"{name} must be one of .*, got 'x'"):
             hinge_embedding_loss(Z, U, y, **{name: "x"})  # type: ignore[arg-type]

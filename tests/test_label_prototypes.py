@@ -160,3 +160,11 @@ def test_batches_are_deterministic(rows):
     first, second = (clone(model).fit(X, y) for _ in range(2))
     np.testing.assert_array_equal(first.weights_, second.weights_)
     assert first.score(X, y) > 0.9
+
+
+def test_classes_that_nothing_tells_apart_are_refused(rows):
+    twins = FRAME.copy()
+    twins.loc["ray"] = twins.loc["cow"]
+    with pytest.raises(ValueError, match="'cow' and 'ray' one direction"):
+        AttributeLabelEmbedding(twins).fit(*rows)
+    AttributeHierarchyLabelEmbedding(TREE, twins, n_epochs=2).fit(*rows)  # the tree tells them apart

@@ -56,6 +56,7 @@ class PrototypeEmbedding(ExtensibleEmbedding):
         attributes, mean = self._fit_attributes()
         basis = list(label_graph(self.taxonomy, self.classes_).nodes) if self._uses_taxonomy else []
         prototypes = self._vectors(self.classes_.tolist(), attributes, mean, basis)
+        self._refuse_equal(prototypes)
         dtype = data.features.dtype
         given = prototypes.astype(dtype)
         share = data.share
@@ -93,6 +94,16 @@ class PrototypeEmbedding(ExtensibleEmbedding):
         labels = found.parameters.get("P", given)
         more = {"prototypes_": given, "loss_curve_": found.loss_curve, "_mean": mean, "_basis": basis}
         return Learned(found.parameters["W"], found.parameters["b"], labels, more)
+
+    def _refuse_equal(self, prototypes: NDArray[np.float64]) -> None:
+        """Two classes with one vector could never be told apart."""
+        _, first, which = np.unique(prototypes, axis=0, return_index=True, return_inverse=True)
+        twins = np.flatnonzero(first[which.ravel()] != np.arange(len(prototypes)))
+        if len(twins):
+            a, b = (self.classes_.tolist()[i] for i in (first[which.ravel()[twins[0]]], twins[0]))
+            raise ValueError(
+                f"attributes give the classes {a!r} and {b!r} one direction: nothing tells them apart"
+            )
 
     # ---- label vectors
 

@@ -248,6 +248,8 @@ def hinge_embedding_loss(
         raise ValueError(f"table speaks of {table.n_nodes} nodes, but U has {n_nodes} rows")
     n_classes = n_nodes if table is None else table.n_classes
     number, costs = _margin(margin, (n_classes, n_nodes), z.dtype)
+    if not isinstance(gradient, (bool, np.bool_)):
+        raise ValueError(f"gradient must be True or False, got {gradient!r}")
     for name, value, allowed in (
         ("similarity", similarity, ("euclidean", "cosine")),
         ("reduction", reduction, ("mean", "sum")),
@@ -309,4 +311,6 @@ def _margin(
     if costs.shape != shape:
         raise ValueError(f"margin must have shape (classes, nodes) = {shape}, got {costs.shape}")
     refuse_non_finite("margin", costs)
+    if costs.min() < 0:
+        raise ValueError(f"margin must not be negative, got a cost of {costs.min():g}")
     return 0.0, costs
