@@ -47,8 +47,8 @@ py::tuple correlation_coefficients_(double n, const Array<double>& mean, const A
     const CorrelationOptions options = correlation_options(k, reg1, reg2, squares, true);
     const Vector<double> mu = vector_of(mean, "mean");
     const Matrix<double> S = matrix_of(scatter, "scatter");
-    CorrelationCoefficients c =
-        without_gil(n_threads, [&] { return correlation_coefficients(n, mu, S, d1, eps, options); });
+    CorrelationCoefficients<double> c =
+        without_gil(n_threads, [&] { return correlation_coefficients<double>(n, mu, S, d1, eps, options); });
     return py::make_tuple(c.value, to_numpy(std::move(c.A)));
 }
 

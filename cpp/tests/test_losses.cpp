@@ -1,11 +1,13 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <cstdint>
 #include <vector>
 
 #include "fastcca/base/errors.hpp"
 #include "fastcca/base/thread_pool.hpp"
 #include "fastcca/linalg/random.hpp"
+#include "fastcca/linalg/svd.hpp"
 #include "fastcca/losses/contraction.hpp"
 #include "fastcca/losses/correlation.hpp"
 #include "fastcca/moments/moments.hpp"
@@ -48,6 +50,11 @@ CorrelationOptions with(Index k, double reg, CorrelationObjective objective = Co
     return {k, reg, reg, objective, true};
 }
 
+Matrix<double> orthogonal(Index n, std::uint64_t seed) {
+    const Matrix<double> A = fastcca::random_uniform(n, n, seed);
+    return fastcca::full_svd(A).U;
+}
+
 double slope(const Views& v, const Views& direction, const CorrelationOptions& options) {
     const double h = 1e-5;
     const auto at = [&](double s) {
@@ -65,7 +72,7 @@ TEST_CASE("the polar factor of a contraction") {
         CAPTURE(n);
         const Matrix<double> A = fastcca::random_uniform(m, n, 5);
         const Matrix<double> T = A / (A.norm() + 1);
-        const Matrix<double> P = fastcca::contraction_polar(T);
+        const Matrix<double> P = fastcca::contraction_polar<double>(T);
         // Orthonormal on the smaller side, and PᵀT symmetric and positive: T = P (PᵀT).
         const Index k = std::min(m, n);
         const Matrix<double> PP =
@@ -81,13 +88,41 @@ TEST_CASE("the polar factor of a contraction") {
 TEST_CASE("singular values of zero stay zero in the polar factor") {
     Matrix<double> T = Matrix<double>::Zero(6, 6);
     T.topLeftCorner(4, 4) = fastcca::random_uniform(4, 4, 9) / 4;
-    const Matrix<double> P = fastcca::contraction_polar(T);
+    const Matrix<double> P = fastcca::contraction_polar<double>(T);
     CHECK(P.bottomRows(2).norm() == 0);
     CHECK(P.rightCols(2).norm() == 0);
     CHECK(
         (P.topLeftCorner(4, 4).transpose() * P.topLeftCorner(4, 4) - Matrix<double>::Identity(4, 4)).norm() <
         1e-8);
-    CHECK(fastcca::contraction_polar(Matrix<double>::Zero(3, 2)).norm() == 0);
+    CHECK(fastcca::contraction_polar<double>(Matrix<double>::Zero(3, 2)).norm() == 0);
+}
+
+TEST_CASE_TEMPLATE("small singular values, from those near one to those far below the first bound", S, float,
+                   double) {
+    const Index n = 60;
+    const Matrix<double> U = orthogonal(n, 1), V = orthogonal(n, 2);
+    for (const double least : {0.99, 0.2, 1e-2, 1e-3, 1e-4}) {
+        CAPTURE(least);
+        fastcca::Vector<double> D(n);
+        for (Index i = 0; i < n; ++i)
+            D[i] = std::pow(least, static_cast<double>(i) / static_cast<double>(n - 1));
+        const Matrix<double> T = U * D.asDiagonal() * V.transpose();
+        const Matrix<double> P = fastcca::contraction_polar<S>(T).template cast<double>();
+        const Matrix<double> error = U.transpose() * P * V - Matrix<double>::Identity(n, n);
+        const double turned = sizeof(S) == 4 ? 1e-6 : 1e-11, stretched = sizeof(S) == 4 ? 2e-5 : 1e-11;
+        for (Index i = 0; i < n; ++i)
+            for (Index j = 0; j < n; ++j) CHECK(std::abs(error(i, j)) < turned / (D[i] + D[j]) + stretched);
+    }
+}
+
+TEST_CASE("dead units beside small singular values") {
+    Matrix<double> T = Matrix<double>::Zero(40, 40);
+    const Matrix<double> U = orthogonal(30, 1), V = orthogonal(30, 2);
+    fastcca::Vector<double> D = fastcca::Vector<double>::LinSpaced(30, 0.9, 1e-2);
+    T.topLeftCorner(30, 30) = U * D.asDiagonal() * V.transpose();
+    const Matrix<float> P = fastcca::contraction_polar<float>(T);
+    CHECK(P.bottomRows(10).norm() == 0);
+    CHECK((P.topLeftCorner(30, 30).cast<double>() - U * V.transpose()).norm() < 1e-3);
 }
 
 TEST_CASE("gradients equal difference quotients") {

@@ -149,6 +149,29 @@ void lower_product(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T be
 
 namespace {
 
+// The upper triangle from the lower one, by blocks that stay in the cache.
+template <typename T>
+void mirror_lower(MutableRef<T> C) {
+    const Parts parts(C.cols(), 64);
+    const auto task = [&](Index j) {
+        const Index start = parts.begin(j), width = parts.length(j);
+        for (Index i = 0; i < j; ++i)
+            C.block(parts.begin(i), start, parts.length(i), width) =
+                C.block(start, parts.begin(i), width, parts.length(i)).transpose();
+        for (Index c = start + 1; c < start + width; ++c)
+            C.col(c).segment(start, c - start) = C.row(c).segment(start, c - start).transpose();
+    };
+    if (parts.count < 8) {
+        for (Index j = 0; j < parts.count; ++j) task(j);
+    } else {
+        parallel_for(parts.count, task);
+    }
+}
+
+}  // namespace
+
+namespace {
+
 // B ← op(L)⁻¹ B (from the left) or B ← B op(L)⁻¹ (from the right), on this thread.
 template <typename T, bool kLeft>
 void serial_solve(ConstRef<T> L, Op op, MutableRef<T> B) {
@@ -244,8 +267,14 @@ Index lower_cholesky(MutableRef<T> S) {
 
 template <typename T>
 void symmetric_product(T alpha, ConstRef<T> A, Op op_a, T beta, MutableRef<T> C) {
-    lower_product<T>(alpha, A, op_a, A, op_a == Op::kNone ? Op::kTranspose : Op::kNone, beta, C);
-    for (Index j = 1; j < C.cols(); ++j) C.col(j).head(j) = C.row(j).head(j).transpose();
+    known_symmetric_product<T>(alpha, A, op_a, A, op_a == Op::kNone ? Op::kTranspose : Op::kNone, beta, C);
+}
+
+template <typename T>
+void known_symmetric_product(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta,
+                             MutableRef<T> C) {
+    lower_product<T>(alpha, A, op_a, B, op_b, beta, C);
+    mirror_lower<T>(C);
 }
 
 template <typename T>
@@ -272,14 +301,15 @@ void solve_lower_transposed_right(ConstRef<T> L, MutableRef<T> B) {
     solve<T, false>(L, Op::kTranspose, B);
 }
 
-#define FASTCCA_INSTANTIATE(T)                                                             \
-    template void gemm<T>(T, ConstRef<T>, Op, ConstRef<T>, Op, T, MutableRef<T>);          \
-    template void symmetric_product<T>(T, ConstRef<T>, Op, T, MutableRef<T>);              \
-    template void lower_product<T>(T, ConstRef<T>, Op, ConstRef<T>, Op, T, MutableRef<T>); \
-    template Index cholesky<T>(MutableRef<T>);                                             \
-    template void solve_lower<T>(ConstRef<T>, MutableRef<T>);                              \
-    template void solve_lower_transposed<T>(ConstRef<T>, MutableRef<T>);                   \
-    template void solve_lower_right<T>(ConstRef<T>, MutableRef<T>);                        \
+#define FASTCCA_INSTANTIATE(T)                                                                       \
+    template void known_symmetric_product<T>(T, ConstRef<T>, Op, ConstRef<T>, Op, T, MutableRef<T>); \
+    template void gemm<T>(T, ConstRef<T>, Op, ConstRef<T>, Op, T, MutableRef<T>);                    \
+    template void symmetric_product<T>(T, ConstRef<T>, Op, T, MutableRef<T>);                        \
+    template void lower_product<T>(T, ConstRef<T>, Op, ConstRef<T>, Op, T, MutableRef<T>);           \
+    template Index cholesky<T>(MutableRef<T>);                                                       \
+    template void solve_lower<T>(ConstRef<T>, MutableRef<T>);                                        \
+    template void solve_lower_transposed<T>(ConstRef<T>, MutableRef<T>);                             \
+    template void solve_lower_right<T>(ConstRef<T>, MutableRef<T>);                                  \
     template void solve_lower_transposed_right<T>(ConstRef<T>, MutableRef<T>);
 FASTCCA_INSTANTIATE(float)
 FASTCCA_INSTANTIATE(double)

@@ -33,6 +33,11 @@ inline Matrix<double> product(ConstRef<double> A, Op op_a, ConstRef<double> B, O
 template <typename T>
 void symmetric_product(T alpha, ConstRef<T> A, Op op_a, T beta, MutableRef<T> C);
 
+// C ← α op(A) op(B) + β C where the product is known to be symmetric: half of it is computed and mirrored.
+template <typename T>
+void known_symmetric_product(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta,
+                             MutableRef<T> C);
+
 // The lower triangle of C ← α op(A) op(B) + β C where the product is known to be symmetric; nothing is
 // promised of what lies above the diagonal.
 template <typename T>

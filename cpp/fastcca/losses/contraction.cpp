@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "fastcca/base/thread_pool.hpp"
 
@@ -11,9 +10,21 @@ namespace {
 
 // QDWH (Nakatsukasa, Bai and Gygi, "Optimizing Halley's iteration for computing the matrix polar
 // decomposition", 2010) in the form with a Cholesky factor, which loses digits in proportion to c ≈
-// (2/low)^(8/3)/4. Singular values below the bound from which the iteration starts only take more steps.
+// (2/low)^(4/3). Singular values below the bound from which the iteration starts only take more steps.
 constexpr double kLow = 1e-3;
-constexpr int kMaxSteps = 10;
+constexpr int kMaxSteps = 12;
+
+// How far from 1 the singular values of the result may be.
+template <typename S>
+constexpr double kResidual = sizeof(S) == 4 ? 2e-5 : 1e-11;
+
+// The root mean square of a row's last movement below which an iteration that cannot end, ends.
+template <typename S>
+constexpr double kStill = sizeof(S) == 4 ? 1e-5 : 1e-9;
+
+// Eigenvalues of XᵀX below this are too close to rounding, or ask for too large a c, to set the next step by.
+template <typename S>
+constexpr double kNull = sizeof(S) == 4 ? 1e-3 : 1e-6;
 
 // The weights that raise the interval [low, 1] of singular values the most.
 struct Weights {
@@ -28,44 +39,106 @@ struct Weights {
     }
 };
 
+// next ← X (a I + b G)(I + c G)⁻¹ = (b/c) X + (a − b/c) X Z⁻¹,  G = XᵀX,  Z = I + c G = L Lᵀ.
+// False only where X is not finite.
+template <typename S>
+bool halley(const Weights& w, ConstRef<S> X, ConstRef<S> G, Matrix<S>& next) {
+    const S share = static_cast<S>(w.b / w.c);
+    Matrix<S> Z = static_cast<S>(w.c) * G;
+    Z.diagonal().array() += 1;
+    if (cholesky<S>(Z) >= 0) return false;
+    next = (static_cast<S>(w.a) - share) * X;
+    solve_lower_transposed_right<S>(Z, next);
+    solve_lower_right<S>(Z, next);
+    next += share * X;
+    return true;
+}
+
+// q₀ + q₁ e + q₂ e² that meets (1 − e)^(−1/2) at the Chebyshev points of [0, top].
+struct Quadratic {
+    double q0, q1, q2;
+    double residual;  // of √(1 − e) q(e) from 1
+    explicit Quadratic(double top) {
+        const double half = top / 2, step = std::sqrt(0.75) * half;
+        const double x0 = half - step, x1 = half, x2 = half + step;
+        const auto f = [](double e) { return 1 / std::sqrt(1 - e); };
+        const double d01 = (f(x1) - f(x0)) / step, d12 = (f(x2) - f(x1)) / step;
+        q2 = (d12 - d01) / (2 * step);
+        q1 = d01 - q2 * (x0 + x1);
+        q0 = f(x0) - d01 * x0 + q2 * x0 * x1;
+        // |f'''| / 6 = 5/16 (1 − e)^(−7/2), and the product of the distances to the points is at most top³ /
+        // 32
+        residual = 5.0 / 512 * std::pow(top, 3) / std::pow(1 - top, 3);
+    }
+};
+
+// The largest eigenvalue of E, positive semidefinite to rounding, from below: the power method, from the
+// column that holds the most of it.
+template <typename S>
+double largest_eigenvalue(const Matrix<S>& E) {
+    Index start;
+    double value = E.diagonal().maxCoeff(&start);
+    Vector<S> v = E.col(start), w;
+    for (int i = 0; i < 4; ++i) {
+        const S norm = v.norm();
+        if (!(norm > 0)) break;
+        w.noalias() = E * v;
+        w /= norm;
+        value = std::max(value, static_cast<double>(w.norm()));
+        v.swap(w);
+    }
+    return value;
+}
+
 }  // namespace
 
-Matrix<double> contraction_polar(ConstRef<double> T) {
-    if (T.rows() < T.cols()) return contraction_polar(T.transpose()).transpose();
+template <typename S>
+Matrix<S> contraction_polar(ConstRef<double> T) {
+    if (T.rows() < T.cols()) return contraction_polar<S>(T.transpose()).transpose();
     const Index n = T.cols();
-    Matrix<double> X = T, next(X.rows(), n), G(n, n), Z(n, n);
+    const double size = std::sqrt(static_cast<double>(n));
+    Matrix<S> X, next;
     double low = kLow;
-    for (int step = 0; step < kMaxSteps; ++step) {
+    {
+        // The first step's large c takes double.
+        const Weights w(low);
+        Matrix<double> G(n, n), first;
+        symmetric_product<double>(1, T, Op::kTranspose, 0, G);
+        if (!halley<double>(w, T, G, first)) return T.cast<S>();
+        X = first.cast<S>();
+        low = w.next_low;
+    }
+    next.resizeLike(X);
+    Matrix<S> G(n, n), E(n, n);
+    for (int step = 1; step < kMaxSteps; ++step) {
         poll();
-        symmetric_product<double>(1, X, Op::kTranspose, 0, G);
-        Z = -G;
-        Z.diagonal().array() += 1;
-        const double error = Z.norm();  // of E = I − XᵀX
-        if (error < 0.3) {
-            // X ← X (I − E)^(−1/2) ≈ X (I + E/2 + 3/8 E²), which cubes the error
-            G = 0.5 * Z;
-            G.diagonal().array() += 1;
-            symmetric_product<double>(0.375, Z, Op::kNone, 1, G);
-            gemm<double>(1, X, Op::kNone, G, Op::kNone, 0, next);
+        symmetric_product<S>(1, X, Op::kTranspose, 0, G);
+        E = -G;
+        E.diagonal().array() += 1;
+        const double top = largest_eigenvalue<S>(E);
+        if (top < 0.3) {
+            // X ← X (I − E)^(−1/2) ≈ X (q₀ I + q₁ E + q₂ E²)
+            const Quadratic q(1.1 * std::max(top, 1e-6));
+            G = static_cast<S>(q.q1) * E;
+            G.diagonal().array() += static_cast<S>(q.q0);
+            symmetric_product<S>(static_cast<S>(q.q2), E, Op::kNone, 1, G);
+            gemm<S>(1, X, Op::kNone, G, Op::kNone, 0, next);
             X.swap(next);
-            if (error * error * error < 1e-12) return X;
+            if (q.residual < kResidual<S>) return X;
             continue;
         }
-        // X ← X (a I + b XᵀX)(I + c XᵀX)⁻¹ = (b/c) X + (a − b/c) X Z⁻¹, Z = I + c XᵀX = L Lᵀ
+        if (top < 1 - kNull<S>) low = std::min(low, std::sqrt(1 - top));
         const Weights w(low);
-        Z = w.c * G;
-        Z.diagonal().array() += 1;
-        if (cholesky<double>(Z) >= 0) break;  // only where T is not finite
-        next = (w.a - w.b / w.c) * X;
-        solve_lower_transposed_right<double>(Z, next);
-        solve_lower_right<double>(Z, next);
-        next += (w.b / w.c) * X;
+        if (!halley<S>(w, X, G, next)) break;
         low = w.next_low;
         X.swap(next);
         // With singular values of zero the error stays, and the iterates no longer move.
-        if (low > 0.9 && (X - next).norm() < 1e-9 * std::sqrt(static_cast<double>(n))) break;
+        if (low > 0.9 && static_cast<double>((X - next).norm()) < kStill<S> * size) break;
     }
     return X;
 }
+
+template Matrix<float> contraction_polar<float>(ConstRef<double>);
+template Matrix<double> contraction_polar<double>(ConstRef<double>);
 
 }  // namespace fastcca

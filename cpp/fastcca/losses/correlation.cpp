@@ -65,77 +65,92 @@ Whitener whitener(const char* view, double n, const Vector<double>& mean, ConstR
     return w;
 }
 
-// N₁₂ = dF/dS₁₂ and N_ii = −2 dF/dS_ii of the objective F (the latter symmetrised).
-struct Derivatives {
-    double objective;
-    Matrix<double> N11, N12, N22;
+// A of the gradient, block by block: with the derivatives N₁₂ = dF/dS₁₂ and N_ii = −2 dF/dS_ii of the
+// objective F, dF/dH₁ = (N₁₂ H₂ − N₁₁ H₁) / (m − 1) for views with samples as columns, and the loss is −F:
+//     A = 1/(m − 1) [  N₁₁  −N₁₂ ]
+//                   [ −N₁₂ᵀ  N₂₂ ]
+template <typename S>
+struct Blocks {
+    Matrix<S>& A;
+    Index d1;
+    S scale;  // 1/(m − 1)
+
+    MutableRef<S> first() const { return A.topLeftCorner(d1, d1); }
+    MutableRef<S> second() const { return A.bottomRightCorner(A.rows() - d1, A.rows() - d1); }
+    void set_cross(ConstRef<S> N12) const {
+        A.topRightCorner(d1, A.rows() - d1) = -scale * N12;
+        A.bottomLeftCorner(A.rows() - d1, d1) = -scale * N12.transpose();
+    }
 };
 
 // All singular values, F = ‖T‖ₜᵣ. With the polar factor P = U Vᵀ of T, for which no singular vector is
 // needed,
 //     F = ⟨P, T⟩,  N₁₂ = L₁⁻ᵀ P L₂⁻¹,  N₁₁ = L₁⁻ᵀ T Pᵀ L₁⁻¹,  N₂₂ = L₂⁻ᵀ Pᵀ T L₂⁻¹
-Derivatives full_trace(const Matrix<double>& L1, const Matrix<double>& L2, const Matrix<double>& T,
-                       bool gradient) {
+// Both terms of a gradient hold the same P, (N₁₂ H₂ − N₁₁ H₁) = L₁⁻ᵀ P (L₂⁻¹ H₂ − Tᵀ L₁⁻¹ H₁): where they
+// all but cancel, its error cancels with them.
+template <typename S>
+double full_trace(const Matrix<double>& L1, const Matrix<double>& L2, const Matrix<double>& T,
+                  const Blocks<S>* out) {
     const Index p = T.rows(), q = T.cols();
-    const Matrix<double> P = contraction_polar(T);
-    Derivatives out{P.cwiseProduct(T).sum(), {}, {}, {}};
-    if (!gradient) return out;
-    Matrix<double> right(2 * p, q);  // [P; T] L₂⁻¹
-    right << P, T;
-    solve_lower_right<double>(L2, right);
-    Matrix<double> left(p, 3 * q);  // L₁⁻ᵀ [P, T, P L₂⁻¹]
-    left << P, T, right.topRows(p);
-    solve_lower_transposed<double>(L1, left);
-    out.N11.resize(p, p);
-    gemm<double>(1, left.middleCols(q, q), Op::kNone, left.leftCols(q), Op::kTranspose, 0, out.N11);
-    out.N12 = left.rightCols(q);
-    out.N22.resize(q, q);
-    gemm<double>(1, right.topRows(p), Op::kTranspose, right.bottomRows(p), Op::kNone, 0, out.N22);
-    return out;
+    const Matrix<S> P = contraction_polar<S>(T);
+    const double objective = P.template cast<double>().cwiseProduct(T).sum();
+    if (!out) return objective;
+    Matrix<S> right(2 * p, q);  // [P; T] L₂⁻¹
+    right << P, T.template cast<S>();
+    solve_lower_right<S>(L2.template cast<S>(), right);
+    Matrix<S> left(p, 3 * q);  // L₁⁻ᵀ [P, T, P L₂⁻¹]
+    left << P, T.template cast<S>(), right.topRows(p);
+    solve_lower_transposed<S>(L1.template cast<S>(), left);
+    known_symmetric_product<S>(out->scale, left.middleCols(q, q), Op::kNone, left.leftCols(q), Op::kTranspose,
+                               0, out->first());
+    known_symmetric_product<S>(out->scale, right.topRows(p), Op::kTranspose, right.bottomRows(p), Op::kNone,
+                               0, out->second());
+    out->set_cross(left.rightCols(q));
+    return objective;
 }
 
 // All singular values, F = ‖T‖²:
 //     N₁₂ = 2 L₁⁻ᵀ T L₂⁻¹,  N₁₁ = 2 (L₁⁻ᵀT)(L₁⁻ᵀT)ᵀ,  N₂₂ = 2 (T L₂⁻¹)ᵀ(T L₂⁻¹)
-Derivatives full_squares(const Matrix<double>& L1, const Matrix<double>& L2, const Matrix<double>& T,
-                         bool gradient) {
+template <typename S>
+double full_squares(const Matrix<double>& L1, const Matrix<double>& L2, const Matrix<double>& T,
+                    const Blocks<S>* out) {
+    const double objective = T.squaredNorm();
+    if (!out) return objective;
     const Index p = T.rows(), q = T.cols();
-    Derivatives out{T.squaredNorm(), {}, {}, {}};
-    if (!gradient) return out;
-    Matrix<double> right = T;
-    solve_lower_right<double>(L2, right);
-    Matrix<double> left(p, 2 * q);
-    left << T, right;
-    solve_lower_transposed<double>(L1, left);
-    out.N11.resize(p, p);
-    symmetric_product<double>(2, left.leftCols(q), Op::kNone, 0, out.N11);
-    out.N12 = 2 * left.rightCols(q);
-    out.N22.resize(q, q);
-    symmetric_product<double>(2, right, Op::kTranspose, 0, out.N22);
-    return out;
+    Matrix<S> right = T.template cast<S>();
+    solve_lower_right<S>(L2.template cast<S>(), right);
+    Matrix<S> left(p, 2 * q);
+    left << T.template cast<S>(), right;
+    solve_lower_transposed<S>(L1.template cast<S>(), left);
+    symmetric_product<S>(2 * out->scale, left.leftCols(q), Op::kNone, 0, out->first());
+    symmetric_product<S>(2 * out->scale, right, Op::kTranspose, 0, out->second());
+    out->set_cross(2 * left.rightCols(q));
+    return objective;
 }
 
 // The k largest singular values, F = Σ f(D_i) with f(x) = x or x². With W₁ = L₁⁻ᵀ U and W₂ = L₂⁻ᵀ V (k
 // columns),
 //     N₁₂ = W₁ f'(D) W₂ᵀ,  N_ii = W_i D f'(D) W_iᵀ
-Derivatives truncated(const Matrix<double>& L1, const Matrix<double>& L2, const Matrix<double>& T,
-                      const CorrelationOptions& options) {
+template <typename S>
+double truncated(const Matrix<double>& L1, const Matrix<double>& L2, const Matrix<double>& T,
+                 const CorrelationOptions& options, const Blocks<S>* out) {
     const bool squares = options.objective == CorrelationObjective::kSquares;
     Svd svd = truncated_svd(T, options.k);
-    Derivatives out{squares ? svd.values.squaredNorm() : svd.values.sum(), {}, {}, {}};
-    if (!options.gradient) return out;
-    Matrix<double>&W1 = svd.U, &W2 = svd.V;
-    solve_lower_transposed<double>(L1, W1);
-    solve_lower_transposed<double>(L2, W2);
+    const double objective = squares ? svd.values.squaredNorm() : svd.values.sum();
+    if (!out) return objective;
+    Matrix<double>&U = svd.U, &V = svd.V;
+    solve_lower_transposed<double>(L1, U);
+    solve_lower_transposed<double>(L2, V);
+    const Matrix<S> W1 = U.cast<S>(), W2 = V.cast<S>();
     // Symmetric products, of W_i scaled by the root of D f'(D).
     const Vector<double> slope = squares ? Vector<double>(2 * svd.values) : Vector<double>::Ones(options.k);
-    const Vector<double> root = svd.values.cwiseProduct(slope).cwiseMax(0).cwiseSqrt();
-    out.N12.resize(T.rows(), T.cols());
-    gemm<double>(1, W1 * slope.asDiagonal(), Op::kNone, W2, Op::kTranspose, 0, out.N12);
-    out.N11.resize(T.rows(), T.rows());
-    symmetric_product<double>(1, W1 * root.asDiagonal(), Op::kNone, 0, out.N11);
-    out.N22.resize(T.cols(), T.cols());
-    symmetric_product<double>(1, W2 * root.asDiagonal(), Op::kNone, 0, out.N22);
-    return out;
+    const Vector<S> root = svd.values.cwiseProduct(slope).cwiseMax(0).cwiseSqrt().template cast<S>();
+    symmetric_product<S>(out->scale, W1 * root.asDiagonal(), Op::kNone, 0, out->first());
+    symmetric_product<S>(out->scale, W2 * root.asDiagonal(), Op::kNone, 0, out->second());
+    Matrix<S> N12(T.rows(), T.cols());
+    gemm<S>(1, W1 * slope.template cast<S>().asDiagonal(), Op::kNone, W2, Op::kTranspose, 0, N12);
+    out->set_cross(N12);
+    return objective;
 }
 
 // Rows of a block of the passes below: enough blocks for the threads, each long enough to pay for packing A.
@@ -159,39 +174,36 @@ MomentSums double_moments(const MatrixView<float>& H1, const MatrixView<float>& 
 
 }  // namespace
 
-CorrelationCoefficients correlation_coefficients(double n, const Vector<double>& mean,
-                                                 const Matrix<double>& scatter, Index d1, double eps,
-                                                 const CorrelationOptions& options) {
+template <typename S>
+CorrelationCoefficients<S> correlation_coefficients(double n, const Vector<double>& mean,
+                                                    const Matrix<double>& scatter, Index d1, double eps,
+                                                    const CorrelationOptions& options) {
     const Index d2 = scatter.rows() - d1;
     const Whitener w1 = whitener("H1", n, mean.head(d1), scatter.topLeftCorner(d1, d1), options.reg1, eps);
     const Whitener w2 =
         whitener("H2", n, mean.tail(d2), scatter.bottomRightCorner(d2, d2), options.reg2, eps);
+    CorrelationCoefficients<S> out;
+    out.pivot = std::min(w1.pivot, w2.pivot);
+    if (std::is_same_v<S, float> && !(out.pivot > kFloatPivot)) return out;
     // T = L₁⁻¹ S₁₂ L₂⁻ᵀ
     Matrix<double> T = scatter.topRightCorner(d1, d2) / (n - 1);
     solve_lower<double>(w1.L, T);
     solve_lower_transposed_right<double>(w2.L, T);
 
+    if (options.gradient) out.A.resize(d1 + d2, d1 + d2);
+    const Blocks<S> blocks{out.A, d1, static_cast<S>(1 / (n - 1))};
+    const Blocks<S>* wanted = options.gradient ? &blocks : nullptr;
     const bool full = options.k == std::min(d1, d2);
-    const Derivatives f = !full ? truncated(w1.L, w2.L, T, options)
-                          : options.objective == CorrelationObjective::kTrace
-                              ? full_trace(w1.L, w2.L, T, options.gradient)
-                              : full_squares(w1.L, w2.L, T, options.gradient);
-    CorrelationCoefficients out;
-    out.value = -f.objective;
-    out.pivot = std::min(w1.pivot, w2.pivot);
-    if (!options.gradient) return out;
-    // dF/dH₁ = (N₁₂ H₂ − N₁₁ H₁) / (m − 1) for views with samples as columns, and the loss is −F.
-    out.A.resize(d1 + d2, d1 + d2);
-    out.A << f.N11, -f.N12, -f.N12.transpose(), f.N22;
-    out.A /= n - 1;
+    out.value = !full ? -truncated<S>(w1.L, w2.L, T, options, wanted)
+                : options.objective == CorrelationObjective::kTrace ? -full_trace<S>(w1.L, w2.L, T, wanted)
+                                                                    : -full_squares<S>(w1.L, w2.L, T, wanted);
     return out;
 }
 
 template <typename T, typename S>
 void correlation_gradients(const MatrixView<T>& H1, const MatrixView<T>& H2, const Vector<double>& mean,
-                           const Matrix<double>& A, T* G1, T* G2) {
+                           const Matrix<S>& A, T* G1, T* G2) {
     const Index m = H1.rows, d1 = H1.cols, d2 = H2.cols, d = d1 + d2;
-    const Matrix<S> a = A.template cast<S>();
     const Index size = block_rows(m, d);
     parallel_for((m + size - 1) / size, [&](Index block) {
         const Index start = block * size, rows = std::min(size, m - start);
@@ -210,9 +222,9 @@ void correlation_gradients(const MatrixView<T>& H1, const MatrixView<T>& H2, con
         const auto write = [&](T* G, Index at, Index width) {
             Eigen::Map<Matrix<T>> out(G + start * width, width, rows);
             if constexpr (std::is_same_v<S, T>) {
-                out.noalias() = a.middleRows(at, width) * centred;
+                out.noalias() = A.middleRows(at, width) * centred;
             } else {
-                out = (a.middleRows(at, width) * centred).template cast<T>();
+                out = (A.middleRows(at, width) * centred).template cast<T>();
             }
         };
         write(G1, 0, d1);
@@ -227,13 +239,13 @@ double correlation_loss(const MatrixView<T>& H1, const MatrixView<T>& H2, const 
     accumulator.add({H1, H2});
     MomentSums sums = accumulator.finish();
     const auto mean = [&] { return Vector<double>(sums.shift + sums.offset); };
-    const auto coefficients = [&] {
-        return correlation_coefficients(sums.n, mean(), sums.scatter, H1.cols,
-                                        std::numeric_limits<T>::epsilon(), options);
+    const auto coefficients = [&](auto precision) {
+        return correlation_coefficients<decltype(precision)>(sums.n, mean(), sums.scatter, H1.cols,
+                                                             std::numeric_limits<T>::epsilon(), options);
     };
     if constexpr (std::is_same_v<T, float>) {
         try {
-            const CorrelationCoefficients c = coefficients();
+            const auto c = coefficients(T{});
             if (c.pivot > kFloatPivot) {
                 if (options.gradient) correlation_gradients<T, T>(H1, H2, mean(), c.A, G1, G2);
                 return c.value;
@@ -243,21 +255,25 @@ double correlation_loss(const MatrixView<T>& H1, const MatrixView<T>& H2, const 
         }
         sums = double_moments(H1, H2);
     }
-    const CorrelationCoefficients c = coefficients();
+    const auto c = coefficients(double{});
     if (options.gradient) correlation_gradients<T, double>(H1, H2, mean(), c.A, G1, G2);
     return c.value;
 }
 
-#define FASTCCA_INSTANTIATE(T)                                                            \
-    template double correlation_loss<T>(const MatrixView<T>&, const MatrixView<T>&,       \
-                                        const CorrelationOptions&, T*, T*);               \
-    template void correlation_gradients<T, T>(const MatrixView<T>&, const MatrixView<T>&, \
-                                              const Vector<double>&, const Matrix<double>&, T*, T*);
+#define FASTCCA_INSTANTIATE(T)                                                      \
+    template double correlation_loss<T>(const MatrixView<T>&, const MatrixView<T>&, \
+                                        const CorrelationOptions&, T*, T*);         \
+    template CorrelationCoefficients<T> correlation_coefficients<T>(                \
+        double, const Vector<double>&, const Matrix<double>&, Index, double, const CorrelationOptions&);
 FASTCCA_INSTANTIATE(float)
 FASTCCA_INSTANTIATE(double)
 #undef FASTCCA_INSTANTIATE
-template void correlation_gradients<float, double>(const MatrixView<float>&, const MatrixView<float>&,
-                                                   const Vector<double>&, const Matrix<double>&, float*,
-                                                   float*);
+#define FASTCCA_INSTANTIATE(T, S)                                                         \
+    template void correlation_gradients<T, S>(const MatrixView<T>&, const MatrixView<T>&, \
+                                              const Vector<double>&, const Matrix<S>&, T*, T*);
+FASTCCA_INSTANTIATE(float, float)
+FASTCCA_INSTANTIATE(float, double)
+FASTCCA_INSTANTIATE(double, double)
+#undef FASTCCA_INSTANTIATE
 
 }  // namespace fastcca

@@ -24,9 +24,10 @@ struct CorrelationOptions {
     bool gradient = true;  // false: the value alone
 };
 
+template <typename S>
 struct CorrelationCoefficients {
     double value = 0;  // of the loss
-    Matrix<double> A;  // empty where no gradient is asked for
+    Matrix<S> A;       // empty where no gradient is asked for
     double pivot = 1;  // the least share of a column's variance that the columns before it leave unexplained
 };
 
@@ -37,15 +38,19 @@ struct CorrelationCoefficients {
 // that of the triplets which the SVD returns. A constant column with r_i = 0 is set aside: its gradient is
 // zero. `eps`: the precision of the data, for what counts as constant.
 //
+// Covariances are factored and T is formed in double; what follows is computed in S. With S = float nothing
+// but the pivot is computed where it says that float will not do (value and A are then 0 and empty).
+//
 // Throws NumericalError where a covariance is not positive definite.
-CorrelationCoefficients correlation_coefficients(double n, const Vector<double>& mean,
-                                                 const Matrix<double>& scatter, Index d1, double eps,
-                                                 const CorrelationOptions& options);
+template <typename S>
+CorrelationCoefficients<S> correlation_coefficients(double n, const Vector<double>& mean,
+                                                    const Matrix<double>& scatter, Index d1, double eps,
+                                                    const CorrelationOptions& options);
 
 // G_i = the i-th block of columns of [H₁ − mean₁, H₂ − mean₂] A, row major, m × d_i. Sums are taken in S.
 template <typename T, typename S>
 void correlation_gradients(const MatrixView<T>& H1, const MatrixView<T>& H2, const Vector<double>& mean,
-                           const Matrix<double>& A, T* G1, T* G2);
+                           const Matrix<S>& A, T* G1, T* G2);
 
 // The three steps on one batch; G1 and G2 are not touched when options.gradient is false. float32 data are
 // multiplied in float32 and summed in double; where a view is so ill-conditioned that this would cost digits

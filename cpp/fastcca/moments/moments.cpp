@@ -191,11 +191,14 @@ MomentSums MomentsAccumulator<T>::finish() const {
     });
     // A second meeting: the upper triangle mirrors columns that other tasks wrote.
     parallel_for((columns_ + width - 1) / width, [&](Index block) {
-        const Index end = std::min(columns_, (block + 1) * width);
-        for (Index j = block * width; j < end; ++j) {
+        const Index start = block * width, end = std::min(columns_, start + width);
+        for (Index i = 0; i < start; i += width)
+            out.scatter.block(i, start, width, end - start) =
+                out.scatter.block(start, i, end - start, width).transpose();
+        for (Index j = start; j < end; ++j) {
             // The diagonal is a sum of squares: what rounding leaves below zero is zero.
             if (out.scatter(j, j) < 0) out.scatter(j, j) = 0;
-            for (Index i = 0; i < j; ++i) out.scatter(i, j) = out.scatter(j, i);
+            for (Index i = start; i < j; ++i) out.scatter(i, j) = out.scatter(j, i);
         }
     });
     if (!out.scatter.allFinite())

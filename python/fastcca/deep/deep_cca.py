@@ -15,13 +15,13 @@ from tqdm import tqdm
 
 from fastcca._linear import _column_statistics as column_statistics
 from fastcca._two_view import TwoViewTransformer, View, score_statistics
-from fastcca._validation import check_reg, refuse_non_finite
+from fastcca._validation import refuse_non_finite
 from fastcca.cca import CCA
-from fastcca.deep._parameters import check_parameters, torch_environment
+from fastcca.deep._parameters import torch_environment
 from fastcca.deep._persistence import SavedDeepModel
 from fastcca.deep._pretraining import denoise
+from fastcca.deep._settings import check_settings, hidden_pair, plan_of
 from fastcca.deep._training import Epoch, Networks, Plan, Source, check_outputs, encode, train
-from fastcca.deep.correlation_loss import CorrelationLoss
 from fastcca.deep.encoders import MLP
 from fastcca.errors import NumericalError
 
@@ -232,7 +232,7 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
             If a network returns NaN or infinity (the message names the epoch and the view), or a view is
             constant.
         """
-        self._check_parameters()
+        check_settings(self)
         x_data, y_data, _ = self._check_pair(X, y, reset=True)
         data = [x_data, y_data]
         statistics = [column_statistics(name, a, None) for name, a in zip("Xy", data, strict=True)]
@@ -248,7 +248,7 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
         with torch_environment(int(random.randint(2**31)), self.n_threads):
             networks = self._networks([a.shape[1] for a in data], device, dtype)
             train_rows, validation_rows = self._split(len(x_data), random)
-            plan = self._plan(len(train_rows))
+            plan = plan_of(self, len(train_rows))
             outputs = [
                 encode(e.eval(), s, plan.chunk, train_rows[:2])
                 for e, s in zip(networks.encoders, sources, strict=True)
@@ -282,46 +282,6 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
 
     # ---- the parts of fit
 
-    def _check_parameters(self) -> None:
-        check_parameters(
-            self,
-            {
-                "optimizer": ("adam", "adamw", "lbfgs"),
-                "schedule": ("cosine", "constant"),
-                "pretrain": (None, "denoising"),
-                "scale": ("view", "columns"),
-                "dtype": ("float32", "float64"),
-                "autocast": (None, "bfloat16"),
-                "objective": ("trace", "squares"),
-            },
-            positive_integers=("n_components", "batch_size"),
-            optional=("epochs", "patience"),
-            not_negative=("weight_decay", "input_noise", "reconstruction"),
-            shares=("dropout", "validation_fraction"),
-        )
-        check_reg(self.reg)
-        if self.pretrain is not None and self.encoders is not None:
-            raise ValueError("pretrain works on the built-in networks: leave encoders None or pretrain None")
-
-    def _plan(self, n: int) -> Plan:
-        batches = max(1, round(n / self.batch_size))
-        epochs = self.epochs
-        if epochs is None:
-            epochs = 100 if self.optimizer == "lbfgs" else int(np.clip(np.ceil(2000 / batches), 30, 300))
-        return Plan(
-            loss=CorrelationLoss(self.n_components, self.reg, self.objective),
-            optimizer=self.optimizer,
-            learning_rate=self.learning_rate,
-            schedule=self.schedule,
-            weight_decay=self.weight_decay,
-            epochs=epochs,
-            batch_size=self.batch_size,
-            patience=self.patience,
-            reconstruction=self.reconstruction,
-            autocast=torch.bfloat16 if self.autocast else None,
-            augment=self.augment,
-        )
-
     def _split(self, n: int, random: Any) -> tuple[NDArray[np.intp], NDArray[np.intp] | None]:
         n_validation = int(n * self.validation_fraction)
         order = random.permutation(n)
@@ -340,7 +300,7 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
             encoders = self._build_encoders(widths)
         decoders: list[nn.Module] = []
         if self.reconstruction:
-            hidden = self._hidden_pair() if self.encoders is None else [[256], [256]]
+            hidden = hidden_pair(self.hidden) if self.encoders is None else [[256], [256]]
             for encoder, width, layers in zip(encoders, widths, hidden, strict=True):
                 n_outputs = getattr(encoder, "n_outputs", self.n_components)
                 decoders.append(MLP(n_outputs, [*reversed(layers), width], self.activation))
@@ -349,24 +309,13 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
     def _build_encoders(self, widths: list[int]) -> list[nn.Module]:
         return [
             MLP(width, [*layers, self.n_components], self.activation, self.input_noise, self.dropout)
-            for width, layers in zip(widths, self._hidden_pair(), strict=True)
+            for width, layers in zip(widths, hidden_pair(self.hidden), strict=True)
         ]
 
     def _rebuilt(self) -> list[nn.Module]:
         if self.encoders is not None:
             return list(self.encoders)
         return self._build_encoders([self.n_features_in_, self.n_y_features_in_])
-
-    def _hidden_pair(self) -> list[list[int]]:
-        hidden: Any = self.hidden
-        try:
-            nested = len(hidden) == 2 and all(np.ndim(h) == 1 for h in hidden)
-            pair = [[int(w) for w in h] for h in (hidden if nested else (hidden, hidden))]
-        except (TypeError, ValueError):
-            pair = [[0]]
-        if any(w < 1 for layers in pair for w in layers):
-            raise ValueError(f"hidden must be widths of layers, or a pair of such, got {hidden!r}")
-        return pair
 
     def _check_widths(self, widths: list[int]) -> None:
         for name, width in zip("Xy", widths, strict=True):

@@ -1,0 +1,74 @@
+"""What the parameters of :class:`~fastcca.deep.DeepCCA` mean: which are allowed, and the plan they make."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from fastcca._validation import check_reg
+from fastcca.deep._parameters import check_parameters
+from fastcca.deep._training import Plan
+from fastcca.deep.correlation_loss import CorrelationLoss
+
+if TYPE_CHECKING:
+    from fastcca.deep.deep_cca import DeepCCA
+
+__all__ = ["check_settings", "hidden_pair", "plan_of"]
+
+
+def check_settings(model: DeepCCA) -> None:
+    """Refuses parameters out of range, whatever the data; the message names the first."""
+    check_parameters(
+        model,
+        {
+            "optimizer": ("adam", "adamw", "lbfgs"),
+            "schedule": ("cosine", "constant"),
+            "pretrain": (None, "denoising"),
+            "scale": ("view", "columns"),
+            "dtype": ("float32", "float64"),
+            "autocast": (None, "bfloat16"),
+            "objective": ("trace", "squares"),
+        },
+        positive_integers=("n_components", "batch_size"),
+        optional=("epochs", "patience"),
+        not_negative=("weight_decay", "input_noise", "reconstruction"),
+        shares=("dropout", "validation_fraction"),
+    )
+    check_reg(model.reg)
+    if model.pretrain is not None and model.encoders is not None:
+        raise ValueError("pretrain works on the built-in networks: leave encoders None or pretrain None")
+
+
+def plan_of(model: DeepCCA, n: int) -> Plan:
+    """The training of ``n`` rows that the parameters ask for."""
+    epochs = model.epochs
+    if epochs is None:
+        batches = max(1, round(n / model.batch_size))
+        epochs = 100 if model.optimizer == "lbfgs" else int(np.clip(np.ceil(2000 / batches), 30, 300))
+    return Plan(
+        loss=CorrelationLoss(model.n_components, model.reg, model.objective),
+        optimizer=model.optimizer,
+        learning_rate=model.learning_rate,
+        schedule=model.schedule,
+        weight_decay=model.weight_decay,
+        epochs=epochs,
+        batch_size=model.batch_size,
+        patience=model.patience,
+        reconstruction=model.reconstruction,
+        autocast=torch.bfloat16 if model.autocast else None,
+        augment=model.augment,
+    )
+
+
+def hidden_pair(hidden: Any) -> list[list[int]]:
+    """The widths of the hidden layers of both networks."""
+    try:
+        nested = len(hidden) == 2 and all(np.ndim(h) == 1 for h in hidden)
+        pair = [[int(w) for w in h] for h in (hidden if nested else (hidden, hidden))]
+    except (TypeError, ValueError):
+        pair = [[0]]
+    if any(w < 1 for layers in pair for w in layers):
+        raise ValueError(f"hidden must be widths of layers, or a pair of such, got {hidden!r}")
+    return pair
