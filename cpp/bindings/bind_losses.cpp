@@ -23,10 +23,11 @@ py::tuple correlation_loss_(const Array<T>& H1, const Array<T>& H2, Index k, dou
             without_gil(n_threads, [&] { return correlation_loss<T>(v1, v2, options, nullptr, nullptr); });
         return py::make_tuple(value, py::none(), py::none());
     }
-    py::array_t<T> G1({v1.rows, v1.cols}), G2({v2.rows, v2.cols});
-    T *g1 = G1.mutable_data(), *g2 = G2.mutable_data();
+    // Samples as columns: the memory of a row-major gradient.
+    Scratch<T> G1(v1.cols, v1.rows), G2(v2.cols, v2.rows);
+    T *g1 = G1.data(), *g2 = G2.data();
     const double value = without_gil(n_threads, [&] { return correlation_loss<T>(v1, v2, options, g1, g2); });
-    return py::make_tuple(value, G1, G2);
+    return py::make_tuple(value, to_numpy(std::move(G1)).attr("T"), to_numpy(std::move(G2)).attr("T"));
 }
 
 template <typename T>
@@ -58,10 +59,11 @@ py::tuple correlation_gradients_(const Array<T>& H1, const Array<T>& H2, const A
     const MatrixView<T> v1 = matrix_view(H1, "H1"), v2 = matrix_view(H2, "H2");
     const Vector<double> mu = vector_of(mean, "mean");
     const Matrix<double> a = matrix_of(A, "A");
-    py::array_t<T> G1({v1.rows, v1.cols}), G2({v2.rows, v2.cols});
-    T *g1 = G1.mutable_data(), *g2 = G2.mutable_data();
+    // Samples as columns: the memory of a row-major gradient.
+    Scratch<T> G1(v1.cols, v1.rows), G2(v2.cols, v2.rows);
+    T *g1 = G1.data(), *g2 = G2.data();
     without_gil(n_threads, [&] { correlation_gradients<T, double>(v1, v2, mu, a, g1, g2); });
-    return py::make_tuple(G1, G2);
+    return py::make_tuple(to_numpy(std::move(G1)).attr("T"), to_numpy(std::move(G2)).attr("T"));
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "fastcca/base/errors.hpp"
+#include "fastcca/base/scratch.hpp"
 #include "fastcca/base/thread_pool.hpp"
 #include "fastcca/base/types.hpp"
 
@@ -54,12 +55,20 @@ Vector<T> vector_of(const Array<T>& a, const char* name) {
 }
 
 // Hands a matrix to NumPy without a copy: the array (F order) keeps the matrix alive.
-template <typename T>
-py::array to_numpy(Matrix<T>&& m) {
-    auto* owned = new Matrix<T>(std::move(m));
-    py::capsule owner(owned, [](void* p) { delete static_cast<Matrix<T>*>(p); });
+template <typename T, template <typename> class Storage>
+py::array matrix_to_numpy(Storage<T>&& m) {
+    auto* owned = new Storage<T>(std::move(m));
+    py::capsule owner(owned, [](void* p) { delete static_cast<Storage<T>*>(p); });
     const auto item = static_cast<py::ssize_t>(sizeof(T));
     return py::array_t<T>({owned->rows(), owned->cols()}, {item, item * owned->rows()}, owned->data(), owner);
+}
+template <typename T>
+py::array to_numpy(Matrix<T>&& m) {
+    return matrix_to_numpy<T, Matrix>(std::move(m));
+}
+template <typename T>
+py::array to_numpy(Scratch<T>&& m) {
+    return matrix_to_numpy<T, Scratch>(std::move(m));
 }
 
 template <typename T>

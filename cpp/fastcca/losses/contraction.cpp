@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "fastcca/base/thread_pool.hpp"
 
@@ -16,7 +17,7 @@ constexpr int kMaxSteps = 12;
 
 // How far from 1 the singular values of the result may be.
 template <typename S>
-constexpr double kResidual = sizeof(S) == 4 ? 2e-5 : 1e-11;
+constexpr double kResidual = sizeof(S) == 4 ? 2e-5 : 1e-14;
 
 // The root mean square of a row's last movement below which an iteration that cannot end, ends.
 template <typename S>
@@ -40,11 +41,11 @@ struct Weights {
 };
 
 // next ← X (a I + b G)(I + c G)⁻¹ = (b/c) X + (a − b/c) X Z⁻¹,  G = XᵀX,  Z = I + c G = L Lᵀ.
-// False only where X is not finite.
+// False only where X is not finite. Z is overwritten.
 template <typename S>
-bool halley(const Weights& w, ConstRef<S> X, ConstRef<S> G, Matrix<S>& next) {
+bool halley(const Weights& w, ConstRef<S> X, ConstRef<S> G, Scratch<S>& Z, Scratch<S>& next) {
     const S share = static_cast<S>(w.b / w.c);
-    Matrix<S> Z = static_cast<S>(w.c) * G;
+    Z = static_cast<S>(w.c) * G;
     Z.diagonal().array() += 1;
     if (cholesky<S>(Z) >= 0) return false;
     next = (static_cast<S>(w.a) - share) * X;
@@ -75,7 +76,7 @@ struct Quadratic {
 // The largest eigenvalue of E, positive semidefinite to rounding, from below: the power method, from the
 // column that holds the most of it.
 template <typename S>
-double largest_eigenvalue(const Matrix<S>& E) {
+double largest_eigenvalue(const Scratch<S>& E) {
     Index start;
     double value = E.diagonal().maxCoeff(&start);
     Vector<S> v = E.col(start), w;
@@ -93,26 +94,30 @@ double largest_eigenvalue(const Matrix<S>& E) {
 }  // namespace
 
 template <typename S>
-Matrix<S> contraction_polar(ConstRef<double> T) {
-    if (T.rows() < T.cols()) return contraction_polar<S>(T.transpose()).transpose();
+Scratch<S> contraction_polar(ConstRef<double> T) {
+    if (T.rows() < T.cols()) {
+        const Scratch<S> transposed = contraction_polar<S>(T.transpose());
+        Scratch<S> P(T.rows(), T.cols());
+        P = transposed.transpose();
+        return P;
+    }
     const Index n = T.cols();
     const double size = std::sqrt(static_cast<double>(n));
-    Matrix<S> X, next;
+    Scratch<S> one(T.rows(), n), two(T.rows(), n), G(n, n), E(n, n);
+    Scratch<S>*X = &one, *next = &two;
     double low = kLow;
     {
         // The first step's large c takes double.
         const Weights w(low);
-        Matrix<double> G(n, n), first;
-        symmetric_product<double>(1, T, Op::kTranspose, 0, G);
-        if (!halley<double>(w, T, G, first)) return T.cast<S>();
-        X = first.cast<S>();
+        Scratch<double> TT(n, n), Z(n, n), first(T.rows(), n);
+        symmetric_product<double>(1, T, Op::kTranspose, 0, TT);
+        const bool finite = halley<double>(w, T, TT, Z, first);
+        *X = (finite ? ConstRef<double>(first) : T).template cast<S>();
         low = w.next_low;
     }
-    next.resizeLike(X);
-    Matrix<S> G(n, n), E(n, n);
     for (int step = 1; step < kMaxSteps; ++step) {
         poll();
-        symmetric_product<S>(1, X, Op::kTranspose, 0, G);
+        symmetric_product<S>(1, *X, Op::kTranspose, 0, G);
         E = -G;
         E.diagonal().array() += 1;
         const double top = largest_eigenvalue<S>(E);
@@ -122,23 +127,23 @@ Matrix<S> contraction_polar(ConstRef<double> T) {
             G = static_cast<S>(q.q1) * E;
             G.diagonal().array() += static_cast<S>(q.q0);
             symmetric_product<S>(static_cast<S>(q.q2), E, Op::kNone, 1, G);
-            gemm<S>(1, X, Op::kNone, G, Op::kNone, 0, next);
-            X.swap(next);
-            if (q.residual < kResidual<S>) return X;
+            gemm<S>(1, *X, Op::kNone, G, Op::kNone, 0, *next);
+            std::swap(X, next);
+            if (q.residual < kResidual<S>) break;
             continue;
         }
         if (top < 1 - kNull<S>) low = std::min(low, std::sqrt(1 - top));
         const Weights w(low);
-        if (!halley<S>(w, X, G, next)) break;
+        if (!halley<S>(w, *X, G, E, *next)) break;
         low = w.next_low;
-        X.swap(next);
+        std::swap(X, next);
         // With singular values of zero the error stays, and the iterates no longer move.
-        if (low > 0.9 && static_cast<double>((X - next).norm()) < kStill<S> * size) break;
+        if (low > 0.9 && static_cast<double>((*X - *next).norm()) < kStill<S> * size) break;
     }
-    return X;
+    return std::move(*X);
 }
 
-template Matrix<float> contraction_polar<float>(ConstRef<double>);
-template Matrix<double> contraction_polar<double>(ConstRef<double>);
+template Scratch<float> contraction_polar<float>(ConstRef<double>);
+template Scratch<double> contraction_polar<double>(ConstRef<double>);
 
 }  // namespace fastcca

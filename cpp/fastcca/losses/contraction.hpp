@@ -1,6 +1,7 @@
 // The polar factor of a matrix with no singular value above 1, such as the T of canonical correlations.
 #pragma once
 
+#include "fastcca/base/scratch.hpp"
 #include "fastcca/linalg/dense.hpp"
 
 namespace fastcca {
@@ -11,6 +12,6 @@ namespace fastcca {
 // Singular values of zero stay zero, and those below some 1e-8 (float: 1e-5) may end anywhere between 0 and
 // 1: all of these are subgradients of the trace norm at T.
 template <typename S>
-Matrix<S> contraction_polar(ConstRef<double> T);
+Scratch<S> contraction_polar(ConstRef<double> T);
 
 }  // namespace fastcca

@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "fastcca/base/errors.hpp"
+#include "fastcca/base/scratch.hpp"
 #include "fastcca/base/thread_pool.hpp"
 #include "fastcca/linalg/dense.hpp"
 #include "fastcca/linalg/svd.hpp"
@@ -23,7 +24,7 @@ constexpr double kFloatPivot = 1e-2;
 
 // L of S = L Lᵀ for the covariance of one view, and the least L_jj² / S_jj.
 struct Whitener {
-    Matrix<double> L;
+    Scratch<double> L;
     double pivot = 1;
 };
 
@@ -41,7 +42,7 @@ struct Whitener {
 Whitener whitener(const char* view, double n, const Vector<double>& mean, ConstRef<double> scatter,
                   double reg, double eps) {
     const Index d = scatter.rows();
-    Whitener w;
+    Whitener w{Scratch<double>(d, d)};
     w.L = scatter / (n - 1);
     const double mean_variance = w.L.trace() / static_cast<double>(d);
     if (reg > 0) {
@@ -65,13 +66,20 @@ Whitener whitener(const char* view, double n, const Vector<double>& mean, ConstR
     return w;
 }
 
+template <typename S>
+Scratch<S> cast(ConstRef<double> A) {
+    Scratch<S> result(A.rows(), A.cols());
+    result = A.template cast<S>();
+    return result;
+}
+
 // A of the gradient, block by block: with the derivatives N₁₂ = dF/dS₁₂ and N_ii = −2 dF/dS_ii of the
 // objective F, dF/dH₁ = (N₁₂ H₂ − N₁₁ H₁) / (m − 1) for views with samples as columns, and the loss is −F:
 //     A = 1/(m − 1) [  N₁₁  −N₁₂ ]
 //                   [ −N₁₂ᵀ  N₂₂ ]
 template <typename S>
 struct Blocks {
-    Matrix<S>& A;
+    Scratch<S>& A;
     Index d1;
     S scale;  // 1/(m − 1)
 
@@ -89,18 +97,17 @@ struct Blocks {
 // Both terms of a gradient hold the same P, (N₁₂ H₂ − N₁₁ H₁) = L₁⁻ᵀ P (L₂⁻¹ H₂ − Tᵀ L₁⁻¹ H₁): where they
 // all but cancel, its error cancels with them.
 template <typename S>
-double full_trace(const Matrix<double>& L1, const Matrix<double>& L2, const Matrix<double>& T,
-                  const Blocks<S>* out) {
+double full_trace(ConstRef<double> L1, ConstRef<double> L2, ConstRef<double> T, const Blocks<S>* out) {
     const Index p = T.rows(), q = T.cols();
-    const Matrix<S> P = contraction_polar<S>(T);
+    const Scratch<S> P = contraction_polar<S>(T);
     const double objective = P.template cast<double>().cwiseProduct(T).sum();
     if (!out) return objective;
-    Matrix<S> right(2 * p, q);  // [P; T] L₂⁻¹
+    Scratch<S> right(2 * p, q);  // [P; T] L₂⁻¹
     right << P, T.template cast<S>();
-    solve_lower_right<S>(L2.template cast<S>(), right);
-    Matrix<S> left(p, 3 * q);  // L₁⁻ᵀ [P, T, P L₂⁻¹]
+    solve_lower_right<S>(cast<S>(L2), right);
+    Scratch<S> left(p, 3 * q);  // L₁⁻ᵀ [P, T, P L₂⁻¹]
     left << P, T.template cast<S>(), right.topRows(p);
-    solve_lower_transposed<S>(L1.template cast<S>(), left);
+    solve_lower_transposed<S>(cast<S>(L1), left);
     known_symmetric_product<S>(out->scale, left.middleCols(q, q), Op::kNone, left.leftCols(q), Op::kTranspose,
                                0, out->first());
     known_symmetric_product<S>(out->scale, right.topRows(p), Op::kTranspose, right.bottomRows(p), Op::kNone,
@@ -112,16 +119,15 @@ double full_trace(const Matrix<double>& L1, const Matrix<double>& L2, const Matr
 // All singular values, F = ‖T‖²:
 //     N₁₂ = 2 L₁⁻ᵀ T L₂⁻¹,  N₁₁ = 2 (L₁⁻ᵀT)(L₁⁻ᵀT)ᵀ,  N₂₂ = 2 (T L₂⁻¹)ᵀ(T L₂⁻¹)
 template <typename S>
-double full_squares(const Matrix<double>& L1, const Matrix<double>& L2, const Matrix<double>& T,
-                    const Blocks<S>* out) {
+double full_squares(ConstRef<double> L1, ConstRef<double> L2, ConstRef<double> T, const Blocks<S>* out) {
     const double objective = T.squaredNorm();
     if (!out) return objective;
     const Index p = T.rows(), q = T.cols();
-    Matrix<S> right = T.template cast<S>();
-    solve_lower_right<S>(L2.template cast<S>(), right);
-    Matrix<S> left(p, 2 * q);
+    Scratch<S> right = cast<S>(T);
+    solve_lower_right<S>(cast<S>(L2), right);
+    Scratch<S> left(p, 2 * q);
     left << T.template cast<S>(), right;
-    solve_lower_transposed<S>(L1.template cast<S>(), left);
+    solve_lower_transposed<S>(cast<S>(L1), left);
     symmetric_product<S>(2 * out->scale, left.leftCols(q), Op::kNone, 0, out->first());
     symmetric_product<S>(2 * out->scale, right, Op::kTranspose, 0, out->second());
     out->set_cross(2 * left.rightCols(q));
@@ -132,7 +138,7 @@ double full_squares(const Matrix<double>& L1, const Matrix<double>& L2, const Ma
 // columns),
 //     N₁₂ = W₁ f'(D) W₂ᵀ,  N_ii = W_i D f'(D) W_iᵀ
 template <typename S>
-double truncated(const Matrix<double>& L1, const Matrix<double>& L2, const Matrix<double>& T,
+double truncated(ConstRef<double> L1, ConstRef<double> L2, ConstRef<double> T,
                  const CorrelationOptions& options, const Blocks<S>* out) {
     const bool squares = options.objective == CorrelationObjective::kSquares;
     Svd svd = truncated_svd(T, options.k);
@@ -160,7 +166,8 @@ Index block_rows(Index m, Index d) {
 }
 
 // float32 data for whose products float32 is not enough: the moments of their values in double.
-MomentSums double_moments(const MatrixView<float>& H1, const MatrixView<float>& H2) {
+MomentSums double_moments(const MatrixView<float>& H1, const MatrixView<float>& H2,
+                          Scratch<double>& scatter) {
     MomentsAccumulator<double> accumulator(H1.cols + H2.cols);
     constexpr Index kRows = 4096;
     for (Index start = 0; start < H1.rows; start += kRows) {
@@ -169,14 +176,14 @@ MomentSums double_moments(const MatrixView<float>& H1, const MatrixView<float>& 
         const Matrix<double> B = H2.middle_rows(start, rows).map().template cast<double>();
         accumulator.add({view_of(A), view_of(B)});
     }
-    return accumulator.finish();
+    return accumulator.finish(scatter);
 }
 
 }  // namespace
 
 template <typename S>
 CorrelationCoefficients<S> correlation_coefficients(double n, const Vector<double>& mean,
-                                                    const Matrix<double>& scatter, Index d1, double eps,
+                                                    ConstRef<double> scatter, Index d1, double eps,
                                                     const CorrelationOptions& options) {
     const Index d2 = scatter.rows() - d1;
     const Whitener w1 = whitener("H1", n, mean.head(d1), scatter.topLeftCorner(d1, d1), options.reg1, eps);
@@ -186,11 +193,12 @@ CorrelationCoefficients<S> correlation_coefficients(double n, const Vector<doubl
     out.pivot = std::min(w1.pivot, w2.pivot);
     if (std::is_same_v<S, float> && !(out.pivot > kFloatPivot)) return out;
     // T = L₁⁻¹ S₁₂ L₂⁻ᵀ
-    Matrix<double> T = scatter.topRightCorner(d1, d2) / (n - 1);
+    Scratch<double> T(d1, d2);
+    T = scatter.topRightCorner(d1, d2) / (n - 1);
     solve_lower<double>(w1.L, T);
     solve_lower_transposed_right<double>(w2.L, T);
 
-    if (options.gradient) out.A.resize(d1 + d2, d1 + d2);
+    if (options.gradient) out.A = Scratch<S>(d1 + d2, d1 + d2);
     const Blocks<S> blocks{out.A, d1, static_cast<S>(1 / (n - 1))};
     const Blocks<S>* wanted = options.gradient ? &blocks : nullptr;
     const bool full = options.k == std::min(d1, d2);
@@ -202,13 +210,13 @@ CorrelationCoefficients<S> correlation_coefficients(double n, const Vector<doubl
 
 template <typename T, typename S>
 void correlation_gradients(const MatrixView<T>& H1, const MatrixView<T>& H2, const Vector<double>& mean,
-                           const Matrix<S>& A, T* G1, T* G2) {
+                           ConstRef<S> A, T* G1, T* G2) {
     const Index m = H1.rows, d1 = H1.cols, d2 = H2.cols, d = d1 + d2;
     const Index size = block_rows(m, d);
     parallel_for((m + size - 1) / size, [&](Index block) {
         const Index start = block * size, rows = std::min(size, m - start);
         // Samples as columns: a row-major block of the views, centred.
-        Matrix<S> centred(d, rows);
+        Scratch<S> centred(d, rows);
         const auto centre = [&](const MatrixView<T>& view, Index at) {
             const auto mu = mean.segment(at, view.cols).template cast<T>().eval();
             const auto low =
@@ -224,7 +232,9 @@ void correlation_gradients(const MatrixView<T>& H1, const MatrixView<T>& H2, con
             if constexpr (std::is_same_v<S, T>) {
                 out.noalias() = A.middleRows(at, width) * centred;
             } else {
-                out = (A.middleRows(at, width) * centred).template cast<T>();
+                Scratch<S> product(width, rows);
+                product.noalias() = A.middleRows(at, width) * centred;
+                out = product.template cast<T>();
             }
         };
         write(G1, 0, d1);
@@ -237,10 +247,11 @@ double correlation_loss(const MatrixView<T>& H1, const MatrixView<T>& H2, const 
                         T* G1, T* G2) {
     MomentsAccumulator<T> accumulator(H1.cols + H2.cols);
     accumulator.add({H1, H2});
-    MomentSums sums = accumulator.finish();
+    Scratch<double> scatter(H1.cols + H2.cols, H1.cols + H2.cols);
+    MomentSums sums = accumulator.finish(scatter);
     const auto mean = [&] { return Vector<double>(sums.shift + sums.offset); };
     const auto coefficients = [&](auto precision) {
-        return correlation_coefficients<decltype(precision)>(sums.n, mean(), sums.scatter, H1.cols,
+        return correlation_coefficients<decltype(precision)>(sums.n, mean(), scatter, H1.cols,
                                                              std::numeric_limits<T>::epsilon(), options);
     };
     if constexpr (std::is_same_v<T, float>) {
@@ -253,7 +264,7 @@ double correlation_loss(const MatrixView<T>& H1, const MatrixView<T>& H2, const 
         } catch (const NumericalError&) {
             // Perhaps not positive definite by the rounding of float32 alone.
         }
-        sums = double_moments(H1, H2);
+        sums = double_moments(H1, H2, scatter);
     }
     const auto c = coefficients(double{});
     if (options.gradient) correlation_gradients<T, double>(H1, H2, mean(), c.A, G1, G2);
@@ -264,13 +275,13 @@ double correlation_loss(const MatrixView<T>& H1, const MatrixView<T>& H2, const 
     template double correlation_loss<T>(const MatrixView<T>&, const MatrixView<T>&, \
                                         const CorrelationOptions&, T*, T*);         \
     template CorrelationCoefficients<T> correlation_coefficients<T>(                \
-        double, const Vector<double>&, const Matrix<double>&, Index, double, const CorrelationOptions&);
+        double, const Vector<double>&, ConstRef<double>, Index, double, const CorrelationOptions&);
 FASTCCA_INSTANTIATE(float)
 FASTCCA_INSTANTIATE(double)
 #undef FASTCCA_INSTANTIATE
 #define FASTCCA_INSTANTIATE(T, S)                                                         \
     template void correlation_gradients<T, S>(const MatrixView<T>&, const MatrixView<T>&, \
-                                              const Vector<double>&, const Matrix<S>&, T*, T*);
+                                              const Vector<double>&, ConstRef<S>, T*, T*);
 FASTCCA_INSTANTIATE(float, float)
 FASTCCA_INSTANTIATE(float, double)
 FASTCCA_INSTANTIATE(double, double)

@@ -11,7 +11,8 @@
 // moments between the first and the second.
 #pragma once
 
-#include "fastcca/base/types.hpp"
+#include "fastcca/base/scratch.hpp"
+#include "fastcca/linalg/dense.hpp"
 
 namespace fastcca {
 
@@ -26,8 +27,8 @@ struct CorrelationOptions {
 
 template <typename S>
 struct CorrelationCoefficients {
-    double value = 0;  // of the loss
-    Matrix<S> A;       // empty where no gradient is asked for
+    double value = 0;    // of the loss
+    Scratch<S> A{0, 0};  // empty where no gradient is asked for
     double pivot = 1;  // the least share of a column's variance that the columns before it leave unexplained
 };
 
@@ -44,13 +45,13 @@ struct CorrelationCoefficients {
 // Throws NumericalError where a covariance is not positive definite.
 template <typename S>
 CorrelationCoefficients<S> correlation_coefficients(double n, const Vector<double>& mean,
-                                                    const Matrix<double>& scatter, Index d1, double eps,
+                                                    ConstRef<double> scatter, Index d1, double eps,
                                                     const CorrelationOptions& options);
 
 // G_i = the i-th block of columns of [H₁ − mean₁, H₂ − mean₂] A, row major, m × d_i. Sums are taken in S.
 template <typename T, typename S>
 void correlation_gradients(const MatrixView<T>& H1, const MatrixView<T>& H2, const Vector<double>& mean,
-                           const Matrix<S>& A, T* G1, T* G2);
+                           ConstRef<S> A, T* G1, T* G2);
 
 // The three steps on one batch; G1 and G2 are not touched when options.gradient is false. float32 data are
 // multiplied in float32 and summed in double; where a view is so ill-conditioned that this would cost digits

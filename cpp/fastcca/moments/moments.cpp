@@ -1,6 +1,7 @@
 #include "fastcca/moments/moments.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "fastcca/base/errors.hpp"
 #include "fastcca/base/thread_pool.hpp"
@@ -103,19 +104,21 @@ void MomentsAccumulator<T>::add_by_row_blocks(const std::vector<MatrixView<T>>& 
     parallel_for(blocks, [&](Index b) {
         auto& product = products_[static_cast<std::size_t>(b)];
         auto& sums = sums_[static_cast<std::size_t>(b)];
-        if (product.size() == 0) {
-            product.setZero(Product::product_size(columns_));
+        if (!product) {
+            product.emplace(Product::product_size(columns_), 1).setZero();
             sums.setZero(columns_);
         }
-        Chunk packed;
+        Scratch<T> packed(Product::packed_size(columns_, kDepth<T>), 1);
+        Index packed_depth = 0;
         for (Index c = chunks * b / blocks; c < chunks * (b + 1) / blocks; ++c) {
             const Index start = c * kDepth<T>;
             const Index depth = std::min(kDepth<T>, rows - start);
-            if (packed.size() != Product::packed_size(columns_, depth))
-                packed.setZero(Product::packed_size(columns_, depth));
+            // The panels' starts depend on the depth: what was data may now be padding.
+            if (depth != packed_depth) packed.setZero();
+            packed_depth = depth;
             packer.pack(start, depth, packed.data(), sums.data());
             for (Index p = 0; p < Product::panels(columns_); ++p)
-                Product::add_panel(packed.data(), columns_, depth, p, product.data());
+                Product::add_panel(packed.data(), columns_, depth, p, product->data());
             poll();
         }
     });
@@ -127,8 +130,8 @@ void MomentsAccumulator<T>::add_by_panels(const std::vector<MatrixView<T>>& view
     using Product = SymmetricProduct<T>;
     auto& product = products_.front();
     auto& total = sums_.front();
-    if (product.size() == 0) {
-        product.setZero(Product::product_size(columns_));
+    if (!product) {
+        product.emplace(Product::product_size(columns_), 1).setZero();
         total.setZero(columns_);
     }
     const Index rows = views.front().rows;
@@ -137,7 +140,8 @@ void MomentsAccumulator<T>::add_by_panels(const std::vector<MatrixView<T>>& view
     const Index most = std::max<Index>(1, kSharedBytes / (chunk_size * static_cast<Index>(sizeof(T))));
     const Index chunks = (rows + kDepth<T> - 1) / kDepth<T>;
     const Packer<T> packer(views, shift_.data(), weights);
-    Chunk packed = Chunk::Zero(std::min(most, chunks) * chunk_size);
+    Scratch<T> packed(chunk_size, std::min(most, chunks));
+    packed.setZero();
     Matrix<double> sums(columns_, std::min(most, chunks));
     const auto depth_of = [&](Index chunk) { return std::min(kDepth<T>, rows - chunk * kDepth<T>); };
     for (Index first = 0; first < chunks; first += most) {
@@ -155,7 +159,7 @@ void MomentsAccumulator<T>::add_by_panels(const std::vector<MatrixView<T>>& view
         parallel_for(panels, [&](Index t) {
             for (Index c = 0; c < here; ++c)
                 Product::add_panel(packed.data() + c * chunk_size, columns_, depth_of(first + c),
-                                   panels - 1 - t, product.data());
+                                   panels - 1 - t, product->data());
         });
         poll();
     }
@@ -163,13 +167,23 @@ void MomentsAccumulator<T>::add_by_panels(const std::vector<MatrixView<T>>& view
 
 template <typename T>
 MomentSums MomentsAccumulator<T>::finish() const {
+    Matrix<double> scatter(columns_, columns_);
+    MomentSums out = finish(scatter);
+    out.scatter = std::move(scatter);
+    return out;
+}
+
+template <typename T>
+MomentSums MomentsAccumulator<T>::finish(Eigen::Ref<Matrix<double>> scatter) const {
     using Product = SymmetricProduct<T>;
     MomentSums out;
     out.n = n_;
     out.shift = Vector<double>::Zero(columns_);
     out.offset = Vector<double>::Zero(columns_);
-    out.scatter = Matrix<double>::Zero(columns_, columns_);
-    if (n_ <= 0) return out;
+    if (n_ <= 0) {
+        scatter.setZero();
+        return out;
+    }
     out.shift = shift_.template cast<double>();
     for (const auto& sums : sums_)
         if (sums.size() > 0) out.offset += sums;
@@ -182,9 +196,10 @@ MomentSums MomentsAccumulator<T>::finish() const {
             for (Index i = j; i < columns_;) {
                 const Index stop = std::min(columns_, (i / width + 1) * width);  // one panel's run of rows
                 const Index at = Product::position(i, j);
-                auto to = out.scatter.col(j).segment(i, stop - i);
+                auto to = scatter.col(j).segment(i, stop - i);
+                to.setZero();
                 for (const auto& product : products_)
-                    if (product.size() > 0) to += product.segment(at, stop - i);
+                    if (product) to += product->col(0).segment(at, stop - i);
                 to -= (n_ * out.offset[j]) * out.offset.segment(i, stop - i);
                 i = stop;
             }
@@ -193,16 +208,15 @@ MomentSums MomentsAccumulator<T>::finish() const {
     parallel_for((columns_ + width - 1) / width, [&](Index block) {
         const Index start = block * width, end = std::min(columns_, start + width);
         for (Index i = 0; i < start; i += width)
-            out.scatter.block(i, start, width, end - start) =
-                out.scatter.block(start, i, end - start, width).transpose();
+            scatter.block(i, start, width, end - start) =
+                scatter.block(start, i, end - start, width).transpose();
         for (Index j = start; j < end; ++j) {
             // The diagonal is a sum of squares: what rounding leaves below zero is zero.
-            if (out.scatter(j, j) < 0) out.scatter(j, j) = 0;
-            for (Index i = start; i < j; ++i) out.scatter(i, j) = out.scatter(j, i);
+            if (scatter(j, j) < 0) scatter(j, j) = 0;
+            for (Index i = start; i < j; ++i) scatter(i, j) = scatter(j, i);
         }
     });
-    if (!out.scatter.allFinite())
-        throw NumericalError("the products of columns overflow: scale the data down");
+    if (!scatter.allFinite()) throw NumericalError("the products of columns overflow: scale the data down");
     return out;
 }
 

@@ -7,10 +7,12 @@
 //     scatter = sum w (x - shift)(x - shift)' - (sum w) offset offset'
 #pragma once
 
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "fastcca/base/scratch.hpp"
 #include "fastcca/base/types.hpp"
 
 namespace fastcca {
@@ -45,10 +47,10 @@ class MomentsAccumulator {
     void add(const std::vector<MatrixView<T>>& views, const double* weights = nullptr);
 
     MomentSums finish() const;
+    // The same with the scatter (d × d) in memory of the caller's: that of the result is empty.
+    MomentSums finish(Eigen::Ref<Matrix<double>> scatter) const;
 
  private:
-    using Chunk = Eigen::Matrix<T, Eigen::Dynamic, 1>;
-
     void choose_shift(const std::vector<MatrixView<T>>& views, const double* weights);
     void add_by_row_blocks(const std::vector<MatrixView<T>>& views, const double* weights);
     void add_by_panels(const std::vector<MatrixView<T>>& views, const double* weights);
@@ -59,7 +61,7 @@ class MomentsAccumulator {
     // One accumulator per row block where d is small (blocks run in parallel), else a single one whose
     // panels run in parallel. Entry b of a vector belongs to block b.
     std::vector<Vector<double>> sums_;
-    std::vector<Vector<double>> products_;
+    std::vector<std::optional<Scratch<double>>> products_;
 };
 
 extern template class MomentsAccumulator<float>;

@@ -145,7 +145,19 @@ def _backward(ctx: Any, upstream: Tensor | None, *second: Tensor | None) -> tupl
     grad1, grad2 = ctx.saved_tensors
     if upstream is None:
         return (None,) * 7
-    return upstream * grad1, upstream * grad2, None, None, None, None, None
+    if not _is_one(upstream):
+        grad1, grad2 = upstream * grad1, upstream * grad2
+    return grad1, grad2, None, None, None, None, None
+
+
+def _is_one(upstream: Tensor) -> bool:
+    """Whether the value is at hand and 1, as after a plain ``loss.backward()``: a pass that can be spared."""
+    if type(upstream) is not Tensor or not _on_cpu(upstream):
+        return False
+    try:
+        return bool(upstream.item() == 1)
+    except RuntimeError:  # under vmap
+        return False
 
 
 _operator.register_autograd(_backward, setup_context=_setup)
