@@ -79,7 +79,7 @@ def main() -> None:
                 exact = step(losses[other], H1.double(), H2.double())
                 agree(f"{ours} and {other} at d={d}", close(step(losses[ours], H1, H2), exact))
             calls = {name: partial(step, loss, H1, H2) for name, loss in losses.items()}
-            seconds = time_together(calls, 200 if d <= 128 else 30 if d <= 256 else 7)
+            seconds = time_together(calls, 11 if d <= 256 else 5)
             rate = 12 * m * d * d / seconds["ours trace"] / 1e9
             for what, ratio, target in (
                 ("squares: cca-zoo / ours", seconds["cca-zoo"] / seconds["ours squares"], 3.0),

@@ -42,7 +42,7 @@ RECIPES = {
     "recipe": Recipe(
         {
             "hidden": (1024,) * 4,
-            "epochs": 24,
+            "epochs": 20,
             "autocast": "bfloat16",
             "validation_fraction": 0.0,
         },

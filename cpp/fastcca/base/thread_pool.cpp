@@ -4,12 +4,14 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <cstdlib>
 #include <exception>
 #include <limits>
 #include <mutex>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "fastcca/base/errors.hpp"
@@ -49,6 +51,46 @@ int available_cpus() {
 constexpr Index kNone = std::numeric_limits<Index>::max();
 constexpr Index kInterrupt = -1;  // below every task: an interrupt stops them all
 
+#if defined(__linux__)
+// Guests of a hypervisor see an idle CPU as taken, and wake a worker on the CPU of whoever woke it, where
+// it waits for milliseconds beside an idle one. So a sleeping worker is told which CPU to stay away from when
+// it wakes, and takes that back once it runs.
+constexpr std::size_t kSteered = 8;  // workers at most: on large machines the odds are small
+
+bool steer_away(pthread_t thread, int cpu) {
+    cpu_set_t set;
+    if (cpu < 0 || pthread_getaffinity_np(thread, sizeof set, &set) != 0) return false;
+    if (!CPU_ISSET(cpu, &set) || CPU_COUNT(&set) < 2) return false;
+    CPU_CLR(cpu, &set);
+    return pthread_setaffinity_np(thread, sizeof set, &set) == 0;
+}
+
+void allow(int cpu) {
+    cpu_set_t set;
+    if (pthread_getaffinity_np(pthread_self(), sizeof set, &set) != 0) return;
+    CPU_SET(cpu, &set);
+    pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+}
+#endif
+
+// Loops follow one another closely, and to sleep and be woken takes longer than many a task: first a wait
+// that does not sleep.
+constexpr auto kSpin = std::chrono::microseconds(100);
+
+template <typename Condition>
+void spin_until(const Condition& holds) {
+    if (holds()) return;
+    const auto end = Clock::now() + kSpin;
+    do {
+        for (int i = 0; i < 16; ++i) {
+            if (holds()) return;
+#if defined(__x86_64__)
+            __builtin_ia32_pause();
+#endif
+        }
+    } while (Clock::now() < end);
+}
+
 // One parallel loop. Lives on the caller's stack; workers touch it only while they are counted in `running`.
 struct Job {
     const std::function<void(Index)>* task;
@@ -56,7 +98,7 @@ struct Job {
     std::atomic<Index> next{0};
     std::atomic<Index> failed{kNone};  // the lowest task that failed; those below it run to their end
     int wanted = 0;                    // workers that may still join (guarded by the pool's mutex)
-    int running = 0;                   // workers inside (guarded by the pool's mutex)
+    std::atomic<int> running{0};       // workers inside (changed under the pool's mutex)
     std::mutex error_mutex;
     std::exception_ptr error;
 
@@ -133,15 +175,27 @@ class Pool {
             const std::lock_guard<std::mutex> lock(mutex_);
             const auto helpers = static_cast<std::size_t>(n_threads - 1);
             try {
-                while (workers_.size() < helpers) workers_.emplace_back([this] { loop(); });
+                while (workers_.size() < helpers) {
+                    steered_.push_back(-1);
+                    asleep_.push_back(false);
+                    workers_.emplace_back([this, i = workers_.size()] { loop(i); });
+                }
             } catch (const std::system_error&) {
                 // The system grants no more threads: those there are do the work.
             }
+#if defined(__linux__)
+            const int cpu = sched_getcpu();
+            for (std::size_t i = 0; i < std::min({helpers, workers_.size(), kSteered}); ++i)
+                if (asleep_[i] && steered_[i] < 0 && steer_away(workers_[i].native_handle(), cpu))
+                    steered_[i] = cpu;
+#endif
             job.wanted = n_threads - 1;
             job_ = &job;
+            ++posted_;
         }
         wake_.notify_all();
         work(job, true);
+        spin_until([&] { return job.running == 0; });
         std::unique_lock<std::mutex> lock(mutex_);
         job_ = nullptr;
         job.wanted = 0;
@@ -155,18 +209,33 @@ class Pool {
     }
 
  private:
-    void loop() {
+    void loop(std::size_t self) {
         is_worker = true;
         std::unique_lock<std::mutex> lock(mutex_);
+        const auto ready = [&] { return steered_[self] >= 0 || (job_ && job_->wanted > 0); };
         for (;;) {
-            wake_.wait(lock, [&] { return job_ && job_->wanted > 0; });
-            Job& job = *job_;
-            --job.wanted;
-            ++job.running;
+            if (!ready()) {
+                const std::uint64_t seen = posted_;
+                lock.unlock();
+                spin_until([&] { return posted_ != seen; });
+                lock.lock();
+                asleep_[self] = true;
+                wake_.wait(lock, ready);
+                asleep_[self] = false;
+            }
+            const int cpu = std::exchange(steered_[self], -1);
+            Job* const job = job_ && job_->wanted > 0 ? job_ : nullptr;
+            if (job) {
+                --job->wanted;
+                ++job->running;
+            }
             lock.unlock();
-            work(job, true);
+#if defined(__linux__)
+            if (cpu >= 0) allow(cpu);
+#endif
+            if (job) work(*job, true);
             lock.lock();
-            if (--job.running == 0) done_.notify_all();
+            if (job && --job->running == 0) done_.notify_all();
         }
     }
 
@@ -175,6 +244,9 @@ class Pool {
     std::mutex mutex_;
     std::condition_variable wake_, done_;
     std::vector<std::thread> workers_;
+    std::atomic<std::uint64_t> posted_{0};  // loops so far
+    std::vector<bool> asleep_;              // by worker
+    std::vector<int> steered_;              // by worker: the CPU that it stays away from, or -1
     Job* job_ = nullptr;
 };
 
