@@ -34,7 +34,7 @@ void contraction_polar(benchmark::State& state) {
     const Index d = state.range(0);
     const fastcca::ThreadScope threads(static_cast<int>(state.range(1)));
     const fastcca::Matrix<double> A = fastcca::random_uniform(d, d, 1);
-    const fastcca::Matrix<double> T = A / A.norm();
+    const fastcca::Matrix<S> T = (A / A.norm()).cast<S>();
     for (auto _ : state) benchmark::DoNotOptimize(fastcca::contraction_polar<S>(T).data());
 }
 

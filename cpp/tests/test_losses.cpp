@@ -107,7 +107,8 @@ TEST_CASE_TEMPLATE("small singular values, from those near one to those far belo
         for (Index i = 0; i < n; ++i)
             D[i] = std::pow(least, static_cast<double>(i) / static_cast<double>(n - 1));
         const Matrix<double> T = U * D.asDiagonal() * V.transpose();
-        const Matrix<double> P = fastcca::contraction_polar<S>(T).template cast<double>();
+        const Matrix<double> P =
+            fastcca::contraction_polar<S>(Matrix<S>(T.cast<S>())).template cast<double>();
         const Matrix<double> error = U.transpose() * P * V - Matrix<double>::Identity(n, n);
         const double turned = sizeof(S) == 4 ? 1e-6 : 1e-11, stretched = sizeof(S) == 4 ? 2e-5 : 1e-11;
         for (Index i = 0; i < n; ++i)
@@ -120,7 +121,7 @@ TEST_CASE("dead units beside small singular values") {
     const Matrix<double> U = orthogonal(30, 1), V = orthogonal(30, 2);
     fastcca::Vector<double> D = fastcca::Vector<double>::LinSpaced(30, 0.9, 1e-2);
     T.topLeftCorner(30, 30) = U * D.asDiagonal() * V.transpose();
-    const Matrix<float> P = fastcca::contraction_polar<float>(T);
+    const Matrix<float> P = fastcca::contraction_polar<float>(Matrix<float>(T.cast<float>()));
     CHECK(P.bottomRows(10).norm() == 0);
     CHECK((P.topLeftCorner(30, 30).cast<double>() - U * V.transpose()).norm() < 1e-3);
 }

@@ -11,8 +11,12 @@ namespace {
 
 // QDWH (Nakatsukasa, Bai and Gygi, "Optimizing Halley's iteration for computing the matrix polar
 // decomposition", 2010) in the form with a Cholesky factor, which loses digits in proportion to c ≈
-// (2/low)^(4/3). Singular values below the bound from which the iteration starts only take more steps.
-constexpr double kLow = 1e-3;
+// (2/low)^(4/3). Singular values below the bound from which it starts only take more steps.
+template <typename S>
+double first_low(Index n) {
+    // The least singular value of a square matrix of unrelated entries is of the order of 1/n.
+    return sizeof(S) == 4 ? std::clamp(0.2 / static_cast<double>(n), 1e-4, 1e-3) : 1e-3;
+}
 constexpr int kMaxSteps = 12;
 
 // How far from 1 the singular values of the result may be.
@@ -55,21 +59,27 @@ bool halley(const Weights& w, ConstRef<S> X, ConstRef<S> G, Scratch<S>& Z, Scrat
     return true;
 }
 
-// q₀ + q₁ e + q₂ e² that meets (1 − e)^(−1/2) at the Chebyshev points of [0, top].
-struct Quadratic {
-    double q0, q1, q2;
+// A polynomial of degree 2 or 3 that meets (1 − e)^(−1/2) at the Chebyshev points of [0, top].
+struct Polynomial {
+    double q[4];
     double residual;  // of √(1 − e) q(e) from 1
-    explicit Quadratic(double top) {
-        const double half = top / 2, step = std::sqrt(0.75) * half;
-        const double x0 = half - step, x1 = half, x2 = half + step;
-        const auto f = [](double e) { return 1 / std::sqrt(1 - e); };
-        const double d01 = (f(x1) - f(x0)) / step, d12 = (f(x2) - f(x1)) / step;
-        q2 = (d12 - d01) / (2 * step);
-        q1 = d01 - q2 * (x0 + x1);
-        q0 = f(x0) - d01 * x0 + q2 * x0 * x1;
-        // |f'''| / 6 = 5/16 (1 − e)^(−7/2), and the product of the distances to the points is at most top³ /
-        // 32
-        residual = 5.0 / 512 * std::pow(top, 3) / std::pow(1 - top, 3);
+    Polynomial(double top, int degree) : q{0, 0, 0, 0} {
+        const int n = degree + 1;
+        double x[4], f[4];
+        for (int i = 0; i < n; ++i) {
+            x[i] = top / 2 * (1 - std::cos((2 * i + 1) * std::acos(-1.0) / (2 * n)));
+            f[i] = 1 / std::sqrt(1 - x[i]);
+        }
+        // Newton's divided differences, then Horner's scheme with polynomials.
+        for (int k = 1; k < n; ++k)
+            for (int i = n - 1; i >= k; --i) f[i] = (f[i] - f[i - 1]) / (x[i] - x[i - k]);
+        for (int i = n - 1; i >= 0; --i) {
+            for (int j = degree; j > 0; --j) q[j] = q[j - 1] - x[i] * q[j];
+            q[0] = f[i] - x[i] * q[0];
+        }
+        // The derivative over (degree + 1)! is 5/16 or 35/128 times (1 − e)^(−degree − 3/2), and the product
+        // of the distances to the points at most 2 (top/4)^(degree + 1).
+        residual = (degree == 2 ? 5.0 / 16 : 35.0 / 128) * 2 * std::pow(top / (4 * (1 - top)), n);
     }
 };
 
@@ -94,7 +104,7 @@ double largest_eigenvalue(const Scratch<S>& E) {
 }  // namespace
 
 template <typename S>
-Scratch<S> contraction_polar(ConstRef<double> T) {
+Scratch<S> contraction_polar(ConstRef<S> T) {
     if (T.rows() < T.cols()) {
         const Scratch<S> transposed = contraction_polar<S>(T.transpose());
         Scratch<S> P(T.rows(), T.cols());
@@ -105,14 +115,15 @@ Scratch<S> contraction_polar(ConstRef<double> T) {
     const double size = std::sqrt(static_cast<double>(n));
     Scratch<S> one(T.rows(), n), two(T.rows(), n), G(n, n), E(n, n);
     Scratch<S>*X = &one, *next = &two;
-    double low = kLow;
+    double low = first_low<S>(n);
     {
         // The first step's large c takes double.
         const Weights w(low);
-        Scratch<double> TT(n, n), Z(n, n), first(T.rows(), n);
-        symmetric_product<double>(1, T, Op::kTranspose, 0, TT);
-        const bool finite = halley<double>(w, T, TT, Z, first);
-        *X = (finite ? ConstRef<double>(first) : T).template cast<S>();
+        Scratch<double> start(T.rows(), n), TT(n, n), Z(n, n), first(T.rows(), n);
+        start = T.template cast<double>();
+        symmetric_product<double>(1, start, Op::kTranspose, 0, TT);
+        if (!halley<double>(w, start, TT, Z, first)) first.noalias() = start;
+        *X = first.template cast<S>();
         low = w.next_low;
     }
     for (int step = 1; step < kMaxSteps; ++step) {
@@ -122,14 +133,27 @@ Scratch<S> contraction_polar(ConstRef<double> T) {
         E.diagonal().array() += 1;
         const double top = largest_eigenvalue<S>(E);
         if (top < 0.3) {
-            // X ← X (I − E)^(−1/2) ≈ X (q₀ I + q₁ E + q₂ E²)
-            const Quadratic q(1.1 * std::max(top, 1e-6));
-            G = static_cast<S>(q.q1) * E;
-            G.diagonal().array() += static_cast<S>(q.q0);
-            symmetric_product<S>(static_cast<S>(q.q2), E, Op::kNone, 1, G);
+            // X ← X (I − E)^(−1/2) ≈ X (q₀ I + q₁ E + q₂ E² + q₃ E³), the cubic where the quadratic would
+            // take another step
+            const double end = 1.1 * std::max(top, 1e-6);
+            Polynomial p(end, 2);
+            if (p.residual > kResidual<S>) p = Polynomial(end, 3);
+            const auto q = [&](int i) { return static_cast<S>(p.q[i]); };
+            if (p.q[3] == 0) {
+                G = q(1) * E;
+                G.diagonal().array() += q(0);
+                symmetric_product<S>(q(2), E, Op::kNone, 1, G);
+            } else {
+                symmetric_product<S>(1, E, Op::kNone, 0, G);
+                Scratch<S> sum(n, n);
+                sum = q(2) * E + q(3) * G;
+                sum.diagonal().array() += q(1);
+                known_symmetric_product<S>(1, E, Op::kNone, sum, Op::kNone, 0, G);
+                G.diagonal().array() += q(0);
+            }
             gemm<S>(1, *X, Op::kNone, G, Op::kNone, 0, *next);
             std::swap(X, next);
-            if (q.residual < kResidual<S>) break;
+            if (p.residual < kResidual<S>) break;
             continue;
         }
         if (top < 1 - kNull<S>) low = std::min(low, std::sqrt(1 - top));
@@ -143,7 +167,7 @@ Scratch<S> contraction_polar(ConstRef<double> T) {
     return std::move(*X);
 }
 
-template Scratch<float> contraction_polar<float>(ConstRef<double>);
+template Scratch<float> contraction_polar<float>(ConstRef<float>);
 template Scratch<double> contraction_polar<double>(ConstRef<double>);
 
 }  // namespace fastcca

@@ -12,6 +12,6 @@ namespace fastcca {
 // Singular values of zero stay zero, and those below some 1e-8 (float: 1e-5) may end anywhere between 0 and
 // 1: all of these are subgradients of the trace norm at T.
 template <typename S>
-Scratch<S> contraction_polar(ConstRef<double> T);
+Scratch<S> contraction_polar(ConstRef<S> T);
 
 }  // namespace fastcca

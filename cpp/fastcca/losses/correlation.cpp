@@ -6,6 +6,7 @@
 #include <sstream>
 #include <string>
 #include <type_traits>
+#include <utility>
 
 #include "fastcca/base/errors.hpp"
 #include "fastcca/base/scratch.hpp"
@@ -67,10 +68,14 @@ Whitener whitener(const char* view, double n, const Vector<double>& mean, ConstR
 }
 
 template <typename S>
-Scratch<S> cast(ConstRef<double> A) {
-    Scratch<S> result(A.rows(), A.cols());
-    result = A.template cast<S>();
-    return result;
+Scratch<S> cast(Scratch<double>&& A) {
+    if constexpr (std::is_same_v<S, double>) {
+        return std::move(A);
+    } else {
+        Scratch<S> result(A.rows(), A.cols());
+        result = A.template cast<S>();
+        return result;
+    }
 }
 
 // A of the gradient, block by block: with the derivatives N₁₂ = dF/dS₁₂ and N_ii = −2 dF/dS_ii of the
@@ -86,48 +91,57 @@ struct Blocks {
     MutableRef<S> first() const { return A.topLeftCorner(d1, d1); }
     MutableRef<S> second() const { return A.bottomRightCorner(A.rows() - d1, A.rows() - d1); }
     void set_cross(ConstRef<S> N12) const {
-        A.topRightCorner(d1, A.rows() - d1) = -scale * N12;
-        A.bottomLeftCorner(A.rows() - d1, d1) = -scale * N12.transpose();
+        const Index q = N12.cols(), side = 64;
+        parallel_for((q + side - 1) / side, [&](Index part) {
+            const Index j = part * side, width = std::min(side, q - j);
+            auto upper = A.block(0, d1 + j, d1, width);
+            upper = -scale * N12.middleCols(j, width);
+            for (Index i = 0; i < d1; i += side) {
+                const Index height = std::min(side, d1 - i);
+                A.block(d1 + j, i, width, height) = upper.middleRows(i, height).transpose();
+            }
+        });
     }
 };
 
 // All singular values, F = ‖T‖ₜᵣ. With the polar factor P = U Vᵀ of T, for which no singular vector is
 // needed,
-//     F = ⟨P, T⟩,  N₁₂ = L₁⁻ᵀ P L₂⁻¹,  N₁₁ = L₁⁻ᵀ T Pᵀ L₁⁻¹,  N₂₂ = L₂⁻ᵀ Pᵀ T L₂⁻¹
+//     F = ⟨P, T⟩,  N₁₂ = L₁⁻ᵀ P L₂⁻¹,  N₁₁ = L₁⁻ᵀ T Pᵀ L₁⁻¹ = S₁₁⁻¹ S₁₂ N₁₂ᵀ,  N₂₂ = L₂⁻ᵀ Pᵀ T L₂⁻¹
 // Both terms of a gradient hold the same P, (N₁₂ H₂ − N₁₁ H₁) = L₁⁻ᵀ P (L₂⁻¹ H₂ − Tᵀ L₁⁻¹ H₁): where they
 // all but cancel, its error cancels with them.
 template <typename S>
-double full_trace(ConstRef<double> L1, ConstRef<double> L2, ConstRef<double> T, const Blocks<S>* out) {
+double full_trace(ConstRef<S> L1, ConstRef<S> L2, ConstRef<S> Y, ConstRef<S> T, const Blocks<S>* out) {
     const Index p = T.rows(), q = T.cols();
     const Scratch<S> P = contraction_polar<S>(T);
-    const double objective = P.template cast<double>().cwiseProduct(T).sum();
+    const double objective = P.template cast<double>().cwiseProduct(T.template cast<double>()).sum();
     if (!out) return objective;
     Scratch<S> right(2 * p, q);  // [P; T] L₂⁻¹
-    right << P, T.template cast<S>();
-    solve_lower_right<S>(cast<S>(L2), right);
-    Scratch<S> left(p, 3 * q);  // L₁⁻ᵀ [P, T, P L₂⁻¹]
-    left << P, T.template cast<S>(), right.topRows(p);
-    solve_lower_transposed<S>(cast<S>(L1), left);
-    known_symmetric_product<S>(out->scale, left.middleCols(q, q), Op::kNone, left.leftCols(q), Op::kTranspose,
-                               0, out->first());
+    right << P, T;
+    solve_lower_right<S>(L2, right);
+    Scratch<S> left(p, 2 * q);  // L₁⁻ᵀ [P L₂⁻¹, Y] = [N₁₂, S₁₁⁻¹ S₁₂]
+    left << right.topRows(p), Y;
+    solve_lower_transposed<S>(L1, left);
+    known_symmetric_product<S>(out->scale, left.rightCols(q), Op::kNone, left.leftCols(q), Op::kTranspose, 0,
+                               out->first());
     known_symmetric_product<S>(out->scale, right.topRows(p), Op::kTranspose, right.bottomRows(p), Op::kNone,
                                0, out->second());
-    out->set_cross(left.rightCols(q));
+    out->set_cross(left.leftCols(q));
     return objective;
 }
 
 // All singular values, F = ‖T‖²:
 //     N₁₂ = 2 L₁⁻ᵀ T L₂⁻¹,  N₁₁ = 2 (L₁⁻ᵀT)(L₁⁻ᵀT)ᵀ,  N₂₂ = 2 (T L₂⁻¹)ᵀ(T L₂⁻¹)
 template <typename S>
-double full_squares(ConstRef<double> L1, ConstRef<double> L2, ConstRef<double> T, const Blocks<S>* out) {
-    const double objective = T.squaredNorm();
+double full_squares(ConstRef<S> L1, ConstRef<S> L2, ConstRef<S> T, const Blocks<S>* out) {
+    const double objective = T.template cast<double>().squaredNorm();
     if (!out) return objective;
     const Index p = T.rows(), q = T.cols();
-    Scratch<S> right = cast<S>(T);
-    solve_lower_right<S>(cast<S>(L2), right);
+    Scratch<S> right(p, q);
+    right = T;
+    solve_lower_right<S>(L2, right);
     Scratch<S> left(p, 2 * q);
-    left << T.template cast<S>(), right;
-    solve_lower_transposed<S>(cast<S>(L1), left);
+    left << T, right;
+    solve_lower_transposed<S>(L1, left);
     symmetric_product<S>(2 * out->scale, left.leftCols(q), Op::kNone, 0, out->first());
     symmetric_product<S>(2 * out->scale, right, Op::kTranspose, 0, out->second());
     out->set_cross(2 * left.rightCols(q));
@@ -186,25 +200,32 @@ CorrelationCoefficients<S> correlation_coefficients(double n, const Vector<doubl
                                                     ConstRef<double> scatter, Index d1, double eps,
                                                     const CorrelationOptions& options) {
     const Index d2 = scatter.rows() - d1;
-    const Whitener w1 = whitener("H1", n, mean.head(d1), scatter.topLeftCorner(d1, d1), options.reg1, eps);
-    const Whitener w2 =
-        whitener("H2", n, mean.tail(d2), scatter.bottomRightCorner(d2, d2), options.reg2, eps);
+    Whitener w1 = whitener("H1", n, mean.head(d1), scatter.topLeftCorner(d1, d1), options.reg1, eps);
+    Whitener w2 = whitener("H2", n, mean.tail(d2), scatter.bottomRightCorner(d2, d2), options.reg2, eps);
     CorrelationCoefficients<S> out;
     out.pivot = std::min(w1.pivot, w2.pivot);
     if (std::is_same_v<S, float> && !(out.pivot > kFloatPivot)) return out;
-    // T = L₁⁻¹ S₁₂ L₂⁻ᵀ
-    Scratch<double> T(d1, d2);
-    T = scatter.topRightCorner(d1, d2) / (n - 1);
-    solve_lower<double>(w1.L, T);
-    solve_lower_transposed_right<double>(w2.L, T);
-
     if (options.gradient) out.A = Scratch<S>(d1 + d2, d1 + d2);
     const Blocks<S> blocks{out.A, d1, static_cast<S>(1 / (n - 1))};
     const Blocks<S>* wanted = options.gradient ? &blocks : nullptr;
-    const bool full = options.k == std::min(d1, d2);
-    out.value = !full ? -truncated<S>(w1.L, w2.L, T, options, wanted)
-                : options.objective == CorrelationObjective::kTrace ? -full_trace<S>(w1.L, w2.L, T, wanted)
-                                                                    : -full_squares<S>(w1.L, w2.L, T, wanted);
+    const auto cross = scatter.topRightCorner(d1, d2) / (n - 1);
+    if (options.k < std::min(d1, d2)) {
+        Scratch<double> T(d1, d2);
+        T = cross;
+        solve_lower<double>(w1.L, T);
+        solve_lower_transposed_right<double>(w2.L, T);
+        out.value = -truncated<S>(w1.L, w2.L, T, options, wanted);
+        return out;
+    }
+    const Scratch<S> L1 = cast<S>(std::move(w1.L)), L2 = cast<S>(std::move(w2.L));
+    // Y = L₁⁻¹ S₁₂,  T = Y L₂⁻ᵀ
+    Scratch<S> Y(d1, d2), T(d1, d2);
+    Y = cross.template cast<S>();
+    solve_lower<S>(L1, Y);
+    T = ConstRef<S>(Y);
+    solve_lower_transposed_right<S>(L2, T);
+    out.value = options.objective == CorrelationObjective::kTrace ? -full_trace<S>(L1, L2, Y, T, wanted)
+                                                                  : -full_squares<S>(L1, L2, T, wanted);
     return out;
 }
 

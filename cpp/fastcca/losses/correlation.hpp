@@ -39,7 +39,7 @@ struct CorrelationCoefficients {
 // that of the triplets which the SVD returns. A constant column with r_i = 0 is set aside: its gradient is
 // zero. `eps`: the precision of the data, for what counts as constant.
 //
-// Covariances are factored and T is formed in double; what follows is computed in S. With S = float nothing
+// Covariances are factored in double; what follows is computed in S. With S = float nothing
 // but the pivot is computed where it says that float will not do (value and A are then 0 and empty).
 //
 // Throws NumericalError where a covariance is not positive definite.

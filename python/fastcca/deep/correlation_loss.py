@@ -13,6 +13,8 @@ from fastcca.functional.moments import Moments
 
 __all__ = ["CorrelationLoss"]
 
+NO_SECOND = "CorrelationLoss has no second derivative: it cannot be differentiated twice"
+
 
 class CorrelationLoss(nn.Module):
     """Negative total correlation of two batches of paired rows: a scalar to minimise.
@@ -80,6 +82,8 @@ class CorrelationLoss(nn.Module):
             options = (k, reg1, reg2, squares)
             return cast(Tensor, _GlobalLoss.apply(H1, H2, options, self.process_group))  # type: ignore[no-untyped-call]
         gradient = torch.is_grad_enabled() and (H1.requires_grad or H2.requires_grad)
+        if gradient and _plain(H1) and _plain(H2):
+            return cast(Tensor, _EagerLoss.apply(H1, H2, (k, reg1, reg2, squares)))  # type: ignore[no-untyped-call]
         value: Tensor = _operator(H1, H2, k, reg1, reg2, squares, gradient)[0]
         return value
 
@@ -101,6 +105,52 @@ def _checked(H1: Tensor, H2: Tensor) -> tuple[Tensor, Tensor]:
 
 def _on_cpu(H: Tensor) -> bool:
     return H.device.type == "cpu"
+
+
+def _plain(H: Tensor) -> bool:
+    """Whether nothing but autograd looks on: a CPU tensor in eager mode, outside of torch.func and modes."""
+    return (
+        not torch.compiler.is_compiling()
+        and type(H) in (Tensor, nn.Parameter)
+        and _on_cpu(H)
+        and not getattr(torch._C, "_are_functorch_transforms_active", lambda: True)()
+        and not getattr(torch._C, "_len_torch_dispatch_stack", lambda: 1)()
+    )
+
+
+class _EagerLoss(torch.autograd.Function):
+    """The operator without the dispatcher, which takes as long as the loss of a small batch."""
+
+    @staticmethod
+    def forward(ctx: Any, H1: Tensor, H2: Tensor, options: tuple[int, float, float, bool]) -> Tensor:
+        k, reg1, reg2, squares = options
+        objective: Literal["trace", "squares"] = "squares" if squares else "trace"
+        value, *grads = correlation_loss(H1.detach().numpy(), H2.detach().numpy(), k, (reg1, reg2), objective)
+        ctx.save_for_backward(H1, H2, *(torch.from_numpy(g) for g in grads if g is not None))
+        return H1.new_tensor(value)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        H1, H2, grad1, grad2 = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph=True: what follows may be differentiated
+            return *_Once.apply(upstream, grad1, grad2, H1, H2), None  # type: ignore[no-untyped-call]
+        if not _is_one(upstream):
+            grad1, grad2 = upstream * grad1, upstream * grad2
+        return grad1, grad2, None
+
+
+class _Once(torch.autograd.Function):
+    """The gradients, which depend on the views in a way that is not to be had."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, upstream: Tensor, grad1: Tensor, grad2: Tensor, H1: Tensor, H2: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        return upstream * grad1, upstream * grad2
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        raise RuntimeError(NO_SECOND)
 
 
 @torch.library.custom_op("fastcca::correlation_loss", mutates_args=())
@@ -141,7 +191,7 @@ def _setup(ctx: Any, inputs: Any, output: Any) -> None:
 
 def _backward(ctx: Any, upstream: Tensor | None, *second: Tensor | None) -> tuple[Tensor | None, ...]:
     if any(s is not None for s in second):
-        raise RuntimeError("CorrelationLoss has no second derivative: it cannot be differentiated twice")
+        raise RuntimeError(NO_SECOND)
     grad1, grad2 = ctx.saved_tensors
     if upstream is None:
         return (None,) * 7
