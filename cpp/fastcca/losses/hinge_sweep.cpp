@@ -51,8 +51,9 @@ class Sweep {
         const double flops =
             6.0 * static_cast<double>(d_) * static_cast<double>(n_a_) * static_cast<double>(n_b_);
         // Enough for the threads, but each has sums of its own of the size of side b.
-        const double wanted = flops < 1.6e7 ? flops / 4e6 : std::clamp(flops / 4e8, 4.0, 16.0);
+        const double wanted = flops < 1.6e7 ? flops / 8e6 : std::clamp(flops / 4e8, 4.0, 16.0);
         n_tasks_ = std::clamp(static_cast<Index>(wanted), Index{1}, n_panels_);
+        block_ = std::min(kBlock, n_groups_ * kTile);
         tile_panels_ = std::clamp(kTileNumbers / (kPanel * d_), Index{1}, Index{4});
     }
 
@@ -102,8 +103,8 @@ class Sweep {
             scores.resize(lanes * sweep.d_);
             if (!sweep.gradients_) return;
             entries.resize(lanes * sweep.entry_panels_ * kPanel);
-            m.setZero(lanes * kBlock);
-            turned.resize(lanes * kBlock);
+            m.resize(lanes * sweep.block_);
+            turned.resize(lanes * kTile);
             G.resize(lanes * sweep.entry_groups_ * kTile);
             columns.resize(sweep.d_, kPanel);
         }
@@ -150,7 +151,7 @@ class Sweep {
 
     // A tile of side a and a block of side b: scores, violations, both products.
     void meet(Index first, Index count, Index group, Index n_groups, Scratch& t, Part& part, double* sums_a) {
-        const Index block = n_groups * kTile;
+        const Index depth = n_groups * kTile;
         bool any_of_group[kBlock / kTile] = {};
         for (Index start = 0, p = 0; start < count; start += kPanel, ++p) {
             const Index lanes = std::min(kPanel, count - start), vectors = (lanes + kLanes - 1) / kLanes;
@@ -167,7 +168,7 @@ class Sweep {
                 const Index b = (group + g) * kTile;
                 score(vectors, t.scores.data() + start * d_, b, t);
                 correct(first + start, lanes, b, t.s);
-                T* m = gradients_ ? t.m.data() + (p * kBlock + g * kTile) * kPanel : nullptr;
+                T* m = gradients_ ? t.m.data() + (p * block_ + g * kTile) * kPanel : nullptr;
                 if (!violations(vectors, b, m, t, part)) continue;
                 any_of_group[g] = any_of_panel = true;
             }
@@ -177,17 +178,17 @@ class Sweep {
             }
             if (!gradients_ || !any_of_panel) continue;
             // G_a += m y_b, over the block
-            const T* m = t.m.data() + p * kBlock * kPanel;
+            const T* m = t.m.data() + p * block_ * kPanel;
             T* G = t.G.data() + start * entry_groups_ * kTile;
             for (Index e = 0; e < entry_groups_; ++e)
                 Tile::add_product(vectors, m, entries_b_.data() + (e * n_groups_ + group) * kTile * kTile,
-                                  block, G + e * kTile * kPanel);
+                                  depth, G + e * kTile * kPanel);
         }
         if (!gradients_) return;
         for (Index g = 0; g < n_groups; ++g) {
             if (!any_of_group[g]) continue;
             for (Index start = 0, p = 0; start < count; start += kPanel, ++p)
-                Tile::transpose(t.m.data() + (p * kBlock + g * kTile) * kPanel, kPanel, kTile, kPanel,
+                Tile::transpose(t.m.data() + (p * block_ + g * kTile) * kPanel, kPanel, kTile, kPanel,
                                 t.turned.data() + start * kTile, kTile);
             // G_b += y_a m, over the tile
             T* G = part.G.data() + (group + g) * entry_panels_ * kTile * kPanel;
@@ -359,7 +360,7 @@ class Sweep {
     const HingeProblem<T>& problem_;
     const HingeOperands<T>& o_;
     const Vector<T>& offsets_;
-    Index d_, n_a_, n_b_, n_panels_, n_groups_, entry_panels_, entry_groups_, n_tasks_, tile_panels_;
+    Index d_, n_a_, n_b_, n_panels_, n_groups_, entry_panels_, entry_groups_, n_tasks_, tile_panels_, block_;
     const Vector<T>* weights_ = nullptr;
     const HingeGradients<T>* gradients_ = nullptr;
     Buffer<T> scores_b_, entries_b_, offset_b_;

@@ -232,9 +232,10 @@ def _forward(
         gradient,
         0,
     )
+    loss = torch.scalar_tensor(value, dtype=Z.dtype)
     if grad_Z is None or grad_U is None:
-        return Z.new_tensor(value), Z.new_empty(0, Z.shape[1]), Z.new_empty(0, Z.shape[1])
-    return Z.new_tensor(value), torch.from_numpy(grad_Z), torch.from_numpy(grad_U)
+        return loss, Z.new_empty(0, Z.shape[1]), Z.new_empty(0, Z.shape[1])
+    return loss, torch.from_numpy(grad_Z), torch.from_numpy(grad_U)
 
 
 def _forward_pairs(
