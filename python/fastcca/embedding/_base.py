@@ -48,6 +48,14 @@ class TrainingData:
             extra={name: values[rows] for name, values in self.extra.items()},
         )
 
+    def batch(
+        self, rows: NDArray[np.int64] | None
+    ) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float64]]:
+        """Features, classes and weights of some rows, or of all (None)."""
+        if rows is None:
+            return self.features, self.y, self.weight
+        return self.features[rows], self.y[rows], self.weight[rows]
+
     @property
     def share(self) -> NDArray[np.float64]:
         """The weights as parts of one."""

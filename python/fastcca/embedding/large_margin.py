@@ -219,15 +219,11 @@ class LargeMarginEmbedding(LabelEmbedding):
         }
 
     def _learn(self, data: TrainingData, **chosen: Any) -> Learned:
-        features, dtype = data.features, data.features.dtype
+        dtype = data.features.dtype
         on_weights, on_labels = chosen["weight_penalty"], chosen["label_penalty"]
 
         def objective(p: Parameters, rows: NDArray[np.int64] | None) -> tuple[float, Parameters]:
-            f, y, weight = (
-                (features, data.y, data.weight)
-                if rows is None
-                else (features[rows], data.y[rows], data.weight[rows])
-            )
+            f, y, weight = data.batch(rows)
             value, on_z, on_u, _ = hinge_embedding_loss(
                 f @ p["weights"] + p["intercept"],
                 p["labels"],

@@ -154,17 +154,13 @@ class NearestClassMean(LabelEmbedding):
         means = data.class_means()
         if self.metric == "plain":
             return Learned(None, np.zeros(means.shape[1]), means)
-        features, dtype = data.features, data.features.dtype
+        dtype = data.features.dtype
         centres = means.astype(dtype)
         penalty = float(self.weight_penalty)
 
         # with W / √2 in the place of W the kernel's log-loss of minus squared distances is the one above
         def objective(p: Parameters, rows: NDArray[np.int64] | None) -> tuple[float, Parameters]:
-            f, y, weight = (
-                (features, data.y, data.weight)
-                if rows is None
-                else (features[rows], data.y[rows], data.weight[rows])
-            )
+            f, y, weight = data.batch(rows)
             value, on_z, on_u, _ = hinge_embedding_loss(
                 f @ p["weights"],
                 centres @ p["weights"],
