@@ -129,16 +129,15 @@ def reference_log_mel(signal, rate, n_bands, n_slices):
     size = 1
     while size < window:
         size *= 2
-    emphasised = np.concatenate([signal[:1], signal[1:] - 0.97 * signal[:-1]])
-    emphasised = np.pad(emphasised, (0, max(0, window - len(emphasised))))
+    padded = np.pad(signal, (0, max(0, window - len(signal))))
 
     def hertz(mel):
         return 700 * (10 ** (mel / 2595) - 1)
 
     top = 2595 * np.log10(1 + rate / 2 / 700)
     frames = []
-    for start in range(0, len(emphasised) - window + 1, hop):
-        block = emphasised[start : start + window] * get_window("hann", window, fftbins=False)
+    for start in range(0, len(padded) - window + 1, hop):
+        block = padded[start : start + window] * get_window("hann", window, fftbins=False)
         power = np.abs(np.fft.rfft(block, size)) ** 2
         energies = []
         for band in range(n_bands):
@@ -150,7 +149,7 @@ def reference_log_mel(signal, rate, n_bands, n_slices):
             energies.append(power @ weight)
         frames.append(energies)
     energy = np.array(frames)
-    logs = np.log(np.maximum(energy, 1e-6 * energy.max()))
+    logs = np.log(np.maximum(energy, 1e-3 * energy.max()))
     fine = 5040
     places = (np.arange(n_slices * fine) + 0.5) * len(logs) / (n_slices * fine)
     steps = logs[places.astype(int)]

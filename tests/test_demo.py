@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from sklearn.base import BaseEstimator
+from sklearn.model_selection import KFold
 
 from fastcca import CCA, CCACV, _demo, cli
 from fastcca.datasets import load_digit_halves
@@ -65,6 +66,25 @@ def test_it_finds_what_there_is_to_find():
     assert found.test_correlations.sum() > plain.test_correlations.sum() > 4
     assert found.recall_at_5 > 10 * 5 / 540
     assert found.median_rank < 540 / 10
+
+
+def test_the_missing_half_is_filled_in():
+    pytest.importorskip("torch", reason="PyTorch (the extra `deep`) is not installed")
+    split = _demo.load("digits")
+    autoencoder, regression, _ = _demo.fill_in(split)
+    model = CCACV(n_components=10, cv=KFold(5, shuffle=True, random_state=0))
+    model.fit(split.left_train, split.right_train)
+    filled = model.predict(split.left_test)
+    spread = np.square(split.right_test - split.right_train.mean(axis=0)).sum()
+    assert regression == pytest.approx(1 - np.square(filled - split.right_test).sum() / spread)
+    assert autoencoder > regression > 0.25
+    told = [line for line in demo("-k", 2).stdout.splitlines() if "from the left half alone" in line]
+    assert [f"{autoencoder:.1%}" in told[0], "regression" in told[1]] == [True, True]
+
+
+def test_without_torch_there_is_no_missing_half(monkeypatch):
+    monkeypatch.setattr(_demo, "find_spec", lambda name: None)
+    assert "missing modality" not in demo("-k", 2).stdout
 
 
 class Constant(BaseEstimator):

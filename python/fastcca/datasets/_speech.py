@@ -136,6 +136,7 @@ def speech_features(
     n_bands: int = 32,
     n_slices: int = 20,
     n_coefficients: int = 13,
+    dynamic_range: float = 30.0,
 ) -> NDArray[np.float32]:
     """Utterances of any length as rows of one length: their spectra in equal slices of time.
 
@@ -154,6 +155,9 @@ def speech_features(
         "mfcc": the first ``n_coefficients`` of the cosine transform of each slice's logarithms.
     n_bands, n_slices, n_coefficients : int
         As told above.
+    dynamic_range : float, default=30.0
+        What is more than so many decibels below the loudest band of the utterance counts as that: the level
+        of silence, and of noise, does not rule the features.
 
     Returns
     -------
@@ -185,8 +189,10 @@ def speech_features(
     # would tie reading data to PyTorch, and python_speech_features is no longer maintained.
     if kind not in ("log-mel", "mfcc"):
         raise ValueError(f"kind must be 'log-mel' or 'mfcc', got {kind!r}")
-    if min(n_bands, n_slices, n_coefficients) < 1 or not 0 < sample_rate < np.inf:
-        raise ValueError("sample_rate, n_bands, n_slices and n_coefficients must be positive")
+    if min(n_bands, n_slices, n_coefficients) < 1 or not 0 < min(sample_rate, dynamic_range) < np.inf:
+        raise ValueError(
+            "sample_rate, n_bands, n_slices, n_coefficients and dynamic_range must be positive and finite"
+        )
     if kind == "mfcc" and n_coefficients > n_bands:
         raise ValueError(f"n_coefficients={n_coefficients} is more than n_bands={n_bands}")
     if len(waveforms) == 0:
@@ -197,7 +203,8 @@ def speech_features(
     rows = []
     for i, waveform in enumerate(waveforms):
         signal = _signal(i, waveform)
-        slices = _slices(_log_mel(signal, window, max(1, round(0.01 * sample_rate)), size, bands), n_slices)
+        hop = max(1, round(0.01 * sample_rate))
+        slices = _slices(_log_mel(signal, window, hop, size, bands, dynamic_range), n_slices)
         if kind == "mfcc":
             slices = dct(slices, norm="ortho")[:, :n_coefficients]
         rows.append((slices - slices.mean(axis=0)).ravel())
@@ -212,16 +219,18 @@ def _signal(i: int, waveform: ArrayLike) -> NDArray[np.float64]:
 
 
 def _log_mel(
-    signal: NDArray[np.float64], window: int, hop: int, size: int, bands: NDArray[np.float64]
+    signal: NDArray[np.float64],
+    window: int,
+    hop: int,
+    size: int,
+    bands: NDArray[np.float64],
+    dynamic_range: float,
 ) -> NDArray[np.float64]:
-    # x[t] - 0.97 x[t - 1] lifts the high frequencies, which the voice has less of.
-    signal = np.append(signal[:1], signal[1:] - 0.97 * signal[:-1])
     signal = np.pad(signal, (0, max(0, window - len(signal))))
     frames = np.lib.stride_tricks.sliding_window_view(signal, window)[::hop] * np.hanning(window)
     power = np.abs(rfft(frames, size)) ** 2
     energy = power @ bands
-    # The floor, 60 dB below the loudest band, keeps silence from -infinity and from ruling the features.
-    floor = max(1e-6 * energy.max(), np.finfo(float).tiny)
+    floor = max(energy.max() / 10 ** (dynamic_range / 10), np.finfo(float).tiny)
     logarithm: NDArray[np.float64] = np.log(np.maximum(energy, floor))
     return logarithm
 

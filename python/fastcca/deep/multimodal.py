@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -13,38 +12,21 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from fastcca._linear import _column_statistics as column_statistics
 from fastcca._modalities import Modalities, check_modalities, pick
-from fastcca.deep._multimodal_network import (
-    DropoutSchedule,
-    MultimodalNetwork,
-    dropout_schedule,
-    pretrain,
-)
+from fastcca.deep._multimodal_network import MultimodalNetwork, dropout_schedule, pretrain
+from fastcca.deep._multimodal_training import CHUNK, AutoencoderEpoch, best_epoch, inputs_of, train
 from fastcca.deep._parameters import check_parameters, torch_environment
 from fastcca.deep._persistence import SavedDeepModel
 from fastcca.deep._pretraining import some_rows
-from fastcca.deep._training import Schedule, Source, chunks, encode, keep_best, minibatches
+from fastcca.deep._training import Schedule, Source, chunks, encode
 from fastcca.deep.encoders import MLP, GaussianNoise, activation_of
 from fastcca.errors import NumericalError
 
 __all__ = ["MultimodalAutoencoder"]
-
-CHUNK = 2000
-
-
-@dataclass
-class AutoencoderEpoch:
-    """What a callback learns after each epoch; it stops the training by returning True."""
-
-    number: int
-    loss: float
-    validation_loss: float | None
-    learning_rate: float
-    model: Any = field(default=None, repr=False)
 
 
 class MultimodalAutoencoder(
@@ -67,8 +49,9 @@ class MultimodalAutoencoder(
     hidden : sequence of int or mapping of str to such, default=(256,)
         Widths of the hidden layers of each encoder, the same for all or by name; the decoders have them in
         reverse order.
-    activation : str or callable, default="relu"
-        As for :class:`MLP`, of the hidden and the shared layers.
+    activation : str or callable, default="tanh"
+        As for :class:`MLP`, of the hidden and the shared layers. Rectified units, of which many fall silent
+        in the shared layer, reconstruct worse.
     encoders, decoders : mapping of str to torch.nn.Module, optional
         Networks of your own for some modalities or all. An encoder is given the rows (scaled, flat) and may
         return any number of outputs; a decoder is given ``n_components`` inputs and must return what the
@@ -77,7 +60,7 @@ class MultimodalAutoencoder(
         What the network is shown of a row while it learns. "subsets": any of the modalities with equal
         probability, but not none; of two, both, only the one and only the other a third each. None: all.
         A mapping from tuples of names to shares for any other schedule.
-    rescale : bool, default=True
+    rescale : bool, default=False
         Multiply what reaches the shared layer by the number of modalities over the number given, so that it
         is as large from one as from all.
     modality_weights : mapping of str to float, or sequence of float, optional
@@ -184,11 +167,11 @@ class MultimodalAutoencoder(
         self,
         n_components: int = 64,
         hidden: Sequence[int] | Mapping[str, Sequence[int]] = (256,),
-        activation: str | Callable[[], nn.Module] = "relu",
+        activation: str | Callable[[], nn.Module] = "tanh",
         encoders: Mapping[str, nn.Module] | None = None,
         decoders: Mapping[str, nn.Module] | None = None,
         modality_dropout: Literal["subsets"] | Mapping[tuple[str, ...], float] | None = "subsets",
-        rescale: bool = True,
+        rescale: bool = False,
         modality_weights: Mapping[str, float] | Sequence[float] | None = None,
         pretrain: Literal["denoising", "rbm"] | None = None,
         optimizer: Literal["adam", "adamw"] = "adam",
@@ -266,18 +249,37 @@ class MultimodalAutoencoder(
             raise ValueError("modality_weights must not all be zero")
         dropout = dropout_schedule(self.modalities_, self.modality_dropout)
         device, dtype = torch.device(self.device), getattr(torch, self.dtype)
-        sources = [
-            Source(a, self.means_[name], self.scales_[name], device, dtype) for name, a in found.data.items()
-        ]
+        sources = {
+            name: Source(a, self.means_[name], self.scales_[name], device, dtype)
+            for name, a in found.data.items()
+        }
         present = np.column_stack([found.present[name] for name in self.modalities_])
         random = check_random_state(self.random_state)
         with torch_environment(int(random.randint(2**31)), self.n_threads):
             train_rows, validation_rows = self._split(found.n_rows, random)
-            network = self._build(sources, present).to(device, dtype)
+            network = self._build(list(sources.values()), present).to(device, dtype)
             if self.pretrain is not None:
                 rows = some_rows(train_rows)
-                pretrain(network, sources, present, rows, self.pretrain, self.activation)
-            self._train(network, sources, present, dropout, weights, train_rows, validation_rows)
+                pretrain(network, list(sources.values()), present, rows, self.pretrain, self.activation)
+            plan = self._plan(len(train_rows))
+            self.history_ = []
+            with tqdm(total=plan.epochs, disable=not self.verbose, unit="epoch") as bar:
+                try:
+                    train(
+                        network,
+                        sources,
+                        present,
+                        dropout,
+                        weights,
+                        plan,
+                        train_rows,
+                        validation_rows,
+                        lambda e: self._after_epoch(e, bar),
+                    )
+                except KeyboardInterrupt:
+                    self._keep(network)
+                    raise
+        self._keep(network)
         return self
 
     # ---- the parts of fit
@@ -411,89 +413,20 @@ class MultimodalAutoencoder(
             return np.sort(order), None
         return np.sort(order[n_validation:]), np.sort(order[:n_validation])
 
-    def _train(
-        self,
-        network: MultimodalNetwork,
-        sources: list[Source],
-        present: NDArray[np.bool_],
-        dropout: DropoutSchedule,
-        weights: Mapping[str, float],
-        train_rows: NDArray[np.intp],
-        validation_rows: NDArray[np.intp] | None,
-    ) -> None:
-        batches = max(1, round(len(train_rows) / self.batch_size))
-        epochs = self.epochs or int(np.clip(np.ceil(3000 / batches), 20, 300))
-        plan = Schedule(
+    def _keep(self, network: MultimodalNetwork) -> None:
+        self.network_, self.best_epoch_ = network, best_epoch(self.history_)
+
+    def _plan(self, n: int) -> Schedule:
+        batches = max(1, round(n / self.batch_size))
+        return Schedule(
             optimizer=self.optimizer,
             learning_rate=self.learning_rate,
             schedule=self.schedule,
-            epochs=epochs,
+            epochs=self.epochs or int(np.clip(np.ceil(3000 / batches), 20, 300)),
             batch_size=self.batch_size,
             weight_decay=self.weight_decay,
             patience=self.patience,
         )
-
-        def loss(rows: NDArray[np.intp], where: str, given: Callable[[Tensor], Tensor]) -> Tensor:
-            here = torch.from_numpy(present[rows]).to(sources[0].mean)
-            inputs = [
-                torch.where(here[:, m : m + 1] > 0, source.rows(rows), 0.0)
-                for m, source in enumerate(sources)
-            ]
-            _, outputs = network(inputs, given(here))
-            total = here.new_zeros(())
-            for m, (name, x, out) in enumerate(zip(self.modalities_, inputs, outputs, strict=True)):
-                if not bool(torch.isfinite(out.detach()).all()):
-                    raise NumericalError(
-                        f"the reconstruction of {name} is NaN or infinite in {where}; "
-                        "try a smaller learning_rate"
-                    )
-                # Σ over the rows that have it of ‖x̂ - x‖², over their number and the modality's width
-                error = ((out - x) * here[:, m : m + 1]).square().sum()
-                total = total + weights[name] * error / (here[:, m].sum().clamp(min=1) * x.shape[1])
-            return total
-
-        @torch.no_grad()
-        def validation_loss() -> float | None:
-            if validation_rows is None:
-                return None
-            network.eval()
-            state = torch.get_rng_state()
-            torch.manual_seed(0)  # the same subsets in each epoch
-            total = 0.0
-            for part in chunks(len(validation_rows), CHUNK):
-                rows = validation_rows[part]
-                total += float(loss(rows, "validation", dropout.draw)) * len(rows) / len(validation_rows)
-            torch.set_rng_state(state)
-            return total
-
-        def run() -> Iterator[AutoencoderEpoch]:
-            steps = minibatches(
-                network, plan, train_rows, lambda rows, where: loss(rows, where, dropout.draw)
-            )
-            for number, mean_loss, rate in steps:
-                yield AutoencoderEpoch(number, mean_loss, validation_loss(), rate)
-
-        def score(epoch: AutoencoderEpoch) -> float:
-            return float(epoch.number) if epoch.validation_loss is None else -epoch.validation_loss
-
-        self.history_ = []
-        self.best_epoch_ = 0
-        self.network_ = network
-        with tqdm(total=plan.epochs, disable=not self.verbose, unit="epoch") as bar:
-            try:
-                best = keep_best(network, run(), score, lambda e: self._after_epoch(e, bar), plan.patience)
-                self.best_epoch_ = best.epoch
-            except KeyboardInterrupt:
-                if self.history_:
-                    losses = [h["validation_loss"] for h in self.history_]
-                    last = len(losses) if losses[0] is None else 1 + int(np.argmin(losses))
-                    self.best_epoch_ = last
-                raise
-        self._refuse_non_finite_parameters()
-
-    def _refuse_non_finite_parameters(self) -> None:
-        if not all(bool(torch.isfinite(p).all()) for p in self.network_.parameters()):
-            raise NumericalError("the trained network has weights that are not finite; lower learning_rate")
 
     def _after_epoch(self, epoch: AutoencoderEpoch, bar: Any) -> bool:
         self.history_.append(
@@ -535,10 +468,7 @@ class MultimodalAutoencoder(
         codes, parts = [], []
         for rows in chunks(found.n_rows, CHUNK):
             given = torch.from_numpy(present[rows]).to(parameter)
-            inputs = [
-                None if s is None else torch.where(given[:, m : m + 1] > 0, s.rows(rows), 0.0)
-                for m, s in enumerate(sources)
-            ]
+            inputs = inputs_of(sources, rows, given)
             if decode:
                 z, outputs = self.network_(inputs, given)
                 parts.append([out.double().cpu().numpy() for out in outputs])
