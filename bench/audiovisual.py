@@ -1,4 +1,4 @@
-"""Hearing and seeing digits: ``python -m bench.audiovisual --json results.json --pictures docs/_static``.
+"""Hearing and seeing digits: ``python -m bench.audiovisual --json results.json --pictures docs/images``.
 
 Spoken digits paired with handwritten ones by class; the test voices and images are of people whom no model
 has met. Every choice is made with the voice of one more speaker, who joins the training afterwards. Four
@@ -127,7 +127,7 @@ FITTED: dict[Any, MultimodalAutoencoder] = {}  # the same one serves several row
 def autoencoder(train: Views, seed: int, **options: Any) -> MultimodalAutoencoder:
     key = *((name, id(a)) for name, a in train.items()), seed, repr(sorted(options.items(), key=str))
     if key not in FITTED:
-        defaults: dict[str, Any] = {"n_components": 128, "hidden": (256,), "epochs": 30, "n_threads": 1}
+        defaults: dict[str, Any] = {"n_components": 80, "hidden": (160,), "epochs": 20, "n_threads": 1}
         model = MultimodalAutoencoder(**{**defaults, **options}, validation_fraction=0, random_state=seed)
         FITTED[key] = model.fit(train)
     return FITTED[key]
@@ -163,7 +163,6 @@ AUTOENCODERS: list[dict[str, Any]] = [
     {},
     {"pretrain": "denoising"},
     {"pretrain": "rbm", "activation": "sigmoid", "learning_rate": 3e-3},
-    {"pretrain": "denoising", "input_noise": 0.5},
 ]
 METHODS = {
     "raw features": Method(raw),
@@ -192,7 +191,7 @@ def classifiers(encode: Encode, digits: Digits) -> dict[str, Any]:
     for given in GIVEN:
         codes = encode(pick(digits.train, given))
         found[given] = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=300))
-        found[given].fit(codes[:3000], digits.target[:3000])
+        found[given].fit(codes, digits.target)
     return found
 
 
@@ -249,7 +248,7 @@ def errors(model: MultimodalAutoencoder, digits: Digits) -> dict[str, float]:
 def choose_by_error(digits: Digits, dropout: Mapping[str, Any]) -> dict[str, Any]:
     """By the mean error on the validation speaker, of both modalities from audio, image and both."""
 
-    def mean(options: Mapping[str, Any]) -> float:
+    def mean(options: dict[str, Any]) -> float:
         model = autoencoder(digits.train, 0, **options, **dropout)
         return statistics.mean(errors(model, digits).values())
 
@@ -311,8 +310,12 @@ class Spread:
         for name, values in self.values.items():
             yield name, statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
-    def texts(self, digits: int = 1) -> dict[str, str]:
+    def texts(self, digits: int = 1) -> dict[str, Any]:
         return {name: f"{mean:.{digits}f} ± {sd:.{digits}f}" for name, mean, sd in self}
+
+
+def told(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: str(value) for name, value in options.items()}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -320,7 +323,7 @@ def main(arguments: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--n-train", type=int, default=4000)
+    parser.add_argument("--n-train", type=int, default=2400)
     parser.add_argument("--n-test", type=int, default=2000)
     parser.add_argument("--method", action="append", choices=list(METHODS), help="only this one; repeatable")
     parser.add_argument("--threads", type=int, default=2)
@@ -338,7 +341,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(report: Report, options: Any) -> None:
     tuning = load(options.n_train, options.n_test // 2, 0, validation=True)
-    chosen = {}
+    chosen: dict[str, Mapping[str, Any]] = {}
     for name in options.method or METHODS:
         if name == "autoencoders, then CCA" and "single-modality autoencoders" in chosen:
             # the autoencoders as they were chosen by themselves; here the ridge alone is
@@ -346,11 +349,13 @@ def run(report: Report, options: Any) -> None:
             method = METHODS[name]
             METHODS[name] = Method(method.fit, [{**learnt, **grid} for grid in method.grid])
         chosen[name], seconds = time_once(lambda name=name: choose(METHODS[name], tuning))  # type: ignore[misc]
-        report.add("chosen", name, **{k: str(v) for k, v in chosen[name].items()}, seconds=seconds)
+        report.add("chosen", name, **told(chosen[name]), seconds=seconds)
     seeds = [load(options.n_train, options.n_test, seed, validation=False) for seed in range(options.seeds)]
+    if "bimodal autoencoder" in chosen:
+        fill_in(report, tuning, seeds, options.pictures)
     for name, grid in chosen.items():
         found = Spread()
-        models = []
+        models: list[Encode] = []
 
         def fit(name: str = name, grid: Any = grid, found: Spread = found, models: Any = models) -> None:
             for seed, digits in enumerate(seeds):
@@ -361,8 +366,6 @@ def run(report: Report, options: Any) -> None:
         report.add("1, 2", name, **found.texts(), seconds=seconds)
         if name in ("bimodal autoencoder", "early fusion"):
             mcgurk(report, name, models, seeds)
-    if "bimodal autoencoder" in chosen:
-        fill_in(report, tuning, seeds, options.pictures)
 
 
 def mcgurk(report: Report, name: str, models: Sequence[Encode], seeds: Sequence[Digits]) -> None:
@@ -379,14 +382,14 @@ def mcgurk(report: Report, name: str, models: Sequence[Encode], seeds: Sequence[
     heard, seen, third = strongest(mean[: len(DISAGREE)])
     for a, b in ((heard, heard), (seen, seen), (heard, seen)):
         row = mean[(DISAGREE + AGREE).index((a, b))]
-        answers = {f"answer {c}": f"{100 * row[c]:.1f}" for c in (heard, seen, third)}
+        answers: dict[str, Any] = {f"answer {c}": f"{100 * row[c]:.1f}" for c in (heard, seen, third)}
         report.add("4", f"{name}: hears {a}, sees {b}", **answers)
 
 
 def fill_in(report: Report, tuning: Digits, seeds: Sequence[Digits], pictures: str | None) -> None:
     for name, dropout in DROPOUTS.items():
         chosen, seconds = time_once(lambda dropout=dropout: choose_by_error(tuning, dropout))  # type: ignore[misc]
-        report.add("chosen", name, **{k: str(v) for k, v in chosen.items()}, seconds=seconds)
+        report.add("chosen", name, **told(chosen), seconds=seconds)
         spread = Spread()
         for seed, digits in enumerate(seeds):
             model = autoencoder(digits.train, seed, **chosen)

@@ -56,7 +56,7 @@ def pretrain_layers(
     biases = []
     for layer in layers:
         machine = RBM(layer.in_features, layer.out_features, visible).to(x.device, x.dtype)
-        machine.fit(x, epochs=_epochs(len(x), 100, 1000, 20))
+        machine.fit(x, epochs=_epochs(len(x), 100, 600, 20))
         with torch.no_grad():
             layer.weight.copy_(machine.weight / machine.sigma**2)
             layer.bias.copy_(machine.hidden_bias / machine.sigma**2)

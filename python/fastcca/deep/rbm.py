@@ -158,7 +158,8 @@ class RBM(nn.Module):
         steps : int
             Rounds of Gibbs sampling from each row.
         callback : callable, optional
-            Called with (epoch, mean squared error of the reconstruction per unit) after each epoch.
+            Called with (epoch, mean squared error per unit of reconstructing the last batch) after each
+            epoch.
 
         Returns
         -------
@@ -180,15 +181,14 @@ class RBM(nn.Module):
             raise ValueError("X must be in [0, 1] for bernoulli visible units")
         optimizer = torch.optim.SGD(self.parameters(), lr=learning_rate, momentum=momentum)
         for epoch in range(1, epochs + 1):
-            error = 0.0
             for index in torch.split(torch.randperm(len(x)), batch_size):
                 v = x[index.to(x.device)]
                 optimizer.zero_grad(set_to_none=True)
                 loss = self.contrast(v, self.gibbs(v, steps)) + self._penalty(v)
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
-                with torch.no_grad():
-                    error += float((self.reconstruct(self(v)) - v).square().mean()) * len(v) / len(x)
+            with torch.no_grad():  # of the last batch: it only tells how the training goes
+                error = float((self.reconstruct(self(v)) - v).square().mean())
             if not np.isfinite(error):
                 raise NumericalError(
                     f"the weights of the RBM are not finite after epoch {epoch}; "
