@@ -252,7 +252,8 @@ def choose_by_error(digits: Digits, dropout: Mapping[str, Any]) -> dict[str, Any
         model = autoencoder(digits.train, 0, **options, **dropout)
         return statistics.mean(errors(model, digits).values())
 
-    return {**min(AUTOENCODERS, key=mean), **dropout}
+    best = min(AUTOENCODERS, key=mean)
+    return {**best, **dropout}
 
 
 # ---- experiment 4: sound and image that disagree
