@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.io import loadmat
 from sklearn.utils import Bunch
 
 from fastcca.datasets._home import HOME_HINT, get_data_home, require
+from fastcca.datasets._mat import read_mat
 from fastcca.taxonomy import Taxonomy
 
 __all__ = ["load_awa"]
@@ -223,14 +223,10 @@ def _read_splits(folder: Path) -> dict[str, Any]:
 
 
 def _mat(path: Path, *names: str) -> dict[str, NDArray[Any]]:
-    require(path, _WHAT)
-    try:
-        arrays = loadmat(path, variable_names=names)
-    except Exception as error:  # scipy raises whatever the damaged bytes lead it to
-        raise ValueError(f"{path}: damaged MATLAB file ({error})") from error
+    arrays = read_mat(path, _WHAT, *names)
     if missing := [name for name in names if name not in arrays]:
         raise ValueError(f"{path}: it has no {' and no '.join(missing)}")
-    return {name: arrays[name] for name in names}
+    return arrays
 
 
 # ---- all layouts -------------------------------------------------------------------------------------

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.io import loadmat
 from sklearn.utils import Bunch
 
 from fastcca.datasets._home import get_data_home, require
+from fastcca.datasets._mat import read_mat
 
 __all__ = ["load_wikipedia"]
 
@@ -55,12 +55,9 @@ def load_wikipedia(data_home: str | os.PathLike[str] | None = None) -> Bunch:
     (2173, 128)
     """
     folder = get_data_home(data_home) / "wikipedia"
-    path = require(folder / "raw_features.mat", _WHAT)
+    path = folder / "raw_features.mat"
+    features = read_mat(path, _WHAT, "I_tr", "T_tr", "I_te", "T_te")
     names = _lines(folder / "categories.list")
-    try:
-        features = loadmat(path, variable_names=["I_tr", "T_tr", "I_te", "T_te"])
-    except Exception as error:  # scipy raises whatever the damaged bytes lead it to
-        raise ValueError(f"{path}: damaged MATLAB file ({error})") from error
     documents: dict[str, Any] = {"target_names": np.array(names, dtype=object)}
     for split, suffix in (("train", "tr"), ("test", "te")):
         target = _categories(folder / f"{split}set_txt_img_cat.list", len(names))
