@@ -56,7 +56,7 @@ RECIPES = {
             "optimizer": "lbfgs",
             "pretrain": "denoising",
             "weight_decay": 1e-5,
-            "epochs": 60,
+            "epochs": 120,
         },
         39.7,
     ),
