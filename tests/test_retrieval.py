@@ -148,7 +148,7 @@ def test_what_faiss_cannot_do_the_core_does(faiss, rng):
 
 
 def test_faiss_must_be_there(monkeypatch):
-    monkeypatch.setattr("fastcca.retrieval.find_spec", lambda name: None)
+    monkeypatch.setattr("fastcca.retrieval._index.find_spec", lambda name: None)
     with pytest.raises(ImportError, match="pip install faiss-cpu"):
         SearchIndex(backend="faiss")
 

@@ -25,7 +25,8 @@ void power_in_place(Array x, int degree) {
                 x = square;
             begun = true;
         }
-        if ((degree >>= 1) == 0) return;
+        degree >>= 1;
+        if (degree == 0) return;
     }
 }
 

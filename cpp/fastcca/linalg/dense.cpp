@@ -136,7 +136,7 @@ void gemm(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, Mutab
     const Index m = C.rows(), n = C.cols(), depth = op_a == Op::kNone ? A.cols() : A.rows();
     if (m == 0 || n == 0) return;
     if (flops(m, n, depth) < kInlineFlops) return serial_gemm<T>(alpha, A, op_a, B, op_b, beta, C);
-    if (m * n <= 128 * 128 && depth >= 2048) {
+    if (m * n <= Index{128} * 128 && depth >= 2048) {
         return split_sum_gemm<T>(alpha, A, op_a, B, op_b, beta, C, std::min<Index>(16, depth / 1024));
     }
     tiled_gemm<T>(alpha, A, op_a, B, op_b, beta, C);
