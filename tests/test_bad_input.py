@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse
 from sklearn.exceptions import NotFittedError
 
-from fastcca import CCA, CCACV, Moments, NumericalError
+from fastcca import CCA, CCACV, KernelCCACV, Moments, NumericalError
 
 both = pytest.mark.parametrize("model", [CCA(), CCACV(regs=[0.1])], ids=["CCA", "CCACV"])
 RNG = np.random.default_rng(3)
@@ -213,13 +213,14 @@ def test_weights(model, weights, message):
         model.fit(X, Y, sample_weight=weights)
 
 
-def test_weights_of_the_parts_of_a_split():
+@pytest.mark.parametrize("search", [CCACV, KernelCCACV])
+def test_weights_of_the_parts_of_a_split(search):
     weights = np.full(40, 1.02 / 40)
     with pytest.raises(ValueError, match=r"sample_weight sums to 0\.816 over the train rows of split 0, exp"):
-        CCACV().fit(X, Y, sample_weight=weights)
+        search().fit(X, Y, sample_weight=weights)
     weights = np.repeat([0.0, 1.0], [8, 32])
     with pytest.raises(ValueError, match="sample_weight sums to 0 over the test rows of split 0, expected"):
-        CCACV().fit(X, Y, sample_weight=weights)
+        search().fit(X, Y, sample_weight=weights)
 
 
 def test_scores_that_are_not_finite_have_no_inverse():

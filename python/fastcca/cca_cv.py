@@ -1,23 +1,18 @@
 """Linear canonical correlation analysis whose ridge is chosen by cross-validation."""
 
-from itertools import product
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
-from sklearn.model_selection import check_cv
+from numpy.typing import ArrayLike
 
-from fastcca._folds import Rows, Split, fast_scores, slow_scores
+from fastcca._folds import Rows, fast_scores, slow_scores
 from fastcca._linear import LinearTwoView
-from fastcca._statistics import Weights
+from fastcca._search import adopt_features, ridge_grid, row_splits, search_results
 from fastcca._validation import check_n_components, check_n_threads, check_reg
 from fastcca.cca import CCA
 from fastcca.functional.moments import Moments
 
 __all__ = ["CCACV"]
-
-TIE = 12  # mean scores that agree to this many decimals are equal
 
 
 class CCACV(LinearTwoView):
@@ -145,9 +140,9 @@ class CCACV(LinearTwoView):
         x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
         check_n_threads(self.n_threads)
         k = check_n_components(self.n_components, x_checked.shape[1], y_checked.shape[1])
-        regs = _grid(self.regs)
+        regs = ridge_grid(self.regs)
         pairs = [check_reg(reg) for reg in regs]
-        splits = _splits(self.cv, x_checked, y, groups, weights)
+        splits = row_splits(self.cv, x_checked, y, groups, weights)
         data = Rows(x_checked, y_checked, weights, self.n_threads)
 
         scores, moments = fast_scores(data, splits, pairs, k, self.scale)
@@ -155,7 +150,7 @@ class CCACV(LinearTwoView):
             slow_scores(scores, data, splits, pairs, CCA(k, scale=self.scale, n_threads=self.n_threads))
 
         self.n_splits_ = len(splits)
-        self.cv_results_ = _results(regs, scores)
+        self.cv_results_ = search_results([{"reg": reg} for reg in regs], scores)
         mean = self.cv_results_["mean_test_score"]
         ties = np.flatnonzero(self.cv_results_["rank_test_score"] == 1)
         self.best_index_ = int(max(ties, key=lambda i: sum(pairs[i])))
@@ -166,71 +161,8 @@ class CCACV(LinearTwoView):
 
     def _refit(self, data: Rows, moments: Moments | None) -> None:
         best = CCA(self.n_components, self.reg_, self.scale, "auto", self.n_threads)
-        names = (
-            "n_features_in_",
-            "feature_names_in_",
-            "n_y_features_in_",
-            "y_feature_names_in_",
-            "_y_is_vector",
-        )
-        best.__dict__.update({name: getattr(self, name) for name in names if hasattr(self, name)})
+        adopt_features(best, self)
         best._fit_arrays(data.X, data.y, data.weights, moments)
         self.best_estimator_ = best
         parameters = best.get_params()
         self.__dict__.update({name: value for name, value in vars(best).items() if name not in parameters})
-
-
-def _grid(regs: Any) -> list[float | tuple[float, float]]:
-    """The ridges to try, as ``reg`` takes them."""
-    if regs is None:
-        return [float(r) for r in np.logspace(-6, 1, 20)]
-    grids = [np.asarray(grid) for grid in regs] if np.iterable(regs) and not isinstance(regs, str) else []
-    if len(grids) == 2 and all(grid.ndim == 1 and grid.size for grid in grids):
-        return list(product(grids[0].tolist(), grids[1].tolist()))
-    if not grids or any(grid.ndim for grid in grids):
-        raise ValueError(
-            f"regs must be a sequence of numbers >= 0 or a pair of them (regs_x, regs_y), got {regs!r}"
-        )
-    return [grid.item() for grid in grids]
-
-
-def _splits(cv: Any, X: NDArray[Any], y: Any, groups: Any, weights: Weights = None) -> list[Split]:
-    every = np.arange(len(X))
-    splits = []
-    for i, split in enumerate(check_cv(cv).split(X, y, groups)):
-        try:  # masks and negative indices become plain ones
-            train, test = (every[np.asarray(rows)].ravel() for rows in split)
-        except IndexError as error:
-            raise ValueError(f"cv: split {i} does not index the {len(X)} rows: {error}") from None
-        for name, rows, least in (("train", train, 1), ("test", test, 0)):
-            if len(rows) < 2:
-                raise ValueError(
-                    f"cv: split {i} has {len(rows)} {name} row(s), at least 2 are needed to correlate"
-                )
-            if weights is not None and not weights[rows].sum() > least:
-                raise ValueError(
-                    f"cv: sample_weight sums to {weights[rows].sum():g} over the {name} rows of split {i}, "
-                    f"expected more than {least}"
-                )
-        splits.append((train, test))
-    if not splits:
-        raise ValueError("cv gave no split")
-    return splits
-
-
-def _results(regs: list[Any], scores: NDArray[np.float64]) -> dict[str, Any]:
-    """``cv_results_`` of ``scores`` (splits, ridges) in the layout of GridSearchCV."""
-    mean = scores.mean(axis=0)
-    param_reg = np.ma.MaskedArray(
-        np.empty(len(regs), dtype=object if isinstance(regs[0], tuple) else np.float64)
-    )
-    for i, reg in enumerate(regs):
-        param_reg[i] = reg
-    return {
-        "params": [{"reg": reg} for reg in regs],
-        "param_reg": param_reg,
-        **{f"split{i}_test_score": split for i, split in enumerate(scores)},
-        "mean_test_score": mean,
-        "std_test_score": scores.std(axis=0),
-        "rank_test_score": rankdata(-mean.round(TIE), method="min").astype(np.int32),
-    }

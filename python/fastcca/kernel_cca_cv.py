@@ -7,14 +7,13 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 from fastcca._folds import Split
 from fastcca._kernel import KernelTwoView
 from fastcca._kernel_features import FeatureSums, LandmarkView, collect, solve_features
+from fastcca._search import TIE, adopt_features, ridge_grid, row_splits, search_results
 from fastcca._two_view import Weights
 from fastcca._validation import check_reg, refuse_non_finite
-from fastcca.cca_cv import TIE, _grid, _splits
 from fastcca.functional.kernels import Kernel
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import held_out_correlations
@@ -163,10 +162,10 @@ class KernelCCACV(KernelTwoView):
         self._check_parameters()
         refuse_non_finite("X", x_checked)
         refuse_non_finite("y", y_checked)
-        regs = _grid(np.logspace(-6, 0, 7) if self.regs is None else self.regs)
+        regs = ridge_grid(np.logspace(-6, 0, 7) if self.regs is None else self.regs)
         pairs = [check_reg(reg) for reg in regs]
         kernels = self._grid_of_kernels(x_checked, y_checked, weights)
-        splits = _splits(self.cv, x_checked, y, groups)
+        splits = row_splits(self.cv, x_checked, y, groups, weights)
 
         scores = np.empty((len(splits), len(kernels), len(regs)))
         best = (-np.inf, 0.0), 0, 0  # (mean score, largest reg), width, reg
@@ -183,7 +182,8 @@ class KernelCCACV(KernelTwoView):
 
         self.n_splits_ = len(splits)
         gammas = [(float(kx.gamma), float(ky.gamma)) for kx, ky in kernels]
-        self.cv_results_ = _results(gammas, regs, scores.reshape(len(splits), -1))
+        params = [{"gamma": gamma, "reg": reg} for gamma in gammas for reg in regs]
+        self.cv_results_ = search_results(params, scores.reshape(len(splits), -1))
         self.best_index_ = i * len(regs) + j
         self.best_score_ = float(self.cv_results_["mean_test_score"][self.best_index_])
         self.gamma_, self.reg_ = gammas[i], regs[j]
@@ -206,14 +206,7 @@ class KernelCCACV(KernelTwoView):
     def _model(self, gamma: tuple[float, float], reg: Any) -> KernelCCA:
         names = set(KernelCCA().get_params()) - {"gamma", "reg"}
         model = KernelCCA(gamma=gamma, reg=reg, **{name: getattr(self, name) for name in names})
-        inherited = (
-            "n_features_in_",
-            "feature_names_in_",
-            "n_y_features_in_",
-            "y_feature_names_in_",
-            "_y_is_vector",
-        )
-        model.__dict__.update({name: getattr(self, name) for name in inherited if hasattr(self, name)})
+        adopt_features(model, self)
         return model
 
     def _held_out(
@@ -274,25 +267,3 @@ def _plain(gammas: Any) -> list[Gamma]:
     if isinstance(gammas, str) or not isinstance(gammas, (Sequence, np.ndarray)) or not len(gammas):
         raise ValueError(f"gammas must be a sequence of widths or of pairs of them, got {gammas!r}")
     return [tuple(g) if isinstance(g, (np.ndarray, list)) else g for g in gammas]
-
-
-def _results(
-    gammas: list[tuple[float, float]], regs: list[Any], scores: NDArray[np.float64]
-) -> dict[str, Any]:
-    """``cv_results_`` of ``scores`` (splits, widths × regularisations) in the layout of GridSearchCV."""
-    params = [{"gamma": gamma, "reg": reg} for gamma in gammas for reg in regs]
-    columns = {}
-    for name in ("gamma", "reg"):
-        values = np.empty(len(params), dtype=object)
-        for i, each in enumerate(params):
-            values[i] = each[name]
-        columns[f"param_{name}"] = np.ma.MaskedArray(values)
-    mean = scores.mean(axis=0)
-    return {
-        "params": params,
-        **columns,
-        **{f"split{i}_test_score": split for i, split in enumerate(scores)},
-        "mean_test_score": mean,
-        "std_test_score": scores.std(axis=0),
-        "rank_test_score": rankdata(-mean.round(TIE), method="min").astype(np.int32),
-    }
