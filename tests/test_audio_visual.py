@@ -120,6 +120,15 @@ def test_missing_and_damaged_recordings_are_named(home, tmp_path):
         datasets.load_spoken_digits(home)
 
 
+def test_a_lack_of_memory_is_not_called_damage(home, monkeypatch):
+    def no_memory(*args, **kwargs):
+        raise MemoryError
+
+    monkeypatch.setattr(wavfile, "read", no_memory)
+    with pytest.raises(MemoryError):
+        datasets.load_spoken_digits(home)
+
+
 # ---- features ----------------------------------------------------------------------------------------
 
 

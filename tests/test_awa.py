@@ -217,3 +217,13 @@ def test_real_animals(data_home):
     assert awa.attributes_binary[
         list(awa.class_names).index("tiger"), list(awa.attribute_names).index("stripes")
     ]
+
+
+def test_a_lack_of_memory_is_not_called_damage(home, monkeypatch):
+    def no_memory(*args, **kwargs):
+        raise MemoryError
+
+    write_awa1(home)
+    monkeypatch.setattr(np, "load", no_memory)
+    with pytest.raises(MemoryError):
+        datasets.load_awa(home)

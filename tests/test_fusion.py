@@ -219,6 +219,20 @@ def test_a_variance_that_overflows_is_told(rng):
         EarlyFusion().fit({"audio": 1e200 * rng.standard_normal((20, 3)), "image": np.eye(20)})
 
 
+def test_a_variance_that_underflows_is_told(rng):
+    small = 1e-200 * rng.standard_normal((20, 3))
+    mixed = np.column_stack([small[:, 0], rng.standard_normal(20), np.full(20, 1e-200)])
+    for scale in ("view", "columns"):
+        with pytest.raises(NumericalError, match="the variance of audio underflows: scale it up"):
+            EarlyFusion(scale).fit({"audio": small, "image": np.eye(20)})
+    np.testing.assert_array_equal(EarlyFusion(None).fit_transform(small), small - EarlyFusion(None).fit(small).means_["X"])  # fmt: skip # noqa: E501
+    # beside a column that counts it does no harm, unless it has a scale of its own
+    assert EarlyFusion().fit_transform(mixed).var(axis=0, ddof=1).sum() == pytest.approx(1)
+    with pytest.raises(NumericalError, match="underflows"):
+        EarlyFusion("columns").fit(mixed)
+    assert (EarlyFusion("columns").fit_transform(np.full((5, 2), 1e-200)) == 0).all()
+
+
 def test_a_vector_among_the_views_is_named(rng):
     with pytest.raises(ValueError, match="view1: Expected 2D array, got 1D array"):
         EarlyFusion().fit([rng.standard_normal((20, 3)), np.arange(20.0)])

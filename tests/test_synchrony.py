@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 
+import fastcca
 from fastcca import CCA, KernelCCA
 from fastcca.synchrony import SynchronyDetector, lagged_correlation, stack_frames
 
@@ -84,7 +86,16 @@ def test_a_clone_is_not_fitted_and_the_estimator_is_left_alone(streams):
         (lambda d, X, y: d.windows(X, y, length=50, hop=0), "hop"),
         (lambda d, X, y: lagged_correlation(X[:, :2], y, 3), "same shape"),
         (lambda d, X, y: lagged_correlation(X[:, :4], y, -1), "max_lag"),
-        (lambda d, X, y: stack_frames(X, before=-1), "before"),
+        (lambda d, X, y: stack_frames(X, before=-1), "before must be a whole number of frames, at least 0"),
+        (lambda d, X, y: stack_frames(X, after=1.5), r"after must be a whole number .*, got 1\.5"),
+        (
+            lambda d, X, y: lagged_correlation(X[:, :4], y, 3.0),
+            r"max_lag must be a whole number .*, got 3\.0",
+        ),
+        (lambda d, X, y: d.windows(X, y, length=50.0), r"length must be a whole number .*, got 50\.0"),
+        (lambda d, X, y: d.windows(X, y, length=50, hop=2.5), r"hop must be a whole number .*, got 2\.5"),
+        (lambda d, X, y: clone(d).set_params(context=1.0).fit(X, y), "context must be a whole number"),
+        (lambda d, X, y: clone(d).set_params(max_lag="5").fit(X, y), "max_lag must be a whole number"),
     ],
 )
 def test_bad_input(streams, call, match):
@@ -92,6 +103,19 @@ def test_bad_input(streams, call, match):
     detector = SynchronyDetector(max_lag=10).fit(X, y)
     with pytest.raises(ValueError, match=match):
         call(detector, X, y)
+
+
+@pytest.mark.parametrize("estimator", [None, KernelCCA(2, rank=50)])
+def test_a_detector_is_a_file(streams, estimator, tmp_path):
+    X, y = streams
+    detector = SynchronyDetector(estimator, context=1, max_lag=12).fit(X[:1000], y[:1000])
+    detector.save(tmp_path / "detector.npz")
+    loaded = fastcca.load(tmp_path / "detector.npz")
+    assert isinstance(loaded, SynchronyDetector)
+    assert repr(loaded.get_params()) == repr(detector.get_params())
+    np.testing.assert_array_equal(loaded.correlation(X, y), detector.correlation(X, y))
+    with pytest.raises(NotFittedError):
+        clone(detector).save(tmp_path / "detector.npz")
 
 
 def test_constant_columns_count_nothing_whatever_their_mean_is_rounded_to():

@@ -274,3 +274,16 @@ def test_outputs_that_cannot_be_written(tmp_path):
     (tmp_path / "Z.npy").mkdir()
     with pytest.raises(IsADirectoryError):
         check_output(tmp_path / "Z.npy")
+
+
+def test_a_lack_of_memory_is_not_called_damage(tmp_path, monkeypatch):
+    def no_memory(*args, **kwargs):
+        raise MemoryError
+
+    np.savez(tmp_path / "table.npz", X=VALUES)
+    scipy.io.savemat(tmp_path / "table.mat", {"X": VALUES})
+    monkeypatch.setattr(np, "load", no_memory)
+    monkeypatch.setattr(scipy.io, "loadmat", no_memory)
+    for name in ("table.npz", "table.mat"):
+        with pytest.raises(MemoryError):
+            read_table(tmp_path / name)

@@ -90,7 +90,7 @@ def _read_npz(path: Path, key: str | None) -> Table:
     try:
         with path.open("rb") as file, np.load(file) as archive:
             return Table(archive[_choose(path, key, archive.files)])
-    except _Choice:
+    except (_Choice, MemoryError):
         raise
     except Exception as error:  # NumPy takes what it does not know for a pickle, and says how to load that
         raise ValueError(f"{path}: damaged, or not arrays of numbers") from error
@@ -102,7 +102,7 @@ def _read_mat(path: Path, key: str | None) -> Table:
     try:
         name = _choose(path, key, [entry[0] for entry in whosmat(path)])
         values = loadmat(path, variable_names=[name])[name]
-    except _Choice:
+    except (_Choice, MemoryError):
         raise
     except NotImplementedError:
         return _read_mat73(path, key)

@@ -97,7 +97,8 @@ class EarlyFusion(
             For parameters out of range, different numbers of rows, a row without any view, a view
             missing in every row, NaN or infinity inside a row.
         NumericalError
-            If the variance of a view overflows. (It is a ValueError as well.)
+            If the variance of a view overflows, or vanishes though a column varies. (It is a ValueError as
+            well.)
         """
         if self.scale not in ("view", "columns", None):
             raise ValueError(f"scale must be 'view', 'columns' or None, got {self.scale!r}")
@@ -116,11 +117,18 @@ class EarlyFusion(
             )
             if not np.isfinite(variance).all():
                 raise NumericalError(f"the variance of {name} overflows: scale it down")
+            if self.scale is not None and self._vanishes(rows, variance):
+                raise NumericalError(f"the variance of {name} underflows: scale it up")
             self.means_[name], self.factors_[name] = mean, weights[name] * self._factors(variance)
         self._columns = found.names
         self.n_features_in_ = sum(map(len, self.means_.values()))
         self._set_names(found)
         return self
+
+    def _vanishes(self, rows: NDArray[Any], variance: NDArray[np.float64]) -> bool:
+        """Whether what a scale is made of is lost in the squares of columns that do vary."""
+        small = (variance if self.scale == "columns" else variance.sum()) <= 16 * np.finfo(float).tiny
+        return bool(np.any(small) and (small & (rows != rows[0]).any(axis=0)).any())
 
     def _factors(self, variance: NDArray[np.float64]) -> NDArray[np.float64]:
         varies = variance > 0

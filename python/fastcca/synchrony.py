@@ -7,6 +7,7 @@ were in step correlate most at lag 0; where the streams are not in step, the pea
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
+from fastcca._persistence import SavedModel
 from fastcca._validation import as_matrix
 from fastcca.cca import CCA
 from fastcca.functional._arrays import refuse_non_finite
@@ -41,7 +43,7 @@ def stack_frames(X: ArrayLike, before: int = 0, after: int = 0) -> NDArray[Any]:
     Raises
     ------
     ValueError
-        If ``before`` or ``after`` is negative or the stream is empty.
+        If ``before`` or ``after`` is negative or no whole number, or the stream is empty.
 
     Examples
     --------
@@ -53,11 +55,15 @@ def stack_frames(X: ArrayLike, before: int = 0, after: int = 0) -> NDArray[Any]:
     """
     a = as_matrix("X", X, vector=True)
     for name, value in (("before", before), ("after", after)):
-        if value < 0:
-            raise ValueError(f"{name} must be at least 0, got {value}")
+        _check_frames(name, value, 0)
     t = np.arange(len(a))
     shifted = [a[np.clip(t + s, 0, len(a) - 1)] for s in range(-before, after + 1)]
     return np.hstack(shifted)
+
+
+def _check_frames(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < least:
+        raise ValueError(f"{name} must be a whole number of frames, at least {least}, got {value!r}")
 
 
 def lagged_correlation(Zx: ArrayLike, Zy: ArrayLike, max_lag: int) -> Floats:
@@ -79,7 +85,8 @@ def lagged_correlation(Zx: ArrayLike, Zy: ArrayLike, max_lag: int) -> Floats:
     Raises
     ------
     ValueError
-        For NaN or infinity, different shapes, or a stream too short for ``max_lag``.
+        For NaN or infinity, different shapes, a stream too short for ``max_lag``, or one that is no whole
+        number.
 
     Examples
     --------
@@ -95,7 +102,8 @@ def lagged_correlation(Zx: ArrayLike, Zy: ArrayLike, max_lag: int) -> Floats:
     if a.shape != b.shape:
         raise ValueError(f"Zx and Zy must have the same shape, got {a.shape} and {b.shape}")
     n = len(a)
-    if not 0 <= max_lag <= n - 2:
+    _check_frames("max_lag", max_lag, 0)
+    if max_lag > n - 2:
         raise ValueError(f"max_lag must lie between 0 and n - 2 = {n - 2}, got {max_lag}")
     out = np.empty(2 * max_lag + 1)
     for i, lag in enumerate(range(-max_lag, max_lag + 1)):
@@ -141,7 +149,7 @@ class SynchronyWindows:
     correlation: Floats
 
 
-class SynchronyDetector(BaseEstimator):  # type: ignore[misc]
+class SynchronyDetector(SavedModel, BaseEstimator):  # type: ignore[misc]
     """Tells whether two streams are in step, from variates fitted to streams that are.
 
     Parameters
@@ -160,7 +168,8 @@ class SynchronyDetector(BaseEstimator):  # type: ignore[misc]
     Raises
     ------
     ValueError
-        From every method: for NaN or infinity, streams of different lengths or too short for ``max_lag``.
+        From every method: for NaN or infinity, streams of different lengths or too short for ``max_lag``,
+        numbers of frames that are not whole.
 
     References
     ----------
@@ -199,6 +208,8 @@ class SynchronyDetector(BaseEstimator):  # type: ignore[misc]
         SynchronyDetector
             The fitted detector.
         """
+        _check_frames("context", self.context, 0)
+        _check_frames("max_lag", self.max_lag, 0)
         chosen = (
             CCA(n_components=1, reg=1e-3, scale=True) if self.estimator is None else clone(self.estimator)
         )
@@ -232,12 +243,12 @@ class SynchronyDetector(BaseEstimator):  # type: ignore[misc]
         """
         zx, zy = self._variates(X, y)
         hop = length if hop is None else hop
+        _check_frames("length", length, 1)
+        _check_frames("hop", hop, 1)
         if not self.max_lag + 2 <= length <= len(zx):
             raise ValueError(
                 f"length must lie between max_lag + 2 = {self.max_lag + 2} and n = {len(zx)}, got {length}"
             )
-        if hop < 1:
-            raise ValueError(f"hop must be at least 1, got {hop}")
         start = np.arange(0, len(zx) - length + 1, hop)
         correlation = np.stack(
             [lagged_correlation(zx[s : s + length], zy[s : s + length], self.max_lag) for s in start]

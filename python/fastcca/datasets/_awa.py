@@ -140,6 +140,8 @@ def _read_npz(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     try:
         with np.load(found[0], allow_pickle=False) as arrays:
             return arrays["X"].astype(np.float32), arrays["y"].astype(np.int64)
+    except MemoryError:
+        raise
     except Exception as error:  # zipfile, zlib, KeyError, ValueError: whatever the damaged bytes lead to
         raise ValueError(f"{found[0]}: expected an .npz file with the arrays X and y ({error})") from error
 

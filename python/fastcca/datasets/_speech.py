@@ -117,6 +117,8 @@ def _read_wav(path: Path, content: bytes) -> tuple[int, NDArray[np.float32]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", wavfile.WavFileWarning)  # chunks of other programs
             rate, samples = wavfile.read(io.BytesIO(content))
+    except MemoryError:
+        raise
     except Exception as error:  # scipy raises whatever the damaged bytes lead it to
         raise ValueError(f"{path}: damaged wav file ({error})") from error
     if samples.ndim != 1 or not len(samples):
