@@ -118,6 +118,8 @@ def test_score_is_the_share_explained(fitted):
         {"input_noise": 0.1, "dropout": 0.05, "epochs": 100},
         {"modality_weights": {"image": 3.0}, "dtype": "float64", "batch_size": 50},
         {"modality_dropout": {("sound",): 0.5, ("sound", "image"): 0.5}},
+        {"modality_forms": "all", "epochs": 40},
+        {"presence": True, "hidden": (32, 24), "pretrain": "denoising", "epochs": 40},
     ],
     ids=lambda o: "-".join(str(v) for v in o.values()),
 )
@@ -195,25 +197,117 @@ def test_the_shared_layer_by_hand():
         )
 
 
+def drawn(names, schedule, present):
+    ((share, form),) = dropout_schedule(names, schedule).shown(present)
+    assert share == 1
+    return form
+
+
 def test_the_schedule_draws_each_subset_by_its_share():
     torch.manual_seed(0)
     n = 30_000
     everything = torch.ones(n, 2)
-    found = dropout_schedule(("a", "b"), "subsets").draw(everything) @ torch.tensor([1.0, 2.0])
+    found = drawn(("a", "b"), "subsets", everything) @ torch.tensor([1.0, 2.0])
     for code in (1, 2, 3):  # a third each: only a, only b, both
         assert (found == code).float().mean().item() == pytest.approx(1 / 3, abs=0.02)
-    three = dropout_schedule(("a", "b", "c"), "subsets").draw(torch.ones(n, 3))
+    three = drawn(("a", "b", "c"), "subsets", torch.ones(n, 3))
     codes = (three @ torch.tensor([1.0, 2.0, 4.0])).long()
     np.testing.assert_allclose(torch.bincount(codes, minlength=8).numpy() / n, [0] + [1 / 7] * 7, atol=0.01)
-    own = dropout_schedule(("a", "b"), {("a",): 1, ("a", "b"): 3}).draw(everything)
+    own = drawn(("a", "b"), {("a",): 1, ("a", "b"): 3}, everything)
     assert (own[:, 0] == 1).all()
     assert own[:, 1].mean().item() == pytest.approx(0.75, abs=0.02)
-    assert dropout_schedule(("a", "b"), {"a": 1.0}).draw(everything)[:, 1].sum() == 0
-    assert torch.equal(dropout_schedule(("a", "b"), None).draw(everything), everything)
+    assert drawn(("a", "b"), {"a": 1.0}, everything)[:, 1].sum() == 0
+    assert torch.equal(drawn(("a", "b"), None, everything), everything)
     # never nothing, never what is not there
     present = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).repeat(200, 1)
     for schedule in ("subsets", {"a": 1.0}, None):
-        assert torch.equal(dropout_schedule(("a", "b"), schedule).draw(present), present)
+        assert torch.equal(drawn(("a", "b"), schedule, present), present)
+
+
+def test_all_forms_are_the_subsets_with_their_shares():
+    everything = torch.ones(2, 2)
+    forms = dropout_schedule(("a", "b"), "subsets", every=True).shown(everything)
+    assert [share for share, _ in forms] == pytest.approx([1 / 3] * 3)
+    assert [form[1].tolist() for _, form in forms] == [[1, 0], [0, 1], [1, 1]]
+    # a row that lacks one is shown what it has in every form; a share of 0 is no form
+    present = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    own = dropout_schedule(("a", "b"), {"a": 1, ("a", "b"): 3, "b": 0}, every=True).shown(present)
+    assert [(share, form.tolist()) for share, form in own] == [(0.25, [[1, 0], [1, 0]]), (0.75, [[1, 0], [1, 1]])]  # fmt: skip # noqa: E501
+    ((share, form),) = dropout_schedule(("a", "b"), None, every=True).shown(present)
+    assert share == 1
+    assert torch.equal(form, present)
+    with pytest.raises(ValueError, match="of 9 modalities shows 511 subsets: name some of them"):
+        dropout_schedule("abcdefghi", "subsets", every=True)
+
+
+def test_the_loss_of_all_forms_is_the_weighted_sum_of_three_reconstructions():
+    """The first epoch's loss of one batch, by NumPy from the starting weights."""
+    rng = np.random.default_rng(0)
+    views = {"sound": rng.normal(size=(7, 3)), "image": rng.normal(size=(7, 5))}
+    views["image"][6] = np.nan
+    weights, shares = {"sound": 2.0, "image": 0.5}, {"sound": 1.0, "image": 2.0, ("sound", "image"): 5.0}
+    model = MultimodalAutoencoder(
+        4,
+        (6,),
+        modality_dropout=shares,
+        modality_forms="all",
+        presence=True,
+        modality_weights=weights,
+        dtype="float64",
+        epochs=1,
+        learning_rate=1e-300,
+        random_state=0,
+    ).fit(views)
+    p = {name: t.numpy() for name, t in model.network_.state_dict().items()}
+    p["missing"] = p["missing"] + 0
+    x = {name: np.nan_to_num((a - model.means_[name]) / model.scales_[name]) for name, a in views.items()}
+    has = {"sound": np.ones(7, bool), "image": np.arange(7) < 6}
+    h = [np.tanh(x[n] @ p[f"encoders.{m}.0.0.weight"].T + p[f"encoders.{m}.0.0.bias"]) for m, n in enumerate(x)]  # fmt: skip # noqa: E501
+    expected = 0.0
+    for subset, share in shares.items():
+        for row in range(7):
+            given = [n in subset and has[n][row] for n in x] if not isinstance(subset, str) else [n == subset and has[n][row] for n in x]  # fmt: skip # noqa: E501
+            given = given if any(given) else [has[n][row] for n in x]
+            joined = np.concatenate([h[m][row] * given[m] for m in range(2)])
+            if all(given):
+                t = p["shared.weight"] @ joined
+            else:
+                t = p["partial.weight"] @ joined + p["missing"][given.index(False)]
+            z = np.tanh(t + p["shared.bias"])
+            for m, name in enumerate(x):
+                first = np.tanh(p[f"decoders.{m}.0.weight"] @ z + p[f"decoders.{m}.0.bias"])
+                last = [k for k in p if k.startswith(f"decoders.{m}.") and k.endswith("weight")][-1]
+                out = p[last] @ first + p[last.replace("weight", "bias")]
+                error = has[name][row] * np.square(out - x[name][row]).sum()
+                expected += share / 8 * weights[name] * error / (has[name].sum() * x[name].shape[1])
+    assert model.history_[0]["loss"] == pytest.approx(expected, rel=1e-10)
+
+
+def test_what_is_missing_has_weights_of_its_own():
+    torch.manual_seed(0)
+    encoders, decoders = [torch.nn.Linear(2, 3), torch.nn.Linear(4, 5)], [torch.nn.Linear(6, w) for w in (2, 4)]  # fmt: skip # noqa: E501
+    network = MultimodalNetwork(encoders, decoders, [3, 5], 6, "tanh", False, presence=True)
+    inputs, given = [torch.randn(3, 2), torch.randn(3, 4)], torch.tensor([[1.0, 1], [1, 0], [0, 1]])
+    plain = MultimodalNetwork(encoders, decoders, [3, 5], 6, "tanh", False)
+    plain.shared.load_state_dict(network.shared.state_dict())
+    torch.testing.assert_close(network.encode(inputs, given), plain.encode(inputs, given))  # its start
+    with torch.no_grad():
+        network.partial.weight.normal_()
+        network.missing.normal_()
+    z = network.encode(inputs, given)
+    torch.testing.assert_close(z[0], plain.encode(inputs, given)[0])  # complete: as without
+    for row, m in ((1, 0), (2, 1)):
+        joined = torch.zeros(8)
+        joined[slice(0, 3) if m == 0 else slice(3, 8)] = encoders[m](inputs[m][row])
+        expected = torch.tanh(network.partial.weight @ joined + network.shared.bias + network.missing[1 - m])
+        torch.testing.assert_close(z[row], expected)
+    # complete rows teach neither, a row that lacks the image only the image's vector
+    for rows, learns in (([0], [False, False]), ([1], [False, True]), ([2], [True, False])):
+        network.zero_grad()
+        network.encode([x[rows] for x in inputs], given[rows]).square().sum().backward()
+        assert [bool(g.abs().sum() > 0) for g in network.missing.grad] == learns
+        assert bool(network.partial.weight.grad.abs().sum() > 0) == any(learns)
+        assert bool(network.shared.weight.grad.abs().sum() > 0) != any(learns)
 
 
 @pytest.mark.parametrize("kind", ["denoising", "rbm"])
@@ -411,6 +505,7 @@ def test_bad_rows_are_named(fitted):
         ({"epochs": 1.5}, "epochs must be a positive integer"),
         ({"batch_size": None}, "batch_size must be a positive integer"),
         ({"optimizer": "lbfgs"}, "optimizer must be one of 'adam', 'adamw', got 'lbfgs'"),
+        ({"modality_forms": "some"}, "modality_forms must be one of 'drawn', 'all', got 'some'"),
         ({"pretrain": "gan"}, "pretrain must be one of None, 'denoising', 'rbm'"),
         ({"pretrain": "rbm"}, "needs activation='sigmoid', got 'tanh'"),
         ({"scale": "rows"}, "scale must be one of"),

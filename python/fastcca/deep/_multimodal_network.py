@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from fastcca.deep.encoders import MLP, activation_of
 
 __all__ = ["DropoutSchedule", "MultimodalNetwork", "dropout_schedule", "pretrain"]
 
+MOST_MODALITIES = 8  # of which every subset is shown at each step
+
 
 class MultimodalNetwork(nn.Module):
     """Encoders of all modalities, a layer that they share, decoders of all modalities from that.
@@ -25,7 +28,10 @@ class MultimodalNetwork(nn.Module):
         z = s(W [h_1 ... h_M] M / (number given) + b)
 
     The factor keeps the shared layer's inputs at the same size whatever is given; without ``rescale`` it is
-    1.
+    1. With ``presence`` rows that lack a modality have weights of their own, which start as the others, and a
+    vector for each that they lack:
+
+        z = s(W' [h_1 ... h_M] + b + Σ v_k over the modalities k that are missing)
     """
 
     def __init__(
@@ -36,6 +42,7 @@ class MultimodalNetwork(nn.Module):
         n_components: int,
         activation: Any,
         rescale: bool,
+        presence: bool = False,
     ) -> None:
         super().__init__()
         self.encoders = nn.ModuleList(encoders)
@@ -46,28 +53,56 @@ class MultimodalNetwork(nn.Module):
         self.decoders = nn.ModuleList(decoders)
         self.widths = list(widths)
         self.rescale = rescale
+        self.presence = presence
+        if presence:
+            self.partial = nn.Linear(sum(widths), n_components, bias=False)
+            self.missing = nn.Parameter(torch.zeros(len(self.widths), n_components))
+            self.start_partial()
 
-    def join(self, inputs: Sequence[Tensor | None], given: Tensor) -> Tensor:
-        """[h_1 ... h_M] as the shared layer sees it; an input of None is given in no row."""
+    @torch.no_grad()
+    def start_partial(self) -> None:
+        """The weights of incomplete rows as those of complete ones."""
+        if self.presence:
+            self.partial.weight.copy_(self.shared.weight)
+
+    def hidden(self, inputs: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """h_1 ... h_M, whatever is given; an input of None is given in no row."""
+        return [None if x is None else encoder(x) for x, encoder in zip(inputs, self.encoders, strict=True)]
+
+    def join(self, hidden: Sequence[Tensor | None], given: Tensor) -> Tensor:
+        """[h_1 ... h_M] as the shared layer sees it; ``given`` is a (rows, M) matrix of 0 and 1."""
         factor = (
-            len(inputs) / given.sum(dim=1, keepdim=True) if self.rescale else given.new_ones(len(given), 1)
+            len(hidden) / given.sum(dim=1, keepdim=True) if self.rescale else given.new_ones(len(given), 1)
         )
-        hidden = []
-        for m, x in enumerate(inputs):
-            if x is None:
-                hidden.append(given.new_zeros(len(given), self.widths[m]))
+        parts = []
+        for m, h in enumerate(hidden):
+            if h is None:
+                parts.append(given.new_zeros(len(given), self.widths[m]))
             else:
-                hidden.append(self.encoders[m](x) * (given[:, m : m + 1] * factor))
-        return torch.cat(hidden, dim=1)
+                parts.append(h * (given[:, m : m + 1] * factor))
+        return torch.cat(parts, dim=1)
 
-    def encode(self, inputs: Sequence[Tensor | None], given: Tensor) -> Tensor:
-        z: Tensor = self.activation(self.shared(self.join(inputs, given)))
+    def code(self, hidden: Sequence[Tensor | None], given: Tensor) -> Tensor:
+        """The shared layer, from what the encoders returned."""
+        joined = self.join(hidden, given)
+        inward: Tensor = self.shared(joined)
+        if self.presence:
+            lacks = 1 - given
+            partial = self.partial(joined) + self.shared.bias + lacks @ self.missing
+            inward = torch.where(lacks.sum(dim=1, keepdim=True) > 0, partial, inward)
+        z: Tensor = self.activation(inward)
         return z
 
+    def encode(self, inputs: Sequence[Tensor | None], given: Tensor) -> Tensor:
+        return self.code(self.hidden(inputs), given)
+
+    def decode(self, z: Tensor) -> list[Tensor]:
+        return [decoder(z) for decoder in self.decoders]
+
     def forward(self, inputs: Sequence[Tensor | None], given: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The shared layer and the reconstructions; ``given`` is a (rows, M) matrix of 0 and 1."""
+        """The shared layer and the reconstructions."""
         z = self.encode(inputs, given)
-        return z, [decoder(z) for decoder in self.decoders]
+        return z, self.decode(z)
 
 
 def pretrain(
@@ -99,10 +134,11 @@ def pretrain(
     with torch.no_grad():
         network.eval()
         given = torch.ones(len(complete), len(sources)).to(network.shared.weight)
-        joined = network.join([source.rows(complete) for source in sources], given)
+        joined = network.join(network.hidden([source.rows(complete) for source in sources]), given)
     # Where every modality has hidden layers, what the shared one sees are their activations.
     visible = "bernoulli" if all(linear_layers(e) for e in network.encoders) else "gaussian"
     (bias,) = pretrain_layers([network.shared], activation, joined, kind, visible=visible)
+    network.start_partial()
     start = 0
     for decoder, width in zip(network.decoders, network.widths, strict=True):
         part = slice(start, start + width)
@@ -120,32 +156,57 @@ def linear_layers(module: nn.Module) -> list[nn.Linear]:
 
 
 class DropoutSchedule:
-    """Draws for each row which modalities the network is shown.
+    """Which modalities the network is shown: each of ``subsets``, rows of 0 and 1, by its share.
 
-    Each of ``subsets``, rows of 0 and 1, by its share; without them every subset but the empty one alike.
+    Without ``subsets`` every subset but the empty one alike. With ``every`` a batch is shown in all of
+    them, else each row in one that is drawn.
     """
 
-    def __init__(self, subsets: Tensor | None = None, shares: Sequence[float] = ()) -> None:
-        self.subsets, self.shares = subsets, torch.tensor(shares)
+    def __init__(
+        self, subsets: Tensor | None = None, shares: Sequence[float] = (), every: bool = False
+    ) -> None:
+        self.subsets, self.shares, self.every = subsets, torch.tensor(shares), every
+
+    def shown(self, present: Tensor) -> list[tuple[float, Tensor]]:
+        """The forms of a batch with their shares: of what is present a subset, all where that is nothing.
+
+        ``present`` and the forms are (rows, M) of 0 and 1.
+        """
+        n = len(present)
+        if self.every and self.subsets is not None:
+            shares = (self.shares / self.shares.sum()).tolist()
+            forms = [subset.expand(n, -1).to(present) for subset in self.subsets]
+        else:
+            shares, forms = [1.0], [self.draw(present)]
+        kept = [form * present for form in forms]
+        return [
+            (share, torch.where(k.sum(dim=1, keepdim=True) > 0, k, present))
+            for share, k in zip(shares, kept, strict=True)
+            if share > 0
+        ]
 
     def draw(self, present: Tensor) -> Tensor:
-        """(rows, M) of 0 and 1: of what is present a random subset, all of it where that would be nothing."""
-        n = len(present)
-        if self.subsets is None:
-            # Fair coins, thrown again until one shows heads: every subset but the empty one alike.
-            kept = torch.zeros_like(present)
-            while bool((empty := kept.sum(dim=1) == 0).any()):
-                kept[empty] = torch.randint(0, 2, (int(empty.sum()), present.shape[1])).to(present)
-        else:
-            kept = self.subsets.to(present)[torch.multinomial(self.shares, n, replacement=True)]
-        kept = kept * present
-        return torch.where(kept.sum(dim=1, keepdim=True) > 0, kept, present)
+        """For each row one of the subsets, whatever is present."""
+        if self.subsets is not None:
+            return self.subsets.to(present)[torch.multinomial(self.shares, len(present), replacement=True)]
+        # Fair coins, thrown again until one shows heads: every subset but the empty one alike.
+        kept = torch.zeros_like(present)
+        while bool((empty := kept.sum(dim=1) == 0).any()):
+            kept[empty] = torch.randint(0, 2, (int(empty.sum()), present.shape[1])).to(present)
+        return kept
 
 
-def dropout_schedule(names: Sequence[str], given: Any) -> DropoutSchedule:
+def dropout_schedule(names: Sequence[str], given: Any, every: bool = False) -> DropoutSchedule:
     """From the parameter ``modality_dropout`` of the estimator."""
-    if given == "subsets":
+    if given == "subsets" and not every:
         return DropoutSchedule()
+    if given == "subsets":
+        if len(names) > MOST_MODALITIES:
+            raise ValueError(
+                f"modality_forms='all' of {len(names)} modalities shows {2 ** len(names) - 1} subsets: "
+                "name some of them in modality_dropout, or let modality_forms be 'drawn'"
+            )
+        given = {subset: 1.0 for size in range(1, len(names) + 1) for subset in combinations(names, size)}
     if given is None:
         given = {tuple(names): 1.0}
     if not isinstance(given, Mapping) or not given:
@@ -170,4 +231,4 @@ def dropout_schedule(names: Sequence[str], given: Any) -> DropoutSchedule:
         shares.append(float(share))
     if not sum(shares) > 0:
         raise ValueError("the shares of modality_dropout must not all be zero")
-    return DropoutSchedule(torch.tensor(rows), shares)
+    return DropoutSchedule(torch.tensor(rows), shares, every)

@@ -58,17 +58,21 @@ def train(
 
     def loss(rows: NDArray[np.intp], where: str) -> Tensor:
         here = torch.from_numpy(present[rows]).to(like)
-        inputs = inputs_of(list(sources.values()), rows, here)
-        _, outputs = network(inputs, dropout.draw(here))
+        inputs: list[Any] = inputs_of(list(sources.values()), rows, here)
+        hidden = network.hidden(inputs)
         total = here.new_zeros(())
-        for m, (name, x, out) in enumerate(zip(sources, inputs, outputs, strict=True)):
-            if not bool(torch.isfinite(out.detach()).all()):
-                raise NumericalError(
-                    f"the reconstruction of {name} is NaN or infinite in {where}; try a smaller learning_rate"
-                )
-            # Σ over the rows that have it of ‖x̂ - x‖², over their number and the modality's width
-            error = ((out - x) * here[:, m : m + 1]).square().sum()
-            total = total + weights[name] * error / (here[:, m].sum().clamp(min=1) * out.shape[1])
+        for share, given in dropout.shown(here):
+            outputs = network.decode(network.code(hidden, given))
+            for m, (name, x, out) in enumerate(zip(sources, inputs, outputs, strict=True)):
+                if not bool(torch.isfinite(out.detach()).all()):
+                    raise NumericalError(
+                        f"the reconstruction of {name} is NaN or infinite in {where}; "
+                        "try a smaller learning_rate"
+                    )
+                # Σ over the rows that have it of ‖x̂ - x‖², over their number and the modality's width
+                error = ((out - x) * here[:, m : m + 1]).square().sum()
+                mean = error / (here[:, m].sum().clamp(min=1) * out.shape[1])
+                total = total + share * weights[name] * mean
         return total
 
     @torch.no_grad()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -18,12 +17,12 @@ from tqdm import tqdm
 from fastcca._linear import _column_statistics as column_statistics
 from fastcca._modalities import Modalities, check_modalities, pick
 from fastcca.deep._multimodal_network import MultimodalNetwork, dropout_schedule, pretrain
+from fastcca.deep._multimodal_settings import build, check_settings, plan_of, rebuilt
 from fastcca.deep._multimodal_training import CHUNK, AutoencoderEpoch, best_epoch, inputs_of, train
-from fastcca.deep._parameters import check_parameters, torch_environment
+from fastcca.deep._parameters import torch_environment
 from fastcca.deep._persistence import SavedDeepModel
 from fastcca.deep._pretraining import some_rows
-from fastcca.deep._training import Schedule, Source, chunks, encode
-from fastcca.deep.encoders import MLP, GaussianNoise, activation_of
+from fastcca.deep._training import Source, chunks
 from fastcca.errors import NumericalError
 
 __all__ = ["MultimodalAutoencoder"]
@@ -60,6 +59,14 @@ class MultimodalAutoencoder(
         What the network is shown of a row while it learns. "subsets": any of the modalities with equal
         probability, but not none; of two, both, only the one and only the other a third each. None: all.
         A mapping from tuples of names to shares for any other schedule.
+    modality_forms : {"drawn", "all"}, default="drawn"
+        How a batch is shown by that schedule. "drawn": each row in one form, drawn by the shares, so that in
+        an epoch every row is seen once. "all": the whole batch in every form, the errors weighted by the
+        shares, so that in an epoch, of as many steps, every row is seen in every form: the augmented data
+        set of Ngiam et al. Its steps cost more, of two modalities about twice as much.
+    presence : bool, default=False
+        Tell the network what is missing: rows that lack a modality reach the shared layer through weights
+        of their own and with a learned vector for each modality that they lack.
     rescale : bool, default=False
         Multiply what reaches the shared layer by the number of modalities over the number given, so that it
         is as large from one as from all.
@@ -171,6 +178,8 @@ class MultimodalAutoencoder(
         encoders: Mapping[str, nn.Module] | None = None,
         decoders: Mapping[str, nn.Module] | None = None,
         modality_dropout: Literal["subsets"] | Mapping[tuple[str, ...], float] | None = "subsets",
+        modality_forms: Literal["drawn", "all"] = "drawn",
+        presence: bool = False,
         rescale: bool = False,
         modality_weights: Mapping[str, float] | Sequence[float] | None = None,
         pretrain: Literal["denoising", "rbm"] | None = None,
@@ -198,6 +207,8 @@ class MultimodalAutoencoder(
         self.encoders = encoders
         self.decoders = decoders
         self.modality_dropout = modality_dropout
+        self.modality_forms = modality_forms
+        self.presence = presence
         self.rescale = rescale
         self.modality_weights = modality_weights
         self.pretrain = pretrain
@@ -241,13 +252,13 @@ class MultimodalAutoencoder(
         NumericalError
             If the network returns NaN or infinity; the message names the epoch and the modality.
         """
-        self._check_parameters()
+        check_settings(self)
         found = check_modalities(views, type(self).__name__)
         self._set_columns(found)
         weights = pick(self.modalities_, self.modality_weights, "modality_weights", missing=1.0)
         if not any(weights.values()):
             raise ValueError("modality_weights must not all be zero")
-        dropout = dropout_schedule(self.modalities_, self.modality_dropout)
+        dropout = dropout_schedule(self.modalities_, self.modality_dropout, self.modality_forms == "all")
         device, dtype = torch.device(self.device), getattr(torch, self.dtype)
         sources = {
             name: Source(a, self.means_[name], self.scales_[name], device, dtype)
@@ -257,11 +268,11 @@ class MultimodalAutoencoder(
         random = check_random_state(self.random_state)
         with torch_environment(int(random.randint(2**31)), self.n_threads):
             train_rows, validation_rows = self._split(found.n_rows, random)
-            network = self._build(list(sources.values()), present).to(device, dtype)
+            network, self._encoder_widths = build(self, list(sources.values()), present)
             if self.pretrain is not None:
                 rows = some_rows(train_rows)
                 pretrain(network, list(sources.values()), present, rows, self.pretrain, self.activation)
-            plan = self._plan(len(train_rows))
+            plan = plan_of(self, len(train_rows))
             self.history_ = []
             with tqdm(total=plan.epochs, disable=not self.verbose, unit="epoch") as bar:
                 try:
@@ -284,37 +295,6 @@ class MultimodalAutoencoder(
 
     # ---- the parts of fit
 
-    def _check_parameters(self) -> None:
-        check_parameters(
-            self,
-            {
-                "optimizer": ("adam", "adamw"),
-                "schedule": ("cosine", "constant"),
-                "pretrain": (None, "denoising", "rbm"),
-                "scale": ("view", "columns"),
-                "dtype": ("float32", "float64"),
-            },
-            positive_integers=("n_components", "batch_size"),
-            optional=("epochs", "patience"),
-            not_negative=("weight_decay", "input_noise"),
-            shares=("dropout", "validation_fraction"),
-        )
-        for name in ("encoders", "decoders"):
-            modules = getattr(self, name)
-            if modules is not None and not (
-                isinstance(modules, Mapping) and all(isinstance(m, nn.Module) for m in modules.values())
-            ):
-                raise ValueError(f"{name} must map names to torch.nn.Module, got {modules!r}")
-        if self.pretrain is not None and (self.encoders or self.decoders):
-            raise ValueError(
-                "pretrain works on the built-in networks: leave encoders and decoders None or pretrain None"
-            )
-        if self.pretrain == "rbm" and self.activation != "sigmoid":
-            raise ValueError(
-                f"pretrain='rbm' gives probabilities of hidden units: it needs activation='sigmoid', "
-                f"got {self.activation!r}"
-            )
-
     def _set_columns(self, found: Modalities) -> None:
         self.modalities_ = tuple(found.data)
         self.means_, self.scales_ = {}, {}
@@ -333,78 +313,8 @@ class MultimodalAutoencoder(
         if self.modalities_ == ("X",) and found.names["X"] is not None:
             self.feature_names_in_ = found.names["X"]
 
-    def _hidden_of(self, name: str) -> list[int]:
-        hidden: Any = self.hidden
-        if isinstance(hidden, Mapping):
-            unknown = [key for key in hidden if key not in self.modalities_]
-            if unknown:
-                known = ", ".join(self.modalities_)
-                raise ValueError(f"hidden names an unknown modality {unknown[0]!r}: there are {known}")
-            hidden = hidden.get(name, (256,))
-        try:
-            widths = [int(w) for w in hidden]
-        except (TypeError, ValueError):
-            widths = [0]
-        if any(w < 1 for w in widths):
-            raise ValueError(f"hidden must be widths of layers, or a mapping of such, got {self.hidden!r}")
-        return widths
-
-    def _own(self, name: str, which: str) -> nn.Module | None:
-        modules = getattr(self, which) or {}
-        unknown = [key for key in modules if key not in self.modalities_]
-        if unknown:
-            raise ValueError(
-                f"{which} names an unknown modality {unknown[0]!r}: there are {', '.join(self.modalities_)}"
-            )
-        return copy.deepcopy(modules[name]) if name in modules else None
-
-    def _encoder(self, name: str) -> nn.Module:
-        own = self._own(name, "encoders")
-        if own is not None:
-            return own
-        width, hidden = len(self.means_[name]), self._hidden_of(name)
-        if not hidden:
-            return nn.Sequential(GaussianNoise(self.input_noise))
-        body = MLP(width, hidden, self.activation, self.input_noise, self.dropout)
-        return nn.Sequential(body, activation_of(self.activation)())
-
-    def _decoder(self, name: str) -> nn.Module:
-        own = self._own(name, "decoders")
-        if own is not None:
-            return own
-        layers = [*reversed(self._hidden_of(name)), len(self.means_[name])]
-        return MLP(self.n_components, layers, self.activation, dropout=self.dropout)
-
-    def _network(self, widths: Sequence[int], encoders: Sequence[nn.Module]) -> MultimodalNetwork:
-        decoders = [self._decoder(name) for name in self.modalities_]
-        return MultimodalNetwork(encoders, decoders, widths, self.n_components, self.activation, self.rescale)
-
-    def _build(self, sources: list[Source], present: NDArray[np.bool_]) -> MultimodalNetwork:
-        encoders, widths = [], []
-        for m, (name, source) in enumerate(zip(self.modalities_, sources, strict=True)):
-            encoder = self._encoder(name).to(source.device, source.dtype)
-            H = encode(encoder.eval(), source, CHUNK, np.flatnonzero(present[:, m])[:2])
-            if H.ndim != 2 or not H.is_floating_point():
-                raise ValueError(
-                    f"the encoder of {name} must return a (rows, outputs) float tensor, got {tuple(H.shape)}"
-                )
-            encoders.append(encoder)
-            widths.append(H.shape[1])
-        network = self._network(widths, encoders)
-        z = torch.zeros(2, self.n_components, dtype=sources[0].dtype, device=sources[0].device)
-        for name, decoder in zip(self.modalities_, network.decoders, strict=True):
-            shape = tuple(decoder.to(z.device, z.dtype).eval()(z).shape)
-            if shape != (2, len(self.means_[name])):
-                raise ValueError(
-                    f"the decoder of {name} must return (rows, {len(self.means_[name])}), "
-                    f"got {shape} for 2 rows"
-                )
-        self._encoder_widths = widths
-        return network
-
     def _rebuilt(self) -> list[nn.Module]:
-        encoders = [self._encoder(name) for name in self.modalities_]
-        return [self._network(self._encoder_widths, encoders)]
+        return [rebuilt(self, self._encoder_widths)]
 
     def _split(self, n: int, random: Any) -> tuple[NDArray[np.intp], NDArray[np.intp] | None]:
         n_validation = int(n * self.validation_fraction)
@@ -415,18 +325,6 @@ class MultimodalAutoencoder(
 
     def _keep(self, network: MultimodalNetwork) -> None:
         self.network_, self.best_epoch_ = network, best_epoch(self.history_)
-
-    def _plan(self, n: int) -> Schedule:
-        batches = max(1, round(n / self.batch_size))
-        return Schedule(
-            optimizer=self.optimizer,
-            learning_rate=self.learning_rate,
-            schedule=self.schedule,
-            epochs=self.epochs or int(np.clip(np.ceil(3000 / batches), 20, 300)),
-            batch_size=self.batch_size,
-            weight_decay=self.weight_decay,
-            patience=self.patience,
-        )
 
     def _after_epoch(self, epoch: AutoencoderEpoch, bar: Any) -> bool:
         self.history_.append(
