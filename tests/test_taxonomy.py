@@ -250,6 +250,14 @@ def test_a_deep_tree_does_not_run_out_of_stack():
     assert chain.restrict([0, 5000]).edges == ((5000, 0),)
 
 
+@pytest.mark.parametrize("name", ["nodes", "root", "leaves"])
+def test_a_tree_does_not_change(animals, name):
+    with pytest.raises(AttributeError):
+        setattr(animals, name, ())
+    with pytest.raises(AttributeError):
+        animals.colour = "brown"
+
+
 def test_copies_pickles_and_models(animals):
     assert copy.deepcopy(animals) is copy.copy(animals) is animals
     again = pickle.loads(pickle.dumps(animals))

@@ -16,11 +16,11 @@ __all__ = ["Tree", "plain"]
 class Tree:
     """Nodes and their parents, fixed once and for all; :class:`fastcca.taxonomy.Taxonomy` says the rest."""
 
-    __slots__ = ("_children", "_depth", "_parent", "leaves", "nodes", "root")
+    __slots__ = ("_children", "_depth", "_leaves", "_nodes", "_parent", "_root")
 
-    nodes: tuple[Any, ...]
-    root: Any
-    leaves: tuple[Any, ...]
+    _nodes: tuple[Any, ...]
+    _root: Any
+    _leaves: tuple[Any, ...]
 
     def __init__(self, parents: Mapping[Any, Any]) -> None:
         given = {plain(node): None if p is None else plain(p) for node, p in parents.items()}
@@ -42,9 +42,9 @@ class Tree:
                 f"the taxonomy has {len(roots)} nodes without a parent, {_some(roots)}: name a node to put "
                 "above them (root= of from_edges and the others)"
             )
-        self.root = roots[0]
-        order, depth = [], {self.root: 0}
-        stack = [self.root]
+        self._root = roots[0]
+        order, depth = [], {self._root: 0}
+        stack = [self._root]
         while stack:
             node = stack.pop()
             order.append(node)
@@ -53,11 +53,26 @@ class Tree:
                 stack.append(child)
         if len(order) < len(given):  # what the root does not reach goes round in a circle
             raise ValueError(_cycle(given, next(node for node in given if node not in depth)))
-        self.nodes = tuple(order)
-        self.leaves = tuple(node for node in order if not children[node])
+        self._nodes = tuple(order)
+        self._leaves = tuple(node for node in order if not children[node])
         self._parent = {node: given[node] for node in order}
         self._children = {node: tuple(children[node]) for node in order}
         self._depth = depth
+
+    @property
+    def nodes(self) -> tuple[Any, ...]:
+        """All nodes, each after its parent, depth first."""
+        return self._nodes
+
+    @property
+    def root(self) -> Any:
+        """The node without a parent."""
+        return self._root
+
+    @property
+    def leaves(self) -> tuple[Any, ...]:
+        """The nodes without children, in the order of ``nodes``."""
+        return self._leaves
 
     @property
     def edges(self) -> tuple[tuple[Any, Any], ...]:
