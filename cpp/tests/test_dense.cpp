@@ -104,6 +104,12 @@ void check_cholesky_and_solves(Index n, Index n_rhs) {
     check([](const Matrix<T>& l_, Matrix<T>& x) { solve_lower_right<T>(l_, x); }, false, Op::kNone);
     check([](const Matrix<T>& l_, Matrix<T>& x) { solve_lower_transposed_right<T>(l_, x); }, false,
           Op::kTranspose);
+
+    Matrix<T> inverse = L;
+    invert_lower<T>(inverse);
+    CHECK(inverse.isLowerTriangular(T(0)));
+    CHECK(error<T>(Matrix<T>::Identity(n, n), l * op_of(inverse, Op::kNone)) <=
+          scale * static_cast<double>(l.cwiseAbs().maxCoeff() * inverse.cwiseAbs().maxCoeff()));
 }
 
 // The result of f() with 1, 2 and 7 threads, the same in every bit.

@@ -5,13 +5,14 @@
 #include <type_traits>
 #include <vector>
 
+#include "fastcca/base/scratch.hpp"
 #include "fastcca/base/thread_pool.hpp"
 
 namespace fastcca {
 namespace {
 
 // Below this many flops a product runs on the calling thread: waking a worker takes longer.
-constexpr double kInlineFlops = 4e6;
+constexpr double kInlineFlops = 2e6;
 // Triangular solves recurse down to this size, Cholesky to the same.
 constexpr Index kLeaf = 192;
 // At most this many terms of a product's sum between two polls.
@@ -96,7 +97,7 @@ void split_sum_gemm(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T b
 template <typename T>
 void tiled_gemm(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, MutableRef<T> C) {
     const Index side = tile_side(C.rows(), C.cols());
-    const Parts rows(C.rows(), side), cols(C.cols(), side);
+    const Parts rows(C.rows(), side), cols(C.cols(), C.size() <= 128 * 128 ? side / 2 : side);
     parallel_for(rows.count * cols.count, [&](Index tile) {
         const Index i = tile % rows.count, j = tile / rows.count;
         serial_gemm<T>(alpha, rows_of<T>(A, op_a, rows.begin(i), rows.length(i)), op_a,
@@ -105,13 +106,34 @@ void tiled_gemm(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta,
     });
 }
 
-// The tiles on and below the diagonal.
+// The tile above the diagonal from that below it, by blocks that stay in the cache.
 template <typename T>
-void lower_tiles(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, MutableRef<T> C) {
+void mirror(MutableRef<T>& C, const Parts& parts, Index i, Index j) {
+    constexpr Index kSide = 64;
+    const Index start = parts.begin(j), end = start + parts.length(j);
+    if (i == j) {
+        for (Index c = start + 1; c < end; ++c)
+            C.col(c).segment(start, c - start) = C.row(c).segment(start, c - start).transpose();
+        return;
+    }
+    const Index first = parts.begin(i), last = first + parts.length(i);
+    for (Index c = start; c < end; c += kSide)
+        for (Index r = first; r < last; r += kSide) {
+            const Index height = std::min(kSide, last - r), width = std::min(kSide, end - c);
+            C.block(c, r, width, height) = C.block(r, c, height, width).transpose();
+        }
+}
+
+// The tiles on and below the diagonal, and if asked for those above it as their mirror images.
+template <typename T>
+void lower_tiles(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, MutableRef<T> C,
+                 bool mirrored) {
     const Index n = C.rows(), depth = op_a == Op::kNone ? A.cols() : A.rows();
     if (n == 0) return;
     const bool small = flops(n, n, depth) < 2 * kInlineFlops;
-    const Parts parts(n, small ? Index{128} : std::min<Index>(256, tile_side(n, n)));
+    // Few columns are cut finely: of the tiles on the diagonal half is computed in vain.
+    const Index side = n <= 128 ? 64 : n <= 384 ? 96 : std::min<Index>(256, tile_side(n, n));
+    const Parts parts(n, small ? Index{128} : side);
     const auto task = [&](Index tile) {
         // Tiles are counted column after column of the lower triangle.
         Index j = 0, i = tile;
@@ -120,6 +142,7 @@ void lower_tiles(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta
         serial_gemm<T>(alpha, rows_of<T>(A, op_a, parts.begin(i), parts.length(i)), op_a,
                        cols_of<T>(B, op_b, parts.begin(j), parts.length(j)), op_b, beta,
                        C.block(parts.begin(i), parts.begin(j), parts.length(i), parts.length(j)));
+        if (mirrored) mirror<T>(C, parts, i, j);
     };
     const Index n_tiles = parts.count * (parts.count + 1) / 2;
     if (small) {
@@ -144,31 +167,8 @@ void gemm(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, Mutab
 
 template <typename T>
 void lower_product(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, MutableRef<T> C) {
-    lower_tiles<T>(alpha, A, op_a, B, op_b, beta, C);
+    lower_tiles<T>(alpha, A, op_a, B, op_b, beta, C, false);
 }
-
-namespace {
-
-// The upper triangle from the lower one, by blocks that stay in the cache.
-template <typename T>
-void mirror_lower(MutableRef<T> C) {
-    const Parts parts(C.cols(), 64);
-    const auto task = [&](Index j) {
-        const Index start = parts.begin(j), width = parts.length(j);
-        for (Index i = 0; i < j; ++i)
-            C.block(parts.begin(i), start, parts.length(i), width) =
-                C.block(start, parts.begin(i), width, parts.length(i)).transpose();
-        for (Index c = start + 1; c < start + width; ++c)
-            C.col(c).segment(start, c - start) = C.row(c).segment(start, c - start).transpose();
-    };
-    if (parts.count < 8) {
-        for (Index j = 0; j < parts.count; ++j) task(j);
-    } else {
-        parallel_for(parts.count, task);
-    }
-}
-
-}  // namespace
 
 namespace {
 
@@ -273,8 +273,7 @@ void symmetric_product(T alpha, ConstRef<T> A, Op op_a, T beta, MutableRef<T> C)
 template <typename T>
 void known_symmetric_product(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta,
                              MutableRef<T> C) {
-    lower_product<T>(alpha, A, op_a, B, op_b, beta, C);
-    mirror_lower<T>(C);
+    lower_tiles<T>(alpha, A, op_a, B, op_b, beta, C, true);
 }
 
 template <typename T>
@@ -282,6 +281,32 @@ Index cholesky(MutableRef<T> S) {
     const Index failed = lower_cholesky<T>(S);
     for (Index j = 1; j < S.cols(); ++j) S.col(j).head(j).setZero();
     return failed;
+}
+
+// Halving L:  [L₁₁  0 ]⁻¹   [       L₁₁⁻¹        0  ]
+//             [L₂₁ L₂₂]   = [−L₂₂⁻¹ L₂₁ L₁₁⁻¹  L₂₂⁻¹]
+template <typename T>
+void invert_lower(MutableRef<T> L) {
+    const Index n = L.rows();
+    if (n <= 16) {
+        // L X = I column by column; a column of X takes the place of one of L that is no longer needed.
+        for (Index j = n - 1; j >= 0; --j) {
+            const Index below = n - j - 1;
+            const T pivot = T(1) / L(j, j);
+            auto column = L.col(j).tail(below);
+            column = (L.bottomRightCorner(below, below) * column * -pivot).eval();
+            L(j, j) = pivot;
+        }
+        return;
+    }
+    const Index half = ((n / 2 + 7) / 8) * 8, rest = n - half;
+    auto L11 = L.topLeftCorner(half, half), L22 = L.bottomRightCorner(rest, rest),
+         L21 = L.bottomLeftCorner(rest, half);
+    invert_lower<T>(L11);
+    invert_lower<T>(L22);
+    Scratch<T> product(rest, half);
+    gemm<T>(1, L21, Op::kNone, L11, Op::kNone, 0, product);
+    gemm<T>(-1, L22, Op::kNone, product, Op::kNone, 0, L21);
 }
 
 template <typename T>
@@ -307,6 +332,7 @@ void solve_lower_transposed_right(ConstRef<T> L, MutableRef<T> B) {
     template void symmetric_product<T>(T, ConstRef<T>, Op, T, MutableRef<T>);                        \
     template void lower_product<T>(T, ConstRef<T>, Op, ConstRef<T>, Op, T, MutableRef<T>);           \
     template Index cholesky<T>(MutableRef<T>);                                                       \
+    template void invert_lower<T>(MutableRef<T>);                                                    \
     template void solve_lower<T>(ConstRef<T>, MutableRef<T>);                                        \
     template void solve_lower_transposed<T>(ConstRef<T>, MutableRef<T>);                             \
     template void solve_lower_right<T>(ConstRef<T>, MutableRef<T>);                                  \

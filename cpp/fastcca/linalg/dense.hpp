@@ -48,6 +48,10 @@ void lower_product(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T be
 template <typename T>
 [[nodiscard]] Index cholesky(MutableRef<T> S);
 
+// L ← L⁻¹ in place, with L lower triangular and zero above its diagonal.
+template <typename T>
+void invert_lower(MutableRef<T> L);
+
 // B ← L⁻¹ B and B ← L⁻ᵀ B, with L lower triangular (nothing above its diagonal is read).
 template <typename T>
 void solve_lower(ConstRef<T> L, MutableRef<T> B);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <utility>
 
 #include "fastcca/base/thread_pool.hpp"
@@ -9,15 +10,37 @@
 namespace fastcca {
 namespace {
 
-// QDWH (Nakatsukasa, Bai and Gygi, "Optimizing Halley's iteration for computing the matrix polar
-// decomposition", 2010) in the form with a Cholesky factor, which loses digits in proportion to c ≈
-// (2/low)^(4/3). Singular values below the bound from which it starts only take more steps.
-template <typename S>
+// Composed polynomials, each of which raises the least singular value as far as an odd polynomial of degree 9
+// can: nothing but products (Chen and Chow, "A stable scaling of Newton-Schulz for improving the sign
+// function computation of a Hermitian matrix", 2014; Amsel et al., "The Polar Express", 2025).
+//
+// Of all x (q₀ + q₁ s + q₂ s² + q₃ s³ + q₄ s⁴) with s = 2x² − 1 (for which the coefficients are small), the
+// one whose values on [low, 1] lie closest to 1, scaled so that they lie in [next, 1] with the next row's
+// low. The last has the first terms of x (1 − (1 − x²))^(−1/2), which leaves nothing in (0, 1] behind.
+struct Raise {
+    double low;
+    double q[5];
+
+    double at(double x) const {
+        const double s = 2 * x * x - 1;
+        return x * (q[0] + s * (q[1] + s * (q[2] + s * (q[3] + s * q[4]))));
+    }
+};
+constexpr Raise kRaises[] = {
+    {8.813e-5, {1.162884598, 1.894611659, -5.600989244, -5.198335673, 8.741828660}},
+    {6.704e-4, {1.163659245, 1.884892267, -5.572651446, -5.184725229, 8.708825164}},
+    {5.095e-3, {1.169515284, 1.811539907, -5.359279837, -5.081725650, 8.459950296}},
+    {3.841e-2, {1.211356048, 1.294427190, -3.882771391, -4.339569437, 6.716557590}},
+    {0.2689, {1.368214506, -0.426373809, 0.318137732, -1.405558272, 1.145579843}},
+    {0.9299, {1.39990234375, -0.623046875, 0.3134765625, -0.107421875, 0.01708984375}},
+};
+
+// The bound on the least singular value from which the iteration starts; values below it take more steps.
 double first_low(Index n) {
-    // The least singular value of a square matrix of unrelated entries is of the order of 1/n.
-    return sizeof(S) == 4 ? std::clamp(0.2 / static_cast<double>(n), 1e-4, 1e-3) : 1e-3;
+    // That of a square matrix of unrelated entries is of the order of 1/n.
+    return std::clamp(0.2 / static_cast<double>(n), 1e-4, 1e-3);
 }
-constexpr int kMaxSteps = 12;
+constexpr int kMaxSteps = 16;
 
 // How far from 1 the singular values of the result may be.
 template <typename S>
@@ -27,36 +50,22 @@ constexpr double kResidual = sizeof(S) == 4 ? 2e-5 : 1e-14;
 template <typename S>
 constexpr double kStill = sizeof(S) == 4 ? 1e-5 : 1e-9;
 
-// Eigenvalues of XᵀX below this are too close to rounding, or ask for too large a c, to set the next step by.
+// Eigenvalues of XᵀX below this are too close to rounding to set the next step by.
 template <typename S>
 constexpr double kNull = sizeof(S) == 4 ? 1e-3 : 1e-6;
 
-// The weights that raise the interval [low, 1] of singular values the most.
-struct Weights {
-    double a, b, c, next_low;
-    explicit Weights(double low) {
-        const double l2 = low * low;
-        const double d = std::cbrt(4 * (1 - l2) / (l2 * l2)), root = std::sqrt(1 + d);
-        a = root + 0.5 * std::sqrt(8 - 4 * d + 8 * (2 - l2) / (l2 * root));
-        b = (a - 1) * (a - 1) / 4;
-        c = a + b - 1;
-        next_low = std::min(1.0, low * (a + b * l2) / (1 + c * l2));
-    }
-};
-
-// next ← X (a I + b G)(I + c G)⁻¹ = (b/c) X + (a − b/c) X Z⁻¹,  G = XᵀX,  Z = I + c G = L Lᵀ.
-// False only where X is not finite. Z is overwritten.
+// next ← X (q₀ I + q₁ Z + Z² (q₂ I + q₃ Z + q₄ Z²)), Z = 2 XᵀX − I. Z is overwritten.
 template <typename S>
-bool halley(const Weights& w, ConstRef<S> X, ConstRef<S> G, Scratch<S>& Z, Scratch<S>& next) {
-    const S share = static_cast<S>(w.b / w.c);
-    Z = static_cast<S>(w.c) * G;
-    Z.diagonal().array() += 1;
-    if (cholesky<S>(Z) >= 0) return false;
-    next = (static_cast<S>(w.a) - share) * X;
-    solve_lower_transposed_right<S>(Z, next);
-    solve_lower_right<S>(Z, next);
-    next += share * X;
-    return true;
+void raise(const Raise& by, ConstRef<S> X, Scratch<S>& Z, Scratch<S>& square, Scratch<S>& next) {
+    const auto q = [&](int i) { return static_cast<S>(by.q[i]); };
+    symmetric_product<S>(1, Z, Op::kNone, 0, square);
+    Scratch<S> factor(Z.rows(), Z.cols());
+    factor = q(3) * Z + q(4) * square;
+    factor.diagonal().array() += q(2);
+    Z *= q(1);
+    Z.diagonal().array() += q(0);
+    known_symmetric_product<S>(1, square, Op::kNone, factor, Op::kNone, 1, Z);
+    gemm<S>(1, X, Op::kNone, Z, Op::kNone, 0, next);
 }
 
 // A polynomial of degree 2 or 3 that meets (1 − e)^(−1/2) at the Chebyshev points of [0, top].
@@ -83,18 +92,20 @@ struct Polynomial {
     }
 };
 
-// The largest eigenvalue of E, positive semidefinite to rounding, from below: the power method, from the
-// column that holds the most of it.
+// The largest eigenvalue of E = (I − Z)/2, positive semidefinite to rounding, from below: the power method,
+// from the column that holds the most of it.
 template <typename S>
-double largest_eigenvalue(const Scratch<S>& E) {
+double largest_eigenvalue(const Scratch<S>& Z) {
     Index start;
-    double value = E.diagonal().maxCoeff(&start);
-    Vector<S> v = E.col(start), w;
+    double value = (1 - static_cast<double>(Z.diagonal().minCoeff(&start))) / 2;
+    Vector<S> v = -Z.col(start) / 2, w;
+    v[start] += S(0.5);
     for (int i = 0; i < 4; ++i) {
         const S norm = v.norm();
         if (!(norm > 0)) break;
-        w.noalias() = E * v;
-        w /= norm;
+        w = v;
+        w.noalias() -= Z * v;
+        w /= 2 * norm;
         value = std::max(value, static_cast<double>(w.norm()));
         v.swap(w);
     }
@@ -113,53 +124,47 @@ Scratch<S> contraction_polar(ConstRef<S> T) {
     }
     const Index n = T.cols();
     const double size = std::sqrt(static_cast<double>(n));
-    Scratch<S> one(T.rows(), n), two(T.rows(), n), G(n, n), E(n, n);
+    Scratch<S> one(T.rows(), n), two(T.rows(), n), Z(n, n), E(n, n);
     Scratch<S>*X = &one, *next = &two;
-    double low = first_low<S>(n);
-    {
-        // The first step's large c takes double.
-        const Weights w(low);
-        Scratch<double> start(T.rows(), n), TT(n, n), Z(n, n), first(T.rows(), n);
-        start = T.template cast<double>();
-        symmetric_product<double>(1, start, Op::kTranspose, 0, TT);
-        if (!halley<double>(w, start, TT, Z, first)) first.noalias() = start;
-        *X = first.template cast<S>();
-        low = w.next_low;
-    }
-    for (int step = 1; step < kMaxSteps; ++step) {
+    double low = first_low(n);
+    one = T;
+    for (int step = 0; step < kMaxSteps; ++step) {
         poll();
-        symmetric_product<S>(1, *X, Op::kTranspose, 0, G);
-        E = -G;
-        E.diagonal().array() += 1;
-        const double top = largest_eigenvalue<S>(E);
+        symmetric_product<S>(2, *X, Op::kTranspose, 0, Z);
+        Z.diagonal().array() -= 1;
+        const double top = largest_eigenvalue<S>(Z);
         if (top < 0.3) {
             // X ← X (I − E)^(−1/2) ≈ X (q₀ I + q₁ E + q₂ E² + q₃ E³), the cubic where the quadratic would
             // take another step
+            E = S(-0.5) * Z;
+            E.diagonal().array() += S(0.5);
             const double end = 1.1 * std::max(top, 1e-6);
             Polynomial p(end, 2);
             if (p.residual > kResidual<S>) p = Polynomial(end, 3);
             const auto q = [&](int i) { return static_cast<S>(p.q[i]); };
             if (p.q[3] == 0) {
-                G = q(1) * E;
-                G.diagonal().array() += q(0);
-                symmetric_product<S>(q(2), E, Op::kNone, 1, G);
+                Z = q(1) * E;
+                Z.diagonal().array() += q(0);
+                symmetric_product<S>(q(2), E, Op::kNone, 1, Z);
             } else {
-                symmetric_product<S>(1, E, Op::kNone, 0, G);
+                symmetric_product<S>(1, E, Op::kNone, 0, Z);
                 Scratch<S> sum(n, n);
-                sum = q(2) * E + q(3) * G;
+                sum = q(2) * E + q(3) * Z;
                 sum.diagonal().array() += q(1);
-                known_symmetric_product<S>(1, E, Op::kNone, sum, Op::kNone, 0, G);
-                G.diagonal().array() += q(0);
+                known_symmetric_product<S>(1, E, Op::kNone, sum, Op::kNone, 0, Z);
+                Z.diagonal().array() += q(0);
             }
-            gemm<S>(1, *X, Op::kNone, G, Op::kNone, 0, *next);
+            gemm<S>(1, *X, Op::kNone, Z, Op::kNone, 0, *next);
             std::swap(X, next);
             if (p.residual < kResidual<S>) break;
             continue;
         }
         if (top < 1 - kNull<S>) low = std::min(low, std::sqrt(1 - top));
-        const Weights w(low);
-        if (!halley<S>(w, *X, G, E, *next)) break;
-        low = w.next_low;
+        // The last that starts from there, or nearly.
+        const Raise* by = std::end(kRaises) - 1;
+        while (by != kRaises && by->low > 1.5 * low) --by;
+        raise<S>(*by, *X, Z, E, *next);
+        low = by + 1 == std::end(kRaises) ? by->at(low) : std::min(by->at(low), by[1].low);
         std::swap(X, next);
         // With singular values of zero the error stays, and the iterates no longer move.
         if (low > 0.9 && static_cast<double>((*X - *next).norm()) < kStill<S> * size) break;

@@ -7,6 +7,7 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "fastcca/base/errors.hpp"
 #include "fastcca/base/scratch.hpp"
@@ -23,10 +24,12 @@ namespace {
 // products in float32 cost the gradient its fifth digit.
 constexpr double kFloatPivot = 1e-2;
 
-// L of S = L Lᵀ for the covariance of one view, and the least L_jj² / S_jj.
+// L⁻¹ of S = L Lᵀ for the covariance of one view, and the least L_jj² / S_jj. With the inverse at hand,
+// everything but the inversion is products, several times as fast as triangular solves of this size.
+template <typename S>
 struct Whitener {
-    Scratch<double> L;
-    double pivot = 1;
+    Scratch<S> inverse;
+    double pivot;
 };
 
 [[noreturn]] void not_positive_definite(const char* view, double n, Index d, double reg,
@@ -40,42 +43,77 @@ struct Whitener {
     throw NumericalError(text.str());
 }
 
-Whitener whitener(const char* view, double n, const Vector<double>& mean, ConstRef<double> scatter,
-                  double reg, double eps) {
+template <typename S>
+Whitener<S> whitener(const char* view, double n, const Vector<double>& mean, ConstRef<double> scatter,
+                     double reg, double eps) {
     const Index d = scatter.rows();
-    Whitener w{Scratch<double>(d, d)};
-    w.L = scatter / (n - 1);
-    const double mean_variance = w.L.trace() / static_cast<double>(d);
+    Scratch<double> L(d, d);
+    L = scatter / (n - 1);
+    const double mean_variance = L.trace() / static_cast<double>(d);
     if (reg > 0) {
-        w.L.diagonal().array() += reg;
+        L.diagonal().array() += reg;
     } else {
         // A constant column, up to the rounding of its mean: with a variance of 1 and covariances of 0 it
         // takes no part.
         for (Index j = 0; j < d; ++j) {
             const double rounding = 8 * eps * std::abs(mean[j]);
-            if (w.L(j, j) > rounding * rounding) continue;
-            w.L.row(j).setZero();
-            w.L.col(j).setZero();
-            w.L(j, j) = 1;
+            if (L(j, j) > rounding * rounding) continue;
+            L.row(j).setZero();
+            L.col(j).setZero();
+            L(j, j) = 1;
         }
     }
-    const Vector<double> variances = w.L.diagonal();
-    const Index failed = cholesky<double>(w.L);
-    if (failed < 0) w.pivot = (w.L.diagonal().array().square() / variances.array()).minCoeff();
+    const Vector<double> variances = L.diagonal();
+    const Index failed = cholesky<double>(L);
+    const double pivot = failed >= 0 ? 0 : (L.diagonal().array().square() / variances.array()).minCoeff();
     const double least = 4 * static_cast<double>(d) * std::numeric_limits<double>::epsilon();
-    if (failed >= 0 || !(w.pivot > least)) not_positive_definite(view, n, d, reg, mean_variance);
+    if (!(pivot > least)) not_positive_definite(view, n, d, reg, mean_variance);
+    invert_lower<double>(L);
+    if constexpr (std::is_same_v<S, double>) {
+        return {std::move(L), pivot};
+    } else {
+        Whitener<S> w{Scratch<S>(d, d), pivot};
+        w.inverse = L.cast<S>();
+        return w;
+    }
+}
+
+// Both views' at once where each is small enough to be one task.
+template <typename S>
+std::vector<Whitener<S>> whiteners(double n, const Vector<double>& mean, ConstRef<double> scatter, Index d1,
+                                   double eps, const CorrelationOptions& options) {
+    constexpr Index kTask = 1024;
+    const Index d2 = scatter.rows() - d1;
+    std::vector<Whitener<S>> w;
+    for (int view = 0; view < 2; ++view) w.push_back({Scratch<S>(0, 0), 0});
+    const auto one = [&](Index view) {
+        const Index start = view == 0 ? 0 : d1, d = view == 0 ? d1 : d2;
+        w[static_cast<std::size_t>(view)] =
+            whitener<S>(view == 0 ? "H1" : "H2", n, mean.segment(start, d), scatter.block(start, start, d, d),
+                        view == 0 ? options.reg1 : options.reg2, eps);
+    };
+    if (std::max(d1, d2) <= kTask) {
+        parallel_for(2, one);
+    } else {
+        one(0);
+        one(1);
+    }
     return w;
 }
 
+// ⟨A, B⟩
 template <typename S>
-Scratch<S> cast(Scratch<double>&& A) {
-    if constexpr (std::is_same_v<S, double>) {
-        return std::move(A);
-    } else {
-        Scratch<S> result(A.rows(), A.cols());
-        result = A.template cast<S>();
-        return result;
-    }
+double inner_product(ConstRef<S> A, ConstRef<S> B) {
+    constexpr Index kColumns = 64;
+    Vector<double> sums((A.cols() + kColumns - 1) / kColumns);
+    parallel_for(sums.size(), [&](Index part) {
+        const Index start = part * kColumns, width = std::min(kColumns, A.cols() - start);
+        double sum = 0;
+        for (Index j = start; j < start + width; ++j)
+            sum += A.col(j).template cast<double>().dot(B.col(j).template cast<double>());
+        sums[part] = sum;
+    });
+    return sums.sum();
 }
 
 // A of the gradient, block by block: with the derivatives N₁₂ = dF/dS₁₂ and N_ii = −2 dF/dS_ii of the
@@ -90,15 +128,15 @@ struct Blocks {
 
     MutableRef<S> first() const { return A.topLeftCorner(d1, d1); }
     MutableRef<S> second() const { return A.bottomRightCorner(A.rows() - d1, A.rows() - d1); }
-    void set_cross(ConstRef<S> N12) const {
-        const Index q = N12.cols(), side = 64;
+    MutableRef<S> cross() const { return A.topRightCorner(d1, A.rows() - d1); }
+    // The block below the diagonal from that above it.
+    void mirror() const {
+        const Index q = A.rows() - d1, side = 64;
         parallel_for((q + side - 1) / side, [&](Index part) {
-            const Index j = part * side, width = std::min(side, q - j);
-            auto upper = A.block(0, d1 + j, d1, width);
-            upper = -scale * N12.middleCols(j, width);
+            const Index j = d1 + part * side, width = std::min(side, A.rows() - j);
             for (Index i = 0; i < d1; i += side) {
                 const Index height = std::min(side, d1 - i);
-                A.block(d1 + j, i, width, height) = upper.middleRows(i, height).transpose();
+                A.block(j, i, width, height) = A.block(i, j, height, width).transpose();
             }
         });
     }
@@ -110,41 +148,36 @@ struct Blocks {
 // Both terms of a gradient hold the same P, (N₁₂ H₂ − N₁₁ H₁) = L₁⁻ᵀ P (L₂⁻¹ H₂ − Tᵀ L₁⁻¹ H₁): where they
 // all but cancel, its error cancels with them.
 template <typename S>
-double full_trace(ConstRef<S> L1, ConstRef<S> L2, ConstRef<S> Y, ConstRef<S> T, const Blocks<S>* out) {
+double full_trace(const Scratch<S>& R1, const Scratch<S>& R2, ConstRef<S> Y, ConstRef<S> T,
+                  const Blocks<S>* out) {
     const Index p = T.rows(), q = T.cols();
     const Scratch<S> P = contraction_polar<S>(T);
-    const double objective = P.template cast<double>().cwiseProduct(T.template cast<double>()).sum();
+    const double objective = inner_product<S>(P, T);
     if (!out) return objective;
-    Scratch<S> right(2 * p, q);  // [P; T] L₂⁻¹
-    right << P, T;
-    solve_lower_right<S>(L2, right);
-    Scratch<S> left(p, 2 * q);  // L₁⁻ᵀ [P L₂⁻¹, Y] = [N₁₂, S₁₁⁻¹ S₁₂]
-    left << right.topRows(p), Y;
-    solve_lower_transposed<S>(L1, left);
-    known_symmetric_product<S>(out->scale, left.rightCols(q), Op::kNone, left.leftCols(q), Op::kTranspose, 0,
-                               out->first());
-    known_symmetric_product<S>(out->scale, right.topRows(p), Op::kTranspose, right.bottomRows(p), Op::kNone,
-                               0, out->second());
-    out->set_cross(left.leftCols(q));
+    Scratch<S> PR(p, q), TR(p, q), B(p, q);
+    gemm<S>(1, P, Op::kNone, R2, Op::kNone, 0, PR);
+    gemm<S>(1, T, Op::kNone, R2, Op::kNone, 0, TR);
+    gemm<S>(1, R1, Op::kTranspose, Y, Op::kNone, 0, B);  // S₁₁⁻¹ S₁₂
+    gemm<S>(-out->scale, R1, Op::kTranspose, PR, Op::kNone, 0, out->cross());
+    known_symmetric_product<S>(-1, B, Op::kNone, out->cross(), Op::kTranspose, 0, out->first());
+    known_symmetric_product<S>(out->scale, PR, Op::kTranspose, TR, Op::kNone, 0, out->second());
+    out->mirror();
     return objective;
 }
 
 // All singular values, F = ‖T‖²:
 //     N₁₂ = 2 L₁⁻ᵀ T L₂⁻¹,  N₁₁ = 2 (L₁⁻ᵀT)(L₁⁻ᵀT)ᵀ,  N₂₂ = 2 (T L₂⁻¹)ᵀ(T L₂⁻¹)
 template <typename S>
-double full_squares(ConstRef<S> L1, ConstRef<S> L2, ConstRef<S> T, const Blocks<S>* out) {
-    const double objective = T.template cast<double>().squaredNorm();
+double full_squares(const Scratch<S>& R1, const Scratch<S>& R2, ConstRef<S> T, const Blocks<S>* out) {
+    const double objective = inner_product<S>(T, T);
     if (!out) return objective;
-    const Index p = T.rows(), q = T.cols();
-    Scratch<S> right(p, q);
-    right = T;
-    solve_lower_right<S>(L2, right);
-    Scratch<S> left(p, 2 * q);
-    left << T, right;
-    solve_lower_transposed<S>(L1, left);
-    symmetric_product<S>(2 * out->scale, left.leftCols(q), Op::kNone, 0, out->first());
-    symmetric_product<S>(2 * out->scale, right, Op::kTranspose, 0, out->second());
-    out->set_cross(2 * left.rightCols(q));
+    Scratch<S> RT(T.rows(), T.cols()), TR(T.rows(), T.cols());
+    gemm<S>(1, R1, Op::kTranspose, T, Op::kNone, 0, RT);
+    gemm<S>(1, T, Op::kNone, R2, Op::kNone, 0, TR);
+    gemm<S>(-2 * out->scale, R1, Op::kTranspose, TR, Op::kNone, 0, out->cross());
+    symmetric_product<S>(2 * out->scale, RT, Op::kNone, 0, out->first());
+    symmetric_product<S>(2 * out->scale, TR, Op::kTranspose, 0, out->second());
+    out->mirror();
     return objective;
 }
 
@@ -152,32 +185,27 @@ double full_squares(ConstRef<S> L1, ConstRef<S> L2, ConstRef<S> T, const Blocks<
 // columns),
 //     N₁₂ = W₁ f'(D) W₂ᵀ,  N_ii = W_i D f'(D) W_iᵀ
 template <typename S>
-double truncated(ConstRef<double> L1, ConstRef<double> L2, ConstRef<double> T,
+double truncated(const Scratch<double>& R1, const Scratch<double>& R2, ConstRef<double> T,
                  const CorrelationOptions& options, const Blocks<S>* out) {
     const bool squares = options.objective == CorrelationObjective::kSquares;
-    Svd svd = truncated_svd(T, options.k);
+    const Svd svd = truncated_svd(T, options.k);
     const double objective = squares ? svd.values.squaredNorm() : svd.values.sum();
     if (!out) return objective;
-    Matrix<double>&U = svd.U, &V = svd.V;
-    solve_lower_transposed<double>(L1, U);
-    solve_lower_transposed<double>(L2, V);
-    const Matrix<S> W1 = U.cast<S>(), W2 = V.cast<S>();
+    const Matrix<S> W1 = product(R1, Op::kTranspose, svd.U).cast<S>();
+    const Matrix<S> W2 = product(R2, Op::kTranspose, svd.V).cast<S>();
     // Symmetric products, of W_i scaled by the root of D f'(D).
     const Vector<double> slope = squares ? Vector<double>(2 * svd.values) : Vector<double>::Ones(options.k);
     const Vector<S> root = svd.values.cwiseProduct(slope).cwiseMax(0).cwiseSqrt().template cast<S>();
     symmetric_product<S>(out->scale, W1 * root.asDiagonal(), Op::kNone, 0, out->first());
     symmetric_product<S>(out->scale, W2 * root.asDiagonal(), Op::kNone, 0, out->second());
-    Matrix<S> N12(T.rows(), T.cols());
-    gemm<S>(1, W1 * slope.template cast<S>().asDiagonal(), Op::kNone, W2, Op::kTranspose, 0, N12);
-    out->set_cross(N12);
+    gemm<S>(-out->scale, W1 * slope.template cast<S>().asDiagonal(), Op::kNone, W2, Op::kTranspose, 0,
+            out->cross());
+    out->mirror();
     return objective;
 }
 
 // Rows of a block of the passes below: enough blocks for the threads, each long enough to pay for packing A.
-Index block_rows(Index m, Index d) {
-    const Index rows = std::clamp<Index>(d, 64, 1024);
-    return std::clamp<Index>((m + 7) / 8, 64, rows);
-}
+Index block_rows(Index m) { return std::clamp<Index>((m + 7) / 8, 64, 1024); }
 
 // float32 data for whose products float32 is not enough: the moments of their values in double.
 MomentSums double_moments(const MatrixView<float>& H1, const MatrixView<float>& H2,
@@ -200,32 +228,36 @@ CorrelationCoefficients<S> correlation_coefficients(double n, const Vector<doubl
                                                     ConstRef<double> scatter, Index d1, double eps,
                                                     const CorrelationOptions& options) {
     const Index d2 = scatter.rows() - d1;
-    Whitener w1 = whitener("H1", n, mean.head(d1), scatter.topLeftCorner(d1, d1), options.reg1, eps);
-    Whitener w2 = whitener("H2", n, mean.tail(d2), scatter.bottomRightCorner(d2, d2), options.reg2, eps);
-    CorrelationCoefficients<S> out;
-    out.pivot = std::min(w1.pivot, w2.pivot);
-    if (std::is_same_v<S, float> && !(out.pivot > kFloatPivot)) return out;
-    if (options.gradient) out.A = Scratch<S>(d1 + d2, d1 + d2);
-    const Blocks<S> blocks{out.A, d1, static_cast<S>(1 / (n - 1))};
-    const Blocks<S>* wanted = options.gradient ? &blocks : nullptr;
     const auto cross = scatter.topRightCorner(d1, d2) / (n - 1);
+    CorrelationCoefficients<S> out;
+    const Blocks<S> blocks{out.A, d1, static_cast<S>(1 / (n - 1))};
+    const auto compute = [&](auto precision, const auto& objective) {
+        using W = decltype(precision);
+        const auto w = whiteners<W>(n, mean, scatter, d1, eps, options);
+        out.pivot = std::min(w[0].pivot, w[1].pivot);
+        if (std::is_same_v<S, float> && !(out.pivot > kFloatPivot)) return;
+        if (options.gradient) out.A = Scratch<S>(d1 + d2, d1 + d2);
+        const Scratch<W>&R1 = w[0].inverse, &R2 = w[1].inverse;
+        // Y = L₁⁻¹ S₁₂,  T = Y L₂⁻ᵀ
+        Scratch<W> S12(d1, d2), Y(d1, d2), T(d1, d2);
+        S12 = cross.template cast<W>();
+        gemm<W>(1, R1, Op::kNone, S12, Op::kNone, 0, Y);
+        gemm<W>(1, Y, Op::kNone, R2, Op::kTranspose, 0, T);
+        out.value = -objective(R1, R2, Y, T, options.gradient ? &blocks : nullptr);
+    };
     if (options.k < std::min(d1, d2)) {
-        Scratch<double> T(d1, d2);
-        T = cross;
-        solve_lower<double>(w1.L, T);
-        solve_lower_transposed_right<double>(w2.L, T);
-        out.value = -truncated<S>(w1.L, w2.L, T, options, wanted);
-        return out;
+        compute(double{}, [&](const auto& R1, const auto& R2, const auto&, const auto& T, auto* to) {
+            return truncated<S>(R1, R2, T, options, to);
+        });
+    } else if (options.objective == CorrelationObjective::kTrace) {
+        compute(S{}, [](const auto& R1, const auto& R2, const auto& Y, const auto& T, auto* to) {
+            return full_trace<S>(R1, R2, Y, T, to);
+        });
+    } else {
+        compute(S{}, [](const auto& R1, const auto& R2, const auto&, const auto& T, auto* to) {
+            return full_squares<S>(R1, R2, T, to);
+        });
     }
-    const Scratch<S> L1 = cast<S>(std::move(w1.L)), L2 = cast<S>(std::move(w2.L));
-    // Y = L₁⁻¹ S₁₂,  T = Y L₂⁻ᵀ
-    Scratch<S> Y(d1, d2), T(d1, d2);
-    Y = cross.template cast<S>();
-    solve_lower<S>(L1, Y);
-    T = ConstRef<S>(Y);
-    solve_lower_transposed_right<S>(L2, T);
-    out.value = options.objective == CorrelationObjective::kTrace ? -full_trace<S>(L1, L2, Y, T, wanted)
-                                                                  : -full_squares<S>(L1, L2, T, wanted);
     return out;
 }
 
@@ -233,7 +265,7 @@ template <typename T, typename S>
 void correlation_gradients(const MatrixView<T>& H1, const MatrixView<T>& H2, const Vector<double>& mean,
                            ConstRef<S> A, T* G1, T* G2) {
     const Index m = H1.rows, d1 = H1.cols, d2 = H2.cols, d = d1 + d2;
-    const Index size = block_rows(m, d);
+    const Index size = block_rows(m);
     parallel_for((m + size - 1) / size, [&](Index block) {
         const Index start = block * size, rows = std::min(size, m - start);
         // Samples as columns: a row-major block of the views, centred.
@@ -242,8 +274,16 @@ void correlation_gradients(const MatrixView<T>& H1, const MatrixView<T>& H2, con
             const auto mu = mean.segment(at, view.cols).template cast<T>().eval();
             const auto low =
                 (mean.segment(at, view.cols) - mu.template cast<double>()).template cast<S>().eval();
-            const auto part = view.middle_rows(start, rows).map().transpose();
-            centred.middleRows(at, view.cols) = (part.colwise() - mu).template cast<S>().colwise() - low;
+            const auto write = [&](const auto& part) {
+                centred.middleRows(at, view.cols) = (part.colwise() - mu).template cast<S>().colwise() - low;
+            };
+            const auto part = view.middle_rows(start, rows);
+            if (view.col_stride == 1) {  // for packets the compiler has to know
+                using Map = Eigen::Map<const Matrix<T>, 0, Eigen::OuterStride<>>;
+                write(Map(part.data, view.cols, rows, Eigen::OuterStride<>(part.row_stride)));
+            } else {
+                write(part.map().transpose());
+            }
         };
         centre(H1, 0);
         centre(H2, d1);

@@ -1,6 +1,7 @@
 #include "fastcca/moments/moments.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include "fastcca/base/errors.hpp"
@@ -20,6 +21,7 @@ constexpr Index kDepth = sizeof(T) == 4 ? 192 : 128;
 // are cut into fewer blocks: each costs a product to clear and to add.
 constexpr Index kRowBlockColumns = 640;
 constexpr std::size_t kRowBlocks = 16;
+constexpr Index kFewChunks = 32;  // fewer than these go into one product, by panels
 constexpr Index kManyChunks = 512;
 
 // Rows packed together where panels run in parallel: the fewer meetings of the threads the better, as long
@@ -58,15 +60,23 @@ void MomentsAccumulator<T>::choose_shift(const std::vector<MatrixView<T>>& views
         total += share.back();
     }
     Index column = 0;
-    for (const MatrixView<T>& view : views)
+    for (const MatrixView<T>& view : views) {
+        Vector<double> first(view.cols), sum = Vector<double>::Zero(view.cols);
+        for (Index j = 0; j < view.cols; ++j) first[j] = static_cast<double>(view(chosen.front(), j));
+        const auto add = [&](const T* row, Index stride, double weight) {
+            for (Index j = 0; j < view.cols; ++j)
+                sum[j] += weight * (static_cast<double>(row[j * stride]) - first[j]);
+        };
+        for (std::size_t k = 0; k < chosen.size(); ++k) {
+            const T* row = view.data + chosen[k] * view.row_stride;
+            // A stride that the compiler knows lets it use packets.
+            view.col_stride == 1 ? add(row, 1, share[k]) : add(row, view.col_stride, share[k]);
+        }
         for (Index j = 0; j < view.cols; ++j, ++column) {
-            const double first = static_cast<double>(view(chosen.front(), j));
-            double sum = 0;
-            for (std::size_t k = 0; k < chosen.size(); ++k)
-                sum += share[k] * (static_cast<double>(view(chosen[k], j)) - first);
-            const T shift = static_cast<T>(first + sum / total);
+            const T shift = static_cast<T>(first[j] + sum[j] / total);
             if (std::isfinite(shift)) shift_[column] = shift;  // else the pass below reports the value
         }
+    }
 }
 
 template <typename T>
@@ -82,7 +92,8 @@ void MomentsAccumulator<T>::add(const std::vector<MatrixView<T>>& views, const d
     if (columns == 0 || views.front().rows == 0) return;
     const Index rows = views.front().rows;
     if (shift_.size() == 0) choose_shift(views, weights);
-    if (products_.size() > 1)
+    const Index chunks = (rows + kDepth<T> - 1) / kDepth<T>;
+    if (products_.size() > 1 && chunks >= kFewChunks)
         add_by_row_blocks(views, weights);
     else
         add_by_panels(views, weights);
@@ -100,7 +111,7 @@ void MomentsAccumulator<T>::add_by_row_blocks(const std::vector<MatrixView<T>>& 
     const Packer<T> packer(views, shift_.data(), weights);
     const Index chunks = (rows + kDepth<T> - 1) / kDepth<T>;
     const auto most = static_cast<Index>(products_.size());
-    const Index blocks = std::min(chunks >= kManyChunks ? most : most / 2, chunks);
+    const Index blocks = chunks >= kManyChunks ? most : most / 2;
     parallel_for(blocks, [&](Index b) {
         auto& product = products_[static_cast<std::size_t>(b)];
         auto& sums = sums_[static_cast<std::size_t>(b)];
@@ -109,13 +120,9 @@ void MomentsAccumulator<T>::add_by_row_blocks(const std::vector<MatrixView<T>>& 
             sums.setZero(columns_);
         }
         Scratch<T> packed(Product::packed_size(columns_, kDepth<T>), 1);
-        Index packed_depth = 0;
         for (Index c = chunks * b / blocks; c < chunks * (b + 1) / blocks; ++c) {
             const Index start = c * kDepth<T>;
             const Index depth = std::min(kDepth<T>, rows - start);
-            // The panels' starts depend on the depth: what was data may now be padding.
-            if (depth != packed_depth) packed.setZero();
-            packed_depth = depth;
             packer.pack(start, depth, packed.data(), sums.data());
             for (Index p = 0; p < Product::panels(columns_); ++p)
                 Product::add_panel(packed.data(), columns_, depth, p, product->data());
@@ -141,7 +148,6 @@ void MomentsAccumulator<T>::add_by_panels(const std::vector<MatrixView<T>>& view
     const Index chunks = (rows + kDepth<T> - 1) / kDepth<T>;
     const Packer<T> packer(views, shift_.data(), weights);
     Scratch<T> packed(chunk_size, std::min(most, chunks));
-    packed.setZero();
     Matrix<double> sums(columns_, std::min(most, chunks));
     const auto depth_of = [&](Index chunk) { return std::min(kDepth<T>, rows - chunk * kDepth<T>); };
     for (Index first = 0; first < chunks; first += most) {
@@ -150,8 +156,6 @@ void MomentsAccumulator<T>::add_by_panels(const std::vector<MatrixView<T>>& view
         parallel_for(here, [&](Index c) {
             T* to = packed.data() + c * chunk_size;
             const Index depth = depth_of(first + c);
-            // A shorter last chunk moves the panels' starts: what was data may now be padding.
-            if (depth < kDepth<T>) std::fill(to, to + chunk_size, T(0));
             packer.pack((first + c) * kDepth<T>, depth, to, sums.col(c).data());
         });
         for (Index c = 0; c < here; ++c) total += sums.col(c);
@@ -190,6 +194,7 @@ MomentSums MomentsAccumulator<T>::finish(Eigen::Ref<Matrix<double>> scatter) con
     out.offset /= n_;
     // Column blocks in parallel, the row blocks' products added in order.
     const Index width = SymmetricProduct<T>::kPanel;
+    std::atomic<bool> finite{true};
     parallel_for((columns_ + width - 1) / width, [&](Index block) {
         const Index end = std::min(columns_, (block + 1) * width);
         for (Index j = block * width; j < end; ++j)
@@ -201,6 +206,7 @@ MomentSums MomentsAccumulator<T>::finish(Eigen::Ref<Matrix<double>> scatter) con
                 for (const auto& product : products_)
                     if (product) to += product->col(0).segment(at, stop - i);
                 to -= (n_ * out.offset[j]) * out.offset.segment(i, stop - i);
+                if ((0 * to.array()).sum() != 0) finite = false;  // NaN
                 i = stop;
             }
     });
@@ -216,7 +222,7 @@ MomentSums MomentsAccumulator<T>::finish(Eigen::Ref<Matrix<double>> scatter) con
             for (Index i = start; i < j; ++i) scatter(i, j) = scatter(j, i);
         }
     });
-    if (!scatter.allFinite()) throw NumericalError("the products of columns overflow: scale the data down");
+    if (!finite) throw NumericalError("the products of columns overflow: scale the data down");
     return out;
 }
 

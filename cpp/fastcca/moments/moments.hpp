@@ -58,8 +58,8 @@ class MomentsAccumulator {
     Index columns_;
     double n_ = 0;
     Eigen::Matrix<T, Eigen::Dynamic, 1> shift_;
-    // One accumulator per row block where d is small (blocks run in parallel), else a single one whose
-    // panels run in parallel. Entry b of a vector belongs to block b.
+    // One accumulator per row block where d is small (blocks run in parallel), else, and for few rows, the
+    // first alone, whose panels run in parallel. Entry b of a vector belongs to block b.
     std::vector<Vector<double>> sums_;
     std::vector<std::optional<Scratch<double>>> products_;
 };

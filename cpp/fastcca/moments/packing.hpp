@@ -1,6 +1,7 @@
 // Packs rows of stacked views, centred and weighted, into the panels of SymmetricProduct.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -39,7 +40,7 @@ class Packer {
     Packer(const std::vector<MatrixView<T>>& views, const T* shift, const double* weights)
         : views_(views), segments_(panel_segments(views)), shift_(shift), weights_(weights) {}
 
-    // Packs rows [start, start + depth) into `packed` (whose padding columns are zero already and stay so):
+    // Packs rows [start, start + depth) into `packed`, with zeros for padding columns:
     //     sqrt(w) (x - shift)
     // and adds sum w (x - shift) to `sums`. Throws NonFiniteError.
     void pack(Index start, Index depth, T* packed, double* sums) const {
@@ -55,6 +56,11 @@ class Packer {
                 pack_rows(in, view.row_stride, start, depth, s, out, sums + s.column);
             else
                 pack_columns(in, view, start, depth, s, out, sums + s.column);
+        }
+        if (const PanelSegment& s = segments_.back(); (s.column + s.width) % kPanel != 0) {
+            const Index columns = s.column + s.width, used = columns % kPanel;
+            T* row = packed + (columns - used) * depth;
+            for (Index k = 0; k < depth; ++k, row += kPanel) std::fill(row + used, row + kPanel, T(0));
         }
         // NaN and infinity survive every sum, so the sums of the chunk tell for all of its entries at once.
         for (const PanelSegment& s : segments_)
