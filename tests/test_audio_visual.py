@@ -252,6 +252,16 @@ def test_pairs_are_of_one_class_and_the_splits_share_nothing(home):
     assert len({row.tobytes() for row in digits.audio_train}) == 40
 
 
+def test_the_dynamic_range_is_that_of_the_features(home):
+    wide, narrow = (make(home, random_state=0, snr=0.0, dynamic_range=d) for d in (30.0, 8.0))
+    spoken = datasets.load_spoken_digits(home, features=None)
+    features = speech_features(spoken.waveforms, RATE, dynamic_range=8.0)
+    assert {row.tobytes() for row in narrow.audio_train} <= {row.tobytes() for row in features}
+    for name in ("audio_test", "noisy_test"):
+        assert np.ptp(narrow[name]) < np.ptp(wide[name])
+    np.testing.assert_array_equal(make(home, random_state=0, snr=0.0).audio_train, wide.audio_train)
+
+
 def test_the_seed_decides_and_noise_is_that_of_the_recordings(home):
     one, two, other = make(home, random_state=1), make(home, random_state=1), make(home, random_state=2)
     np.testing.assert_array_equal(one.image_train, two.image_train)

@@ -23,6 +23,7 @@ def make_audio_visual_digits(
     validation_speakers: Sequence[str] = ("lucas",),
     snr: float | None = None,
     features: Features = "log-mel",
+    dynamic_range: float = 30.0,
     data_home: str | os.PathLike[str] | None = None,
     random_state: Any = None,
 ) -> Bunch:
@@ -44,6 +45,8 @@ def make_audio_visual_digits(
         added to the waveform, see :func:`add_noise`.
     features : {"log-mel", "mfcc"}, default="log-mel"
         Kind of :func:`speech_features`.
+    dynamic_range : float, default=30.0
+        Of those, in decibels.
     data_home : path or None
         The data home, with the folders ``fsdd`` and ``mnist``.
     random_state : int, numpy.random.RandomState or None
@@ -70,7 +73,7 @@ def make_audio_visual_digits(
     ((6000, 640), (6000, 784))
     """
     rng = check_random_state(random_state)
-    spoken = load_spoken_digits(data_home, features=features)
+    spoken = load_spoken_digits(data_home, features=None)
     halves = load_mnist_halves(data_home, download_if_missing=False)
     images = {split: _whole(halves, split) for split in ("train", "test")}
     speakers = {"test": list(test_speakers), "validation": list(validation_speakers)}
@@ -81,10 +84,10 @@ def make_audio_visual_digits(
     if len(set(held_out)) < len(held_out):
         raise ValueError("a speaker is in both test_speakers and validation_speakers, or twice in one")
     speakers["train"] = sorted(set(spoken.speaker) - set(held_out))
-    noisy = None
+    clean, noisy = _features(spoken, spoken.waveforms, features, dynamic_range), None
     if snr is not None:
         waveforms = add_noise(spoken.waveforms, snr, random_state=rng)
-        noisy = speech_features(waveforms, spoken.sample_rate, kind=features)
+        noisy = _features(spoken, waveforms, features, dynamic_range)
 
     bunch, used = Bunch(), np.zeros(len(halves.target_train), dtype=bool)
     for split, n in (("train", n_train), ("validation", n_validation), ("test", n_test)):
@@ -100,13 +103,17 @@ def make_audio_visual_digits(
             used[pictures] = True
         order = rng.permutation(n)
         sounds, pictures = sounds[order], pictures[order]
-        bunch[f"audio_{split}"] = spoken.features[sounds]
+        bunch[f"audio_{split}"] = clean[sounds]
         bunch[f"image_{split}"] = images[source][pictures]
         bunch[f"target_{split}"] = target[order]
         bunch[f"speaker_{split}"] = spoken.speaker[sounds]
         if noisy is not None:
             bunch[f"noisy_{split}"] = noisy[sounds]
     return bunch
+
+
+def _features(spoken: Bunch, waveforms: Any, kind: Features, dynamic_range: float) -> NDArray[np.float32]:
+    return speech_features(waveforms, spoken.sample_rate, kind=kind, dynamic_range=dynamic_range)
 
 
 def _whole(halves: Bunch, split: str) -> NDArray[np.float32]:
