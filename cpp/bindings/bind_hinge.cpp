@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 #include <tuple>
+#include <utility>
 
 #include "bindings/bindings.hpp"
 #include "bindings/call.hpp"
@@ -70,9 +71,11 @@ py::tuple hinge_loss_(const Array<T>& Z, const Array<T>& U, const Indices& y,
         const HingeValue value = call(nullptr, nullptr);
         return py::make_tuple(value.value, py::none(), py::none(), value.violations);
     }
-    py::array_t<T> grad_Z({problem.Z.rows, problem.Z.cols}), grad_U({problem.U.rows, problem.U.cols});
-    const HingeValue value = call(grad_Z.mutable_data(), grad_U.mutable_data());
-    return py::make_tuple(value.value, grad_Z, grad_U, value.violations);
+    // Samples and nodes as columns: the memory of row-major gradients.
+    Scratch<T> grad_Z(problem.Z.cols, problem.Z.rows), grad_U(problem.U.cols, problem.U.rows);
+    const HingeValue value = call(grad_Z.data(), grad_U.data());
+    return py::make_tuple(value.value, to_numpy(std::move(grad_Z)).attr("T"),
+                          to_numpy(std::move(grad_U)).attr("T"), value.violations);
 }
 
 template <typename T>

@@ -35,9 +35,8 @@ template <typename T>
 
 // X = (view − shift)ᵀ, and the squared length of each column.
 template <typename T>
-void load(const MatrixView<T>& view, std::size_t which, const Vector<T>& shift, Matrix<T>& X,
+void load(const MatrixView<T>& view, std::size_t which, const Vector<T>& shift, Scratch<T>& X,
           Vector<double>& squares) {
-    X.resize(view.cols, view.rows);
     squares.resize(view.rows);
     for_row_blocks(view.rows, [&](Index start, Index rows) {
         for (Index i = start; i < start + rows; ++i) {
@@ -57,7 +56,7 @@ void load(const MatrixView<T>& view, std::size_t which, const Vector<T>& shift, 
 
 // X ← X / ‖X‖, column by column, and the lengths.
 template <typename T>
-void normalise(Matrix<T>& X, Vector<double>& squares) {
+void normalise(Scratch<T>& X, Vector<double>& squares) {
     // Squares this small have lost digits, if not everything.
     const double small = static_cast<double>(std::numeric_limits<T>::min()) / 1e-16;
     for_row_blocks(X.cols(), [&](Index start, Index rows) {
@@ -91,7 +90,7 @@ Vector<T> middle(const MatrixView<T>& view) {
 
 template <typename T>
 HingeOperands<T> prepare(const HingeProblem<T>& problem) {
-    HingeOperands<T> o;
+    HingeOperands<T> o(problem.Z.cols, problem.Z.rows, problem.U.rows);
     const bool euclidean = problem.similarity == HingeSimilarity::kEuclidean;
     const Vector<T> shift = euclidean ? middle(problem.U) : Vector<T>(Vector<T>::Zero(problem.U.cols));
     load(problem.Z, 0, shift, o.Z, o.z_norm);
@@ -103,7 +102,7 @@ HingeOperands<T> prepare(const HingeProblem<T>& problem) {
         o.bias = (-0.5 * o.u_norm).template cast<T>();
         o.slope = 2;
     } else {
-        o.bias = Vector<T>::Zero(problem.U.rows);
+        o.bias.setZero();
         normalise(o.Z, o.z_norm);
         normalise(o.U, o.u_norm);
     }

@@ -14,16 +14,19 @@
 #include <algorithm>
 #include <vector>
 
+#include "fastcca/base/scratch.hpp"
 #include "fastcca/losses/hinge.hpp"
 
 namespace fastcca {
 
 template <typename T>
 struct HingeOperands {
-    Matrix<T> Z, U;                 // d × B and d × K
+    Scratch<T> Z, U;                // d × B and d × K
     Vector<T> bias;                 // K
     Vector<double> z_norm, u_norm;  // cosine: the lengths, 0 where there is no direction
     T slope = 1;
+
+    HingeOperands(Index d, Index n_samples, Index n_nodes) : Z(d, n_samples), U(d, n_nodes), bias(n_nodes) {}
 };
 
 // Writes the gradients, where any are asked for, from columns of P and Q, which it overwrites. (Rounding may
@@ -53,7 +56,7 @@ class HingeGradients {
     }
 
  private:
-    void finish(const Matrix<T>& X, const Vector<double>& norm, Index i, T w, Column g) const {
+    void finish(const Scratch<T>& X, const Vector<double>& norm, Index i, T w, Column g) const {
         const auto x = X.col(i);
         if (!cosine_) {
             g = T(2) * (g - w * x);

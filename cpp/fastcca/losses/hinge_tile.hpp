@@ -1,0 +1,126 @@
+// The micro-tile of the sweep over the scores of the hinge loss: kPanel × kTile sums in registers, and how
+// the vectors of both sides are packed for it.
+#pragma once
+
+#include <Eigen/Core>
+#include <algorithm>
+#include <type_traits>
+
+#include "fastcca/base/scratch.hpp"
+#include "fastcca/base/types.hpp"
+
+namespace fastcca {
+
+template <typename T>
+struct SweepTile {
+    using Packet = typename Eigen::internal::packet_traits<T>::type;
+    static constexpr Index kLanes = Eigen::internal::unpacket_traits<Packet>::size;
+    // kVectors × kTile sums, kVectors loads and a broadcast must fit in the registers.
+    static constexpr Index kTile = EIGEN_ARCH_DEFAULT_NUMBER_OF_REGISTERS >= 32 ? 8 : 4;
+    static constexpr Index kVectors = 3;
+    static constexpr Index kPanel = kVectors * kLanes;
+
+    static Index panels(Index n) { return (n + kPanel - 1) / kPanel; }
+    static Index groups(Index n) { return (n + kTile - 1) / kTile; }
+
+    // out(i, j) = start(i, j) + Σ_k left(k, i) right(k, j), the first `vectors` of kVectors: panels of
+    // kPanel, groups of kTile.
+    template <typename Start, typename End>
+    static void product(Index vectors, const T* left, const T* right, Index depth, const Start& start,
+                        const End& end) {
+        switch (vectors) {
+            case 1:
+                return micro<1>(left, right, depth, start, end);
+            case 2:
+                return micro<2>(left, right, depth, start, end);
+            default:
+                return micro<3>(left, right, depth, start, end);
+        }
+    }
+
+    // The same, added to sums of kTile columns of kPanel.
+    static void add_product(Index vectors, const T* left, const T* right, Index depth, T* sums) {
+        product(
+            vectors, left, right, depth, [](Index, Index) { return Eigen::internal::pset1<Packet>(T(0)); },
+            [sums](Index j, Index v, const Packet& sum) {
+                T* to = sums + j * kPanel + v * kLanes;
+                Eigen::internal::pstore(to, Eigen::internal::padd(Eigen::internal::pload<Packet>(to), sum));
+            });
+    }
+
+    // out[c · out_stride + r] = in[r · in_stride + c] for r < rows, c < columns.
+    static void transpose(const T* in, Index in_stride, Index rows, Index columns, T* out, Index out_stride) {
+        Index done = 0;  // rows whose whole squares are written
+        if constexpr (kLanes == kTile || kLanes == 2 * kTile) {
+            // In squares of kTile, in packets of half the length where that is kTile.
+            using Square = std::conditional_t<kLanes == kTile, Packet,
+                                              typename Eigen::internal::unpacket_traits<Packet>::half>;
+            const Index whole = columns / kTile * kTile;
+            for (; done + kTile <= rows; done += kTile) {
+                for (Index c = 0; c < whole; c += kTile) {
+                    Eigen::internal::PacketBlock<Square, static_cast<int>(kTile)> block;
+                    for (Index r = 0; r < kTile; ++r)
+                        block.packet[r] = Eigen::internal::ploadu<Square>(in + (done + r) * in_stride + c);
+                    Eigen::internal::ptranspose(block);
+                    for (Index r = 0; r < kTile; ++r)
+                        Eigen::internal::pstoreu(out + (c + r) * out_stride + done, block.packet[r]);
+                }
+                for (Index r = done; r < done + kTile; ++r)
+                    for (Index c = whole; c < columns; ++c) out[c * out_stride + r] = in[r * in_stride + c];
+            }
+        }
+        for (Index r = done; r < rows; ++r)
+            for (Index c = 0; c < columns; ++c) out[c * out_stride + r] = in[r * in_stride + c];
+    }
+
+ private:
+    template <int V, typename Start, typename End>
+    static void micro(const T* left, const T* right, Index depth, const Start& start, const End& end) {
+        using namespace Eigen::internal;
+        Packet sum[kTile][V];
+        for (Index j = 0; j < kTile; ++j)
+            for (Index v = 0; v < V; ++v) sum[j][v] = start(j, v);
+        for (Index k = 0; k < depth; ++k, left += kPanel, right += kTile) {
+            Packet a[V];
+            for (Index v = 0; v < V; ++v) a[v] = pload<Packet>(left + v * kLanes);
+            for (Index j = 0; j < kTile; ++j) {
+                const Packet b = pset1<Packet>(right[j]);
+                for (Index v = 0; v < V; ++v) sum[j][v] = pmadd(a[v], b, sum[j][v]);
+            }
+        }
+        for (Index j = 0; j < kTile; ++j)
+            for (Index v = 0; v < V; ++v) end(j, v, sum[j][v]);
+    }
+};
+
+// Columns [first, first + count) of X (d × n) as panels of kPanel columns: [panel][entry][column], padded
+// with zeros; `scale` (nullptr: ones) multiplies each column.
+template <typename T>
+void pack_panels(const Scratch<T>& X, Index first, Index count, Index width, T* out) {
+    const Index d = X.rows();
+    for (Index start = 0; start < count; start += width, out += width * d) {
+        const Index used = std::min(width, count - start);
+        if (used < width) std::fill(out, out + width * d, T(0));
+        SweepTile<T>::transpose(X.data() + (first + start) * d, d, used, d, out, width);
+    }
+}
+
+// The same columns by entries: parts of `width` entries, `part_size` apart, each [column][entry]; columns up
+// to `padded` are zeros.
+template <typename T>
+void pack_entries(const Scratch<T>& X, Index first, Index count, Index padded, Index width, const T* scale,
+                  Index part_size, T* out) {
+    const Index d = X.rows();
+    for (Index start = 0; start < d; start += width, out += part_size) {
+        const Index used = std::min(width, d - start);
+        if (used < width || count < padded) std::fill(out, out + padded * width, T(0));
+        for (Index c = 0; c < count; ++c) {
+            T* to = out + c * width;
+            const T* x = X.data() + (first + c) * d + start;
+            const T w = scale ? scale[first + c] : T(1);
+            for (Index k = 0; k < used; ++k) to[k] = w * x[k];
+        }
+    }
+}
+
+}  // namespace fastcca
