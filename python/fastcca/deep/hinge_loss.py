@@ -17,6 +17,8 @@ Similarity = Literal["euclidean", "cosine"]
 Reduction = Literal["mean", "sum"]
 Violators = Literal["sum", "worst"]
 
+_NO_SECOND = "the hinge loss has no second derivative: it cannot be differentiated twice"
+
 
 class HingeEmbeddingLoss(nn.Module):
     """Large-margin loss of a batch against the embeddings of its classes: a scalar to minimise.
@@ -105,7 +107,7 @@ class HingeEmbeddingLoss(nn.Module):
         gradient = torch.is_grad_enabled() and (Z.requires_grad or U.requires_grad)
         weight = 1 / len(Z) if self.reduction == "mean" else 1.0
         options = (y.long(), costs, self.margin, self.similarity, self.violators, weight, gradient)
-        return _value(_hinge, _forward, Z, U, *options)
+        return _value(_hinge, _forward, options, Z, U)
 
 
 class PairEmbeddingLoss(nn.Module):
@@ -168,7 +170,7 @@ class PairEmbeddingLoss(nn.Module):
         violators = "worst" if self.hardest else "sum"
         weight = 1 / len(Z1) if self.reduction == "mean" else 1.0
         options = (self.margin, self.similarity, violators, weight, gradient)
-        return _value(_pairs, _forward_pairs, Z1, Z2, *options)
+        return _value(_pairs, _forward_pairs, options, Z1, Z2)
 
 
 def _number(margin: Any) -> float:
@@ -288,7 +290,7 @@ def _setup(ctx: Any, inputs: Any, output: Any) -> None:
 
 def _backward(ctx: Any, upstream: Tensor | None, *second: Tensor | None) -> tuple[Tensor | None, ...]:
     if any(s is not None for s in second):
-        raise RuntimeError("the hinge loss has no second derivative: it cannot be differentiated twice")
+        raise RuntimeError(_NO_SECOND)
     first, other = ctx.saved_tensors
     needed = ctx.needs_input_grad[-2 - ctx.others :]
     none: tuple[None, ...] = (None,) * ctx.others
@@ -301,29 +303,53 @@ _hinge.register_autograd(_backward, setup_context=_setup)
 _pairs.register_autograd(_backward, setup_context=_setup)
 
 
+class _Refuse(torch.autograd.Function):
+    """A gradient as it is, which cannot be differentiated."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> None:
+        raise RuntimeError(_NO_SECOND)
+
+
 class _Direct(torch.autograd.Function):
     """The operators without the way through PyTorch's dispatcher, which takes longer than a small batch."""
 
     @staticmethod
-    def forward(ctx: Any, function: Any, Z: Tensor, U: Tensor, *options: Any) -> tuple[Tensor, ...]:
-        output: tuple[Tensor, ...] = function(Z, U, *options)
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(output[1], output[2])
-        ctx.others = len(options)
-        return output
+    def forward(ctx: Any, function: Any, options: tuple[Any, ...], Z: Tensor, U: Tensor) -> Tensor:
+        value: Tensor
+        value, first, other = function(Z, U, *options)
+        ctx.save_for_backward(first, other)
+        return value
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Tensor | None) -> tuple[Tensor | None, ...]:
-        return None, *_backward(ctx, *upstream)
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        first, other = ctx.saved_tensors
+        _, _, of_first, of_other = ctx.needs_input_grad
+        one = upstream * first if of_first else None
+        two = upstream * other if of_other else None
+        if torch.is_grad_enabled():  # the graph of these is wanted: it ends here
+            one, two = _refusing(one), _refusing(two)
+        return None, None, one, two
 
 
-def _value(operator: Any, function: Any, Z: Tensor, U: Tensor, *options: Any) -> Tensor:
-    plain = (Tensor, nn.Parameter)
-    if type(Z) in plain and type(U) in plain and not torch.compiler.is_compiling():
-        output = _Direct.apply(function, Z, U, *options)  # type: ignore[no-untyped-call]
-    else:
-        output = operator(Z, U, *options)
-    value: Tensor = output[0]
+def _refusing(gradient: Tensor | None) -> Tensor | None:
+    if gradient is None:
+        return None
+    ends: Tensor = _Refuse.apply(gradient.detach().requires_grad_())  # type: ignore[no-untyped-call]
+    return ends
+
+
+_PLAIN = (Tensor, nn.Parameter)
+
+
+def _value(operator: Any, function: Any, options: tuple[Any, ...], Z: Tensor, U: Tensor) -> Tensor:
+    if type(Z) in _PLAIN and type(U) in _PLAIN and not torch.compiler.is_compiling():
+        return _Direct.apply(function, options, Z, U)  # type: ignore[no-any-return, no-untyped-call]
+    value: Tensor = operator(Z, U, *options)[0]
     return value
 
 
