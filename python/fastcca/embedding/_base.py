@@ -5,91 +5,30 @@ inputs to a linear map and one point for each class. Everything else (checks, sc
 calibrated probabilities, names, dtypes, save) follows.
 """
 
-from dataclasses import dataclass, field, replace
-from numbers import Integral, Real
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import log_softmax, softmax
-from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import column_or_1d, validate_data
 
-from fastcca._persistence import SavedModel
 from fastcca._validation import as_matrix, as_weights, refuse_non_finite
 from fastcca.embedding._calibration import content_folds, temperature_of
+from fastcca.embedding._checks import check_number
+from fastcca.embedding._prediction import LabelPrediction
 from fastcca.embedding._preprocessing import InputScaling
+from fastcca.embedding._training_data import Learned, TrainingData, project
 
-__all__ = ["LabelEmbedding", "Learned", "TrainingData"]
+__all__ = ["LabelEmbedding"]
 
 N_FOLDS = 3
 
 
-@dataclass(frozen=True)
-class TrainingData:
-    """What :meth:`LabelEmbedding._learn` learns from."""
-
-    features: NDArray[Any]  # (n, p), centred and scaled; float32 if X was
-    y: NDArray[np.int64]  # (n,), rows of ``classes_``
-    weight: NDArray[np.float64]  # (n,), > 0: sample weights times class weights, counting as repetitions
-    n_classes: int
-    folds: NDArray[np.int64]  # (n,), for choices that take held-out rows; -1: never held out
-    extra: dict[str, NDArray[Any]] = field(default_factory=dict)  # more arrays of n rows
-
-    def subset(self, rows: NDArray[Any]) -> "TrainingData":
-        """The rows of a mask or of indices."""
-        return replace(
-            self,
-            features=self.features[rows],
-            y=self.y[rows],
-            weight=self.weight[rows],
-            folds=self.folds[rows],
-            extra={name: values[rows] for name, values in self.extra.items()},
-        )
-
-    def batch(
-        self, rows: NDArray[np.int64] | None
-    ) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float64]]:
-        """Features, classes and weights of some rows, or of all (None)."""
-        if rows is None:
-            return self.features, self.y, self.weight
-        return self.features[rows], self.y[rows], self.weight[rows]
-
-    @property
-    def share(self) -> NDArray[np.float64]:
-        """The weights as parts of one."""
-        return self.weight / self.weight.sum()  # type: ignore[no-any-return]
-
-    def class_means(self) -> NDArray[np.float64]:
-        """(n_classes, p), float64."""
-        member = np.zeros((self.n_classes, len(self.y)))
-        member[self.y, np.arange(len(self.y))] = self.weight
-        member /= member.sum(axis=1, keepdims=True)
-        return member @ self.features.astype(np.float64, copy=False)
-
-
-@dataclass(frozen=True)
-class Learned:
-    """What :meth:`LabelEmbedding._learn` returns: Psi(f) = f @ weights + intercept."""
-
-    weights: NDArray[Any] | None  # (p, d), or None for the identity
-    intercept: NDArray[Any]  # (d,)
-    labels: NDArray[Any]  # (n_classes, d)
-    attributes: dict[str, Any] = field(default_factory=dict)  # further fitted attributes by name
-
-
-class LabelEmbedding(
-    SavedModel,
-    ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
-    ClassifierMixin,  # type: ignore[misc]
-    TransformerMixin,  # type: ignore[misc]
-    BaseEstimator,  # type: ignore[misc]
-):
+class LabelEmbedding(LabelPrediction):
     """Base of the classifiers that put samples and labels into one space.
 
     Subclasses have the parameters ``scale_power``, ``normalize`` and ``temperature`` at least;
-    ``class_weight`` and ``similarity`` count where there are such parameters.
+    ``class_weight`` counts where there is such a parameter.
     """
 
     scale_power: float
@@ -97,14 +36,6 @@ class LabelEmbedding(
     temperature: float | None
 
     _n_calibration_fits = N_FOLDS  # to parts of the data; fits that take long make do with 1
-
-    classes_: NDArray[Any]
-    label_embedding_: NDArray[Any]
-    weights_: NDArray[Any] | None
-    intercept_: NDArray[Any]
-    scaling_: InputScaling
-    temperature_: float
-    n_features_in_: int
 
     # ---- what a subclass gives
 
@@ -197,10 +128,10 @@ class LabelEmbedding(
             out = data.folds == fold
             if out.any():
                 part = self._learn(data.subset(~out), **chosen)
-                held_out.append(self._decisions(_project(data.features[out], part), part.labels))
+                held_out.append(self._decisions(project(data.features[out], part), part.labels))
                 rows.append(np.flatnonzero(out))
         if not rows:  # every class has one row: all that is left are the rows learned from
-            decisions = self._decisions(_project(data.features, learned), learned.labels)
+            decisions = self._decisions(project(data.features, learned), learned.labels)
             return temperature_of(decisions, data.y, data.weight)
         index = np.concatenate(rows)
         return temperature_of(np.concatenate(held_out), data.y[index], data.weight[index])
@@ -251,259 +182,3 @@ class LabelEmbedding(
             if label in known:
                 factors[known.index(label)] = factor
         return factors
-
-    # ---- use
-
-    def transform(self, X: ArrayLike) -> NDArray[Any]:
-        """Rows in the space of the labels, Psi(x).
-
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            Rows in the units of the training data.
-
-        Returns
-        -------
-        ndarray of shape (n, d)
-            In the dtype of ``X`` (float32 or float64); a data frame after ``set_output``.
-
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
-        ValueError
-            For a wrong number of features, NaN or infinity.
-        """
-        return self._psi(X)
-
-    def decision_function(self, X: ArrayLike) -> NDArray[Any]:
-        """How near each row is to each label: minus the squared distance, or what the class says.
-
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            Rows in the units of the training data.
-
-        Returns
-        -------
-        ndarray of shape (n, n_classes), or (n,) for two classes
-            For two classes the second column less the first, as scikit-learn has it.
-
-        Raises
-        ------
-        NotFittedError, ValueError
-            As :meth:`transform`.
-        """
-        decisions = self._near(X)
-        return decisions[:, 1] - decisions[:, 0] if decisions.shape[1] == 2 else decisions
-
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """The nearest label of each row.
-
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            Rows in the units of the training data.
-
-        Returns
-        -------
-        ndarray of shape (n,)
-            Labels out of ``classes_``.
-
-        Raises
-        ------
-        NotFittedError, ValueError
-            As :meth:`transform`.
-        """
-        nearest = self._near(X).argmax(axis=1)
-        return self.classes_[nearest]  # type: ignore[no-any-return]
-
-    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """The share of rows whose label is predicted: hit@1.
-
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            Rows in the units of the training data.
-        y : array_like of shape (n,)
-            Their labels.
-        sample_weight : array_like of shape (n,), optional
-            Weights of the rows.
-
-        Returns
-        -------
-        float
-            Between 0 and 1.
-        """
-        return float(super().score(X, y, sample_weight))
-
-    def predict_top_k(self, X: ArrayLike, k: int = 5) -> NDArray[Any]:
-        """The ``k`` nearest labels of each row, nearest first: an annotation with several labels.
-
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            Rows in the units of the training data.
-        k : int, default=5
-            1 to the number of classes.
-
-        Returns
-        -------
-        ndarray of shape (n, k)
-            Labels out of ``classes_``.
-
-        Raises
-        ------
-        NotFittedError, ValueError
-            As :meth:`transform`; for ``k`` out of range.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from fastcca.embedding import NearestClassMean
-        >>> X = np.array([[0.0], [1.0], [4.0], [5.0], [9.0], [10.0]])
-        >>> NearestClassMean().fit(X, list("aabbcc")).predict_top_k([[0.5], [6.0]], k=2)
-        array([['a', 'b'],
-               ['b', 'c']], dtype='<U1')
-        """
-        decisions = self._near(X)
-        n_classes = decisions.shape[1]
-        if not isinstance(k, Integral) or isinstance(k, bool) or not 1 <= int(k) <= n_classes:
-            raise ValueError(f"k must be a whole number from 1 to {n_classes}, the classes, got {k!r}")
-        order = np.argsort(-decisions, axis=1, kind="stable")[:, : int(k)]
-        return self.classes_[order]
-
-    def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
-        """Distances read as probabilities: the softmax of the nearness to each label over ``temperature_``.
-
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            Rows in the units of the training data.
-
-        Returns
-        -------
-        ndarray of shape (n, n_classes)
-            Rows that sum to 1, columns in the order of ``classes_``.
-
-        Raises
-        ------
-        NotFittedError, ValueError
-            As :meth:`transform`.
-        """
-        decisions = self._near(X)
-        return softmax(decisions / decisions.dtype.type(self.temperature_), axis=1)  # type: ignore[no-any-return]
-
-    def predict_log_proba(self, X: ArrayLike) -> NDArray[Any]:
-        """Logarithms of :meth:`predict_proba`, finite also where those vanish.
-
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            Rows in the units of the training data.
-
-        Returns
-        -------
-        ndarray of shape (n, n_classes)
-            Columns in the order of ``classes_``.
-
-        Raises
-        ------
-        NotFittedError, ValueError
-            As :meth:`transform`.
-        """
-        decisions = self._near(X)
-        return log_softmax(decisions / decisions.dtype.type(self.temperature_), axis=1)  # type: ignore[no-any-return]
-
-    # ---- inside
-
-    def _learned(self) -> Learned:
-        return Learned(self.weights_, self.intercept_, self.label_embedding_)
-
-    def _near(self, X: ArrayLike) -> NDArray[Any]:
-        z = self._psi(X)
-        return self._decisions(z, self.label_embedding_.astype(z.dtype, copy=False))
-
-    def _psi(self, X: ArrayLike) -> NDArray[Any]:
-        check_is_fitted(self)
-        x = as_matrix("X", X)
-        validate_data(self, X, reset=False, skip_check_array=True)
-        refuse_non_finite("X", x)
-        return _project(self.scaling_.transform(x), self._learned())
-
-    def _decisions(self, z: NDArray[Any], labels: NDArray[Any]) -> NDArray[Any]:
-        """(n, n_classes): minus ‖z - u‖², the cosine of z and u, or their product."""
-        if self._similarity == "product":
-            products: NDArray[Any] = z @ labels.T
-            return products
-        if self._similarity == "cosine":
-            cosines: NDArray[Any] = _unit_rows(z) @ _unit_rows(labels).T
-            return cosines
-        # ‖z - u‖² = ‖z‖² - 2 z·u + ‖u‖², about the labels' mean, where less is lost to cancellation
-        middle = labels.mean(axis=0)
-        z, labels = z - middle, labels - middle
-        out: NDArray[Any] = z @ labels.T
-        out *= 2
-        out -= np.einsum("ij,ij->i", z, z)[:, np.newaxis]
-        out -= np.einsum("ij,ij->i", labels, labels)
-        return np.minimum(out, 0, out=out)  # type: ignore[no-any-return]
-
-    @property
-    def _similarity(self) -> Literal["euclidean", "cosine", "product"]:
-        return getattr(self, "similarity", "euclidean")
-
-    @property
-    def _n_features_out(self) -> int:  # read by get_feature_names_out
-        return int(self.label_embedding_.shape[1])
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
-
-def _project(features: NDArray[Any], learned: Learned) -> NDArray[Any]:
-    dtype = features.dtype
-    weights = learned.weights
-    z = features if weights is None else features @ np.asarray(weights, dtype=dtype)
-    return z + np.asarray(learned.intercept, dtype=dtype)  # type: ignore[no-any-return]
-
-
-def _unit_rows(a: NDArray[Any]) -> NDArray[Any]:
-    length = np.sqrt(np.einsum("ij,ij->i", a, a))[:, np.newaxis]
-    return np.divide(a, length, out=np.zeros_like(a), where=length > 0)  # type: ignore[no-any-return]
-
-
-def check_number(
-    name: str,
-    value: Any,
-    *,
-    low: float = -np.inf,
-    high: float = np.inf,
-    low_included: bool = True,
-) -> float:
-    """``value`` as a finite number from ``low`` to ``high``."""
-    valid = isinstance(value, Real) and not isinstance(value, (bool, np.bool_)) and np.isfinite(float(value))
-    if not valid or not (low < value <= high or (low_included and value == low)):
-        least = f"{'>=' if low_included else '>'} {low:g}" if low > -np.inf else ""
-        most = f"<= {high:g}" if high < np.inf else ""
-        rule = " and ".join(part for part in (least, most) if part)
-        raise ValueError(f"{name} must be a number {rule}, got {value!r}".replace("  ", " "))
-    return float(value)
-
-
-def check_count(name: str, value: Any, *, low: int = 1) -> int:
-    """``value`` as a whole number of at least ``low``."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < low:
-        raise ValueError(f"{name} must be a whole number >= {low}, got {value!r}")
-    return int(value)
-
-
-def check_n_components(value: Any, n_classes: int) -> int:
-    """The dimensions asked for, at most one a class; None: that number, 100 at most."""
-    if value is None:
-        return min(n_classes, 100)
-    if check_count("n_components", value) > n_classes:
-        raise ValueError(f"n_components={value} is more than the number of classes, {n_classes}")
-    return int(value)

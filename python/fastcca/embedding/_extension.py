@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from fastcca.embedding._attributes import label_vectors
-from fastcca.embedding._base import LabelEmbedding, check_number
+from fastcca.embedding._base import LabelEmbedding
+from fastcca.embedding._checks import check_number
 
 __all__ = ["ExtensibleEmbedding"]
 

@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcca.embedding._graph import LabelGraph
+from fastcca.embedding._label_loss import LabelLoss, label_loss
 from fastcca.embedding._semantics import (
     AttributeLoss,
-    LabelLoss,
     attribute_loss,
     beta_penalty,
     beta_step,
-    label_loss,
     project_rows,
     residuals,
     tie,

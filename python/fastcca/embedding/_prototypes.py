@@ -8,12 +8,13 @@ from sklearn.utils import check_random_state
 
 from fastcca._validation import check_n_threads
 from fastcca.embedding._attributes import label_vectors
-from fastcca.embedding._base import Learned, TrainingData, check_count, check_number
+from fastcca.embedding._checks import check_count, check_number
 from fastcca.embedding._extension import ExtensibleEmbedding
 from fastcca.embedding._graph import label_graph
+from fastcca.embedding._label_loss import FORMS, LabelLoss, label_loss
 from fastcca.embedding._ridge import ridge_path
-from fastcca.embedding._semantics import LabelLoss, label_loss
 from fastcca.embedding._training import minimise
+from fastcca.embedding._training_data import Learned, TrainingData
 
 __all__ = ["PrototypeEmbedding"]
 
@@ -41,8 +42,8 @@ class PrototypeEmbedding(ExtensibleEmbedding):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        if self.loss not in ("warp", "hinge", "worst", "softmax"):
-            raise ValueError(f"loss must be 'warp', 'hinge', 'worst' or 'softmax', got {self.loss!r}")
+        if self.loss not in FORMS:
+            raise ValueError(f"loss must be one of {', '.join(map(repr, FORMS))}, got {self.loss!r}")
         check_number("reg", self.reg, low=0.0)
         if self.learn_prototypes is not None:
             check_number("learn_prototypes", self.learn_prototypes, low=0.0)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcca.embedding._base import TrainingData
+from fastcca.embedding._training_data import TrainingData
 
 __all__ = ["best_reg", "ridge_path", "ridge_start"]
 

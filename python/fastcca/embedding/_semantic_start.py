@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcca.embedding._base import TrainingData
 from fastcca.embedding._graph import LabelGraph
 from fastcca.embedding._ridge import ridge_path
 from fastcca.embedding._source import Source
+from fastcca.embedding._training_data import TrainingData
 
 __all__ = ["KnownAttributes", "beta_scale", "first_values"]
 

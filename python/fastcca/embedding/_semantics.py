@@ -16,15 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcca.embedding._graph import LabelGraph
-from fastcca.functional.embedding_losses import ConstraintTable, hinge_embedding_loss
 
 __all__ = [
     "AttributeLoss",
-    "LabelLoss",
     "attribute_loss",
     "beta_penalty",
     "beta_step",
-    "label_loss",
     "project_rows",
     "residuals",
     "tie",
@@ -32,37 +29,6 @@ __all__ = [
 
 Array = NDArray[Any]
 AttributeLoss = Literal["squared", "hinge", "linear"]
-LabelLoss = Literal["softmax", "hinge", "warp", "worst"]
-Violators = Literal["sum", "rank", "worst"]
-
-# What the kernel is to make of the violators of a sample.
-VIOLATORS: dict[LabelLoss, Violators] = {"hinge": "sum", "warp": "rank", "worst": "worst"}
-
-
-def label_loss(
-    Z: Array,
-    U: Array,
-    y: NDArray[np.int64],
-    form: LabelLoss,
-    share: NDArray[np.float64],
-    table: ConstraintTable | None = None,
-    *,
-    gradient: bool = True,
-    n_threads: int | None = None,
-) -> tuple[float, Array, Array]:
-    """L_C, or by a table L_S, with its gradients by Z and U; zeros without ``gradient``."""
-    value, of_z, of_u, _ = hinge_embedding_loss(
-        Z,
-        U,
-        y,
-        loss="softmax" if form == "softmax" else "hinge",
-        violators=VIOLATORS.get(form, "sum"),
-        table=table,
-        sample_weight=share,
-        gradient=gradient,
-        n_threads=n_threads,
-    )
-    return value, np.zeros_like(Z) if of_z is None else of_z, np.zeros_like(U) if of_u is None else of_u
 
 
 def attribute_loss(

@@ -10,7 +10,8 @@ from sklearn.utils import check_random_state
 from fastcca._statistics import score_statistics
 from fastcca._two_view import TwoViewTransformer, View
 from fastcca._validation import check_n_components, check_n_threads, refuse_non_finite
-from fastcca.embedding._base import check_count, check_number
+from fastcca.embedding._checks import check_count, check_number
+from fastcca.embedding._label_loss import FORMS as LABEL_FORMS
 from fastcca.embedding._preprocessing import InputScaling
 from fastcca.embedding._training import Parameters, minimise
 from fastcca.functional.embedding_losses import hinge_embedding_loss
@@ -20,11 +21,7 @@ from fastcca.metrics import recall_at_k
 
 __all__ = ["JointEmbedding"]
 
-FORMS: dict[str, dict[str, Any]] = {
-    "hinge": {"violators": "sum"},
-    "worst": {"violators": "worst"},
-    "softmax": {"loss": "softmax"},
-}
+FORMS = {name: form for name, form in LABEL_FORMS.items() if name != "rank"}
 
 
 class JointEmbedding(TwoViewTransformer):

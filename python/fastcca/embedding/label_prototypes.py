@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from fastcca.embedding._label_loss import LabelLoss
 from fastcca.embedding._prototypes import PrototypeEmbedding
-from fastcca.embedding._semantics import LabelLoss
 from fastcca.taxonomy import Taxonomy
 
 __all__ = ["AttributeHierarchyLabelEmbedding", "AttributeLabelEmbedding", "HierarchyLabelEmbedding"]
@@ -24,8 +24,8 @@ class AttributeLabelEmbedding(PrototypeEmbedding):
         A vector for each label: a mapping from label to vector or a data frame with labels as index, which
         may hold labels beyond those of the fit; or an array of one row a class in the order of ``classes_``.
         None: one-hot vectors.
-    loss : {"warp", "hinge", "worst", "softmax"}, default="warp"
-        How the classes that violate the margin count: "warp", their sum times L(r)/r, where r is their number
+    loss : {"hinge", "worst", "rank", "softmax"}, default="rank"
+        How the classes that violate the margin count: "rank", their sum times L(r)/r, where r is their number
         and L(r) = 1 + 1/2 + ... + 1/r, which is what the paper's sampling estimates; "hinge", all alike;
         "worst", the worst alone; "softmax", no margin but the log-loss of negative distances.
     reg : float, default=0.001
@@ -103,7 +103,7 @@ class AttributeLabelEmbedding(PrototypeEmbedding):
     def __init__(
         self,
         attributes: Any = None,
-        loss: LabelLoss = "warp",
+        loss: LabelLoss = "rank",
         reg: float = 0.001,
         learn_prototypes: float | None = None,
         n_epochs: int = 200,
@@ -144,8 +144,8 @@ class HierarchyLabelEmbedding(PrototypeEmbedding):
     ----------
     taxonomy : Taxonomy, optional
         The tree of the labels; it may hold nodes beyond those of the fit. None: flat, no node above a label.
-    loss : {"warp", "hinge", "worst", "softmax"}, default="warp"
-        How the classes that violate the margin count: "warp", their sum times L(r)/r, where r is their number
+    loss : {"hinge", "worst", "rank", "softmax"}, default="rank"
+        How the classes that violate the margin count: "rank", their sum times L(r)/r, where r is their number
         and L(r) = 1 + 1/2 + ... + 1/r, which is what the paper's sampling estimates; "hinge", all alike;
         "worst", the worst alone; "softmax", no margin but the log-loss of negative distances.
     reg : float, default=0.001
@@ -224,7 +224,7 @@ class HierarchyLabelEmbedding(PrototypeEmbedding):
     def __init__(
         self,
         taxonomy: Taxonomy | None = None,
-        loss: LabelLoss = "warp",
+        loss: LabelLoss = "rank",
         reg: float = 0.001,
         learn_prototypes: float | None = None,
         n_epochs: int = 200,
@@ -268,8 +268,8 @@ class AttributeHierarchyLabelEmbedding(PrototypeEmbedding):
         A vector for each label: a mapping from label to vector or a data frame with labels as index, which
         may hold labels beyond those of the fit; or an array of one row a class in the order of ``classes_``.
         None: one-hot vectors.
-    loss : {"warp", "hinge", "worst", "softmax"}, default="warp"
-        How the classes that violate the margin count: "warp", their sum times L(r)/r, where r is their number
+    loss : {"hinge", "worst", "rank", "softmax"}, default="rank"
+        How the classes that violate the margin count: "rank", their sum times L(r)/r, where r is their number
         and L(r) = 1 + 1/2 + ... + 1/r, which is what the paper's sampling estimates; "hinge", all alike;
         "worst", the worst alone; "softmax", no margin but the log-loss of negative distances.
     reg : float, default=0.001
@@ -348,7 +348,7 @@ class AttributeHierarchyLabelEmbedding(PrototypeEmbedding):
         self,
         taxonomy: Taxonomy | None = None,
         attributes: Any = None,
-        loss: LabelLoss = "warp",
+        loss: LabelLoss = "rank",
         reg: float = 0.001,
         learn_prototypes: float | None = None,
         n_epochs: int = 200,

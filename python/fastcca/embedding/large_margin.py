@@ -8,29 +8,19 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from fastcca._validation import check_n_threads
-from fastcca.embedding._base import (
-    LabelEmbedding,
-    Learned,
-    TrainingData,
-    check_count,
-    check_n_components,
-    check_number,
-)
+from fastcca.embedding._base import LabelEmbedding
+from fastcca.embedding._checks import check_count, check_n_components, check_number
 from fastcca.embedding._costs import label_costs
+from fastcca.embedding._label_loss import FORMS, LabelLoss
 from fastcca.embedding._ridge import best_reg, ridge_start
 from fastcca.embedding._training import Parameters, minimise
+from fastcca.embedding._training_data import Learned, TrainingData
 from fastcca.functional.embedding_losses import hinge_embedding_loss
 from fastcca.taxonomy import Taxonomy
 
 __all__ = ["LargeMarginEmbedding"]
 
 # How the kernel is to treat the violators of a sample.
-FORMS: dict[str, dict[str, Any]] = {
-    "hinge": {"violators": "sum"},
-    "worst": {"violators": "worst"},
-    "warp": {"violators": "rank"},
-    "softmax": {"loss": "softmax"},
-}
 
 
 class LargeMarginEmbedding(LabelEmbedding):
@@ -48,9 +38,9 @@ class LargeMarginEmbedding(LabelEmbedding):
     ----------
     n_components : int, optional
         Dimensions d of the space, at most the number of classes. By default that number, 100 at most.
-    loss : {"hinge", "worst", "warp", "softmax"}, default="hinge"
+    loss : {"hinge", "worst", "rank", "softmax"}, default="hinge"
         What the labels that violate the margin of a sample count. "hinge": their sum, as above. "worst": the
-        worst one alone. "warp": their sum times L(r) / r, where r is their number and
+        worst one alone. "rank": their sum times L(r) / r, where r is their number and
         L(r) = 1 + 1/2 + ... + 1/r, which cares less about samples that are far from right. "softmax":
         log(1 + sum exp(D(Psi, u_y) - D(Psi, u_c))) instead, the log-loss of classes at negative distances as
         logits, which knows no margin.
@@ -137,7 +127,7 @@ class LargeMarginEmbedding(LabelEmbedding):
     >>> rng = np.random.default_rng(0)
     >>> y = np.repeat(["cat", "dog", "owl"], 30)
     >>> X = rng.normal(size=(90, 5)) + 3 * np.eye(3, 5)[np.repeat([0, 1, 2], 30)]
-    >>> model = LargeMarginEmbedding(loss="warp").fit(X, y)
+    >>> model = LargeMarginEmbedding(loss="rank").fit(X, y)
     >>> model.predict(3 * np.eye(3, 5)).tolist()
     ['cat', 'dog', 'owl']
     >>> model.transform(X).shape, model.label_embedding_.shape
@@ -149,7 +139,7 @@ class LargeMarginEmbedding(LabelEmbedding):
     def __init__(
         self,
         n_components: int | None = None,
-        loss: Literal["hinge", "worst", "warp", "softmax"] = "hinge",
+        loss: LabelLoss = "hinge",
         similarity: Literal["euclidean", "cosine"] = "euclidean",
         margin: float | None = None,
         taxonomy: Taxonomy | None = None,
@@ -273,6 +263,6 @@ def _natural_penalty(loss: str, n_classes: int) -> float:
     others = n_classes - 1
     if loss == "hinge":
         return 0.004 * others
-    if loss == "warp":
+    if loss == "rank":
         return 0.022 * float(np.sum(1.0 / np.arange(1, others + 1)))
     return 0.03 if loss == "worst" else 0.01

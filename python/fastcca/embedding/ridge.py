@@ -5,8 +5,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fastcca.embedding._base import LabelEmbedding, Learned, TrainingData, check_number
+from fastcca.embedding._base import LabelEmbedding
+from fastcca.embedding._checks import check_number
 from fastcca.embedding._ridge import best_reg, ridge_path
+from fastcca.embedding._training_data import Learned, TrainingData
 
 __all__ = ["RidgeEmbedding"]
 

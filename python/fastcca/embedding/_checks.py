@@ -1,0 +1,42 @@
+"""Parameters that are numbers, checked in one manner."""
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+__all__ = ["check_count", "check_n_components", "check_number"]
+
+
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    low: float = -np.inf,
+    high: float = np.inf,
+    low_included: bool = True,
+) -> float:
+    """``value`` as a finite number from ``low`` to ``high``."""
+    valid = isinstance(value, Real) and not isinstance(value, (bool, np.bool_)) and np.isfinite(float(value))
+    if not valid or not (low < value <= high or (low_included and value == low)):
+        least = f"{'>=' if low_included else '>'} {low:g}" if low > -np.inf else ""
+        most = f"<= {high:g}" if high < np.inf else ""
+        rule = " and ".join(part for part in (least, most) if part)
+        raise ValueError(f"{name} must be a number {rule}, got {value!r}".replace("  ", " "))
+    return float(value)
+
+
+def check_count(name: str, value: Any, *, low: int = 1) -> int:
+    """``value`` as a whole number of at least ``low``."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < low:
+        raise ValueError(f"{name} must be a whole number >= {low}, got {value!r}")
+    return int(value)
+
+
+def check_n_components(value: Any, n_classes: int) -> int:
+    """The dimensions asked for, at most one a class; None: that number, 100 at most."""
+    if value is None:
+        return min(n_classes, 100)
+    if check_count("n_components", value) > n_classes:
+        raise ValueError(f"n_components={value} is more than the number of classes, {n_classes}")
+    return int(value)

@@ -1,0 +1,70 @@
+"""What a label embedding learns from, and what it learns."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Learned", "TrainingData", "project"]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What :meth:`LabelEmbedding._learn` learns from."""
+
+    features: NDArray[Any]  # (n, p), centred and scaled; float32 if X was
+    y: NDArray[np.int64]  # (n,), rows of ``classes_``
+    weight: NDArray[np.float64]  # (n,), > 0: sample weights times class weights, counting as repetitions
+    n_classes: int
+    folds: NDArray[np.int64]  # (n,), for choices that take held-out rows; -1: never held out
+    extra: dict[str, NDArray[Any]] = field(default_factory=dict)  # more arrays of n rows
+
+    def subset(self, rows: NDArray[Any]) -> "TrainingData":
+        """The rows of a mask or of indices."""
+        return replace(
+            self,
+            features=self.features[rows],
+            y=self.y[rows],
+            weight=self.weight[rows],
+            folds=self.folds[rows],
+            extra={name: values[rows] for name, values in self.extra.items()},
+        )
+
+    def batch(
+        self, rows: NDArray[np.int64] | None
+    ) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float64]]:
+        """Features, classes and weights of some rows, or of all (None)."""
+        if rows is None:
+            return self.features, self.y, self.weight
+        return self.features[rows], self.y[rows], self.weight[rows]
+
+    @property
+    def share(self) -> NDArray[np.float64]:
+        """The weights as parts of one."""
+        return self.weight / self.weight.sum()  # type: ignore[no-any-return]
+
+    def class_means(self) -> NDArray[np.float64]:
+        """(n_classes, p), float64."""
+        member = np.zeros((self.n_classes, len(self.y)))
+        member[self.y, np.arange(len(self.y))] = self.weight
+        member /= member.sum(axis=1, keepdims=True)
+        return member @ self.features.astype(np.float64, copy=False)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What :meth:`LabelEmbedding._learn` returns: Psi(f) = f @ weights + intercept."""
+
+    weights: NDArray[Any] | None  # (p, d), or None for the identity
+    intercept: NDArray[Any]  # (d,)
+    labels: NDArray[Any]  # (n_classes, d)
+    attributes: dict[str, Any] = field(default_factory=dict)  # further fitted attributes by name
+
+
+def project(features: NDArray[Any], learned: Learned) -> NDArray[Any]:
+    """Psi of scaled inputs."""
+    dtype = features.dtype
+    weights = learned.weights
+    z = features if weights is None else features @ np.asarray(weights, dtype=dtype)
+    return z + np.asarray(learned.intercept, dtype=dtype)  # type: ignore[no-any-return]
