@@ -123,9 +123,9 @@ def _rows(loss: str, name: str) -> dict[str, Method]:
 def _prototypes(kind: Any, *semantics: str) -> Method:
     def make(animals: Animals, p: Parameters) -> Any:
         known = {name: getattr(animals, name) for name in semantics}
-        return kind(**known, loss="warp", temperature=1.0, **p)
+        return kind(**known, loss="rank", temperature=1.0, **p)
 
-    return Method(make, {"reg": (0.001, 0.0003, 0.003, 0.01, 0.03), "learning_rate": (0.1, 0.3)}, "warp")
+    return Method(make, {"reg": (0.001, 0.0003, 0.003, 0.01, 0.03), "learning_rate": (0.1, 0.3)}, "rank")
 
 
 METHODS: dict[str, Method] = {

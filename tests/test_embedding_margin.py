@@ -15,7 +15,7 @@ from fastcca.taxonomy import Taxonomy
 from reference import embedding as reference
 
 TREE = Taxonomy.from_dict({"animal": {"insect": ["ant", "bee"], "mammal": ["cat", "dog"]}})
-LOSSES = ["hinge", "worst", "warp", "softmax"]
+LOSSES = ["hinge", "worst", "rank", "softmax"]
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_class_weights_act_as_sample_weights(classes):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"loss": "log"}, "loss must be one of 'hinge', 'worst', 'warp', 'softmax', got 'log'"),
+        ({"loss": "log"}, "loss must be one of 'hinge', 'worst', 'rank', 'softmax', got 'log'"),
         ({"similarity": "dot"}, "similarity must be one of 'euclidean', 'cosine', got 'dot'"),
         ({"margin": 0.0}, "margin must be a number > 0, got 0.0"),
         ({"weight_penalty": -1.0}, "weight_penalty must be a number >= 0, got -1.0"),
