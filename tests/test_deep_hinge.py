@@ -165,6 +165,18 @@ def test_half_precision_is_computed_in_single():
     assert loss.item() == pytest.approx(HingeEmbeddingLoss()(Z.float(), U.float(), y).item())
 
 
+def test_backward_twice_gives_the_same():
+    Z, U, y = problem(12, 2, 4)
+    loss = 3 * HingeEmbeddingLoss()(Z, U, y)
+    first = torch.autograd.grad(loss, (Z, U), retain_graph=True)
+    kept = [gradient.clone() for gradient in first]
+    for gradient in first:
+        gradient.zero_()  # what was handed out is the caller's
+    for again, once in zip(torch.autograd.grad(loss, (Z, U)), kept, strict=True):
+        assert once.abs().max() > 0
+        assert torch.equal(again, once)
+
+
 def test_no_second_derivative():
     Z, U, y = problem(12, 2, 4)
     (gradient,) = torch.autograd.grad(HingeEmbeddingLoss()(Z, U, y), Z, create_graph=True)

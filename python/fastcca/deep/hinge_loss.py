@@ -316,31 +316,34 @@ class _Refuse(torch.autograd.Function):
 
 
 class _Direct(torch.autograd.Function):
-    """The operators without the way through PyTorch's dispatcher, which takes longer than a small batch."""
+    """The operators without the way through PyTorch's dispatcher, which takes longer than a small batch.
+
+    The gradients are handed out as they are, without a copy; who goes backward twice has them computed again.
+    """
 
     @staticmethod
     def forward(ctx: Any, function: Any, options: tuple[Any, ...], Z: Tensor, U: Tensor) -> Tensor:
         value: Tensor
-        value, first, other = function(Z, U, *options)
-        ctx.save_for_backward(first, other)
+        value, *ctx.gradients = function(Z, U, *options)
+        ctx.save_for_backward(Z, U)
+        ctx.function, ctx.options = function, options
         return value
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        first, other = ctx.saved_tensors
-        _, _, of_first, of_other = ctx.needs_input_grad
-        one = upstream * first if of_first else None
-        two = upstream * other if of_other else None
+        Z, U = ctx.saved_tensors
+        gradients, ctx.gradients = ctx.gradients, None
+        with torch.no_grad():
+            one, two = gradients or ctx.function(Z, U, *ctx.options)[1:]
+            one, two = one.mul_(upstream), two.mul_(upstream)
         if torch.is_grad_enabled():  # the graph of these is wanted: it ends here
             one, two = _refusing(one), _refusing(two)
-        return None, None, one, two
+        _, _, of_first, of_other = ctx.needs_input_grad
+        return None, None, one if of_first else None, two if of_other else None
 
 
-def _refusing(gradient: Tensor | None) -> Tensor | None:
-    if gradient is None:
-        return None
-    ends: Tensor = _Refuse.apply(gradient.detach().requires_grad_())  # type: ignore[no-untyped-call]
-    return ends
+def _refusing(gradient: Tensor) -> Tensor:
+    return _Refuse.apply(gradient.requires_grad_())  # type: ignore[no-any-return, no-untyped-call]
 
 
 _PLAIN = (Tensor, nn.Parameter)
