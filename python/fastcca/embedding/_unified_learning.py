@@ -24,7 +24,7 @@ from fastcca.taxonomy import Taxonomy
 
 __all__ = ["UnifiedLearning"]
 
-SCALES = (1.0, 3.0, 9.0)  # of the start: the one with the least objective counts
+SCALE = 3.0  # of the start: labels are some margins apart, as in LargeMarginEmbedding
 
 
 class UnifiedLearning(ExtensibleEmbedding):
@@ -158,8 +158,7 @@ class UnifiedLearning(ExtensibleEmbedding):
             frozen_nodes=None if source is None else np.array([node in source.nodes for node in graph.nodes]),
         )
         if source is None:
-            scaled = [{k: v * (1 if k in "AB" else scale) for k, v in start.items()} for scale in SCALES]
-            start = min(scaled, key=lambda values: objective(values, gradient=False)[0])
+            start = {name: value if name in "AB" else SCALE * value for name, value in start.items()}
         schedule = Schedule(
             int(self.n_epochs), int(self.n_rounds), float(self.learning_rate), self.batch_size
         )

@@ -60,7 +60,7 @@ class UnifiedSemanticEmbedding(UnifiedLearning):
         them).
     mu1 : float or (float, float), default=0.1
         Weight of :math:`L_S` and :math:`L_A`, or of each.
-    mu2 : float, default=0.002
+    mu2 : float, default=0.004
         Weight of R.
     loss : {"hinge", "worst", "rank", "softmax"}, default="softmax"
         Form of :math:`L_C` and :math:`L_S`. "hinge" is the formula above, the paper's. "rank" weighs it by
@@ -70,7 +70,7 @@ class UnifiedSemanticEmbedding(UnifiedLearning):
         Form of :math:`L_A`. "linear" is the formula above, the paper's, with y as given. The other two take y
         centred and in units of its standard deviation: the mean over attributes of
         :math:`(z^\top u_a - y^a)^2` or of :math:`|y^a| [1 - sign(y^a) z^\top u_a]_+`.
-    lambda1, lambda2 : float, default=0.005, 0.0005
+    lambda1, lambda2 : float, default=0.005, 0.002
         Of the squared norms of W and U.
     norms : {"penalty", "constraint"}, default="penalty"
         "penalty" adds them as above. "constraint" bounds them row by row: each column of W (p, d) and each u
@@ -99,7 +99,7 @@ class UnifiedSemanticEmbedding(UnifiedLearning):
         Passes over the rows.
     n_rounds : int, default=10
         Turns of the two blocks (W, U, A) and B.
-    learning_rate : float, default=0.1
+    learning_rate : float, default=0.03
         First step of Adam, as a share of the size of what it moves; it falls to 0 along a cosine.
     batch_size : int, optional
         Rows of a step; by default all of them, and then the objective never rises from round to round: a
@@ -188,11 +188,11 @@ class UnifiedSemanticEmbedding(UnifiedLearning):
         taxonomy: Taxonomy | None = None,
         attributes: Any = None,
         mu1: float | tuple[float, float] = 0.1,
-        mu2: float = 0.002,
+        mu2: float = 0.004,
         loss: LabelLoss = "softmax",
         attribute_loss: AttributeLoss = "squared",
         lambda1: float = 0.005,
-        lambda2: float = 0.0005,
+        lambda2: float = 0.002,
         norms: Literal["penalty", "constraint"] = "penalty",
         gamma1: float = 0.0,
         gamma2: float = 1.0,
@@ -204,7 +204,7 @@ class UnifiedSemanticEmbedding(UnifiedLearning):
         source: Any = None,
         n_epochs: int = 200,
         n_rounds: int = 10,
-        learning_rate: float = 0.1,
+        learning_rate: float = 0.03,
         batch_size: int | None = None,
         random_state: Any = 0,
         class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
