@@ -42,6 +42,7 @@ from fastcca.embedding import (
 )
 
 Parameters = dict[str, Any]
+FIRST_SPLIT = 10  # the results of 0 to 9 were seen before methods and criterion had their present form
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def _rows(loss: str, name: str) -> dict[str, Method]:
     soft = loss == "softmax"
     norms: dict[str, tuple[float, ...]] = {
         "lambda1": (0.003, 0.005, 0.002) if soft else (0.2, 0.1, 0.4),
-        "lambda2": (0.006, 0.004, 0.002, 0.01) if soft else (0.1, 0.03, 0.3),
+        "lambda2": (0.006, 0.004, 0.01, 0.02) if soft else (0.1, 0.03, 0.3),
     }
     s: dict[str, tuple[float, ...]] = {"mu_s": (0.1, 0.03, 0.3) if soft else (0.3, 0.1, 1.0)}
     a: dict[str, tuple[float, ...]] = {"mu_a": (0.3, 0.1, 1.0) if soft else (3.0, 1.0, 10.0)}
@@ -105,11 +106,7 @@ def _rows(loss: str, name: str) -> dict[str, Method]:
         f"LME-MTL-A ({name})": Method(partial(_use, "LME-MTL-A", loss), a | norms, name, lme),
         f"USE-No Reg ({name})": Method(partial(_use, "USE-No Reg", loss), s | a | norms, name, lme),
         f"USE-Reg ({name})": Method(use, reg | {"beta": ("attributes",)}, name),
-        **(
-            {f"USE-Reg ({name}), coefficients learned": Method(use, reg | {"gamma2": (1.0, 0.1)}, name)}
-            if soft
-            else {}
-        ),
+        **({f"USE-Reg ({name}), coefficients learned": Method(use, reg, name)} if soft else {}),
     }
 
 
@@ -124,7 +121,7 @@ def _prototypes(kind: Any, *semantics: str) -> Method:
 
 METHODS: dict[str, Method] = {
     "Ridge": Method(
-        lambda _, p: RidgeEmbedding(temperature=1.0, **p), {"reg": (0.1, 0.01, 0.03, 0.3, 1.0)}, "squares"
+        lambda _, p: RidgeEmbedding(temperature=1.0, **p), {"reg": (0.03, 0.003, 0.01, 0.1, 0.3)}, "squares"
     ),
     "NCM": Method(
         lambda _, p: NearestClassMean("learned", temperature=1.0, random_state=0, **p),
@@ -136,7 +133,7 @@ METHODS: dict[str, Method] = {
     **_rows("softmax", "softmax"),
     "LMTE": Method(
         lambda animals, p: LargeMarginTaxonomyEmbedding(animals.taxonomy, temperature=1.0, **p),
-        {"mu": (0.1, 0.03, 0.3, 0.6), "reg": (0.1, 0.01, 0.03, 0.3, 1.0)},
+        {"mu": (0.1, 0.03, 0.3), "reg": (0.1, 0.03, 0.3, 1.0)},
         "hinge with costs",
     ),
     "ALE": _prototypes(AttributeLabelEmbedding, "attributes"),
@@ -146,8 +143,8 @@ METHODS: dict[str, Method] = {
 
 
 def criterion(found: Mapping[str, float]) -> float:
-    """What parameters are chosen by, on validation images, for every method: hits count twice."""
-    return 2 * found["hit@1"] + found["hp@5"]
+    """What parameters are chosen by, on validation images, for every method: hits count four times."""
+    return 4 * found["hit@1"] + found["hp@5"]
 
 
 def tune(animals: Animals, method: Method, rows: Split, start: Parameters) -> tuple[Parameters, Any, int]:
@@ -235,7 +232,9 @@ def main(arguments: list[str] | None = None) -> None:
     results: dict[str, list[dict[str, Any]]] = {part: [] for part in options.part or PARTS}
     with ProcessPoolExecutor(options.jobs, get_context("spawn"), _one_thread) as pool:
         jobs = [
-            pool.submit(_run, part, seed, options.cache) for part in results for seed in range(options.splits)
+            pool.submit(_run, part, FIRST_SPLIT + i, options.cache)
+            for part in results
+            for i in range(options.splits)
         ]
         for job in jobs:
             part, _, found = job.result()

@@ -142,7 +142,7 @@ def test_zero_shot_by_the_taxonomy_alone(rows):
 def test_refusals(rows):
     X, y = rows
     with pytest.raises(ValueError, match="loss must be one of 'hinge'"):
-        AttributeLabelEmbedding(loss="rank").fit(X, y)
+        AttributeLabelEmbedding(loss="warp").fit(X, y)
     with pytest.raises(ValueError, match="reg must be a number >= 0"):
         HierarchyLabelEmbedding(reg=-1).fit(X, y)
     with pytest.raises(ValueError, match="attributes has no vector for 'ray'"):

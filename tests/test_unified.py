@@ -531,7 +531,7 @@ def test_float32_gives_nearly_the_same(animals):
         ({"mu1": -1.0}, "mu1 must be a number >= 0"),
         ({"mu1": (1.0, 2.0, 3.0)}, "mu1 must be a number >= 0 or a pair"),
         ({"mu2": "much"}, "mu2 must be a number"),
-        ({"loss": "sum"}, "loss must be one of 'softmax', 'hinge'"),
+        ({"loss": "sum"}, "loss must be one of 'hinge', 'worst'"),
         ({"norms": "none"}, "norms must be one of"),
         ({"norms": "constraint", "lambda2": 0.0}, "lambda2 must be a number > 0"),
         ({"n_rounds": 0}, "n_rounds must be a whole number >= 1"),

@@ -49,7 +49,7 @@ def large_margin_objective(F, y, W, b, U, margin, loss, similarity, penalties):
         violators = int((positive > 0).sum())
         if loss == "worst":
             total += positive.max()
-        elif loss == "warp" and violators:
+        elif loss == "rank" and violators:
             total += positive.sum() * sum(1 / j for j in range(1, violators + 1)) / violators
         elif loss == "hinge":
             total += positive.sum()

@@ -242,7 +242,7 @@ class UnifiedSemanticEmbedding(UnifiedLearning):
         self.n_threads = n_threads
 
     @staticmethod
-    def setting(row: str, mu1: float = 0.1, mu2: float = 0.001) -> dict[str, Any]:
+    def setting(row: str, mu1: float = 0.1, mu2: float = 0.004) -> dict[str, Any]:
         """The weights that make this estimator a row of the published table.
 
         ============  ===========  ==========  =====
