@@ -61,7 +61,7 @@ class HingeSweep {
         const double flops =
             6.0 * static_cast<double>(d_) * static_cast<double>(n_a_) * static_cast<double>(n_b_);
         // Enough for the threads, but each has sums of its own of the size of side b.
-        const double wanted = flops < 1.6e7 ? flops / 8e6 : std::clamp(flops / 4e8, 4.0, 16.0);
+        const double wanted = flops < 1.6e7 ? flops / 3.5e6 : std::clamp(flops / 4e8, 4.0, 16.0);
         n_tasks_ = std::clamp(static_cast<Index>(wanted), Index{1}, n_panels_);
         block_ = std::min(kBlock, n_groups_ * kTile);
         tile_panels_ = std::clamp(kTileNumbers / (kPanel * d_), Index{1}, Index{4});
@@ -84,9 +84,14 @@ class HingeSweep {
                 if (kSamplesFirst) part.w.setZero(n_groups_ * kTile);
             }
             if (!kSamplesFirst) part.sums.resize(static_cast<std::size_t>(n_groups_ * kTile));
-            const Index end = n_panels_ * (task + 1) / n_tasks_;
-            for (Index panel = n_panels_ * task / n_tasks_; panel < end; panel += tile_panels_)
-                tile(panel, std::min(tile_panels_, end - panel), space, part);
+            // In tiles of nearly equal size.
+            const Index first = n_panels_ * task / n_tasks_,
+                        count = n_panels_ * (task + 1) / n_tasks_ - first;
+            const Index n_tiles = (count + tile_panels_ - 1) / tile_panels_;
+            for (Index i = 0; i < n_tiles; ++i) {
+                const Index start = count * i / n_tiles, end = count * (i + 1) / n_tiles;
+                tile(first + start, end - start, space, part);
+            }
         });
         finish_side_b(parts);
         return std::move(sums_);

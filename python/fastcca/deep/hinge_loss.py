@@ -335,7 +335,9 @@ class _Direct(torch.autograd.Function):
         gradients, ctx.gradients = ctx.gradients, None
         with torch.no_grad():
             one, two = gradients or ctx.function(Z, U, *ctx.options)[1:]
-            one, two = one.mul_(upstream), two.mul_(upstream)
+            # spared where it can be seen to be 1: PyTorch's threads would spin on beside those of the core
+            if upstream.device.type != "cpu" or upstream.item() != 1.0:
+                one, two = one.mul_(upstream), two.mul_(upstream)
         if torch.is_grad_enabled():  # the graph of these is wanted: it ends here
             one, two = _refusing(one), _refusing(two)
         _, _, of_first, of_other = ctx.needs_input_grad
