@@ -34,14 +34,19 @@ def _table(splits: list[dict[str, Any]], path: Path) -> None:
     from matplotlib import pyplot
 
     figure, ax = pyplot.subplots(figsize=(8, 5.5))
-    for row in splits[0]:
+    written: list[tuple[float, float]] = []
+    for row in sorted(splits[0], key=lambda name: float(values(splits, name, "hp@5").mean())):
         x, y = (values(splits, row, measure) for measure in ("hit@1", "hp@5"))
         colour = next((c for name, c in COLOURS.items() if f"({name})" in row), "0.35")
         errors = [v.std(ddof=1) / np.sqrt(len(v)) if len(v) > 1 else 0.0 for v in (x, y)]
         ax.errorbar(x.mean(), y.mean(), errors[1], errors[0], "o", color=colour, markersize=4, elinewidth=0.8)
-        ax.annotate(row, (x.mean(), y.mean()), (4, 3), textcoords="offset points", fontsize=7.5, color=colour)
+        # names of neighbours one above the other
+        place = max([y.mean(), *(height + 0.24 for at, height in written if abs(at - x.mean()) < 0.9)])
+        written.append((float(x.mean()), float(place)))
+        ax.annotate(row, (x.mean(), place), (4, 3), textcoords="offset points", fontsize=7.5, color=colour)
     ax.set(xlabel="hit@1, per cent", ylabel="hierarchical precision@5, per cent")
     ax.margins(0.12)
+    ax.set_xlim(right=ax.get_xlim()[1] + 1.0)  # names stand on the right of their points
     figure.tight_layout()
     figure.savefig(path, dpi=130)
     pyplot.close(figure)

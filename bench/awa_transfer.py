@@ -46,7 +46,7 @@ FEW: dict[str, tuple[Parameters | None, Parameters, tuple[str, ...]]] = {
     ),
     "USE-Reg": (SOURCE, SOURCE, ("taxonomy", "attributes")),
 }
-GRID = {"lambda1": (0.01, 0.03, 0.1, 0.3), "mu2": (0.003, 0.01, 0.03)}
+GRID = {"lambda1": (0.01, 0.03, 0.1, 0.3, 1.0), "mu2": (0.001, 0.003, 0.01, 0.03)}
 
 
 def _model(animals: Animals, parameters: Parameters, semantics: tuple[str, ...], **more: Any) -> Any:
@@ -75,7 +75,8 @@ def few_shot_split(animals: Animals, seed: int) -> dict[str, Any]:
     for row, (source_parameters, _, _) in FEW.items():
         grid = [{"lambda1": value} for value in GRID["lambda1"]]
         if source_parameters is None:
-            grid = [{"lambda1": v, "lambda2": w} for v in (0.001, 0.003, 0.01, 0.03) for w in (1e-4, 1e-3)]
+            lambda1, lambda2 = (0.001, 0.003, 0.01, 0.03, 0.1), (1e-5, 1e-4, 1e-3)
+            grid = [{"lambda1": v, "lambda2": w} for v in lambda1 for w in lambda2]
         elif row.startswith("USE-Reg"):
             grid = [{**own, "mu2": mu2} for own in grid for mu2 in GRID["mu2"]]
         scores = np.zeros(len(grid))
@@ -119,8 +120,8 @@ ZERO: dict[str, tuple[Any, tuple[str, ...], list[Parameters]]] = {
         ("taxonomy", "attributes"),
         [
             {**SOURCE, "gamma2": 0.0, "mu2": mu2, "lambda1": lambda1}
-            for mu2 in (0.006, 0.02, 0.06)
-            for lambda1 in (0.005, 0.01)
+            for mu2 in (0.006, 0.02, 0.06, 0.2)
+            for lambda1 in (0.0025, 0.005, 0.01)
         ],
     ),
 }
