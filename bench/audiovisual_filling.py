@@ -14,7 +14,7 @@ from bench.audiovisual_models import autoencoder
 from bench.harness import Report, time_once
 from fastcca.deep import MultimodalAutoencoder
 
-__all__ = ["errors", "fill_in"]
+__all__ = ["SETTINGS", "errors", "fill_in", "totals"]
 
 # What both are tuned over. The activation is that of the least error that --tune finds.
 SETTINGS: list[dict[str, Any]] = [

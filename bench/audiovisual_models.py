@@ -120,10 +120,11 @@ class Method:
     grid: Sequence[Mapping[str, Any]] = ({},)
 
 
+SHARED: dict[str, Any] = {"activation": "sigmoid", "rescale": True}  # most right as --tune finds
 AUTOENCODERS: list[dict[str, Any]] = [
-    {},
-    {"pretrain": "denoising"},
-    {"pretrain": "rbm", "activation": "sigmoid", "learning_rate": 3e-3},
+    {**SHARED},
+    {**SHARED, "pretrain": "denoising"},
+    {**SHARED, "pretrain": "rbm", "learning_rate": 3e-3},
 ]
 METHODS = {
     "raw features": Method(raw),

@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from bench.audiovisual_data import SPEAKERS, Digits, told
-from bench.audiovisual_filling import errors
+from bench.audiovisual_filling import SETTINGS, errors, totals
 from bench.audiovisual_models import accuracies, autoencoder, linear_classifier
 from bench.harness import Report, time_once
 from fastcca.datasets import add_noise, load_spoken_digits, speech_features
@@ -29,6 +29,12 @@ NETWORKS: list[dict[str, Any]] = [
     {"activation": activation, "rescale": rescale}
     for activation in ("tanh", "relu", "sigmoid", "nonsaturating")
     for rescale in (False, True)
+]
+# How modality dropout is done, told with the middle one of the settings of experiment 3.
+FORMS: list[dict[str, Any]] = [
+    {"modality_forms": forms, "presence": presence}
+    for forms in ("drawn", "all")
+    for presence in (False, True)
 ]
 
 
@@ -53,6 +59,9 @@ def tune(report: Report, digits: Digits) -> None:
         report.add("network", _name(options), right=mean_right[-1], error=mean_error[-1], seconds=seconds)
     report.add("network", "most right", **told(NETWORKS[int(np.argmax(mean_right))]))
     report.add("network", "least error", **told(NETWORKS[int(np.argmin(mean_error))]))
+    for options in FORMS:
+        model, seconds = time_once(lambda o={**SETTINGS[1], **options}: autoencoder(digits.train, 0, **o))  # type: ignore[misc]
+        report.add("forms", _name(options), **totals(errors(model, digits)), seconds=seconds)
 
 
 def heard(spoken: Bunch, rows: Any, sounds: Any, noisy: Any, options: dict[str, Any]) -> dict[str, float]:
