@@ -11,7 +11,7 @@
 namespace fastcca {
 namespace {
 
-constexpr std::size_t kKept = std::size_t{32} << 20;  // bytes that the process keeps
+constexpr std::size_t kKept = std::size_t{64} << 20;  // bytes that the process keeps
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kPage = 4096;
 constexpr std::size_t kAlignment = 64;

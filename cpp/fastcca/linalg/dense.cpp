@@ -106,49 +106,74 @@ void tiled_gemm(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta,
     });
 }
 
-// The tile above the diagonal from that below it, by blocks that stay in the cache.
+// To ← fromᵀ, by blocks that stay in the cache.
 template <typename T>
-void mirror(MutableRef<T>& C, const Parts& parts, Index i, Index j) {
+void mirror(ConstRef<T> from, MutableRef<T> to) {
     constexpr Index kSide = 64;
-    const Index start = parts.begin(j), end = start + parts.length(j);
-    if (i == j) {
-        for (Index c = start + 1; c < end; ++c)
-            C.col(c).segment(start, c - start) = C.row(c).segment(start, c - start).transpose();
-        return;
-    }
-    const Index first = parts.begin(i), last = first + parts.length(i);
-    for (Index c = start; c < end; c += kSide)
-        for (Index r = first; r < last; r += kSide) {
-            const Index height = std::min(kSide, last - r), width = std::min(kSide, end - c);
-            C.block(c, r, width, height) = C.block(r, c, height, width).transpose();
+    for (Index c = 0; c < from.cols(); c += kSide)
+        for (Index r = 0; r < from.rows(); r += kSide) {
+            const Index height = std::min(kSide, from.rows() - r), width = std::min(kSide, from.cols() - c);
+            to.block(c, r, width, height) = from.block(r, c, height, width).transpose();
         }
 }
+template <typename T>
+void mirror_diagonal(MutableRef<T> C) {
+    for (Index c = 1; c < C.cols(); ++c) C.col(c).head(c) = C.row(c).head(c).transpose();
+}
 
-// The tiles on and below the diagonal, and if asked for those above it as their mirror images.
+// The lower triangle of C ← α op(A) op(B) + β C on this thread.
+template <typename T>
+void serial_lower(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, MutableRef<T> C) {
+    const Index depth = op_a == Op::kNone ? A.cols() : A.rows();
+    auto lower = C.template triangularView<Eigen::Lower>();
+    if (beta == T(0)) {
+        lower.setZero();
+    } else if (beta != T(1)) {
+        C *= beta;
+    }
+    for (Index k = 0; k < depth; k += kDepth) {
+        const Index d = std::min(kDepth, depth - k);
+        const ConstRef<T> a = cols_of<T>(A, op_a, k, d), b = rows_of<T>(B, op_b, k, d);
+        if (op_a == Op::kNone && op_b == Op::kNone) lower += alpha * a * b;
+        if (op_a == Op::kTranspose && op_b == Op::kNone) lower += alpha * a.transpose() * b;
+        if (op_a == Op::kNone && op_b == Op::kTranspose) lower += alpha * a * b.transpose();
+        if (op_a == Op::kTranspose && op_b == Op::kTranspose) lower += alpha * a.transpose() * b.transpose();
+        if (k + d < depth) poll();
+    }
+}
+
+// The tiles on and below the diagonal, and if asked for those above it as their mirror images. A tile below
+// the diagonal makes two tasks, each of as much work as one on the diagonal.
 template <typename T>
 void lower_tiles(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, MutableRef<T> C,
                  bool mirrored) {
     const Index n = C.rows(), depth = op_a == Op::kNone ? A.cols() : A.rows();
     if (n == 0) return;
-    const bool small = flops(n, n, depth) < 2 * kInlineFlops;
-    // Few columns are cut finely: of the tiles on the diagonal half is computed in vain.
-    const Index side = n <= 128 ? 64 : n <= 384 ? 96 : std::min<Index>(256, tile_side(n, n));
-    const Parts parts(n, small ? Index{128} : side);
-    const auto task = [&](Index tile) {
-        // Tiles are counted column after column of the lower triangle.
-        Index j = 0, i = tile;
-        for (; i >= parts.count - j; ++j) i -= parts.count - j;
-        i += j;
-        serial_gemm<T>(alpha, rows_of<T>(A, op_a, parts.begin(i), parts.length(i)), op_a,
-                       cols_of<T>(B, op_b, parts.begin(j), parts.length(j)), op_b, beta,
-                       C.block(parts.begin(i), parts.begin(j), parts.length(i), parts.length(j)));
-        if (mirrored) mirror<T>(C, parts, i, j);
+    const bool small = flops(n, n, depth) < kInlineFlops;
+    const Index side = n <= 512 ? (n + 1) / 2 : 256;
+    const Parts parts(n, small ? n : side);
+    const auto task = [&](Index number) {
+        const Index i = number % parts.count, j = number / parts.count;
+        const Index row = parts.begin(i), rows = parts.length(i);
+        if (i == j) {
+            serial_lower<T>(alpha, rows_of<T>(A, op_a, row, rows), op_a, cols_of<T>(B, op_b, row, rows), op_b,
+                            beta, C.block(row, row, rows, rows));
+            if (mirrored) mirror_diagonal<T>(C.block(row, row, rows, rows));
+            return;
+        }
+        // The first half of tile (i, j) with i > j, the second of (j, i) with i < j.
+        const Index r = std::max(i, j), c = std::min(i, j), half = (parts.length(c) / 2) & ~Index{7};
+        const Index start = i > j ? 0 : half, width = i > j ? half : parts.length(c) - half;
+        auto tile = C.block(parts.begin(r), parts.begin(c) + start, parts.length(r), width);
+        serial_gemm<T>(alpha, rows_of<T>(A, op_a, parts.begin(r), parts.length(r)), op_a,
+                       cols_of<T>(B, op_b, parts.begin(c) + start, width), op_b, beta, tile);
+        if (mirrored)
+            mirror<T>(tile, C.block(parts.begin(c) + start, parts.begin(r), width, parts.length(r)));
     };
-    const Index n_tiles = parts.count * (parts.count + 1) / 2;
     if (small) {
-        for (Index tile = 0; tile < n_tiles; ++tile) task(tile);
+        task(0);
     } else {
-        parallel_for(n_tiles, task);
+        parallel_for(parts.count * parts.count, task);
     }
 }
 

@@ -59,11 +59,16 @@ template <typename S>
 void raise(const Raise& by, ConstRef<S> X, Scratch<S>& Z, Scratch<S>& square, Scratch<S>& next) {
     const auto q = [&](int i) { return static_cast<S>(by.q[i]); };
     symmetric_product<S>(1, Z, Op::kNone, 0, square);
-    Scratch<S> factor(Z.rows(), Z.cols());
-    factor = q(3) * Z + q(4) * square;
-    factor.diagonal().array() += q(2);
-    Z *= q(1);
-    Z.diagonal().array() += q(0);
+    const Index n = Z.rows(), width = 128;
+    Scratch<S> factor(n, n);
+    parallel_for((n + width - 1) / width, [&](Index part) {
+        for (Index j = part * width; j < std::min(n, (part + 1) * width); ++j) {
+            factor.col(j) = q(3) * Z.col(j) + q(4) * square.col(j);
+            factor(j, j) += q(2);
+            Z.col(j) *= q(1);
+            Z(j, j) += q(0);
+        }
+    });
     known_symmetric_product<S>(1, square, Op::kNone, factor, Op::kNone, 1, Z);
     gemm<S>(1, X, Op::kNone, Z, Op::kNone, 0, next);
 }
