@@ -17,6 +17,7 @@ Similarity = Literal["euclidean", "cosine"]
 Reduction = Literal["mean", "sum"]
 Violators = Literal["sum", "worst"]
 
+_INTEGERS = frozenset((torch.int64, torch.int32, torch.int16, torch.uint8))
 _NO_SECOND = "the hinge loss has no second derivative: it cannot be differentiated twice"
 
 
@@ -92,9 +93,9 @@ class HingeEmbeddingLoss(nn.Module):
     def forward(self, Z: Tensor, U: Tensor, y: Tensor) -> Tensor:
         """The loss of rows ``Z`` (B, d) of classes ``y`` (B,) against the class embeddings ``U`` (C, d)."""
         Z, U = _checked(Z, U, "Z", "U")
-        if not isinstance(y, Tensor) or y.dtype not in (torch.int64, torch.int32, torch.int16, torch.uint8):
+        if not isinstance(y, Tensor) or y.dtype not in _INTEGERS:
             raise TypeError(f"y must be a tensor of integers, got {_kind(y)}")
-        if y.shape != Z.shape[:1] or y.device != Z.device:
+        if y.ndim != 1 or len(y) != len(Z) or y.device != Z.device:
             raise ValueError(
                 f"y must hold one class for each of the {len(Z)} rows of Z on {Z.device}, got shape "
                 f"{tuple(y.shape)} on {y.device}"
@@ -106,7 +107,15 @@ class HingeEmbeddingLoss(nn.Module):
             costs = costs.to(Z.dtype)
         gradient = torch.is_grad_enabled() and (Z.requires_grad or U.requires_grad)
         weight = 1 / len(Z) if self.reduction == "mean" else 1.0
-        options = (y.long(), costs, self.margin, self.similarity, self.violators, weight, gradient)
+        options = (
+            y if y.dtype == torch.int64 else y.long(),
+            costs,
+            self.margin,
+            self.similarity,
+            self.violators,
+            weight,
+            gradient,
+        )
         return _value(_hinge, _forward, options, Z, U)
 
 
@@ -331,13 +340,12 @@ class _Direct(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        Z, U = ctx.saved_tensors
         gradients, ctx.gradients = ctx.gradients, None
-        with torch.no_grad():
-            one, two = gradients or ctx.function(Z, U, *ctx.options)[1:]
-            # spared where it can be seen to be 1: PyTorch's threads would spin on beside those of the core
-            if upstream.device.type != "cpu" or upstream.item() != 1.0:
-                one, two = one.mul_(upstream), two.mul_(upstream)
+        one, two = gradients or ctx.function(*ctx.saved_tensors, *ctx.options)[1:]
+        # spared where it can be seen to be 1: PyTorch's threads would spin on beside those of the core
+        if upstream.device.type != "cpu" or upstream.item() != 1.0:
+            scale = upstream.detach()
+            one, two = one.mul_(scale), two.mul_(scale)
         if torch.is_grad_enabled():  # the graph of these is wanted: it ends here
             one, two = _refusing(one), _refusing(two)
         _, _, of_first, of_other = ctx.needs_input_grad
