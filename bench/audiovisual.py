@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,7 @@ def classify(report: Report, options: Any, tuning: Digits, seeds: Sequence[Digit
             learnt = chosen["single-modality autoencoders"]
             method = METHODS[name]
             METHODS[name] = Method(method.fit, [{**learnt, **grid} for grid in method.grid])
-        chosen[name], seconds = time_once(lambda name=name: choose(METHODS[name], tuning))  # type: ignore[misc]
+        chosen[name], seconds = time_once(partial(choose, METHODS[name], tuning))
         report.add("chosen", name, **told(chosen[name]), seconds=seconds)
     for name, grid in chosen.items():
         found = Spread()

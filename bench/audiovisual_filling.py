@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def fill_in(report: Report, tuning: Digits, seeds: Sequence[Digits], pictures: s
     """
     chosen: dict[str, dict[str, Any]] = {}
     for name, forms in FORMS.items():
-        chosen[name], seconds = time_once(lambda forms=forms: choose_by_error(tuning, forms))  # type: ignore[misc]
+        chosen[name], seconds = time_once(partial(choose_by_error, tuning, forms))
         report.add("chosen", name, **told(chosen[name]), seconds=seconds)
     settings = {key: chosen[WITH][key] for key in SETTINGS[0]}
     chosen[f"{WITH}, a third each, drawn"] = settings
@@ -94,7 +95,7 @@ def fill_in(report: Report, tuning: Digits, seeds: Sequence[Digits], pictures: s
         chosen[f"{WITHOUT}, settings of the one with"] = same
     for size, widths in SIZES.items():
         for name, options in chosen.items():
-            spread, seconds = time_once(lambda o={**options, **widths}: over_seeds(seeds, o))  # type: ignore[misc]
+            spread, seconds = time_once(partial(over_seeds, seeds, {**options, **widths}))
             report.add("3", f"{name}, {size}", **spread.texts(3), seconds=seconds)
     if pictures:
         model = autoencoder(seeds[0].train, 0, **chosen[WITH])

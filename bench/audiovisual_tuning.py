@@ -8,6 +8,7 @@ of the test voices and the test images are not looked at.
 from __future__ import annotations
 
 import statistics
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -47,20 +48,20 @@ def tune(report: Report, digits: Digits) -> None:
     noisy = add_noise(sounds, 0.0, random_state=0)
     right = []
     for options in FEATURES:
-        values, seconds = time_once(lambda o=options: heard(spoken, rows, sounds, noisy, o))  # type: ignore[misc]
+        values, seconds = time_once(partial(heard, spoken, rows, sounds, noisy, options))
         right.append(statistics.mean(values.values()))
         report.add("features", _name(options), **values, mean=right[-1], seconds=seconds)
     report.add("features", "chosen", **told(FEATURES[int(np.argmax(right))]))
     mean_right, mean_error = [], []
     for options in NETWORKS:
-        model, seconds = time_once(lambda o=options: autoencoder(digits.train, 0, **o))  # type: ignore[misc]
+        model, seconds = time_once(partial(autoencoder, digits.train, 0, **options))
         mean_right.append(statistics.mean(accuracies(model.transform, digits).values()))
         mean_error.append(statistics.mean(errors(model, digits).values()))
         report.add("network", _name(options), right=mean_right[-1], error=mean_error[-1], seconds=seconds)
     report.add("network", "most right", **told(NETWORKS[int(np.argmax(mean_right))]))
     report.add("network", "least error", **told(NETWORKS[int(np.argmin(mean_error))]))
     for options in FORMS:
-        model, seconds = time_once(lambda o={**SETTINGS[1], **options}: autoencoder(digits.train, 0, **o))  # type: ignore[misc]
+        model, seconds = time_once(partial(autoencoder, digits.train, 0, **SETTINGS[1], **options))
         report.add("forms", _name(options), **totals(errors(model, digits)), seconds=seconds)
 
 
