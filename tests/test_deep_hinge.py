@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="PyTorch (the extra `deep`) is not i
 torch.set_num_threads(1)  # tiny networks
 
 from fastcca.deep import HingeEmbeddingLoss, PairEmbeddingLoss  # noqa: E402
-from fastcca.deep.hinge_loss import torch_hinge_loss  # noqa: E402
+from fastcca.deep._hinge_operator import torch_hinge_loss  # noqa: E402
 from fastcca.functional import hinge_embedding_loss  # noqa: E402
 from reference import embedding_losses as ref  # noqa: E402
 

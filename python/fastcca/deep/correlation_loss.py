@@ -7,6 +7,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from fastcca.deep._eager import is_one
 from fastcca.functional import correlation_coefficients, correlation_gradients, correlation_loss
 from fastcca.functional.losses import _options as checked_options
 from fastcca.functional.moments import Moments
@@ -134,7 +135,7 @@ class _EagerLoss(torch.autograd.Function):
         H1, H2, grad1, grad2 = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph=True: what follows may be differentiated
             return *_Once.apply(upstream, grad1, grad2, H1, H2), None  # type: ignore[no-untyped-call]
-        if not _is_one(upstream):
+        if not is_one(upstream):
             grad1, grad2 = upstream * grad1, upstream * grad2
         return grad1, grad2, None
 
@@ -195,19 +196,9 @@ def _backward(ctx: Any, upstream: Tensor | None, *second: Tensor | None) -> tupl
     grad1, grad2 = ctx.saved_tensors
     if upstream is None:
         return (None,) * 7
-    if not _is_one(upstream):
+    if not is_one(upstream):
         grad1, grad2 = upstream * grad1, upstream * grad2
     return grad1, grad2, None, None, None, None, None
-
-
-def _is_one(upstream: Tensor) -> bool:
-    """Whether the value is at hand and 1, as after a plain ``loss.backward()``: a pass that can be spared."""
-    if type(upstream) is not Tensor or not _on_cpu(upstream):
-        return False
-    try:
-        return bool(upstream.item() == 1)
-    except RuntimeError:  # under vmap
-        return False
 
 
 _operator.register_autograd(_backward, setup_context=_setup)
