@@ -88,7 +88,7 @@ class CrossViewSearch:
         self.gallery_view = gallery_view
         self.correlation_power = correlation_power
         similarity: Similarity = getattr(model, "similarity", "cosine")
-        self._empty = SearchIndex(similarity, backend=backend, n_threads=n_threads)
+        self._index = SearchIndex(similarity, backend=backend, n_threads=n_threads)
 
     def fit(self, gallery: ArrayLike) -> "CrossViewSearch":
         """Project the rows to search.
@@ -103,7 +103,7 @@ class CrossViewSearch:
         CrossViewSearch
             The search itself.
         """
-        self.index_ = self._empty.fit(self._project(gallery, self.gallery_view))
+        self.index_ = self._index.fit(self._project(gallery, self.gallery_view))
         return self
 
     def search(self, queries: ArrayLike, k: int = 10, *, view: ViewName | None = None) -> Found:
@@ -123,12 +123,10 @@ class CrossViewSearch:
         Found
             ``indices`` and ``scores``, both (n, k).
         """
-        if not hasattr(self, "index_"):
-            raise ValueError("there is no gallery yet: call fit before search")
         if view is None:
             view = "x" if self.gallery_view == "y" else "y"
         _check_view("view", view)
-        return self.index_.search(self._project(queries, view), k)
+        return self._index.search(self._project(queries, view), k)
 
     def _project(self, data: ArrayLike, view: ViewName) -> NDArray[Any]:
         scores = np.asarray(self.model.transform(data) if view == "x" else self.model.transform_y(data))

@@ -59,7 +59,7 @@ class LabelSearch:
             )
         self.model = model
         similarity: Similarity = getattr(model, "similarity", "euclidean")
-        self._empty = SearchIndex(similarity, backend=backend, n_threads=n_threads)
+        self._index = SearchIndex(similarity, backend=backend, n_threads=n_threads)
 
     def fit(self, gallery: ArrayLike) -> "LabelSearch":
         """Map the rows to search into the space of the labels.
@@ -74,7 +74,7 @@ class LabelSearch:
         LabelSearch
             The search itself.
         """
-        self.index_ = self._empty.fit(np.asarray(self.model.transform(gallery)))
+        self.index_ = self._index.fit(np.asarray(self.model.transform(gallery)))
         return self
 
     def search(self, queries: ArrayLike, k: int = 10) -> Found:
@@ -135,6 +135,4 @@ class LabelSearch:
         Found
             ``indices`` and ``scores``, both (n, k).
         """
-        if not hasattr(self, "index_"):
-            raise ValueError("there is no gallery yet: call fit before search")
-        return self.index_.search(np.asarray(points), k)
+        return self._index.search(np.asarray(points), k)
