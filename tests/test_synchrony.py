@@ -86,7 +86,7 @@ def test_a_clone_is_not_fitted_and_the_estimator_is_left_alone(streams):
         (lambda d, X, y: d.windows(X, y, length=50, hop=0), "hop"),
         (lambda d, X, y: lagged_correlation(X[:, :2], y, 3), "same shape"),
         (lambda d, X, y: lagged_correlation(X[:, :4], y, -1), "max_lag"),
-        (lambda d, X, y: stack_frames(X, before=-1), "before must be a whole number of frames, at least 0"),
+        (lambda d, X, y: stack_frames(X, before=-1), "before must be a whole number >= 0, got -1"),
         (lambda d, X, y: stack_frames(X, after=1.5), r"after must be a whole number .*, got 1\.5"),
         (
             lambda d, X, y: lagged_correlation(X[:, :4], y, 3.0),

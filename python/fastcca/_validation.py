@@ -14,6 +14,7 @@ from fastcca.functional._arrays import refuse_non_finite
 __all__ = [
     "as_matrix",
     "as_weights",
+    "check_count",
     "check_n_components",
     "check_n_threads",
     "check_reg",
@@ -136,6 +137,13 @@ def check_n_components(n_components: Any, p: int, q: int) -> int:
             f"X has {p} and y has {q} features"
         )
     return int(n_components)
+
+
+def check_count(name: str, value: Any, *, low: int = 1) -> int:
+    """``value`` as a whole number of at least ``low``."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < low:
+        raise ValueError(f"{name} must be a whole number >= {low}, got {value!r}")
+    return int(value)
 
 
 def check_n_threads(n_threads: Any) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from fastcca._linear import LinearTwoView
-from fastcca._validation import as_matrix, check_reg
+from fastcca._validation import as_matrix, check_count, check_reg
 from fastcca.cca import CCA
 from fastcca.functional.linalg import inverse_sqrt
 from fastcca.functional.moments import Moments
@@ -224,7 +223,7 @@ def permutation_test(
     [True, False, False]
     """
     _check_estimator(estimator, CCA)
-    _check_count("n_permutations", n_permutations, 1)
+    check_count("n_permutations", n_permutations)
     a, b = as_matrix("X", X, min_rows=2), as_matrix("y", y, vector=True, min_rows=2)
     shuffle = _shuffler(len(a), groups)
     moments = Moments().update(a, b)
@@ -248,11 +247,6 @@ def permutation_test(
 def _check_estimator(estimator: Any, kind: type) -> None:
     if not isinstance(estimator, kind):
         raise TypeError(f"estimator must be a CCA, got {type(estimator).__name__}")
-
-
-def _check_count(name: str, value: Any, least: int) -> None:
-    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
 
 
 def _rotated(
@@ -382,7 +376,7 @@ def bootstrap(
     True
     """
     _check_estimator(estimator, LinearTwoView)  # CCACV as well
-    _check_count("n_bootstrap", n_bootstrap, 2)
+    check_count("n_bootstrap", n_bootstrap, low=2)
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
     a, b = as_matrix("X", X, min_rows=2), as_matrix("y", y, vector=True, min_rows=2)

@@ -7,7 +7,6 @@ were in step correlate most at lag 0; where the streams are not in step, the pea
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
 from fastcca._persistence import SavedModel
-from fastcca._validation import as_matrix
+from fastcca._validation import as_matrix, check_count
 from fastcca.cca import CCA
 from fastcca.functional._arrays import refuse_non_finite
 
@@ -55,15 +54,10 @@ def stack_frames(X: ArrayLike, before: int = 0, after: int = 0) -> NDArray[Any]:
     """
     a = as_matrix("X", X, vector=True)
     for name, value in (("before", before), ("after", after)):
-        _check_frames(name, value, 0)
+        check_count(name, value, low=0)
     t = np.arange(len(a))
     shifted = [a[np.clip(t + s, 0, len(a) - 1)] for s in range(-before, after + 1)]
     return np.hstack(shifted)
-
-
-def _check_frames(name: str, value: Any, least: int) -> None:
-    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < least:
-        raise ValueError(f"{name} must be a whole number of frames, at least {least}, got {value!r}")
 
 
 def lagged_correlation(Zx: ArrayLike, Zy: ArrayLike, max_lag: int) -> Floats:
@@ -102,7 +96,7 @@ def lagged_correlation(Zx: ArrayLike, Zy: ArrayLike, max_lag: int) -> Floats:
     if a.shape != b.shape:
         raise ValueError(f"Zx and Zy must have the same shape, got {a.shape} and {b.shape}")
     n = len(a)
-    _check_frames("max_lag", max_lag, 0)
+    check_count("max_lag", max_lag, low=0)
     if max_lag > n - 2:
         raise ValueError(f"max_lag must lie between 0 and n - 2 = {n - 2}, got {max_lag}")
     out = np.empty(2 * max_lag + 1)
@@ -208,8 +202,8 @@ class SynchronyDetector(SavedModel, BaseEstimator):  # type: ignore[misc]
         SynchronyDetector
             The fitted detector.
         """
-        _check_frames("context", self.context, 0)
-        _check_frames("max_lag", self.max_lag, 0)
+        check_count("context", self.context, low=0)
+        check_count("max_lag", self.max_lag, low=0)
         chosen = (
             CCA(n_components=1, reg=1e-3, scale=True) if self.estimator is None else clone(self.estimator)
         )
@@ -243,8 +237,8 @@ class SynchronyDetector(SavedModel, BaseEstimator):  # type: ignore[misc]
         """
         zx, zy = self._variates(X, y)
         hop = length if hop is None else hop
-        _check_frames("length", length, 1)
-        _check_frames("hop", hop, 1)
+        check_count("length", length)
+        check_count("hop", hop)
         if not self.max_lag + 2 <= length <= len(zx):
             raise ValueError(
                 f"length must lie between max_lag + 2 = {self.max_lag + 2} and n = {len(zx)}, got {length}"

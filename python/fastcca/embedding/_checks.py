@@ -1,11 +1,13 @@
 """Parameters that are numbers, checked in one manner."""
 
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
-__all__ = ["check_count", "check_n_components", "check_number"]
+from fastcca._validation import check_count
+
+__all__ = ["check_n_components", "check_number"]
 
 
 def check_number(
@@ -24,13 +26,6 @@ def check_number(
         rule = " and ".join(part for part in (least, most) if part)
         raise ValueError(f"{name} must be a number {rule}, got {value!r}".replace("  ", " "))
     return float(value)
-
-
-def check_count(name: str, value: Any, *, low: int = 1) -> int:
-    """``value`` as a whole number of at least ``low``."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < low:
-        raise ValueError(f"{name} must be a whole number >= {low}, got {value!r}")
-    return int(value)
 
 
 def check_n_components(value: Any, n_classes: int) -> int:

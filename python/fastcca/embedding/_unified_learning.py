@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
-from fastcca._validation import check_n_threads
+from fastcca._validation import check_count, check_n_threads
 from fastcca.embedding._attributes import label_vectors
-from fastcca.embedding._checks import check_count, check_number
+from fastcca.embedding._checks import check_number
 from fastcca.embedding._extension import ExtensibleEmbedding
 from fastcca.embedding._graph import label_graph
 from fastcca.embedding._label_loss import FORMS, LabelLoss

@@ -9,8 +9,8 @@ from sklearn.utils import check_random_state
 
 from fastcca._statistics import score_statistics
 from fastcca._two_view import TwoViewTransformer, View
-from fastcca._validation import check_n_components, check_n_threads, refuse_non_finite
-from fastcca.embedding._checks import check_count, check_number
+from fastcca._validation import check_count, check_n_components, check_n_threads, refuse_non_finite
+from fastcca.embedding._checks import check_number
 from fastcca.embedding._label_loss import FORMS as LABEL_FORMS
 from fastcca.embedding._preprocessing import InputScaling
 from fastcca.embedding._training import Parameters, minimise

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
-from fastcca._validation import check_n_threads
+from fastcca._validation import check_count, check_n_threads
 from fastcca.embedding._base import LabelEmbedding
-from fastcca.embedding._checks import check_count, check_n_components, check_number
+from fastcca.embedding._checks import check_n_components, check_number
 from fastcca.embedding._costs import label_costs
 from fastcca.embedding._label_loss import FORMS, LabelLoss
 from fastcca.embedding._ridge import best_reg, ridge_start

@@ -6,8 +6,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fastcca._validation import check_count
 from fastcca.embedding._base import LabelEmbedding
-from fastcca.embedding._checks import check_count, check_number
+from fastcca.embedding._checks import check_number
 from fastcca.embedding._costs import label_costs
 from fastcca.embedding._ridge import best_reg, ridge_path
 from fastcca.embedding._training_data import Learned, TrainingData

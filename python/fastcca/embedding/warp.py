@@ -6,8 +6,9 @@ from typing import Any, Literal
 import numpy as np
 from sklearn.utils import check_random_state
 
+from fastcca._validation import check_count
 from fastcca.embedding._base import LabelEmbedding
-from fastcca.embedding._checks import check_count, check_n_components, check_number
+from fastcca.embedding._checks import check_n_components, check_number
 from fastcca.embedding._ridge import best_reg, ridge_start
 from fastcca.embedding._training_data import Learned, TrainingData
 from fastcca.functional.warp import warp_epoch
