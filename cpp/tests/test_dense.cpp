@@ -8,6 +8,7 @@
 #include "fastcca/base/errors.hpp"
 #include "fastcca/base/thread_pool.hpp"
 #include "fastcca/linalg/dense.hpp"
+#include "fastcca/linalg/packed_product.hpp"
 #include "fastcca/linalg/random.hpp"
 
 using namespace fastcca;
@@ -133,9 +134,37 @@ TEST_CASE("products") {
     }
     check_products<double>(0, 3, 2);
     check_products<double>(3, 2, 0);       // an empty sum: C ← β C
-    check_products<double>(300, 140, 70);  // tiles
+    check_products<double>(300, 140, 70);  // packed
     check_products<float>(140, 300, 70);
+    check_products<double>(1550, 70, 20);  // … in blocks of the result
+    check_products<double>(70, 1550, 20);
+    check_products<double>(101, 90, 600);  // … and of the sum
+    check_products<float>(101, 90, 800);
     check_products<double>(20, 24, 9000);  // a sum in blocks
+}
+
+template <typename T>
+void check_packed_matrix(Index m, Index n, Index k) {
+    using Packed = PackedMatrix<T>;
+    const Matrix<T> A = random<T>(m, k, 1), B = random<T>(k, n, 2);
+    const Index columns = Packed::packed_columns(n);
+    Vector<T> right = Vector<T>::Constant(Packed::packed_size(k, n), std::numeric_limits<T>::quiet_NaN());
+    for (Index j = 0; j < n; ++j)
+        for (Index i = 0; i < k; ++i) right[Packed::position(i, j, columns)] = B(i, j);
+    Matrix<T> C = Matrix<T>::Constant(m, n, std::numeric_limits<T>::quiet_NaN());
+    Packed(A).times(right.data(), C);
+    CHECK(error<T>(C, op_of(A, Op::kNone) * op_of(B, Op::kNone)) <=
+          4.0 * static_cast<double>(k) * static_cast<double>(std::numeric_limits<T>::epsilon()));
+}
+
+TEST_CASE("a packed matrix times columns that are packed one by one") {
+    for (const Index m : {1, 2, 7, 16, 17, 47, 49, 200})
+        for (const Index n : {1, 7, 8, 9, 33}) {
+            check_packed_matrix<double>(m, n, 5);
+            check_packed_matrix<float>(m, n, 5);
+        }
+    check_packed_matrix<double>(50, 20, 300);
+    check_packed_matrix<float>(50, 20, 400);
 }
 
 TEST_CASE("products of blocks leave their neighbours alone") {

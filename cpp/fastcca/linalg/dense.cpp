@@ -7,6 +7,8 @@
 
 #include "fastcca/base/scratch.hpp"
 #include "fastcca/base/thread_pool.hpp"
+#include "fastcca/linalg/packed_product.hpp"
+#include "fastcca/linalg/transpose.hpp"
 
 namespace fastcca {
 namespace {
@@ -17,15 +19,6 @@ constexpr double kInlineFlops = 2e6;
 constexpr Index kLeaf = 192;
 // At most this many terms of a product's sum between two polls.
 constexpr Index kDepth = 8192;
-
-// The side of square tiles of an m × n result: large tiles keep the packing of the operands cheap, but
-// there must be enough of them to go round.
-Index tile_side(Index m, Index n) {
-    const double area = static_cast<double>(m) * static_cast<double>(n);
-    if (area >= 36.0 * 512 * 512) return 512;
-    if (area >= 8.0 * 256 * 256) return 256;
-    return 128;
-}
 
 // Parts of nearly equal size, none above `side`.
 struct Parts {
@@ -93,32 +86,24 @@ void split_sum_gemm(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T b
     for (const auto& sum : sums) C += sum;
 }
 
-// A large result: its tiles, side by side.
+// The upper triangle from the lower one, by square blocks.
 template <typename T>
-void tiled_gemm(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, MutableRef<T> C) {
-    const Index side = tile_side(C.rows(), C.cols());
-    const Parts rows(C.rows(), side), cols(C.cols(), C.size() <= 128 * 128 ? side / 2 : side);
-    parallel_for(rows.count * cols.count, [&](Index tile) {
-        const Index i = tile % rows.count, j = tile / rows.count;
-        serial_gemm<T>(alpha, rows_of<T>(A, op_a, rows.begin(i), rows.length(i)), op_a,
-                       cols_of<T>(B, op_b, cols.begin(j), cols.length(j)), op_b, beta,
-                       C.block(rows.begin(i), cols.begin(j), rows.length(i), cols.length(j)));
-    });
-}
-
-// To ← fromᵀ, by blocks that stay in the cache.
-template <typename T>
-void mirror(ConstRef<T> from, MutableRef<T> to) {
+void mirror(MutableRef<T> C) {
     constexpr Index kSide = 64;
-    for (Index c = 0; c < from.cols(); c += kSide)
-        for (Index r = 0; r < from.rows(); r += kSide) {
-            const Index height = std::min(kSide, from.rows() - r), width = std::min(kSide, from.cols() - c);
-            to.block(c, r, width, height) = from.block(r, c, height, width).transpose();
-        }
-}
-template <typename T>
-void mirror_diagonal(MutableRef<T> C) {
-    for (Index c = 1; c < C.cols(); ++c) C.col(c).head(c) = C.row(c).head(c).transpose();
+    const Index n = C.rows(), stride = C.outerStride();
+    const auto column_block = [&](Index part) {
+        const Index c = part * kSide, width = std::min(kSide, n - c);
+        for (Index j = c; j < c + width; ++j)
+            for (Index i = c; i < j; ++i) C(i, j) = C(j, i);
+        for (Index r = 0; r < c; r += kSide)
+            transpose(&C.coeffRef(c, r), stride, width, kSide, &C.coeffRef(r, c), stride);
+    };
+    const Index blocks = (n + kSide - 1) / kSide;
+    if (n <= 256) {
+        for (Index part = 0; part < blocks; ++part) column_block(part);
+    } else {
+        parallel_for(blocks, column_block);
+    }
 }
 
 // The lower triangle of C ← α op(A) op(B) + β C on this thread.
@@ -142,41 +127,6 @@ void serial_lower(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T bet
     }
 }
 
-// The tiles on and below the diagonal, and if asked for those above it as their mirror images. A tile below
-// the diagonal makes two tasks, each of as much work as one on the diagonal.
-template <typename T>
-void lower_tiles(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, MutableRef<T> C,
-                 bool mirrored) {
-    const Index n = C.rows(), depth = op_a == Op::kNone ? A.cols() : A.rows();
-    if (n == 0) return;
-    const bool small = flops(n, n, depth) < kInlineFlops;
-    const Index side = n <= 512 ? (n + 1) / 2 : 256;
-    const Parts parts(n, small ? n : side);
-    const auto task = [&](Index number) {
-        const Index i = number % parts.count, j = number / parts.count;
-        const Index row = parts.begin(i), rows = parts.length(i);
-        if (i == j) {
-            serial_lower<T>(alpha, rows_of<T>(A, op_a, row, rows), op_a, cols_of<T>(B, op_b, row, rows), op_b,
-                            beta, C.block(row, row, rows, rows));
-            if (mirrored) mirror_diagonal<T>(C.block(row, row, rows, rows));
-            return;
-        }
-        // The first half of tile (i, j) with i > j, the second of (j, i) with i < j.
-        const Index r = std::max(i, j), c = std::min(i, j), half = (parts.length(c) / 2) & ~Index{7};
-        const Index start = i > j ? 0 : half, width = i > j ? half : parts.length(c) - half;
-        auto tile = C.block(parts.begin(r), parts.begin(c) + start, parts.length(r), width);
-        serial_gemm<T>(alpha, rows_of<T>(A, op_a, parts.begin(r), parts.length(r)), op_a,
-                       cols_of<T>(B, op_b, parts.begin(c) + start, width), op_b, beta, tile);
-        if (mirrored)
-            mirror<T>(tile, C.block(parts.begin(c) + start, parts.begin(r), width, parts.length(r)));
-    };
-    if (small) {
-        task(0);
-    } else {
-        parallel_for(parts.count * parts.count, task);
-    }
-}
-
 }  // namespace
 
 template <typename T>
@@ -187,12 +137,15 @@ void gemm(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, Mutab
     if (m * n <= Index{128} * 128 && depth >= 2048) {
         return split_sum_gemm<T>(alpha, A, op_a, B, op_b, beta, C, std::min<Index>(16, depth / 1024));
     }
-    tiled_gemm<T>(alpha, A, op_a, B, op_b, beta, C);
+    packed_product<T>(alpha, A, op_a, B, op_b, beta, C, Part::kAll);
 }
 
 template <typename T>
 void lower_product(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, MutableRef<T> C) {
-    lower_tiles<T>(alpha, A, op_a, B, op_b, beta, C, false);
+    const Index n = C.rows(), depth = op_a == Op::kNone ? A.cols() : A.rows();
+    if (n == 0) return;
+    if (flops(n, n, depth) < kInlineFlops) return serial_lower<T>(alpha, A, op_a, B, op_b, beta, C);
+    packed_product<T>(alpha, A, op_a, B, op_b, beta, C, Part::kLower);
 }
 
 namespace {
@@ -298,7 +251,8 @@ void symmetric_product(T alpha, ConstRef<T> A, Op op_a, T beta, MutableRef<T> C)
 template <typename T>
 void known_symmetric_product(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta,
                              MutableRef<T> C) {
-    lower_tiles<T>(alpha, A, op_a, B, op_b, beta, C, true);
+    lower_product<T>(alpha, A, op_a, B, op_b, beta, C);
+    mirror<T>(C);
 }
 
 template <typename T>
