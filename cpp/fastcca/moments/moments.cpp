@@ -7,6 +7,7 @@
 #include "fastcca/base/errors.hpp"
 #include "fastcca/base/thread_pool.hpp"
 #include "fastcca/moments/packing.hpp"
+#include "fastcca/moments/rows_ahead.hpp"
 #include "fastcca/moments/symmetric_product.hpp"
 
 namespace fastcca {
@@ -124,8 +125,11 @@ void MomentsAccumulator<T>::add_by_row_blocks(const std::vector<MatrixView<T>>& 
             const Index start = c * kDepth<T>;
             const Index depth = std::min(kDepth<T>, rows - start);
             packer.pack(start, depth, packed.data(), sums.data());
+            RowsAhead<T> ahead(views, start + depth, std::min(kDepth<T>, rows - start - depth),
+                               Product::tiles(columns_));
             for (Index p = 0; p < Product::panels(columns_); ++p)
-                Product::add_panel(packed.data(), columns_, depth, p, product->data());
+                Product::add_panel(packed.data(), columns_, depth, p, product->data(),
+                                   [&] { ahead.fetch(); });
             poll();
         }
     });
@@ -163,7 +167,7 @@ void MomentsAccumulator<T>::add_by_panels(const std::vector<MatrixView<T>>& view
         parallel_for(panels, [&](Index t) {
             for (Index c = 0; c < here; ++c)
                 Product::add_panel(packed.data() + c * chunk_size, columns_, depth_of(first + c),
-                                   panels - 1 - t, product->data());
+                                   panels - 1 - t, product->data(), [] {});
         });
         poll();
     }

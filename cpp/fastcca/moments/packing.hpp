@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 #include <vector>
 
+#include "fastcca/base/unrolled.hpp"
 #include "fastcca/moments/moments.hpp"
 #include "fastcca/moments/symmetric_product.hpp"
 
@@ -73,14 +75,30 @@ class Packer {
 
     // The common case, with the width known to the compiler: contiguous rows, no weights.
     static void pack_full(const T* in, Index stride, Index depth, const T* shift, T* out, double* sums) {
-        double sum[kPanel] = {};
-        for (Index k = 0; k < depth; ++k, in += stride, out += kPanel)
-            for (Index c = 0; c < kPanel; ++c) {
-                const T centred = in[c] - shift[c];
-                out[c] = centred;
-                sum[c] += static_cast<double>(centred);
-            }
-        for (Index c = 0; c < kPanel; ++c) sums[c] += sum[c];
+        if constexpr (std::is_same_v<T, double>) {  // whose sums fit into registers
+            using namespace Eigen::internal;
+            using Packet = typename SymmetricProduct<T>::Packet;
+            constexpr int kLanes = SymmetricProduct<T>::kLanes, kVectors = SymmetricProduct<T>::kVectors;
+            Packet centre[kVectors], sum[kVectors];
+            unrolled<kVectors>([&](auto v) { centre[v] = ploadu<Packet>(shift + v * kLanes); });
+            unrolled<kVectors>([&](auto v) { sum[v] = ploadu<Packet>(sums + v * kLanes); });
+            for (Index k = 0; k < depth; ++k, in += stride, out += kPanel)
+                unrolled<kVectors>([&](auto v) {
+                    const Packet centred = psub(ploadu<Packet>(in + v * kLanes), centre[v]);
+                    pstore(out + v * kLanes, centred);
+                    sum[v] = padd(sum[v], centred);
+                });
+            unrolled<kVectors>([&](auto v) { pstoreu(sums + v * kLanes, sum[v]); });
+        } else {
+            double sum[kPanel] = {};
+            for (Index k = 0; k < depth; ++k, in += stride, out += kPanel)
+                for (Index c = 0; c < kPanel; ++c) {
+                    const T centred = in[c] - shift[c];
+                    out[c] = centred;
+                    sum[c] += static_cast<double>(centred);
+                }
+            for (Index c = 0; c < kPanel; ++c) sums[c] += sum[c];
+        }
     }
 
     void pack_rows(const T* in, Index stride, Index start, Index depth, const PanelSegment& s, T* out,

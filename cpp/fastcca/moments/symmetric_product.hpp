@@ -15,6 +15,7 @@
 #include <type_traits>
 
 #include "fastcca/base/types.hpp"
+#include "fastcca/base/unrolled.hpp"
 
 namespace fastcca {
 
@@ -22,23 +23,35 @@ template <typename T>
 struct SymmetricProduct {
     using Packet = typename Eigen::internal::packet_traits<T>::type;
     static constexpr int kLanes = Eigen::internal::unpacket_traits<Packet>::size;
-    // kVectors × kTile accumulators, kVectors loads and a broadcast must fit in the registers.
-    static constexpr int kTile = EIGEN_ARCH_DEFAULT_NUMBER_OF_REGISTERS >= 32 ? 8 : 4;
-    static constexpr int kVectors = (3 * kLanes) % kTile == 0 ? 3 : 2;
+    // kVectors × kTile accumulators, kVectors loads and a broadcast must fit in the registers, of which there
+    // are 16 or 32. Arm has many of two doubles or four floats.
+    static constexpr bool kManyRegisters = EIGEN_ARCH_DEFAULT_NUMBER_OF_REGISTERS >= 32;
+    static constexpr int kTile = kManyRegisters && kLanes >= 8 ? 8 : 4;
+    static constexpr int kVectors = kLanes == 1                     ? kTile
+                                    : kManyRegisters && kLanes <= 4 ? 6
+                                    : 3 * kLanes % kTile == 0       ? 3
+                                                                    : 2;
     static constexpr int kPanel = kVectors * kLanes;
     static_assert(kPanel % kTile == 0, "the right factor of a micro-tile lies inside one panel");
 
     static Index panels(Index columns) { return (columns + kPanel - 1) / kPanel; }
     static Index packed_size(Index columns, Index depth) { return panels(columns) * kPanel * depth; }
     static Index panel_start(Index panel) { return Index{kPanel} * kPanel * panel * (panel + 1) / 2; }
+    static Index tiles(Index columns) {  // of the whole product, more or less
+        const Index p = panels(columns);
+        return p * (p + 1) / 2 * (kPanel / kTile);
+    }
     static Index product_size(Index columns) { return panel_start(panels(columns)); }
     static Index position(Index i, Index j) {  // of entry (i, j), i >= j, in the product
         const Index panel = i / kPanel;
         return panel_start(panel) + j * kPanel + (i - panel * kPanel);
     }
 
-    // product(panel, :) += packed(panel)' packed(0 … panel), for a matrix with so many columns
-    static void add_panel(const T* packed, Index columns, Index depth, Index panel, double* product) {
+    // product(panel, :) += packed(panel)' packed(0 … panel), for a matrix with so many columns;
+    // `meanwhile` is called before each tile.
+    template <typename Meanwhile>
+    static void add_panel(const T* packed, Index columns, Index depth, Index panel, double* product,
+                          Meanwhile&& meanwhile) {
         const T* left = packed + panel * depth * kPanel;
         double* out = product + panel_start(panel);
         // The last panel may be padding for the most part: only its vectors that hold columns are multiplied.
@@ -46,56 +59,49 @@ struct SymmetricProduct {
         const int used = static_cast<int>((width + kLanes - 1) / kLanes);
         for (Index p = 0; p < panel; ++p) {
             const T* right = packed + p * depth * kPanel;
-            for (int j = 0; j < kPanel; j += kTile, out += kTile * kPanel)
+            for (int j = 0; j < kPanel; j += kTile, out += kTile * kPanel) {
+                meanwhile();
                 tile(0, used, left, right + j, depth, out);
+            }
         }
         // Diagonal block: of the vectors of rows, those wholly above column j are never read.
-        for (int j = 0; j < width; j += kTile, out += kTile * kPanel)
+        for (int j = 0; j < width; j += kTile, out += kTile * kPanel) {
+            meanwhile();
             tile(j / kLanes, used, left, left + j, depth, out);
+        }
     }
 
  private:
-    // The rows of vectors [first, last) of a tile; kVectors is at most 4.
+    // The rows of vectors [first, last) of a tile.
     static void tile(int first, int last, const T* left, const T* right, Index depth, double* out) {
-        left += first * kLanes;
-        out += first * kLanes;
-        switch (last - first) {
-            case 1:
-                return micro_tile<1>(left, right, depth, out);
-            case 2:
-                return micro_tile<std::min(2, kVectors)>(left, right, depth, out);
-            case 3:
-                return micro_tile<std::min(3, kVectors)>(left, right, depth, out);
-            default:
-                return micro_tile<kVectors>(left, right, depth, out);
-        }
+        unrolled<kVectors>([&](auto v) {
+            if (last - first == v + 1)
+                micro_tile<v + 1>(left + first * kLanes, right, depth, out + first * kLanes);
+        });
     }
 
     // out(i, j) += sum_k left(k, i) right(k, j), for V vectors of rows i and kTile columns j
     template <int V>
-    static void micro_tile(const T* left, const T* right, Index depth, double* out) {
+    static EIGEN_DONT_INLINE void micro_tile(const T* left, const T* right, Index depth, double* out) {
         using namespace Eigen::internal;
-        Packet sum[kTile][V];
-        for (int j = 0; j < kTile; ++j)
-            for (int v = 0; v < V; ++v) sum[j][v] = pset1<Packet>(T(0));
+        Packet sum[kTile * V];
+        unrolled<kTile * V>([&](auto i) { sum[i] = pset1<Packet>(T(0)); });
         for (Index k = 0; k < depth; ++k, left += kPanel, right += kPanel) {
             Packet a[V];
-            for (int v = 0; v < V; ++v) a[v] = pload<Packet>(left + v * kLanes);
-            for (int j = 0; j < kTile; ++j) {
+            unrolled<V>([&](auto v) { a[v] = pload<Packet>(left + v * kLanes); });
+            unrolled<kTile>([&](auto j) {
                 const Packet b = pset1<Packet>(right[j]);
-                for (int v = 0; v < V; ++v) sum[j][v] = pmadd(a[v], b, sum[j][v]);
-            }
+                unrolled<V>([&](auto v) { sum[j * V + v] = pmadd(a[v], b, sum[j * V + v]); });
+            });
         }
         if constexpr (std::is_same_v<T, double>) {
-            for (int j = 0; j < kTile; ++j)
-                for (int v = 0; v < V; ++v) {
-                    double* to = out + j * kPanel + v * kLanes;
-                    pstore(to, padd(pload<Packet>(to), sum[j][v]));
-                }
+            unrolled<kTile * V>([&](auto i) {
+                double* to = out + i / V * kPanel + i % V * kLanes;
+                pstore(to, padd(pload<Packet>(to), sum[i]));
+            });
         } else {
             alignas(64) T lane[kTile][V * kLanes];
-            for (int j = 0; j < kTile; ++j)
-                for (int v = 0; v < V; ++v) pstore(lane[j] + v * kLanes, sum[j][v]);
+            unrolled<kTile * V>([&](auto i) { pstore(lane[i / V] + i % V * kLanes, sum[i]); });
             for (int j = 0; j < kTile; ++j)
                 for (int i = 0; i < V * kLanes; ++i) out[j * kPanel + i] += static_cast<double>(lane[j][i]);
         }
