@@ -13,6 +13,7 @@
 #include "fastcca/base/scratch.hpp"
 #include "fastcca/base/thread_pool.hpp"
 #include "fastcca/linalg/dense.hpp"
+#include "fastcca/linalg/packed_product.hpp"
 #include "fastcca/linalg/svd.hpp"
 #include "fastcca/losses/contraction.hpp"
 #include "fastcca/moments/moments.hpp"
@@ -204,8 +205,9 @@ double truncated(const Scratch<double>& R1, const Scratch<double>& R2, ConstRef<
     return objective;
 }
 
-// Rows of a block of the passes below: enough blocks for the threads, each long enough to pay for packing A.
-Index block_rows(Index m) { return std::clamp<Index>((m + 7) / 8, 64, 1024); }
+// Rows of a block of the pass below: some eight blocks at least, each of whole tiles of columns, and packed
+// in the cache of a core.
+Index block_rows(Index m) { return std::clamp<Index>((m + 63) / 64 * 8, 64, 256); }
 
 // float32 data for whose products float32 is not enough: the moments of their values in double.
 MomentSums double_moments(const MatrixView<float>& H1, const MatrixView<float>& H2,
@@ -266,40 +268,49 @@ void correlation_gradients(const MatrixView<T>& H1, const MatrixView<T>& H2, con
                            ConstRef<S> A, T* G1, T* G2) {
     const Index m = H1.rows, d1 = H1.cols, d2 = H2.cols, d = d1 + d2;
     const Index size = block_rows(m);
+    const PackedMatrix<S> A1(A.topRows(d1)), A2(A.bottomRows(d2));
+    // mean = high + low, high as precise as the data: what is left after the first subtraction is small.
+    const Vector<T> high = mean.template cast<T>();
+    const Vector<S> low = (mean - high.template cast<double>()).template cast<S>();
     parallel_for((m + size - 1) / size, [&](Index block) {
+        using Packed = PackedMatrix<S>;
+        constexpr Index kDepth = MicroTile<S>::kDepth;
         const Index start = block * size, rows = std::min(size, m - start);
-        // Samples as columns: a row-major block of the views, centred.
-        Scratch<S> centred(d, rows);
+        const Index columns = Packed::packed_columns(rows);
+        Scratch<S> centred(Packed::packed_size(d, rows), 1);
+        // [H₁ H₂]ᵀ, centred: samples as columns, in runs that are contiguous when packed.
         const auto centre = [&](const MatrixView<T>& view, Index at) {
-            const auto mu = mean.segment(at, view.cols).template cast<T>().eval();
-            const auto low =
-                (mean.segment(at, view.cols) - mu.template cast<double>()).template cast<S>().eval();
-            const auto write = [&](const auto& part) {
-                centred.middleRows(at, view.cols) = (part.colwise() - mu).template cast<S>().colwise() - low;
-            };
-            const auto part = view.middle_rows(start, rows);
-            if (view.col_stride == 1) {  // for packets the compiler has to know
-                using Map = Eigen::Map<const Matrix<T>, 0, Eigen::OuterStride<>>;
-                write(Map(part.data, view.cols, rows, Eigen::OuterStride<>(part.row_stride)));
-            } else {
-                write(part.map().transpose());
-            }
+            for (Index j = 0; j < rows; ++j)
+                for (Index k = 0, run = 0; k < view.cols; k += run) {
+                    run = std::min(view.cols - k, kDepth - (at + k) % kDepth);
+                    Eigen::Map<Vector<S>> to(centred.data() + Packed::position(at + k, j, columns), run);
+                    const auto write = [&](const auto& from) {
+                        to = (from - high.segment(at + k, run)).template cast<S>() - low.segment(at + k, run);
+                    };
+                    const T* from = view.data + (start + j) * view.row_stride + k * view.col_stride;
+                    if (view.col_stride == 1) {  // for packets the compiler has to know
+                        write(Eigen::Map<const Vector<T>>(from, run));
+                    } else {
+                        write(Eigen::Map<const Vector<T>, 0, Eigen::InnerStride<>>(
+                            from, run, Eigen::InnerStride<>(view.col_stride)));
+                    }
+                }
         };
         centre(H1, 0);
         centre(H2, d1);
         // Gᵀ = Aᵀ [H₁ H₂]ᵀ, and A is symmetric
-        const auto write = [&](T* G, Index at, Index width) {
+        const auto write = [&](const Packed& part, T* G, Index width) {
             Eigen::Map<Matrix<T>> out(G + start * width, width, rows);
             if constexpr (std::is_same_v<S, T>) {
-                out.noalias() = A.middleRows(at, width) * centred;
+                part.times(centred.data(), out);
             } else {
                 Scratch<S> product(width, rows);
-                product.noalias() = A.middleRows(at, width) * centred;
+                part.times(centred.data(), product);
                 out = product.template cast<T>();
             }
         };
-        write(G1, 0, d1);
-        write(G2, d1, d2);
+        write(A1, G1, d1);
+        write(A2, G2, d2);
     });
 }
 
