@@ -75,7 +75,7 @@ void allow(int cpu) {
 
 // Loops follow one another closely, and to sleep and be woken takes longer than many a task: first a wait
 // that does not sleep.
-constexpr auto kSpin = std::chrono::microseconds(100);
+constexpr auto kSpin = std::chrono::microseconds(200);
 
 template <typename Condition>
 void spin_until(const Condition& holds) {
