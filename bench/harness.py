@@ -35,7 +35,10 @@ __all__ = [
 
 Result = TypeVar("Result")
 SLOWS_NUMPY = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-SETTLE = 0.15  # seconds
+# seconds
+SETTLE = 0.15
+WARM = 0.03
+TIMED = 0.01
 
 
 def agree(what: str, ok: bool, detail: str = "") -> None:
@@ -55,19 +58,27 @@ def time_together(contenders: Mapping[str, Callable[[], object]], repeats: int) 
     """Median seconds of each contender; they take turns, to meet the same noise.
 
     A turn is a pause, in which the threads of the one before stop spinning (OpenBLAS's do for some 25 ms and
-    would take half of the cores from whoever comes next), a call that warms caches and clocks, and
-    the timed call.
+    would take half of the cores from whoever comes next), calls that warm caches and clocks, and timed
+    calls: one, or as many as fit into a few milliseconds.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(repeats):
         for name, call in contenders.items():
             time.sleep(SETTLE)
             if not seconds[name] or seconds[name][-1] < 1.0:
-                call()
-            start = time.perf_counter()
-            call()
-            seconds[name].append(time.perf_counter() - start)
+                calls_within(WARM, call)
+            seconds[name] += calls_within(TIMED, call)
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def calls_within(limit: float, call: Callable[[], object]) -> list[float]:
+    """Seconds of each call of those that fill so many seconds, at least one."""
+    seconds: list[float] = []
+    while not seconds or sum(seconds) < limit:
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return seconds
 
 
 def gemm(m: int, n: int, k: int, dtype: DTypeLike) -> Callable[[], object]:
