@@ -61,7 +61,7 @@ class HingeSweep {
         const double flops =
             6.0 * static_cast<double>(d_) * static_cast<double>(n_a_) * static_cast<double>(n_b_);
         // Enough for the threads, but each has sums of its own of the size of side b.
-        const double wanted = flops < 1.6e7 ? flops / 8e6 : std::clamp(flops / 4e8, 4.0, 16.0);
+        const double wanted = flops < 1.6e7 ? flops / 3.5e6 : std::clamp(flops / 4e8, 4.0, 16.0);
         n_tasks_ = std::clamp(static_cast<Index>(wanted), Index{1}, n_panels_);
         block_ = std::min(kBlock, n_groups_ * kTile);
         tile_panels_ = std::clamp(kTileNumbers / (kPanel * d_), Index{1}, Index{4});

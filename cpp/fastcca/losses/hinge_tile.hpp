@@ -8,6 +8,7 @@
 
 #include "fastcca/base/scratch.hpp"
 #include "fastcca/base/types.hpp"
+#include "fastcca/base/unrolled.hpp"
 
 namespace fastcca {
 
@@ -16,8 +17,8 @@ struct SweepTile {
     using Packet = typename Eigen::internal::packet_traits<T>::type;
     static constexpr Index kLanes = Eigen::internal::unpacket_traits<Packet>::size;
     // kVectors × kTile sums, kVectors loads and a broadcast must fit in the registers.
-    static constexpr Index kTile = EIGEN_ARCH_DEFAULT_NUMBER_OF_REGISTERS >= 32 ? 8 : 4;
-    static constexpr Index kVectors = 3;
+    static constexpr int kTile = EIGEN_ARCH_DEFAULT_NUMBER_OF_REGISTERS >= 32 ? 8 : 4;
+    static constexpr int kVectors = 3;
     static constexpr Index kPanel = kVectors * kLanes;
 
     static Index panels(Index n) { return (n + kPanel - 1) / kPanel; }
@@ -28,14 +29,9 @@ struct SweepTile {
     template <typename Start, typename End>
     static void product(Index vectors, const T* left, const T* right, Index depth, const Start& start,
                         const End& end) {
-        switch (vectors) {
-            case 1:
-                return micro<1>(left, right, depth, start, end);
-            case 2:
-                return micro<2>(left, right, depth, start, end);
-            default:
-                return micro<3>(left, right, depth, start, end);
-        }
+        unrolled<kVectors>([&](auto v) {
+            if (vectors == v + 1) micro<v + 1>(left, right, depth, start, end);
+        });
     }
 
     // The same, added to sums of kTile columns of kPanel.
@@ -58,7 +54,7 @@ struct SweepTile {
             const Index whole = columns / kTile * kTile;
             for (; done + kTile <= rows; done += kTile) {
                 for (Index c = 0; c < whole; c += kTile) {
-                    Eigen::internal::PacketBlock<Square, static_cast<int>(kTile)> block;
+                    Eigen::internal::PacketBlock<Square, kTile> block;
                     for (Index r = 0; r < kTile; ++r)
                         block.packet[r] = Eigen::internal::ploadu<Square>(in + (done + r) * in_stride + c);
                     Eigen::internal::ptranspose(block);
@@ -75,21 +71,19 @@ struct SweepTile {
 
  private:
     template <int V, typename Start, typename End>
-    static void micro(const T* left, const T* right, Index depth, const Start& start, const End& end) {
+    static EIGEN_DONT_INLINE void micro(const T* left, const T* right, Index depth, const Start& start, const End& end) {
         using namespace Eigen::internal;
-        Packet sum[kTile][V];
-        for (Index j = 0; j < kTile; ++j)
-            for (Index v = 0; v < V; ++v) sum[j][v] = start(j, v);
+        Packet sum[kTile * V];
+        unrolled<kTile * V>([&](auto i) { sum[i] = start(i / V, i % V); });
         for (Index k = 0; k < depth; ++k, left += kPanel, right += kTile) {
             Packet a[V];
-            for (Index v = 0; v < V; ++v) a[v] = pload<Packet>(left + v * kLanes);
-            for (Index j = 0; j < kTile; ++j) {
+            unrolled<V>([&](auto v) { a[v] = pload<Packet>(left + v * kLanes); });
+            unrolled<kTile>([&](auto j) {
                 const Packet b = pset1<Packet>(right[j]);
-                for (Index v = 0; v < V; ++v) sum[j][v] = pmadd(a[v], b, sum[j][v]);
-            }
+                unrolled<V>([&](auto v) { sum[j * V + v] = pmadd(a[v], b, sum[j * V + v]); });
+            });
         }
-        for (Index j = 0; j < kTile; ++j)
-            for (Index v = 0; v < V; ++v) end(j, v, sum[j][v]);
+        unrolled<kTile * V>([&](auto i) { end(i / V, i % V, sum[i]); });
     }
 };
 
