@@ -71,7 +71,8 @@ struct SweepTile {
 
  private:
     template <int V, typename Start, typename End>
-    static EIGEN_DONT_INLINE void micro(const T* left, const T* right, Index depth, const Start& start, const End& end) {
+    static EIGEN_DONT_INLINE void micro(const T* left, const T* right, Index depth, const Start& start,
+                                        const End& end) {
         using namespace Eigen::internal;
         Packet sum[kTile * V];
         unrolled<kTile * V>([&](auto i) { sum[i] = start(i / V, i % V); });
