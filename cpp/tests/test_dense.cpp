@@ -10,6 +10,7 @@
 #include "fastcca/linalg/dense.hpp"
 #include "fastcca/linalg/packed_product.hpp"
 #include "fastcca/linalg/random.hpp"
+#include "fastcca/linalg/transpose.hpp"
 
 using namespace fastcca;
 
@@ -165,6 +166,18 @@ TEST_CASE("a packed matrix times columns that are packed one by one") {
         }
     check_packed_matrix<double>(50, 20, 300);
     check_packed_matrix<float>(50, 20, 400);
+}
+
+TEST_CASE_TEMPLATE("transposes of any shape leave their neighbours alone", T, float, double) {
+    for (const Index m : {0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 48})
+        for (const Index n : {0, 1, 2, 5, 8, 9, 16, 30, 33}) {
+            const Matrix<T> A = random<T>(m + 2, n, 5);
+            Matrix<T> B = Matrix<T>::Constant(n + 3, m + 1, T(-7));
+            transpose(A.data() + 1, A.outerStride(), m, n, B.data(), B.outerStride());
+            CHECK(B.topLeftCorner(n, m) == A.middleRows(1, m).transpose());
+            CHECK((B.bottomRows(3).array() == T(-7)).all());
+            CHECK((B.col(m).array() == T(-7)).all());
+        }
 }
 
 TEST_CASE("products of blocks leave their neighbours alone") {

@@ -150,18 +150,4 @@ TEST_CASE("candidate lists keep the best K of what they are offered, the earlier
     for (std::size_t i = 0; i < kept.size(); ++i) CHECK(kept[i].index == all[i].index);
 }
 
-TEST_CASE_TEMPLATE("packing transposes rows of any number and length", T, float, double) {
-    using Tile = ScoreTile<T>;
-    for (const Index n : {Index{1}, Index{Tile::kLanes}, Index{Tile::kPanel - 1}, Index{Tile::kPanel}})
-        for (const Index d : {1, 7, 16, 33}) {
-            const Matrix<T> rows = random_uniform(d, n, 5).cast<T>();  // a column is a row of the data
-            Eigen::Matrix<T, Eigen::Dynamic, 1> out(Tile::kPanel * d);
-            out.setConstant(T(-7));
-            Tile::pack_rows(rows.data(), d, n, d, out.data());
-            for (Index c = 0; c < d; ++c)
-                for (Index r = 0; r < Tile::kPanel; ++r)
-                    CHECK(out[c * Tile::kPanel + r] == (r < n ? rows(c, r) : T(-7)));
-        }
-}
-
 }  // namespace

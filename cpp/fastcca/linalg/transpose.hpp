@@ -2,15 +2,15 @@
 #pragma once
 
 #include <Eigen/Core>
+#include <type_traits>
 
 #include "fastcca/base/types.hpp"
 
 namespace fastcca {
 
 // to(c, r) ← from(r, c) for column-major matrices with so many entries from one column to the next.
-template <typename T>
+template <typename T, typename Packet = typename Eigen::internal::packet_traits<T>::type>
 void transpose(const T* from, Index from_stride, Index rows, Index cols, T* to, Index to_stride) {
-    using Packet = typename Eigen::internal::packet_traits<T>::type;
     constexpr int kLanes = Eigen::internal::unpacket_traits<Packet>::size;
     const Index whole_rows = rows / kLanes * kLanes, whole_cols = cols / kLanes * kLanes;
     for (Index c = 0; c < whole_cols; c += kLanes)
@@ -22,9 +22,20 @@ void transpose(const T* from, Index from_stride, Index rows, Index cols, T* to, 
             for (int i = 0; i < kLanes; ++i)
                 Eigen::internal::pstoreu(to + (r + i) * to_stride + c, block.packet[i]);
         }
-    for (Index c = 0; c < cols; ++c)
-        for (Index r = c < whole_cols ? whole_rows : 0; r < rows; ++r)
-            to[r * to_stride + c] = from[c * from_stride + r];
+    // The rows and then the columns that are left: by narrower packets, at last by entries.
+    const auto rest = [&](Index r, Index n_rows, Index c, Index n_cols) {
+        const T* source = from + c * from_stride + r;
+        T* target = to + r * to_stride + c;
+        using Half = typename Eigen::internal::unpacket_traits<Packet>::half;
+        if constexpr (!std::is_same_v<Half, Packet> && !std::is_same_v<Half, T>) {
+            transpose<T, Half>(source, from_stride, n_rows, n_cols, target, to_stride);
+        } else {
+            for (Index j = 0; j < n_cols; ++j)
+                for (Index i = 0; i < n_rows; ++i) target[i * to_stride + j] = source[j * from_stride + i];
+        }
+    };
+    rest(whole_rows, rows - whole_rows, 0, whole_cols);
+    rest(0, rows, whole_cols, cols - whole_cols);
 }
 
 }  // namespace fastcca

@@ -220,8 +220,8 @@ class HingeSweep {
         for (Index g = 0; g < n_groups; ++g) {
             if (!any_of_group[g]) continue;
             for (Index start = 0, p = 0; start < count; start += kPanel, ++p)
-                Tile::transpose(t.m + (p * block_ + g * kTile) * kPanel, kPanel, kTile, kPanel,
-                                t.turned + start * kTile, kTile);
+                transpose(t.m + (p * block_ + g * kTile) * kPanel, kPanel, kPanel, Index{kTile},
+                          t.turned + start * kTile, Index{kTile});
             // G_b += y_a m, over the tile
             T* G = part.G.data() + (group + g) * entry_panels_ * kTile * kPanel;
             for (Index e = 0; e < entry_panels_; ++e) {
@@ -314,7 +314,7 @@ class HingeSweep {
             }
             if (!gradients_) continue;
             const T* G = t.G + start * entry_groups_ * kTile;
-            Tile::transpose(G, kPanel, d_, kPanel, t.columns, d_);
+            transpose(G, kPanel, kPanel, d_, t.columns, d_);
             Eigen::Map<Matrix<T>> columns(t.columns, d_, kPanel);
             for (Index l = 0; l < lanes; ++l) {
                 if constexpr (kSamplesFirst) {

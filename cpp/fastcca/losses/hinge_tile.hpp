@@ -4,11 +4,11 @@
 
 #include <Eigen/Core>
 #include <algorithm>
-#include <type_traits>
 
 #include "fastcca/base/scratch.hpp"
 #include "fastcca/base/types.hpp"
 #include "fastcca/base/unrolled.hpp"
+#include "fastcca/linalg/transpose.hpp"
 
 namespace fastcca {
 
@@ -44,31 +44,6 @@ struct SweepTile {
             });
     }
 
-    // out[c · out_stride + r] = in[r · in_stride + c] for r < rows, c < columns.
-    static void transpose(const T* in, Index in_stride, Index rows, Index columns, T* out, Index out_stride) {
-        Index done = 0;  // rows whose whole squares are written
-        if constexpr (kLanes == kTile || kLanes == 2 * kTile) {
-            // In squares of kTile, in packets of half the length where that is kTile.
-            using Square = std::conditional_t<kLanes == kTile, Packet,
-                                              typename Eigen::internal::unpacket_traits<Packet>::half>;
-            const Index whole = columns / kTile * kTile;
-            for (; done + kTile <= rows; done += kTile) {
-                for (Index c = 0; c < whole; c += kTile) {
-                    Eigen::internal::PacketBlock<Square, kTile> block;
-                    for (Index r = 0; r < kTile; ++r)
-                        block.packet[r] = Eigen::internal::ploadu<Square>(in + (done + r) * in_stride + c);
-                    Eigen::internal::ptranspose(block);
-                    for (Index r = 0; r < kTile; ++r)
-                        Eigen::internal::pstoreu(out + (c + r) * out_stride + done, block.packet[r]);
-                }
-                for (Index r = done; r < done + kTile; ++r)
-                    for (Index c = whole; c < columns; ++c) out[c * out_stride + r] = in[r * in_stride + c];
-            }
-        }
-        for (Index r = done; r < rows; ++r)
-            for (Index c = 0; c < columns; ++c) out[c * out_stride + r] = in[r * in_stride + c];
-    }
-
  private:
     template <int V, typename Start, typename End>
     static EIGEN_DONT_INLINE void micro(const T* left, const T* right, Index depth, const Start& start,
@@ -96,7 +71,7 @@ void pack_panels(const Scratch<T>& X, Index first, Index count, Index width, T* 
     for (Index start = 0; start < count; start += width, out += width * d) {
         const Index used = std::min(width, count - start);
         if (used < width) std::fill(out, out + width * d, T(0));
-        SweepTile<T>::transpose(X.data() + (first + start) * d, d, used, d, out, width);
+        transpose(X.data() + (first + start) * d, d, d, used, out, width);
     }
 }
 

@@ -24,16 +24,6 @@ struct ScoreTile {
     static constexpr int kVectors = SymmetricProduct<T>::kVectors;
     static constexpr int kPanel = kVectors * kLanes;
 
-#if defined(__GNUC__) && !defined(__clang__)
-// Vector types are aligned more strictly than their template arguments say, which is of no consequence here.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wignored-attributes"
-#endif
-    using Block = Eigen::internal::PacketBlock<Packet, kLanes>;
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif
-
     // So many columns of a panel stay in the first level of cache while all tiles of queries pass by.
     static constexpr Index kSlice = 24 * 1024 / (kPanel * static_cast<Index>(sizeof(T)));
 
@@ -78,27 +68,6 @@ struct ScoreTile {
             return predux_max(excess) > T(0);
         }
     };
-
-    // Packs n ≤ kPanel rows whose columns are contiguous: out(c, r) = row r of `in`, column c. Blocks of
-    // kLanes × kLanes are transposed in registers.
-    static void pack_rows(const T* in, Index row_stride, Index n, Index columns, T* out) {
-        using namespace Eigen::internal;
-        for (Index r = 0; r < n; r += kLanes) {
-            const T* rows = in + r * row_stride;
-            Index c = 0;
-            if (r + kLanes <= n)
-                for (; c + kLanes <= columns; c += kLanes) {
-                    Block block;
-                    for (int i = 0; i < kLanes; ++i)
-                        block.packet[i] = ploadu<Packet>(rows + i * row_stride + c);
-                    ptranspose(block);
-                    for (int i = 0; i < kLanes; ++i) pstore(out + (c + i) * kPanel + r, block.packet[i]);
-                }
-            const Index height = std::min<Index>(kLanes, n - r);
-            for (; c < columns; ++c)
-                for (Index i = 0; i < height; ++i) out[c * kPanel + r + i] = rows[i * row_stride + c];
-        }
-    }
 };
 
 }  // namespace fastcca

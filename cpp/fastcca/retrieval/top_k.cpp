@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "fastcca/base/thread_pool.hpp"
+#include "fastcca/linalg/transpose.hpp"
 #include "fastcca/moments/moments.hpp"
 #include "fastcca/retrieval/candidates.hpp"
 #include "fastcca/retrieval/tile.hpp"
@@ -198,7 +199,7 @@ class Search {
     void pack_panel(Index row, Index height, Buffer<T>& panel, Buffer<T>& bias) const {
         const T* const in = gallery_.data + row * gallery_.row_stride;
         if (gallery_.col_stride == 1) {
-            Tile::pack_rows(in, gallery_.row_stride, height, d_, panel.data());
+            transpose(in, gallery_.row_stride, d_, height, panel.data(), Index{kPanel});
         } else {
             for (Index c = 0; c < d_; ++c)
                 for (Index r = 0; r < height; ++r)
