@@ -88,6 +88,7 @@ void spin_until(const Condition& holds) {
             __builtin_ia32_pause();
 #endif
         }
+        std::this_thread::yield();  // to whoever else wants this CPU, such as PyTorch's threads
     } while (Clock::now() < end);
 }
 
