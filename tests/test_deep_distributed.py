@@ -54,7 +54,7 @@ def worker(rank, path):
     if rank == 1:
         torch.save((values, first, [p.detach() for p in networks.parameters()]), f"{path}/result.pt")
     torch.distributed.destroy_process_group()
-    # Past the interpreter's end: threads of PyTorch that want the lock by then abort the process now and then.
+    # Threads of PyTorch that want the interpreter's lock after its end abort the process now and then.
     os._exit(0)
 
 
