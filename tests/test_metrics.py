@@ -29,6 +29,29 @@ def test_constant_columns_count_zero(rng, dtype):
     assert metrics.column_correlations(np.zeros((3, 1)), Zy[:3, :1]).tolist() == [0.0]
 
 
+@pytest.mark.parametrize("scale", [1e-300, 1e-200, 1e200, 1e300])
+def test_correlations_do_not_depend_on_the_scale(rng, scale):
+    Zx = rng.standard_normal((50, 3)) + 5.0
+    Zy = rng.standard_normal((50, 3)) + Zx
+    w = rng.integers(0, 3, size=50)
+    for weights in (None, w):
+        expected = metrics.total_correlation(Zx, Zy, sample_weight=weights)
+        assert expected > 1
+        for x, y in ((scale * Zx, Zy), (Zx, scale * Zy), (scale * Zx, scale * Zy)):
+            found = metrics.total_correlation(x, y, sample_weight=weights)
+            assert found == pytest.approx(expected, abs=1e-12)
+    assert metrics.column_correlations(np.full((50, 3), scale), Zy).tolist() == [0.0] * 3
+    # rows that do not count set no scale
+    Zx[w == 0] = 1e307
+    expected = ref.correlations(np.repeat(Zx, w, axis=0), np.repeat(Zy, w, axis=0))
+    np.testing.assert_allclose(metrics.column_correlations(Zx, Zy, sample_weight=w), expected, atol=1e-12)
+
+
+def test_the_mean_of_the_largest_numbers_does_not_overflow():
+    z = np.array([[1.7e308], [1.6e308], [1.5e308]])
+    assert metrics.column_correlations(z, z)[0] == pytest.approx(1.0, abs=1e-12)
+
+
 def slow_ranks(Zx, Zy, similarity):
     ranks = []
     for i, x in enumerate(Zx):

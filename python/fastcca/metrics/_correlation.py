@@ -87,6 +87,9 @@ def column_correlations(
     """
     zx, zy = pair(Zx, Zy, min_rows=2)
     w = as_weights(sample_weight, len(zx), more_than=0.0)
+    if w is not None:
+        counted = w > 0
+        zx, zy, w = zx[counted], zy[counted], w[counted]
     (x, sx), (y, sy) = (_standard(z, w) for z in (zx, zy))
     products = np.einsum("ij,ij->j" if w is None else "ij,ij,i->j", *((x, y) if w is None else (x, y, w)))
     scale = sx * sy
@@ -98,10 +101,12 @@ def column_correlations(
 def _standard(
     z: NDArray[Any], w: NDArray[np.float64] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Centred columns and their norms, 0 for a column whose spread is rounding error alone."""
-    counted = z if w is None else z[w > 0]
-    rounding = 16 * np.finfo(z.dtype).eps * np.abs(counted).max(axis=0).astype(np.float64)
-    z = z.astype(np.float64)
+    """Centred columns in units of their own and their norms, 0 where the spread is rounding error alone."""
+    largest = np.abs(z).max(axis=0).astype(np.float64)
+    # first to values below 1, whose sums and squares neither overflow nor vanish; a power of 2 rounds nothing
+    scaled, exponent = np.frexp(largest)
+    rounding = 16 * np.finfo(z.dtype).eps * scaled
+    z = np.ldexp(z.astype(np.float64), -exponent)
     z -= np.average(z, axis=0, weights=w)
     norm = np.sqrt(np.einsum("ij,ij->j", z, z) if w is None else np.einsum("ij,ij,i->j", z, z, w))
     n = len(z) if w is None else w.sum()
