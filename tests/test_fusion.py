@@ -219,6 +219,20 @@ def test_a_variance_that_overflows_is_told(rng):
         EarlyFusion().fit({"audio": 1e200 * rng.standard_normal((20, 3)), "image": np.eye(20)})
 
 
+def test_a_fit_that_fails_leaves_the_model_as_it_was(views, rng):
+    model = EarlyFusion().fit(views)
+    Z = model.transform(views)
+    with pytest.raises(NumericalError, match="the variance of b overflows"):
+        model.fit({"a": rng.standard_normal((20, 2)), "b": 1e200 * rng.standard_normal((20, 3))})
+    assert model.modalities_ == ("audio", "image", "text")
+    np.testing.assert_array_equal(model.transform(views), Z)
+    new = EarlyFusion()
+    with pytest.raises(NumericalError):
+        new.fit(1e200 * rng.standard_normal((20, 3)))
+    with pytest.raises(NotFittedError):
+        new.transform(views)
+
+
 def test_a_variance_that_underflows_is_told(rng):
     small = 1e-200 * rng.standard_normal((20, 3))
     mixed = np.column_stack([small[:, 0], rng.standard_normal(20), np.full(20, 1e-200)])

@@ -104,8 +104,8 @@ class EarlyFusion(
             raise ValueError(f"scale must be 'view', 'columns' or None, got {self.scale!r}")
         found = check_modalities(views, type(self).__name__)
         weights = pick(tuple(found.data), self.weights, "weights", missing=1.0)
-        self.modalities_ = tuple(found.data)
-        self.means_, self.factors_ = {}, {}
+        means: dict[str, NDArray[np.float64]] = {}
+        factors: dict[str, NDArray[np.float64]] = {}
         for name, a in found.data.items():
             present = found.present[name]
             rows = a if present.all() else a[present]
@@ -119,7 +119,10 @@ class EarlyFusion(
                 raise NumericalError(f"the variance of {name} overflows: scale it down")
             if self.scale is not None and self._vanishes(rows, variance):
                 raise NumericalError(f"the variance of {name} underflows: scale it up")
-            self.means_[name], self.factors_[name] = mean, weights[name] * self._factors(variance)
+            means[name], factors[name] = mean, weights[name] * self._factors(variance)
+        # all at the end: a fit that fails leaves the model as it was
+        self.modalities_ = tuple(found.data)
+        self.means_, self.factors_ = means, factors
         self._columns = found.names
         self.n_features_in_ = sum(map(len, self.means_.values()))
         self._set_names(found)
