@@ -17,6 +17,8 @@ from fastcca import CCA, CCACV, KernelCCA, KernelCCACV, cli
 from fastcca.cli import _input
 from fastcca.datasets import make_two_views
 from fastcca.embedding import NearestClassMean
+from fastcca.fusion import EarlyFusion
+from fastcca.synchrony import SynchronyDetector
 
 
 def run(*arguments):
@@ -457,3 +459,31 @@ def test_models_without_a_second_view_say_so(files, tmp_path):
         code, _, err = run(*command)
         assert code == 2
         assert "a NearestClassMean has no second view" in err
+
+
+@pytest.mark.parametrize("estimator", [None, KernelCCA(2, rank=20)])
+def test_a_detector_is_described_and_projects_nothing(views, files, estimator):
+    detector = SynchronyDetector(estimator, context=1, max_lag=12).fit(views.X, views.y)
+    detector.save(files / "detector.npz")
+    out = run_well("info", files / "detector.npz")
+    assert re.search(r"^model +SynchronyDetector\(context=1, max_lag=12\)$", out, re.MULTILINE)
+    name = type(detector.estimator_).__name__
+    assert re.search(
+        rf"^estimator +{name}\(.*n_components={detector.estimator_.n_components}, ", out, re.MULTILINE
+    )
+    assert re.search(r"^columns +6 in X, 4 in Y$", out, re.MULTILINE)  # as in the tables, without neighbours
+    assert f"{detector.estimator_.canonical_correlations_[0]:.4f}" in out
+    for command in (
+        ("transform", files / "detector.npz", files / "X.npy", "-o", files / "Z.npy"),
+        ("score", files / "detector.npz", files / "X.npy", files / "Y.npy"),
+    ):
+        assert run(*command) == (2, "", "fastcca: error: a SynchronyDetector does not project rows\n")
+
+
+def test_the_article_is_that_of_the_name(views, files):
+    EarlyFusion().fit(views.X).save(files / "fusion.npz")
+    code, _, err = run("score", files / "fusion.npz", files / "X.npy", files / "Y.npy")
+    assert (code, err) == (2, "fastcca: error: an EarlyFusion has no second view\n")
+    code, _, err = run("search", files / "fusion.npz", files / "X.npy", files / "Y.npy")
+    assert code == 2
+    assert "holds an EarlyFusion, which has neither a second view nor labels" in err

@@ -4,15 +4,24 @@ from typing import Any
 
 import click
 
-__all__ = ["describe", "print_lines"]
+__all__ = ["describe", "print_lines", "with_article"]
 
 
 def describe(fitted: Any) -> None:
-    parameters = ", ".join(f"{name}={value!r}" for name, value in sorted(fitted.get_params().items()))
-    lines: dict[str, Any] = {
-        "model": f"{type(fitted).__name__}({parameters})",
-        "columns": f"{fitted.n_features_in_} in X"
-        + (f", {fitted.n_y_features_in_} in Y" if hasattr(fitted, "n_y_features_in_") else ""),
+    lines: dict[str, Any] = {"model": _call(fitted)}
+    frames = 1
+    if hasattr(
+        fitted, "estimator_"
+    ):  # a SynchronyDetector, whose estimator sees frames with their neighbours
+        frames = 2 * fitted.context + 1
+        fitted = fitted.estimator_
+        lines["estimator"] = _call(fitted)
+    x_columns, y_columns = (
+        n if n is None else n // frames
+        for n in (fitted.n_features_in_, getattr(fitted, "n_y_features_in_", None))
+    )
+    lines |= {
+        "columns": f"{x_columns} in X" + ("" if y_columns is None else f", {y_columns} in Y"),
         **({"components": fitted.n_components_} if hasattr(fitted, "n_components_") else {}),
         **({"solver": fitted.solver_} if hasattr(fitted, "solver_") else {}),
         **({"landmarks": _landmarks(fitted)} if hasattr(fitted, "x_landmarks_") else {}),
@@ -25,6 +34,22 @@ def describe(fitted: Any) -> None:
         lines["correlations"] = _some(correlations, fitted.n_components_)
         lines["total"] = f"{fitted.canonical_correlations_.sum():.4f}"
     print_lines(lines)
+
+
+def _call(model: Any) -> str:
+    """The call that makes such a model; a detector's estimator has a line of its own."""
+    parameters = ", ".join(
+        f"{name}={value!r}"
+        for name, value in sorted(model.get_params().items())
+        if name.split("__")[0] != "estimator"
+    )
+    return f"{type(model).__name__}({parameters})"
+
+
+def with_article(model: Any) -> str:
+    name = type(model).__name__
+    # "a UnifiedSemanticEmbedding"
+    return f"{'an' if name[0] in 'AEIO' else 'a'} {name}"
 
 
 def _some(shown: str, of: int) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from fastcca._files import replacing
 from fastcca._tables import check_output
 from fastcca.cli._input import Source, source_argument, threads_option
+from fastcca.cli._output import with_article
 from fastcca.cli._program import main
 from fastcca.cli._use import projection
 
@@ -81,10 +82,10 @@ def search(
             raise click.UsageError("--gallery-view and --correlation-power are for models of two views")
         names, found = _by_labels(fitted, gallery, queries, k, labels)
     elif labels:
-        raise click.UsageError(f"--label is for label embeddings, {model} holds a {type(fitted).__name__}")
+        raise click.UsageError(f"--label is for label embeddings, {model} holds {with_article(fitted)}")
     elif not hasattr(fitted, "transform_y"):
         raise click.UsageError(
-            f"{model} holds a {type(fitted).__name__}, which has neither a second view nor labels"
+            f"{model} holds {with_article(fitted)}, which has neither a second view nor labels"
         )
     else:
         assert queries is not None

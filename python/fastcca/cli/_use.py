@@ -10,6 +10,7 @@ import numpy as np
 
 from fastcca._tables import Table, check_output, table_writer
 from fastcca.cli._input import Source, by_chunks, read_pair, source_argument, threads_option
+from fastcca.cli._output import with_article
 from fastcca.cli._program import main
 from fastcca.functional.moments import Moments
 
@@ -83,8 +84,10 @@ def score(model: Path, x: Source, y: Source) -> None:
 
 def projection(fitted: Any, source: Source, table: Table, view: str) -> Callable[["NDArray[Any]"], Any]:
     """transform or transform_y, after a look at the columns' names."""
+    if not hasattr(fitted, "transform"):
+        raise ValueError(f"{with_article(fitted)} does not project rows")
     if view == "y" and not hasattr(fitted, "transform_y"):
-        raise ValueError(f"a {type(fitted).__name__} has no second view")
+        raise ValueError(f"{with_article(fitted)} has no second view")
     expected = getattr(fitted, "feature_names_in_" if view == "x" else "y_feature_names_in_", None)
     if expected is not None:
         if table.names is not None and table.names != list(expected):
