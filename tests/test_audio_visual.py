@@ -191,6 +191,9 @@ def test_bad_sound_is_named():
         speech_features([[1.0]], RATE, kind="plp")
     with pytest.raises(ValueError, match="must be positive"):
         speech_features([[1.0]], 0)
+    for wrong in ({"dynamic_range": np.nan}, {"dynamic_range": np.inf}, {"sample_rate": np.nan}):
+        with pytest.raises(ValueError, match="dynamic_range must be positive and finite"):
+            speech_features([[1.0]], **{"sample_rate": RATE, **wrong})
     with pytest.raises(ValueError, match="n_coefficients=13 is more than n_bands=5"):
         speech_features([[1.0]], RATE, kind="mfcc", n_bands=5)
     for wrong in ([], [[1.0]], [np.nan]):
@@ -215,6 +218,29 @@ def test_noise_has_the_ratio_asked_for(snr):
     np.testing.assert_array_equal(noisy[1], again[1])
     with pytest.raises(ValueError, match="snr must be finite, got nan"):
         add_noise(waves, np.nan)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-200, 1e160, 1e300])
+def test_features_do_not_depend_on_the_loudness(scale):
+    wave = tone(4, "anna", 1)
+    np.testing.assert_allclose(
+        speech_features([scale * wave], RATE), speech_features([wave], RATE), atol=1e-5
+    )
+
+
+def test_noise_is_added_at_every_loudness_that_float32_holds():
+    wave = tone(1, "anna", 0)
+    expected = add_noise([wave], 3.0, random_state=0)[0]
+    for scale in (1e-30, 1e30):
+        np.testing.assert_allclose(
+            add_noise([scale * wave], 3.0, random_state=0)[0], scale * expected, rtol=1e-5
+        )
+    np.testing.assert_array_equal(add_noise([np.zeros(5)], 0.0, random_state=0)[0], np.zeros(5))
+    np.testing.assert_array_equal(add_noise([wave], 1e6, random_state=0)[0], wave.astype(np.float32))
+    with pytest.raises(ValueError, match="waveform 1 with noise at snr=-1000 is beyond the range of float32"):
+        add_noise([np.zeros(5), wave], -1000)
+    with pytest.raises(ValueError, match="waveform 0 with noise at snr=-1000000"):
+        add_noise([wave], -1_000_000)
 
 
 # ---- pairs -------------------------------------------------------------------------------------------

@@ -191,7 +191,8 @@ def speech_features(
     # would tie reading data to PyTorch, and python_speech_features is no longer maintained.
     if kind not in ("log-mel", "mfcc"):
         raise ValueError(f"kind must be 'log-mel' or 'mfcc', got {kind!r}")
-    if min(n_bands, n_slices, n_coefficients) < 1 or not 0 < min(sample_rate, dynamic_range) < np.inf:
+    positive = all(0 < value < np.inf for value in (sample_rate, dynamic_range))  # NaN is not
+    if min(n_bands, n_slices, n_coefficients) < 1 or not positive:
         raise ValueError(
             "sample_rate, n_bands, n_slices, n_coefficients and dynamic_range must be positive and finite"
         )
@@ -204,7 +205,7 @@ def speech_features(
     bands = _mel_bands(n_bands, size, sample_rate)
     rows = []
     for i, waveform in enumerate(waveforms):
-        signal = _signal(i, waveform)
+        signal = _in_unit_range(_signal(i, waveform))[0]
         hop = max(1, round(0.01 * sample_rate))
         slices = _slices(_log_mel(signal, window, hop, size, bands, dynamic_range), n_slices)
         if kind == "mfcc":
@@ -218,6 +219,12 @@ def _signal(i: int, waveform: ArrayLike) -> NDArray[np.float64]:
     if signal.ndim != 1 or not len(signal) or not np.isfinite(signal).all():
         raise ValueError(f"waveform {i} must be 1-d, not empty and finite, got shape {signal.shape}")
     return signal
+
+
+def _in_unit_range(signal: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+    """The waveform below 1, where no power overflows or vanishes, and the power of 2 it was divided by."""
+    exponent = int(np.frexp(np.abs(signal).max())[1])
+    return np.ldexp(signal, -exponent), exponent
 
 
 def _log_mel(
@@ -284,7 +291,8 @@ def add_noise(
     Raises
     ------
     ValueError
-        For an infinite ratio, a waveform that is not 1-d, an empty one, NaN or infinity.
+        For an infinite ratio, one at which the noise is beyond float32, a waveform that is not 1-d, an empty
+        one, NaN or infinity.
 
     Examples
     --------
@@ -302,7 +310,12 @@ def add_noise(
     for i, waveform in enumerate(waveforms):
         signal = _signal(i, waveform)
         noise = rng.standard_normal(signal.shape)
-        # exactly the ratio asked for, not on average: both powers are those of this very utterance
-        noise *= np.sqrt(np.mean(signal**2) / np.mean(noise**2) / 10 ** (snr / 10))
-        noisy.append((signal + noise).astype(np.float32))
+        unit, exponent = _in_unit_range(signal)
+        with np.errstate(over="ignore", invalid="ignore"):  # told below
+            # exactly the ratio asked for, not on average: both powers are those of this very utterance
+            noise *= np.sqrt(np.mean(unit**2) / np.mean(noise**2)) * np.float64(10) ** (-snr / 20)
+            both = np.ldexp(unit + noise, exponent).astype(np.float32)
+        if not np.isfinite(both).all():
+            raise ValueError(f"waveform {i} with noise at snr={snr!r} is beyond the range of float32")
+        noisy.append(both)
     return noisy
