@@ -311,6 +311,33 @@ def test_impossible_splits_are_named(home):
         make_audio_visual_digits(10, 0, 10, test_speakers=SPEAKERS, validation_speakers=[], **options)
 
 
+def test_arguments_of_the_pairing_are_named(home):
+    def bad(match, **options):
+        given = {"test_speakers": ["dora"], "validation_speakers": ["carl"], "data_home": home, **options}
+        with pytest.raises(ValueError, match=match):
+            make_audio_visual_digits(**{"n_train": 10, "n_validation": 0, "n_test": 10, **given})
+
+    bad("n_train must be a whole number >= 0, got -10", n_train=-10)
+    bad(r"n_test must be a whole number >= 0, got 2\.5", n_test=2.5)
+    bad("n_validation must be a whole number >= 0, got '5'", n_validation="5")
+    bad("snr must be a number of decibels, got 'x'", snr="x")
+    bad("snr must be finite, got inf", snr=np.inf)
+    bad(r"test_speakers must be a name or a sequence of names, got \[1\]", test_speakers=[1])
+    bad("validation_speakers must be a name or a sequence of names, got None", validation_speakers=None)
+    bad("no speaker 'emil', only anna", test_speakers="emil")
+    with pytest.raises(ValueError, match="snr must be a number of decibels, got None"):
+        add_noise([[1.0, 2.0]], None)
+
+
+def test_one_speaker_needs_no_list(home):
+    digits = make_audio_visual_digits(
+        10, 10, 10, test_speakers="dora", validation_speakers="carl", data_home=home, random_state=0
+    )
+    assert set(digits.speaker_test) == {"dora"}
+    assert set(digits.speaker_validation) == {"carl"}
+    assert set(digits.speaker_train) == {"anna", "bert"}
+
+
 def test_incongruent_pairs():
     heard, seen = np.array([0, 1, 2, 0, 1, 2]), np.array([2, 2, 1, 0])
     rows = make_incongruent_pairs(heard, seen, n_pairs=50, random_state=0)
@@ -325,8 +352,20 @@ def test_incongruent_pairs():
     assert few.image_target.tolist() == [1, 1, 1, 0, 0, 0]
     with pytest.raises(ValueError, match="image_target has no row of class 7"):
         make_incongruent_pairs(heard, seen, [(1, 7)])
-    with pytest.raises(ValueError, match="n_pairs must be at least 1"):
-        make_incongruent_pairs(heard, seen, n_pairs=0)
+    for wrong in (0, 2.5, "3"):
+        with pytest.raises(ValueError, match=f"n_pairs must be a whole number >= 1, got {wrong!r}"):
+            make_incongruent_pairs(heard, seen, n_pairs=wrong)
+    for wrong in ((1, 2, 0), "12", 1):
+        with pytest.raises(ValueError, match="pairs must hold combinations of two classes, got "):
+            make_incongruent_pairs(heard, seen, [(0, 1), wrong])
+    with pytest.raises(ValueError, match=r"audio_target must be 1-d, got shape \(6, 1\)"):
+        make_incongruent_pairs(heard[:, np.newaxis], seen)
+    with pytest.raises(ValueError, match=r"image_target must be 1-d, got shape \(\)"):
+        make_incongruent_pairs(heard, 1)
+    with pytest.raises(
+        ValueError, match=r"audio_target and image_target must have at least 2 .* they have 1"
+    ):
+        make_incongruent_pairs(heard, [1, 7, 1])
     with pytest.raises(ValueError, match="at least one combination"):
         make_incongruent_pairs(heard, seen, [])
 

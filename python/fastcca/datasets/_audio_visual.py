@@ -1,15 +1,16 @@
 """Sounds and images of the same digits, paired by class."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Sized
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import Bunch, check_random_state
 
+from fastcca._validation import check_count
 from fastcca.datasets._mnist import load_mnist_halves
-from fastcca.datasets._speech import Features, add_noise, load_spoken_digits, speech_features
+from fastcca.datasets._speech import Features, add_noise, check_snr, load_spoken_digits, speech_features
 
 __all__ = ["make_audio_visual_digits", "make_incongruent_pairs"]
 
@@ -19,8 +20,8 @@ def make_audio_visual_digits(
     n_validation: int = 1000,
     n_test: int = 2000,
     *,
-    test_speakers: Sequence[str] = ("nicolas", "theo"),
-    validation_speakers: Sequence[str] = ("lucas",),
+    test_speakers: str | Sequence[str] = ("nicolas", "theo"),
+    validation_speakers: str | Sequence[str] = ("lucas",),
     snr: float | None = None,
     features: Features = "log-mel",
     dynamic_range: float = 30.0,
@@ -37,8 +38,8 @@ def make_audio_visual_digits(
     Parameters
     ----------
     n_train, n_validation, n_test : int
-        Numbers of pairs, as many of each digit as of any other, give or take one.
-    test_speakers, validation_speakers : sequence of str
+        Numbers of pairs, as many of each digit as of any other, give or take one. 0: the split is left out.
+    test_speakers, validation_speakers : str or sequence of str
         Whose recordings are for those splits; those of the others are for training.
     snr : float, optional
         Also give the features of the same recordings with noise at this signal-to-noise ratio in decibels,
@@ -62,8 +63,8 @@ def make_audio_visual_digits(
     Raises
     ------
     FileNotFoundError, ValueError
-        As of the two loaders; for a speaker who is not there or is in two splits, a split or the training
-        without a digit, or more pairs than images.
+        As of the two loaders; for arguments out of range, a speaker who is not there or is in two splits, a
+        split or the training without a digit, or more pairs than images.
 
     Examples
     --------
@@ -72,11 +73,18 @@ def make_audio_visual_digits(
     >>> digits.audio_train.shape, digits.image_train.shape  # doctest: +SKIP
     ((6000, 640), (6000, 784))
     """
+    for name, n in (("n_train", n_train), ("n_validation", n_validation), ("n_test", n_test)):
+        check_count(name, n, low=0)
+    if snr is not None:
+        check_snr(snr)
+    speakers = {
+        "test": _names("test_speakers", test_speakers),
+        "validation": _names("validation_speakers", validation_speakers),
+    }
     rng = check_random_state(random_state)
     spoken = load_spoken_digits(data_home, features=None)
     halves = load_mnist_halves(data_home, download_if_missing=False)
     images = {split: _whole(halves, split) for split in ("train", "test")}
-    speakers = {"test": list(test_speakers), "validation": list(validation_speakers)}
     held_out = speakers["test"] + speakers["validation"]
     unknown = sorted(set(held_out) - set(spoken.speaker))
     if unknown:
@@ -91,7 +99,7 @@ def make_audio_visual_digits(
 
     bunch, used = Bunch(), np.zeros(len(halves.target_train), dtype=bool)
     for split, n in (("train", n_train), ("validation", n_validation), ("test", n_test)):
-        if n < 1:
+        if n == 0:
             continue
         source = "test" if split == "test" else "train"
         target = np.sort(np.arange(n) % 10)
@@ -110,6 +118,13 @@ def make_audio_visual_digits(
         if noisy is not None:
             bunch[f"noisy_{split}"] = noisy[sounds]
     return bunch
+
+
+def _names(argument: str, given: Any) -> list[str]:
+    names = [given] if isinstance(given, str) else list(given) if isinstance(given, Iterable) else [given]
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{argument} must be a name or a sequence of names, got {given!r}")
+    return names
 
 
 def _features(spoken: Bunch, waveforms: Any, kind: Features, dynamic_range: float) -> NDArray[np.float32]:
@@ -174,7 +189,8 @@ def make_incongruent_pairs(
     Raises
     ------
     ValueError
-        For a class that a modality does not have.
+        For a class that a modality does not have, targets that are not 1-d or, without ``pairs``, have fewer
+        than two classes in common, ``pairs`` of anything but two classes, ``n_pairs`` below 1 or not whole.
 
     References
     ----------
@@ -188,11 +204,21 @@ def make_incongruent_pairs(
     ([0, 1, 1, 0], [0, 0, 0, 0])
     """
     heard, seen = np.asarray(audio_target), np.asarray(image_target)
-    if n_pairs < 1:
-        raise ValueError(f"n_pairs must be at least 1, got {n_pairs}")
+    for name, classes in (("audio_target", heard), ("image_target", seen)):
+        if classes.ndim != 1:
+            raise ValueError(f"{name} must be 1-d, got shape {classes.shape}")
+    check_count("n_pairs", n_pairs)
     if pairs is None:
         common = np.intersect1d(heard, seen)
+        if len(common) < 2:
+            raise ValueError(
+                "audio_target and image_target must have at least 2 classes in common, or pairs be given; "
+                f"they have {len(common)}"
+            )
         pairs = [(a, b) for a in common for b in common if a != b]
+    for combination in pairs:
+        if isinstance(combination, str) or not isinstance(combination, Sized) or len(combination) != 2:
+            raise ValueError(f"pairs must hold combinations of two classes, got {combination!r}")
     rng = check_random_state(random_state)
     audio: list[NDArray[np.intp]] = []
     image: list[NDArray[np.intp]] = []

@@ -7,6 +7,7 @@ import tarfile
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ from sklearn.utils import Bunch, check_random_state
 
 from fastcca.datasets._home import HOME_HINT, get_data_home
 
-__all__ = ["add_noise", "load_spoken_digits", "speech_features"]
+__all__ = ["add_noise", "check_snr", "load_spoken_digits", "speech_features"]
 
 _WHAT = "Free Spoken Digit Dataset"
 _NAME = re.compile(r"(\d)_([a-z]+)_(\d+)\.wav")
@@ -291,8 +292,8 @@ def add_noise(
     Raises
     ------
     ValueError
-        For an infinite ratio, one at which the noise is beyond float32, a waveform that is not 1-d, an empty
-        one, NaN or infinity.
+        For a ratio that is no finite number, one at which the noise is beyond float32, a waveform that is
+        not 1-d, an empty one, NaN or infinity.
 
     Examples
     --------
@@ -303,8 +304,7 @@ def add_noise(
     >>> round(float(10 * np.log10(np.mean(tone**2) / np.mean(noise**2))), 3)
     20.0
     """
-    if not np.isfinite(snr):
-        raise ValueError(f"snr must be finite, got {snr!r}")
+    check_snr(snr)
     rng = check_random_state(random_state)
     noisy = []
     for i, waveform in enumerate(waveforms):
@@ -319,3 +319,10 @@ def add_noise(
             raise ValueError(f"waveform {i} with noise at snr={snr!r} is beyond the range of float32")
         noisy.append(both)
     return noisy
+
+
+def check_snr(snr: Any) -> None:
+    if not isinstance(snr, Real) or isinstance(snr, bool):
+        raise ValueError(f"snr must be a number of decibels, got {snr!r}")
+    if not np.isfinite(float(snr)):
+        raise ValueError(f"snr must be finite, got {snr!r}")
