@@ -135,3 +135,19 @@ def test_correlations_do_not_depend_on_the_scale(rng, scale):
     ]
     np.testing.assert_allclose(lagged_correlation(a, b, 3), expected, atol=1e-14)
     np.testing.assert_allclose(lagged_correlation(scale * a, scale * b, 3), expected, atol=1e-14)
+
+
+@pytest.mark.parametrize("estimator", [None, KernelCCA(2, rank=50)])
+def test_a_constant_stream_has_no_lag(streams, estimator):
+    X, y = streams
+    detector = SynchronyDetector(estimator, context=1, max_lag=10).fit(X, y)
+    still = np.full_like(X, 0.1)
+    with pytest.raises(ValueError, match="the stream X is constant: there is no correlation at any lag"):
+        detector.lag(still, y)
+    with pytest.raises(ValueError, match="the stream y is constant: there is no correlation at any lag"):
+        detector.lag(X, np.zeros_like(y))
+    assert detector.lag(X, y) == 0
+    # a still window among others is no error
+    halves = detector.windows(np.vstack([X[:100], still[:100]]), y[:200], length=100)
+    assert halves.lag[0] == 0
+    assert np.isfinite(halves.score).all()

@@ -215,8 +215,20 @@ class SynchronyDetector(SavedModel, BaseEstimator):  # type: ignore[misc]
         return lagged_correlation(*self._variates(X, y), self.max_lag)
 
     def lag(self, X: ArrayLike, y: ArrayLike) -> int:
-        """By how many frames the second stream is late; negative where it is early."""
-        return int(self.correlation(X, y).argmax()) - self.max_lag
+        """By how many frames the second stream is late; negative where it is early.
+
+        Raises
+        ------
+        ValueError
+            If a stream is constant: it correlates at no lag.
+        """
+        correlation = self.correlation(X, y)
+        for name, stream in (("X", X), ("y", y)):
+            # the stream itself: its variates are constant but for rounding
+            a = as_matrix(name, stream, vector=True)
+            if (a == a[0]).all():
+                raise ValueError(f"the stream {name} is constant: there is no correlation at any lag")
+        return int(correlation.argmax()) - self.max_lag
 
     def windows(self, X: ArrayLike, y: ArrayLike, length: int, hop: int | None = None) -> SynchronyWindows:
         """Lag and detection score in each of a run of windows.
