@@ -73,6 +73,11 @@ def test_variates_without_labels_on_given_axes():
     assert ax.get_legend() is None
 
 
+def test_variates_are_of_a_model_of_two_views(views):
+    with pytest.raises(TypeError, match="estimator must be a model of two views with transform_views, got 5"):
+        plotting.VariateDisplay.from_estimator(5, views.X, views.y)
+
+
 def test_loadings_as_bars(cca):
     display = plotting.LoadingDisplay.from_estimator(cca, component=2).plot()
     expected = np.concatenate([cca.x_loadings_[:, 2], cca.y_loadings_[:, 2]])

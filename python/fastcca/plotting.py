@@ -136,6 +136,8 @@ class VariateDisplay:
         cls, estimator: Any, X: Any, y: Any, *, labels: ArrayLike | None = None, component: int = 0
     ) -> VariateDisplay:
         """One pair of variates of a fitted model (anything with ``transform_views``) on the rows given."""
+        if not hasattr(estimator, "transform_views"):
+            raise TypeError(f"estimator must be a model of two views with transform_views, got {estimator!r}")
         x_scores, y_scores = (np.asarray(scores) for scores in estimator.transform_views(X, y))
         return cls(x_scores[:, component], y_scores[:, component], labels, component)
 
