@@ -194,6 +194,20 @@ def resolve(full_name: str) -> object:
     return getattr(importlib.import_module(module), name)
 
 
+def test_modules_are_reached_from_the_package_at_their_first_use() -> None:
+    names = ["datasets", "embedding", "fusion", "inference", "metrics", "plotting", "retrieval", "synchrony"]
+    names += ["taxonomy"]
+    code = (
+        "import sys, fastcca\n"
+        f"for name in {names}:\n"
+        "    assert getattr(fastcca, name) is sys.modules[f'fastcca.{name}'], name\n"
+        "assert not {'torch', 'matplotlib', 'dask'} & set(sys.modules)\n"
+        f"assert set({names}) <= set(dir(fastcca))"
+    )
+    run = python(code)
+    assert (run.returncode, run.stderr) == (0, "")
+
+
 @pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="the documentation is not beside the tests")
 def test_every_public_name_is_documented() -> None:
     entries = set(re.findall(r"^ +(fastcca\.[\w.]+)$", (ROOT / "docs" / "api.rst").read_text(), re.MULTILINE))

@@ -8,7 +8,17 @@ from fastcca.errors import NumericalError
 from fastcca.functional.moments import Moments
 
 if TYPE_CHECKING:
-    from fastcca import fusion, metrics
+    from fastcca import (
+        datasets,
+        embedding,
+        fusion,
+        inference,
+        metrics,
+        plotting,
+        retrieval,
+        synchrony,
+        taxonomy,
+    )
     from fastcca._persistence import load
     from fastcca.cca import CCA
     from fastcca.cca_cv import CCACV
@@ -25,11 +35,18 @@ __all__ = [
     "Moments",
     "NumericalError",
     "build_info",
+    "datasets",
+    "embedding",
     "fusion",
     "get_num_threads",
+    "inference",
     "load",
     "metrics",
+    "plotting",
+    "retrieval",
     "set_num_threads",
+    "synchrony",
+    "taxonomy",
 ]
 
 # What needs scikit-learn is imported at its first use: `import fastcca` and the command line start at once.
@@ -40,7 +57,18 @@ _LAZY = {
     "KernelCCACV": "fastcca.kernel_cca_cv",
     "load": "fastcca._persistence",
 }
-_LAZY_MODULES = {"fusion", "metrics"}
+# `deep` is not among them, it takes PyTorch, nor is `distributed`, it takes dask.
+_LAZY_MODULES = {
+    "datasets",
+    "embedding",
+    "fusion",
+    "inference",
+    "metrics",
+    "plotting",
+    "retrieval",
+    "synchrony",
+    "taxonomy",
+}
 
 
 def __getattr__(name: str) -> Any:
