@@ -1,5 +1,6 @@
 """The command line: the same numbers as the Python interface, exit codes, one line an error."""
 
+import errno
 import io
 import os
 import re
@@ -361,6 +362,17 @@ def test_user_errors_are_one_line_and_exit_code_2(files, model, monkeypatch, arg
     assert err.count("\n") == 1
     assert message in err
     assert sorted(os.listdir()) == before
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_fit(files, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", "something of its own")
+
+    monkeypatch.setattr("fastcca._tables.tempfile.TemporaryFile", refuse)
+    # the tables are not even looked for
+    code, out, err = run("fit", "absent.npy", "absent.npy", "-o", files / "m.npz")
+    told = f"{files / 'm.npz'}: cannot write in its folder (Permission denied)"
+    assert (code, out, err) == (2, "", f"fastcca: error: {told}\n")
 
 
 def test_warnings_are_one_line(views, files):

@@ -1,6 +1,7 @@
 """The file formats of the command line: values, names, damage, and writing."""
 
 import gzip
+import os
 import sys
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import scipy.io
 import scipy.sparse
 
+from fastcca._files import replacing
 from fastcca._tables import check_output, read_table, table_writer
 
 VALUES = np.array([[1.5, -2.0, 3.25e-300], [0.1, 1e300, -0.0], [7.0, 8.0, 9.0]])
@@ -287,3 +289,30 @@ def test_a_lack_of_memory_is_not_called_damage(tmp_path, monkeypatch):
     for name in ("table.npz", "table.mat"):
         with pytest.raises(MemoryError):
             read_table(tmp_path / name)
+
+
+def test_a_file_that_cannot_be_written_is_called_as_the_user_called_it(tmp_path):
+    path = tmp_path / "taken"
+    path.mkdir()
+    with pytest.raises(OSError) as caught, replacing(path) as temporary:
+        temporary.write_text("x")  # a file cannot take the place of a folder
+    assert (caught.value.filename, caught.value.filename2) == (str(path), None)
+    with pytest.raises(FileNotFoundError) as caught, replacing(tmp_path / "Z.npy"):
+        pass  # nothing was written
+    assert caught.value.filename == str(tmp_path / "Z.npy")
+    with pytest.raises(FileNotFoundError, match="other"), replacing(tmp_path / "Z.npy"):
+        (tmp_path / "other").open()
+    assert os.listdir(tmp_path) == ["taken"]
+
+
+@pytest.mark.skipif(
+    sys.platform == "win32" or os.geteuid() == 0, reason="needs POSIX permissions, and not root"
+)
+def test_outputs_in_a_folder_without_permission(tmp_path):
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(PermissionError, match="cannot write in its folder") as caught:
+            check_output(tmp_path / "Z.npy")
+    finally:
+        tmp_path.chmod(0o700)
+    assert caught.value.filename == str(tmp_path / "Z.npy")

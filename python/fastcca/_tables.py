@@ -2,6 +2,7 @@
 
 import csv
 import os
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -249,6 +250,14 @@ def check_output(path: str | os.PathLike[str], suffixes: Sequence[str] = _WRITTE
         raise FileNotFoundError(f"{path}: there is no folder {path.parent}")
     if path.is_dir():
         raise IsADirectoryError(f"{path}: is a folder")
+    try:
+        # to try is the one test that holds for permissions, read-only disks and full ones
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise OSError(
+            error.errno, f"cannot write in its folder ({error.strerror})", os.fspath(path)
+        ) from error
     return path
 
 
