@@ -454,6 +454,17 @@ def test_save_and_load(fitted, tmp_path):
         deep.load(path, {"sound": torch.nn.Linear(2, 6)}, fresh[1])
 
 
+def test_save_and_load_keep_the_tuples_of_a_schedule(tmp_path):
+    views = pair(60)
+    shares = {("sound",): 1, ("sound", "image"): 2}
+    model = MultimodalAutoencoder(**{**TINY, "epochs": 1}, modality_dropout=shares).fit(views)
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    loaded = fastcca.load(path)
+    assert loaded.modality_dropout == shares
+    np.testing.assert_array_equal(loaded.transform(views), model.transform(views))
+
+
 # ---- bad input
 
 

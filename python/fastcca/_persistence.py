@@ -175,7 +175,11 @@ def _encode(value: Any, arrays: Arrays, where: str) -> Any:
     if isinstance(value, tuple):
         return {"tuple": _encode(list(value), arrays, where)}
     if isinstance(value, dict):
-        return {"dict": [[key, _encode(item, arrays, f"{where}.{key}")] for key, item in value.items()]}
+        return {
+            "dict": [
+                [_encode(k, arrays, where), _encode(v, arrays, f"{where}.{k}")] for k, v in value.items()
+            ]
+        }
     if isinstance(value, Moments):
         parts = {slot: getattr(value, slot) for slot in Moments.__slots__}
         return {"moments": _encode(parts, arrays, where)}
@@ -223,7 +227,7 @@ def _decode(node: Any, arrays: Arrays) -> Any:
         case {"tuple": items}:
             return tuple(_decode(items, arrays))
         case {"dict": items}:
-            return {key: _decode(item, arrays) for key, item in items}
+            return {_key(key, arrays): _decode(item, arrays) for key, item in items}
         case {"frame": parts}:
             content = _decode(parts, arrays)
             return import_module("pandas").DataFrame(
@@ -252,3 +256,9 @@ def _decode(node: Any, arrays: Arrays) -> Any:
             vars(model).update(_decode(state, arrays))
             return model
     raise ValueError("unknown entry in the header")
+
+
+def _key(node: Any, arrays: Arrays) -> Any:
+    """A key of a dict; files of earlier versions hold tuples as bare lists."""
+    key = _decode(node, arrays)
+    return tuple(key) if isinstance(key, list) else key
