@@ -183,6 +183,14 @@ def test_warm_start_goes_on():
     assert torch.equal(cold.encoder_x_.linear_layers()[0].weight, weight)
 
 
+def test_a_large_mean_takes_no_digits():
+    X, Y = circles(300)
+    near = DeepCCA(2, epochs=20, **TINY).fit(X, Y)
+    far = DeepCCA(2, epochs=20, **TINY).fit(X + 1e8, Y + 1e8)
+    assert near.score(X, Y) > 0.3
+    assert abs(near.score(X, Y) - far.score(X + 1e8, Y + 1e8)) < 0.02
+
+
 def test_encoders_of_your_own_with_different_numbers_of_outputs():
     X, Y = circles(400)
     torch.manual_seed(0)

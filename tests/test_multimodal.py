@@ -465,6 +465,15 @@ def test_save_and_load_keep_the_tuples_of_a_schedule(tmp_path):
     np.testing.assert_array_equal(loaded.transform(views), model.transform(views))
 
 
+def test_a_large_mean_takes_no_digits():
+    views = pair(300)
+    far = {name: a + 1e8 for name, a in views.items()}
+    models = [MultimodalAutoencoder(**{**TINY, "epochs": 20}).fit(v) for v in (views, far)]
+    near, offset = (m.score(v, given="sound") for m, v in zip(models, (views, far), strict=True))
+    assert near > 0.5
+    assert abs(near - offset) < 0.02
+
+
 # ---- bad input
 
 

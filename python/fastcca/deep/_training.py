@@ -56,13 +56,19 @@ class Source:
         self.device, self.dtype = device, dtype
         self.mean = torch.as_tensor(mean, dtype=dtype, device=device)
         self.factor = torch.as_tensor(1 / scale, dtype=dtype, device=device)
+        # Doubles become narrower once they are centred: before, a large mean would take all their digits.
+        self.wide: tuple[Tensor, Tensor] | None = None
+        if data.dtype == np.float64 and dtype != torch.float64:
+            self.wide = torch.as_tensor(mean, dtype=torch.float64), torch.as_tensor(1 / scale).double()
 
     def __len__(self) -> int:
         return len(self.data)
 
     def rows(self, index: Any) -> Tensor:
-        block = torch.from_numpy(np.array(self.data[index], order="C")).to(self.device, self.dtype)
-        return (block - self.mean) * self.factor
+        block = torch.from_numpy(np.array(self.data[index], order="C"))  # a copy
+        if self.wide is not None:
+            return block.sub_(self.wide[0]).mul_(self.wide[1]).to(self.device, self.dtype)
+        return (block.to(self.device, self.dtype) - self.mean) * self.factor
 
 
 @dataclass(frozen=True, kw_only=True)
