@@ -34,6 +34,26 @@ def test_the_non_saturating_sigmoid_inverts_its_cubic():
     np.testing.assert_allclose(t.grad, 1 / (s.detach().numpy() ** 2 + 1))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_the_non_saturating_sigmoid_of_the_largest_numbers(dtype):
+    info = torch.finfo(dtype)
+    x = torch.tensor([info.max, -info.max, info.max / 3, torch.inf, -torch.inf], dtype=dtype)
+    y = NonSaturatingSigmoid()(x.requires_grad_())
+    y.sum().backward()
+    root = np.cbrt(3) * np.cbrt(x.detach()[:3].double().numpy())
+    exact = root - 1 / root
+    rtol = np.log(info.max) * info.eps  # an exponential of a logarithm
+    np.testing.assert_allclose(y.detach()[:3].double(), exact, rtol=rtol)
+    assert y[3:].tolist() == [np.inf, -np.inf]
+    np.testing.assert_allclose(x.grad[:3].double(), 1 / (exact**2 + 1), rtol=3 * rtol, atol=info.tiny)
+    assert x.grad[3:].tolist() == [0, 0]
+
+
+def test_the_non_saturating_sigmoid_twice_over():
+    t = torch.linspace(-4, 4, 20, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(NonSaturatingSigmoid(), t)
+
+
 def test_mlp_layers_and_initial_variance():
     torch.manual_seed(0)
     net = MLP(50, [400, 300, 7], activation="relu", input_noise=0.1, dropout=0.2)

@@ -36,11 +36,16 @@ class NonSaturatingSigmoid(nn.Module):
 class _Inverse(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor) -> Tensor:
-        # asinh(a) = log1p(a + a · a / (1 + sqrt(1 + a²))) for a >= 0: accurate near 0, no square that
-        # overflows, and three times as fast as torch.asinh on the CPU. The closed form is odd.
-        a = (1.5 * x).abs_()
-        y = torch.hypot(a, x.new_ones(())).add_(1)
-        y = torch.div(a, y, out=y).mul_(a).add_(a).log1p_().div_(3).sinh_().mul_(2)
+        # With a = 3x/2, asinh(a) = 2 asinh(b) where b = a / 2q and q = sqrt((1 + sqrt(1 + a²)) / 2), and
+        # asinh(b) = log1p(b + b · b / (1 + q)) for b >= 0: accurate near 0, nothing in it overflows, and much
+        # faster than torch.asinh on the CPU. The closed form is odd.
+        if x.dtype.itemsize < 4:  # too few digits for the steps between
+            return _Inverse.forward(x.float()).to(x.dtype)
+        q = torch.hypot(x, x.new_full((), 2 / 3)).mul_(0.75).add_(0.5).sqrt_()
+        q.clamp_(max=torch.finfo(x.dtype).max)  # of an infinite x: no infinity over infinity
+        b = x.abs().mul_(0.75).div_(q)
+        y = torch.div(b, q.add_(1), out=q)
+        y = torch.addcmul(b, b, y, out=y).log1p_().mul_(2 / 3).sinh_().mul_(2)
         return torch.copysign(y, x)
 
     @staticmethod
