@@ -177,8 +177,9 @@ def test_bad_input_is_named():
         CorrelationLoss()(H1[0], H2)
     with pytest.raises(ValueError, match="k must be None or an integer from 1"):
         CorrelationLoss(k=4)(H1, H2)
-    with pytest.raises(ValueError, match="k must be None"):
-        CorrelationLoss(k=0)
+    for k in (0, -1, 1.5, True, "2"):
+        with pytest.raises(ValueError, match=f"k must be None or a positive integer, got {k!r}"):
+            CorrelationLoss(k=k)
     with pytest.raises(ValueError, match="reg must be"):
         CorrelationLoss(reg=-1.0)
     with pytest.raises(ValueError, match="objective must be"):

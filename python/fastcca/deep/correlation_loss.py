@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any, Literal, cast
 
 import torch
@@ -65,6 +66,8 @@ class CorrelationLoss(nn.Module):
         process_group: Any = None,
     ) -> None:
         super().__init__()
+        if k is not None and (isinstance(k, bool) or not isinstance(k, Integral) or k < 1):
+            raise ValueError(f"k must be None or a positive integer, got {k!r}")
         large = 2**31  # the widths are not known yet: everything but k against them is checked here
         checked_options(large, large, k, reg, objective)
         self.k = k
