@@ -183,6 +183,30 @@ def test_warm_start_goes_on():
     assert torch.equal(cold.encoder_x_.linear_layers()[0].weight, weight)
 
 
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_a_failed_refit_leaves_the_fitted_model(warm_start):
+    X, Y = circles(300)
+    model = DeepCCA(2, epochs=3, warm_start=warm_start, **TINY).fit(X, Y)
+    before = model.transform(X)
+
+    def fail(epoch):
+        raise RuntimeError("no more")
+
+    model.set_params(callbacks=(fail,))
+    with pytest.raises(RuntimeError, match="no more"):
+        model.fit(2 * X + 5, Y)
+    np.testing.assert_array_equal(model.transform(X), before)
+    assert len(model.history_) == 3
+    with pytest.raises(ValueError, match="same number of rows"):
+        model.fit(np.hstack([X, X]), Y[1:])
+    np.testing.assert_array_equal(model.transform(X), before)
+    fresh = clone(model)
+    with pytest.raises(RuntimeError, match="no more"):
+        fresh.fit(X, Y)
+    with pytest.raises(NotFittedError):
+        fresh.transform(X)
+
+
 def test_a_large_mean_takes_no_digits():
     X, Y = circles(300)
     near = DeepCCA(2, epochs=20, **TINY).fit(X, Y)

@@ -465,6 +465,28 @@ def test_save_and_load_keep_the_tuples_of_a_schedule(tmp_path):
     np.testing.assert_array_equal(loaded.transform(views), model.transform(views))
 
 
+def test_a_failed_refit_leaves_the_fitted_model():
+    views = pair(60)
+    model = MultimodalAutoencoder(**{**TINY, "epochs": 2}).fit(views)
+    before = model.transform(views)
+
+    def fail(epoch):
+        raise ValueError("it smells")
+
+    for options in (
+        {"modality_weights": {"smell": 1.0}},
+        {"modality_dropout": {("smell",): 1.0}},
+        {"encoders": {"smell": torch.nn.Linear(2, 2)}},
+        {"callbacks": (fail,)},
+    ):
+        failing = model.set_params(**options)
+        with pytest.raises(ValueError, match="smell"):
+            failing.fit({"sound": views["sound"] * 2 + 5, "image": views["image"][:, :3]})
+        model.set_params(modality_weights=None, modality_dropout="subsets", encoders=None, callbacks=())
+        np.testing.assert_array_equal(model.transform(views), before)
+        assert len(model.history_) == 2
+
+
 def test_a_large_mean_takes_no_digits():
     views = pair(300)
     far = {name: a + 1e8 for name, a in views.items()}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
-__all__ = ["check_parameters", "torch_environment"]
+__all__ = ["check_parameters", "restored_on_failure", "torch_environment"]
 
 
 def check_parameters(
@@ -62,3 +62,21 @@ def torch_environment(seed: int, n_threads: int | None) -> Iterator[None]:
             yield
         finally:
             torch.set_num_threads(before)
+
+
+@contextmanager
+def restored_on_failure(model: Any) -> Iterator[Callable[[], None]]:
+    """The model's attributes as before, should a fit fail before it calls the function that this gives."""
+    before, settled = dict(vars(model)), False
+
+    def settle() -> None:
+        nonlocal settled
+        settled = True
+
+    try:
+        yield settle
+    except BaseException:
+        if not settled:
+            vars(model).clear()
+            vars(model).update(before)
+        raise

@@ -17,7 +17,7 @@ from fastcca._linear import _column_statistics as column_statistics
 from fastcca._two_view import TwoViewTransformer, View, score_statistics
 from fastcca._validation import refuse_non_finite
 from fastcca.cca import CCA
-from fastcca.deep._parameters import torch_environment
+from fastcca.deep._parameters import restored_on_failure, torch_environment
 from fastcca.deep._persistence import SavedDeepModel
 from fastcca.deep._pretraining import denoise
 from fastcca.deep._settings import check_settings, hidden_pair, plan_of
@@ -233,6 +233,13 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
             constant.
         """
         check_settings(self)
+        with restored_on_failure(self) as settle:
+            self._fit(X, y, settle)
+        return self
+
+    # ---- the parts of fit
+
+    def _fit(self, X: ArrayLike, y: ArrayLike, settle: Callable[[], None]) -> None:
         x_data, y_data, _ = self._check_pair(X, y, reset=True)
         data = [x_data, y_data]
         statistics = [column_statistics(name, a, None) for name, a in zip("Xy", data, strict=True)]
@@ -276,11 +283,9 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
                     if self.history_:
                         self.best_epoch_ = _best_epoch(self.history_)
                     self._finish(networks, sources, data, statistics, plan)
+                    settle()
                     raise
             self._finish(networks, sources, data, statistics, plan)
-        return self
-
-    # ---- the parts of fit
 
     def _split(self, n: int, random: Any) -> tuple[NDArray[np.intp], NDArray[np.intp] | None]:
         n_validation = int(n * self.validation_fraction)
@@ -291,7 +296,7 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
 
     def _networks(self, widths: list[int], device: torch.device, dtype: torch.dtype) -> Networks:
         if self.warm_start and hasattr(self, "encoder_x_"):
-            encoders = [self.encoder_x_, self.encoder_y_]
+            encoders = [copy.deepcopy(e) for e in (self.encoder_x_, self.encoder_y_)]
         elif self.encoders is not None:
             if len(self.encoders) != 2 or not all(isinstance(e, nn.Module) for e in self.encoders):
                 raise ValueError(f"encoders must be a pair of torch.nn.Module, got {self.encoders!r}")

@@ -19,7 +19,7 @@ from fastcca._modalities import Modalities, check_modalities, pick
 from fastcca.deep._multimodal_network import MultimodalNetwork, dropout_schedule, pretrain
 from fastcca.deep._multimodal_settings import build, check_settings, plan_of, rebuilt
 from fastcca.deep._multimodal_training import CHUNK, AutoencoderEpoch, best_epoch, inputs_of, train
-from fastcca.deep._parameters import torch_environment
+from fastcca.deep._parameters import restored_on_failure, torch_environment
 from fastcca.deep._persistence import SavedDeepModel
 from fastcca.deep._pretraining import some_rows
 from fastcca.deep._training import Source, chunks
@@ -254,6 +254,13 @@ class MultimodalAutoencoder(
         """
         check_settings(self)
         found = check_modalities(views, type(self).__name__)
+        with restored_on_failure(self) as settle:
+            self._fit(found, settle)
+        return self
+
+    # ---- the parts of fit
+
+    def _fit(self, found: Modalities, settle: Callable[[], None]) -> None:
         self._set_columns(found)
         weights = pick(self.modalities_, self.modality_weights, "modality_weights", missing=1.0)
         if not any(weights.values()):
@@ -289,11 +296,9 @@ class MultimodalAutoencoder(
                     )
                 except KeyboardInterrupt:
                     self._keep(network)
+                    settle()
                     raise
         self._keep(network)
-        return self
-
-    # ---- the parts of fit
 
     def _set_columns(self, found: Modalities) -> None:
         self.modalities_ = tuple(found.data)
