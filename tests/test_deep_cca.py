@@ -324,6 +324,37 @@ def test_bad_input_is_named():
         DeepCCA(2, **TINY).fit(X, Y[1:])
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_threads": 0}, "n_threads must be a whole number >= 1 or None, got 0"),
+        ({"n_threads": -1}, "n_threads must be a whole number"),
+        ({"n_threads": "x"}, "n_threads must be a whole number"),
+        ({"n_threads": float("nan")}, "n_threads must be a whole number"),
+        ({"device": "zz"}, "device must be one that PyTorch has here, got 'zz'"),
+        ({"device": -1}, "device must be one that PyTorch has here"),
+        ({"device": None}, "device must be one that PyTorch has here, got None"),
+        ({"device": "cuda:99"}, "device must be one that PyTorch has here"),
+        ({"learning_rate": "x"}, "learning_rate must be positive, got 'x'"),
+        ({"dropout": None}, r"dropout must be in \[0, 1\), got None"),
+        ({"input_noise": "x"}, "input_noise must be finite and not negative"),
+        ({"weight_decay": [1]}, "weight_decay must be finite and not negative"),
+        ({"validation_fraction": "x"}, "validation_fraction must be in"),
+        ({"callbacks": 3}, "callbacks must be a sequence of callables, got 3"),
+        ({"callbacks": (3,)}, "callbacks must be a sequence of callables"),
+        ({"reconstruction": "x"}, "reconstruction must be finite and not negative"),
+        ({"batch_size": 1}, "batch_size must be at least 2"),
+        ({"augment": 3}, "augment must be a callable or None, got 3"),
+        ({"encoders": 3}, r"encoders must be a pair of torch\.nn\.Module, got 3"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_bad_parameters_are_named(options, message):
+    # before any look at the data
+    with pytest.raises(ValueError, match=message):
+        DeepCCA(**{**TINY, "n_components": 2, **options}).fit(None, None)
+
+
 def test_constant_columns_and_few_rows_just_work():
     X, Y = circles(12)
     X[:, 1] = 4.0

@@ -224,6 +224,11 @@ def test_the_schedule_draws_each_subset_by_its_share():
         assert torch.equal(drawn(("a", "b"), schedule, present), present)
 
 
+def test_numpy_numbers_are_shares():
+    shares = {("a",): np.float32(1), ("a", "b"): np.int64(3)}
+    assert dropout_schedule(("a", "b"), shares).shares.tolist() == [1, 3]
+
+
 def test_all_forms_are_the_subsets_with_their_shares():
     everything = torch.ones(2, 2)
     forms = dropout_schedule(("a", "b"), "subsets", every=True).shown(everything)
@@ -567,6 +572,22 @@ def test_bad_rows_are_named(fitted):
         ({"modality_dropout": {"sound": 0.0}}, "must not all be zero"),
         ({"modality_weights": {"smell": 1.0}}, "modality_weights names an unknown modality 'smell'"),
         ({"modality_weights": [0, 0]}, "modality_weights must not all be zero"),
+        ({"n_threads": 0}, "n_threads must be a whole number >= 1 or None, got 0"),
+        ({"n_threads": -1}, "n_threads must be a whole number"),
+        ({"n_threads": "x"}, "n_threads must be a whole number"),
+        ({"n_threads": float("nan")}, "n_threads must be a whole number"),
+        ({"device": "zz"}, "device must be one that PyTorch has here, got 'zz'"),
+        ({"device": -1}, "device must be one that PyTorch has here"),
+        ({"device": None}, "device must be one that PyTorch has here, got None"),
+        ({"device": "cuda:99"}, "device must be one that PyTorch has here"),
+        ({"learning_rate": "x"}, "learning_rate must be positive, got 'x'"),
+        ({"dropout": None}, r"dropout must be in \[0, 1\), got None"),
+        ({"input_noise": "x"}, "input_noise must be finite and not negative"),
+        ({"weight_decay": [1]}, "weight_decay must be finite and not negative"),
+        ({"validation_fraction": "x"}, "validation_fraction must be in"),
+        ({"callbacks": 3}, "callbacks must be a sequence of callables, got 3"),
+        ({"callbacks": (3,)}, "callbacks must be a sequence of callables"),
+        ({"encoders": 3}, r"encoders must map names to torch\.nn\.Module"),
         ({"encoders": [torch.nn.Linear(2, 2)]}, r"encoders must map names to torch\.nn\.Module"),
         ({"encoders": {"smell": torch.nn.Linear(2, 2)}}, "encoders names an unknown modality 'smell'"),
         ({"encoders": {"sound": torch.nn.Flatten(0)}}, "an encoder must return one row of outputs per row"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -222,7 +223,7 @@ def dropout_schedule(names: Sequence[str], given: Any, every: bool = False) -> D
             raise ValueError(
                 f"modality_dropout names an unknown modality {unknown[0]!r}: there are {', '.join(names)}"
             )
-        if not members or not isinstance(share, (int, float)) or not 0 <= share < float("inf"):
+        if not members or not isinstance(share, Real) or not 0 <= float(share) < float("inf"):
             raise ValueError(
                 "modality_dropout must map tuples of names, none empty, to shares that are not negative, "
                 f"got {share!r} for {subset!r}"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import torch
+
+from fastcca._validation import check_n_threads
 
 __all__ = ["check_parameters", "restored_on_failure", "torch_environment"]
 
@@ -24,7 +27,8 @@ def check_parameters(
     """Raises a ValueError that names the first parameter out of its range.
 
     ``choices`` are the allowed values by name, ``optional`` the positive integers that may be None,
-    ``shares`` lie in [0, 1). ``learning_rate`` must be positive.
+    ``shares`` lie in [0, 1). ``learning_rate`` must be positive. What every deep estimator has besides,
+    ``callbacks``, ``device`` and ``n_threads``, is checked too.
     """
 
     def refuse(name: str, expected: str) -> ValueError:
@@ -41,13 +45,26 @@ def check_parameters(
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             raise refuse(name, "a positive integer")
     for name in not_negative:
-        if not 0 <= getattr(model, name) < np.inf:
+        if not _is_number(getattr(model, name)) or not 0 <= getattr(model, name) < np.inf:
             raise refuse(name, "finite and not negative")
-    if not 0 < model.learning_rate < np.inf:
+    if not _is_number(model.learning_rate) or not 0 < model.learning_rate < np.inf:
         raise refuse("learning_rate", "positive")
     for name in shares:
-        if not 0 <= getattr(model, name) < 1:
+        if not _is_number(getattr(model, name)) or not 0 <= getattr(model, name) < 1:
             raise refuse(name, "in [0, 1)")
+    if not isinstance(model.callbacks, Sequence) or not all(map(callable, model.callbacks)):
+        raise refuse("callbacks", "a sequence of callables")
+    check_n_threads(model.n_threads)
+    try:
+        if model.device is None:  # which torch.device takes for its default
+            raise TypeError("it is None")
+        torch.empty(0, device=torch.device(model.device))
+    except (TypeError, ValueError, RuntimeError, AssertionError, NotImplementedError) as error:
+        raise refuse("device", "one that PyTorch has here") from error
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 @contextmanager

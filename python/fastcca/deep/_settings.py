@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from fastcca._validation import check_reg
 from fastcca.deep._parameters import check_parameters
@@ -37,6 +38,19 @@ def check_settings(model: DeepCCA) -> None:
         shares=("dropout", "validation_fraction"),
     )
     check_reg(model.reg)
+    if model.batch_size < 2 and model.optimizer != "lbfgs":
+        raise ValueError(
+            f"batch_size must be at least 2 for a correlation within each batch, got {model.batch_size!r}"
+        )
+    if model.augment is not None and not callable(model.augment):
+        raise ValueError(f"augment must be a callable or None, got {model.augment!r}")
+    if model.encoders is not None:
+        try:
+            encoders = list(model.encoders)
+        except TypeError:
+            encoders = []
+        if len(encoders) != 2 or not all(isinstance(e, nn.Module) for e in encoders):
+            raise ValueError(f"encoders must be a pair of torch.nn.Module, got {model.encoders!r}")
     if model.pretrain is not None and model.encoders is not None:
         raise ValueError("pretrain works on the built-in networks: leave encoders None or pretrain None")
 

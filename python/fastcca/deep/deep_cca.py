@@ -298,8 +298,6 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
         if self.warm_start and hasattr(self, "encoder_x_"):
             encoders = [copy.deepcopy(e) for e in (self.encoder_x_, self.encoder_y_)]
         elif self.encoders is not None:
-            if len(self.encoders) != 2 or not all(isinstance(e, nn.Module) for e in self.encoders):
-                raise ValueError(f"encoders must be a pair of torch.nn.Module, got {self.encoders!r}")
             encoders = [copy.deepcopy(e) for e in self.encoders]
         else:
             encoders = self._build_encoders(widths)
