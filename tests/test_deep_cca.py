@@ -183,6 +183,17 @@ def test_warm_start_goes_on():
     assert torch.equal(cold.encoder_x_.linear_layers()[0].weight, weight)
 
 
+def test_encoders_of_another_width_are_named():
+    X, Y = circles(100)
+    own = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    with pytest.raises(ValueError, match="the encoder of y cannot take rows of 2 features"):
+        DeepCCA(2, encoders=own, epochs=1, **TINY).fit(X, Y)
+    model = DeepCCA(2, epochs=1, warm_start=True, **TINY).fit(X, Y)
+    with pytest.raises(ValueError, match="the encoder of X cannot take rows of 6 features"):
+        model.fit(np.hstack([X, X]), Y)
+    assert model.transform(X).shape == (100, 2)
+
+
 @pytest.mark.parametrize("warm_start", [False, True])
 def test_a_failed_refit_leaves_the_fitted_model(warm_start):
     X, Y = circles(300)

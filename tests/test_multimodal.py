@@ -595,6 +595,11 @@ def test_bad_rows_are_named(fitted):
             {"encoders": {"sound": torch.nn.Unflatten(1, (1, 2))}},
             r"encoder of sound must return a \(rows, out",
         ),
+        ({"encoders": {"sound": torch.nn.Linear(3, 2)}}, "encoder of sound cannot take rows of 2 features"),
+        (
+            {"decoders": {"sound": torch.nn.Linear(15, 2)}},
+            "decoder of sound cannot take rows of n_components=16",
+        ),
         ({"decoders": {"sound": torch.nn.Linear(16, 3)}}, r"decoder of sound must return \(rows, 2\)"),
         (
             {"decoders": {"sound": torch.nn.Linear(16, 2)}, "pretrain": "denoising"},

@@ -14,7 +14,7 @@ from torch import nn
 from fastcca.deep._multimodal_network import MultimodalNetwork
 from fastcca.deep._multimodal_training import CHUNK
 from fastcca.deep._parameters import check_parameters
-from fastcca.deep._training import Schedule, Source, encode
+from fastcca.deep._training import Schedule, Source, encode, tried
 from fastcca.deep.encoders import MLP, GaussianNoise, activation_of
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ def build(
     encoders, widths = [], []
     for m, (name, source) in enumerate(zip(model.modalities_, sources, strict=True)):
         encoder = _encoder(model, name).to(device, dtype)
-        H = encode(encoder.eval(), source, CHUNK, np.flatnonzero(present[:, m])[:2])
+        with tried(f"the encoder of {name}", f"rows of {source.data.shape[1]} features"):
+            H = encode(encoder.eval(), source, CHUNK, np.flatnonzero(present[:, m])[:2])
         if H.ndim != 2 or not H.is_floating_point():
             raise ValueError(
                 f"the encoder of {name} must return a (rows, outputs) float tensor, got {tuple(H.shape)}"
@@ -90,7 +91,8 @@ def build(
     network = _network(model, widths, encoders).to(device, dtype)
     z = torch.zeros(2, model.n_components, dtype=dtype, device=device)
     for name, decoder in zip(model.modalities_, network.decoders, strict=True):
-        shape = tuple(decoder.eval()(z).shape)
+        with tried(f"the decoder of {name}", f"rows of n_components={model.n_components}"):
+            shape = tuple(decoder.eval()(z).shape)
         if shape != (2, len(model.means_[name])):
             raise ValueError(
                 f"the decoder of {name} must return (rows, {len(model.means_[name])}), got {shape} for 2 rows"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -32,6 +33,7 @@ __all__ = [
     "keep_best",
     "minibatches",
     "train",
+    "tried",
 ]
 
 VIEWS = ("X", "y")
@@ -230,6 +232,15 @@ def encode(encoder: nn.Module, source: Source, chunk: int, index: NDArray[np.int
     if out is None:
         raise ValueError("there are no rows to encode")
     return out
+
+
+@contextmanager
+def tried(network: str, given: str) -> Iterator[None]:
+    """A network's first run on a few rows: what it cannot take is told with its name."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ValueError(f"{network} cannot take {given}: {error}") from error
 
 
 def check_outputs(outputs: list[Tensor], where: str) -> None:

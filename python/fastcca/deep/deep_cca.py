@@ -21,7 +21,7 @@ from fastcca.deep._parameters import restored_on_failure, torch_environment
 from fastcca.deep._persistence import SavedDeepModel
 from fastcca.deep._pretraining import denoise
 from fastcca.deep._settings import check_settings, hidden_pair, plan_of
-from fastcca.deep._training import Epoch, Networks, Plan, Source, check_outputs, encode, train
+from fastcca.deep._training import Epoch, Networks, Plan, Source, check_outputs, encode, train, tried
 from fastcca.deep.encoders import MLP
 from fastcca.errors import NumericalError
 
@@ -256,10 +256,10 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
             networks = self._networks([a.shape[1] for a in data], device, dtype)
             train_rows, validation_rows = self._split(len(x_data), random)
             plan = plan_of(self, len(train_rows))
-            outputs = [
-                encode(e.eval(), s, plan.chunk, train_rows[:2])
-                for e, s in zip(networks.encoders, sources, strict=True)
-            ]
+            outputs = []
+            for name, encoder, source in zip("Xy", networks.encoders, sources, strict=True):
+                with tried(f"the encoder of {name}", f"rows of {source.data.shape[1]} features"):
+                    outputs.append(encode(encoder.eval(), source, plan.chunk, train_rows[:2]))
             self._check_widths([H.shape[-1] if H.ndim == 2 else -1 for H in outputs])
             if self.pretrain == "denoising" and not (self.warm_start and hasattr(self, "encoder_x_")):
                 denoise(networks, sources, train_rows, plan)
