@@ -172,10 +172,14 @@ def test_gaussian_units_learn_clusters_and_sparsity_is_reached():
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="visible must be 'gaussian' or 'bernoulli', got 'poisson'"):
         RBM(3, 2, "poisson")
-    with pytest.raises(ValueError, match="must be positive, got 0 and 2"):
-        RBM(0, 2)
+    for sizes in ((0, 2), (2.5, 2), ("3", 2)):
+        with pytest.raises(ValueError, match=f"n_visible must be a whole number >= 1, got {sizes[0]!r}"):
+            RBM(*sizes)
+    with pytest.raises(ValueError, match="n_hidden must be a whole number >= 1, got -1"):
+        RBM(2, -1)
     for options in (
         {"sigma": 0.0},
+        {"sigma": "x"},
         {"sparsity": 1.0},
         {"sparsity_cost": -1.0},
         {"weight_decay": float("nan")},
@@ -188,3 +192,17 @@ def test_bad_input_is_named():
         RBM(3, 2, "bernoulli").fit(np.full((5, 3), 1.5))
     with pytest.raises(NumericalError, match="not finite after epoch"):
         RBM(3, 2).fit(np.full((5, 3), 1e20), epochs=5)
+    for options in ({"epochs": 0}, {"epochs": 1.5}, {"batch_size": 0}, {"steps": 0}):
+        (name,) = options
+        with pytest.raises(ValueError, match=f"{name} must be a whole number >= 1"):
+            RBM(3, 2).fit(np.zeros((5, 3)), **options)
+    for options in ({"learning_rate": 0.0}, {"learning_rate": "x"}):
+        with pytest.raises(ValueError, match="learning_rate must be positive"):
+            RBM(3, 2).fit(np.zeros((5, 3)), **options)
+    with pytest.raises(ValueError, match=r"momentum must be in \[0, 1\), got 1"):
+        RBM(3, 2).fit(np.zeros((5, 3)), momentum=1)
+    for bad in (np.zeros((0, 3)), np.full((5, 3), np.nan), np.full((5, 3), np.inf), np.full((5, 3), 1e300)):
+        with pytest.raises(
+            ValueError, match=r"X has no rows|X contains NaN, infinity or numbers beyond float32"
+        ):
+            RBM(3, 2).fit(bad)

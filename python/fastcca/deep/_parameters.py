@@ -9,10 +9,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fastcca._validation import check_n_threads
 
-__all__ = ["check_parameters", "restored_on_failure", "torch_environment"]
+__all__ = [
+    "check_parameters",
+    "check_positive",
+    "is_number",
+    "restored_on_failure",
+    "rows_like",
+    "torch_environment",
+]
 
 
 def check_parameters(
@@ -45,12 +53,11 @@ def check_parameters(
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             raise refuse(name, "a positive integer")
     for name in not_negative:
-        if not _is_number(getattr(model, name)) or not 0 <= getattr(model, name) < np.inf:
+        if not is_number(getattr(model, name)) or not 0 <= getattr(model, name) < np.inf:
             raise refuse(name, "finite and not negative")
-    if not _is_number(model.learning_rate) or not 0 < model.learning_rate < np.inf:
-        raise refuse("learning_rate", "positive")
+    check_positive("learning_rate", model.learning_rate)
     for name in shares:
-        if not _is_number(getattr(model, name)) or not 0 <= getattr(model, name) < 1:
+        if not is_number(getattr(model, name)) or not 0 <= getattr(model, name) < 1:
             raise refuse(name, "in [0, 1)")
     if not isinstance(model.callbacks, Sequence) or not all(map(callable, model.callbacks)):
         raise refuse("callbacks", "a sequence of callables")
@@ -63,8 +70,26 @@ def check_parameters(
         raise refuse("device", "one that PyTorch has here") from error
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def check_positive(name: str, value: Any) -> None:
+    if not is_number(value) or not 0 < value < np.inf:
+        raise ValueError(f"{name} must be positive, got {value!r}")
+
+
+def rows_like(weight: Tensor, X: Any) -> Tensor:
+    """``X`` as finite rows for a layer of these weights, of their width, dtype and device."""
+    x = torch.as_tensor(X if isinstance(X, Tensor) else np.asarray(X)).detach()
+    x = x.to(weight.device, weight.dtype)
+    if x.ndim != 2 or x.shape[1] != weight.shape[1]:
+        raise ValueError(f"X must have shape (n, {weight.shape[1]}), got {tuple(x.shape)}")
+    if not len(x):
+        raise ValueError("X has no rows")
+    if not bool(torch.isfinite(x).all()):
+        raise ValueError(f"X contains NaN, infinity or numbers beyond {str(x.dtype).removeprefix('torch.')}")
+    return x
 
 
 @contextmanager

@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fastcca._validation import check_count
 from fastcca.deep._lbfgs import minimize
+from fastcca.deep._parameters import check_positive, is_number, rows_like
 from fastcca.deep.encoders import activation_of
 from fastcca.errors import NumericalError
 
@@ -63,7 +65,12 @@ class DenoisingAutoencoder(nn.Module):
         weight_decay: float = 1e-4,
     ) -> None:
         super().__init__()
-        if not noise >= 0 or not weight_decay >= 0:
+        check_count("n_inputs", n_inputs)
+        if not isinstance(widths, (Sequence, np.ndarray)) or isinstance(widths, str) or not len(widths):
+            raise ValueError(f"widths must be those of at least one layer, got {widths!r}")
+        for width in widths:
+            check_count("each of widths", width)
+        if not (is_number(noise) and noise >= 0 and is_number(weight_decay) and weight_decay >= 0):
             raise ValueError(
                 f"noise and weight_decay must not be negative, got {noise!r} and {weight_decay!r}"
             )
@@ -128,20 +135,17 @@ class DenoisingAutoencoder(nn.Module):
         Raises
         ------
         ValueError
-            For an optimizer of another name or data of another width.
+            For arguments out of range, data without rows, of another width, with NaN or infinity.
         fastcca.errors.NumericalError
             If the loss is not finite.
         """
         if optimizer not in ("lbfgs", "adam"):
             raise ValueError(f"optimizer must be 'lbfgs' or 'adam', got {optimizer!r}")
-        first = self.linear_layers()[0].weight
-        x = (
-            torch.as_tensor(X if isinstance(X, Tensor) else np.asarray(X))
-            .detach()
-            .to(first.device, first.dtype)
-        )
-        if x.ndim != 2 or x.shape[1] != first.shape[1]:
-            raise ValueError(f"X must have shape (n, {first.shape[1]}), got {tuple(x.shape)}")
+        counts = {"max_iter": max_iter, "epochs": epochs, "batch_size": batch_size, "chunk": chunk}
+        for name, value in counts.items():
+            check_count(name, value)
+        check_positive("learning_rate", learning_rate)
+        x = rows_like(self.linear_layers()[0].weight, X)
         for number, layer in enumerate(self.linear_layers()):
             std = self.noise * float(x.var(dim=0, correction=0).mean().sqrt())
             if optimizer == "lbfgs":

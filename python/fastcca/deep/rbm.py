@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from fastcca._validation import check_count
+from fastcca.deep._parameters import check_positive, is_number, rows_like
 from fastcca.errors import NumericalError
 
 __all__ = ["RBM"]
@@ -71,11 +73,12 @@ class RBM(nn.Module):
         weight_decay: float = 1e-4,
     ) -> None:
         super().__init__()
-        if min(n_visible, n_hidden) < 1:
-            raise ValueError(f"n_visible and n_hidden must be positive, got {n_visible!r} and {n_hidden!r}")
+        check_count("n_visible", n_visible)
+        check_count("n_hidden", n_hidden)
         if visible not in ("gaussian", "bernoulli"):
             raise ValueError(f"visible must be 'gaussian' or 'bernoulli', got {visible!r}")
-        if not (sigma > 0 and 0 < sparsity < 1 and sparsity_cost >= 0 and weight_decay >= 0):
+        numbers = all(map(is_number, (sigma, sparsity, sparsity_cost, weight_decay)))
+        if not (numbers and sigma > 0 and 0 < sparsity < 1 and sparsity_cost >= 0 and weight_decay >= 0):
             raise ValueError(
                 "sigma must be positive, sparsity in (0, 1), sparsity_cost and weight_decay not negative, "
                 f"got {sigma!r}, {sparsity!r}, {sparsity_cost!r} and {weight_decay!r}"
@@ -169,14 +172,17 @@ class RBM(nn.Module):
         Raises
         ------
         ValueError
-            For data of another width, or outside [0, 1] for binary visible units.
+            For arguments out of range, data without rows, of another width, with NaN or infinity, or outside
+            [0, 1] for binary visible units.
         fastcca.errors.NumericalError
             If the weights grow beyond all bounds.
         """
-        x = torch.as_tensor(X if isinstance(X, Tensor) else np.asarray(X)).detach()
-        x = x.to(self.weight.device, self.weight.dtype)
-        if x.ndim != 2 or x.shape[1] != self.weight.shape[1]:
-            raise ValueError(f"X must have shape (n, {self.weight.shape[1]}), got {tuple(x.shape)}")
+        for name, value in {"epochs": epochs, "batch_size": batch_size, "steps": steps}.items():
+            check_count(name, value)
+        check_positive("learning_rate", learning_rate)
+        if not is_number(momentum) or not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be in [0, 1), got {momentum!r}")
+        x = rows_like(self.weight, X)
         if not self.gaussian and not bool(((x >= 0) & (x <= 1)).all()):
             raise ValueError("X must be in [0, 1] for bernoulli visible units")
         optimizer = torch.optim.SGD(self.parameters(), lr=learning_rate, momentum=momentum)
