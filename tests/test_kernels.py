@@ -418,3 +418,15 @@ def test_progress_goes_to_stderr(capsys: pytest.CaptureFixture[str], rng: np.ran
     assert captured.out == ""
     assert "X: pivots" in captured.err
     assert "residual=" in captured.err
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_cosines_at_any_scale(dtype: type) -> None:
+    X = np.random.default_rng(5).standard_normal((9, 4)).astype(dtype)
+    expected = kernel_matrix(X.astype(np.float64), kernel="cosine")
+    for exponent in (np.finfo(dtype).maxexp - 4, np.finfo(dtype).minexp + 4):
+        scaled = X * dtype(2.0**exponent)
+        np.testing.assert_allclose(kernel_matrix(scaled, kernel="cosine"), expected, atol=1e-6)
+        np.testing.assert_allclose(kernel_matrix(X, scaled, kernel="cosine"), expected, atol=1e-6)
+        G, _, _ = incomplete_cholesky(scaled, rank=4, kernel="cosine")
+        np.testing.assert_allclose(G @ G.T, expected, atol=1e-5)

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <type_traits>
 
 #include "fastcca/base/thread_pool.hpp"
 #include "fastcca/moments/moments.hpp"
@@ -38,6 +40,16 @@ template <typename T>
     throw std::invalid_argument("the squared length of a row overflows: scale the data down");
 }
 
+// Brings the largest entry of a row near 1, exactly: cosines stay, and their squares neither over- nor
+// underflow.
+template <typename Row>
+void bring_near_one(Row&& row) {
+    using T = typename std::decay_t<Row>::Scalar;
+    const T largest = row.cwiseAbs().maxCoeff();
+    if (largest > 0)
+        row *= std::ldexp(T(1), std::min(-std::ilogb(largest), std::numeric_limits<T>::max_exponent - 1));
+}
+
 }  // namespace
 
 template <typename T>
@@ -51,7 +63,7 @@ Vector<double> kernel_diagonal(const KernelSpec& spec, const MatrixView<T>& X) {
             double square = 0;
             for (Index j = 0; j < X.cols; ++j) {
                 const auto x = static_cast<double>(X(i, j));
-                square += x * x;
+                square += spec.type == KernelType::kCosine ? (x != 0 ? 1 : 0) : x * x;
             }
             if (spec.type == KernelType::kPolynomial)
                 square = std::pow(spec.gamma * square + spec.coef0, spec.degree);
@@ -77,6 +89,7 @@ Landmarks<T>::Landmarks(const KernelSpec& spec, const MatrixView<T>& points)
     }
     if (spec_.type == KernelType::kCosine)
         for (Index j = 0; j < size(); ++j) {
+            bring_near_one(points_.row(j));
             const T norm = points_.row(j).norm();
             if (norm > 0) points_.row(j) /= norm;
         }
@@ -92,6 +105,8 @@ void Landmarks<T>::tile(const MatrixView<T>& X, Index first, MutableRef<T> out) 
         return;
     }
     if (spec_.type == KernelType::kRbf) packed.colwise() -= shift_.transpose();
+    if (spec_.type == KernelType::kCosine)
+        for (Index i = 0; i < packed.cols(); ++i) bring_near_one(packed.col(i));
     if (spec_.type == KernelType::kLaplacian) return laplacian(packed, first, out);
     gemm<T>(1, points_.middleRows(first, out.rows()), Op::kNone, packed, Op::kNone, 0, out);
     products_to_kernel(packed.colwise().squaredNorm(), first, out);
