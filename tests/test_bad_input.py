@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import scipy.sparse
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from fastcca import CCA, CCACV, KernelCCACV, Moments, NumericalError
+from fastcca import CCA, CCACV, KernelCCA, KernelCCACV, Moments, NumericalError
 
 both = pytest.mark.parametrize("model", [CCA(), CCACV(regs=[0.1])], ids=["CCA", "CCACV"])
 RNG = np.random.default_rng(3)
@@ -271,6 +272,48 @@ def test_wrong_number_of_features_after_the_fit(model):
 
 def test_constant_held_out_view_scores_zero():
     assert CCA().fit(X, Y).score(np.ones((5, 4)), Y[:5]) == 0.0
+
+
+@pytest.mark.parametrize("model", [CCA(), CCACV(regs=[0.1]), KernelCCA(rank=5), KernelCCACV(regs=[0.1])])
+def test_a_refit_that_fails_changes_nothing(model):
+    model = clone(model).fit(X, Y)
+    before = model.transform(X)
+    for x in (np.ones((40, 2)), with_value(X, np.nan)[:, :3]):
+        with pytest.raises(ValueError):
+            model.fit(x, Y[:, 0])
+        assert np.array_equal(model.transform(X), before)
+        assert model.predict(X).shape == Y.shape
+
+
+def test_predictions_that_overflow():
+    cca = CCA().fit(X, 1e150 * Y)
+    with pytest.raises(NumericalError, match="predicted values overflow float64"):
+        cca.predict(1e200 * X)
+    assert np.isfinite(cca.predict(X.astype(np.float32))).all()
+    with pytest.raises(NumericalError, match="predicted values overflow float64"):
+        CCA().fit(X, Y).inverse_transform(np.full((1, 3), 1.7e308))
+
+
+def test_columns_too_small_to_square_are_not_called_constant():
+    for scale in (1e-160, 1e-200):
+        with pytest.raises(NumericalError, match="or its square too small"):
+            CCA().fit(scale * X, Y)
+    with pytest.raises(NumericalError, match=r"X is constant$"):
+        CCA().fit(np.ones_like(X), Y)
+
+
+def test_moments_take_no_text_masks_or_sparse_matrices():
+    masked = np.ma.masked_array(X, X > 2)
+    for bad, message in (
+        (masked, "X has masked values"),
+        (scipy.sparse.csr_matrix(X), "X is sparse"),
+        (X.astype(str), "X must hold real numbers, got dtype <U"),
+        (np.zeros((40, 4), "M8[s]"), "X must hold real numbers, got dtype datetime64"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Moments().update(bad, Y)
+    with pytest.raises(ValueError, match="sample_weight has masked values"):
+        CCA().fit(X, Y, sample_weight=np.ma.masked_array(np.ones(40), np.arange(40) < 9))
 
 
 def test_moments_and_parts():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_linnerud
 from sklearn.linear_model import LinearRegression
 
-from fastcca import CCA, Moments
+from fastcca import CCA, CCACV, Moments
 from reference import estimators as ref
 
 pytestmark = pytest.mark.core
@@ -321,6 +321,12 @@ def test_duplicate_and_constant_columns(rng):
     np.testing.assert_allclose(with_constants.x_weights_[1:8], plain.x_weights_, atol=1e-10)
 
 
+def test_a_ridge_beyond_all_variance(rng):
+    X, Y = two_views(rng)
+    correlations = [CCA(reg=reg).fit(X, Y).canonical_correlations_ for reg in (1e100, 1e200)]
+    np.testing.assert_allclose(*correlations, atol=1e-10)
+
+
 @pytest.mark.parametrize("solver", ["covariance", "qr"])
 def test_a_score_without_variance_correlates_with_nothing(rng, solver):
     # X varies along two directions of its four columns, one of which y knows nothing about: the second pair
@@ -358,6 +364,28 @@ def test_large_mean_costs_no_digits(rng):
 
 
 # ---- dtypes, layout, memory, threads
+
+
+def test_each_view_is_judged_by_its_own_precision(rng):
+    X, Y = two_views(rng, offset=0.0)
+    far = X + 2.0**26  # to float32 a constant
+    for x, y in ((far, Y.astype(np.float32)), (Y.astype(np.float32), far)):
+        expected = CCA().fit(x - x.mean(axis=0), y - y.mean(axis=0)).singular_values_
+        np.testing.assert_allclose(CCA().fit(x, y).singular_values_, expected, atol=1e-6)
+        moments = Moments().update(x, y)
+        fitted = CCA().fit_moments(moments)
+        assert (fitted.x_weights_.dtype, fitted.y_weights_.dtype) == (x.dtype, y.dtype)
+        np.testing.assert_allclose(fitted.singular_values_, expected, atol=1e-6)
+        searched = CCACV(regs=[0.0], cv=3).fit(x, y)
+        np.testing.assert_allclose(searched.best_estimator_.singular_values_, expected, atol=1e-6)
+
+
+def test_predictions_keep_the_digits_of_float64_targets(rng):
+    X, Y = two_views(rng, offset=0.0)
+    x = X.astype(np.float32)
+    near, far = CCA().fit(x, Y), CCA().fit(x, Y + 1e6)
+    np.testing.assert_allclose(far.predict(x) - 1e6, near.predict(x), atol=1e-5)
+    assert far.predict(x).dtype == np.float64
 
 
 @pytest.mark.parametrize("solver", ["covariance", "qr", "gram"])

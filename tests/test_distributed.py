@@ -54,7 +54,7 @@ def test_weights_and_float32(views, rng):
         )
         want = Moments().update(X, Y, sample_weight=weight)
         assert got.n == weight.sum()
-        assert got.eps == want.eps
+        assert np.array_equal(got.eps, want.eps)
         np.testing.assert_allclose(got.scatter, want.scatter, rtol=1e-4, atol=1e-2)
 
 

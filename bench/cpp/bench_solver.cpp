@@ -23,7 +23,7 @@ struct Data {
 };
 
 struct Sums {
-    Vector<double> mean;
+    Vector<double> mean, eps;
     Matrix<double> scatter;
     double n;
 
@@ -34,9 +34,11 @@ struct Sums {
         both.rowwise() -= mean.transpose();
         scatter.resize(both.cols(), both.cols());
         fastcca::symmetric_product<double>(1.0, both, fastcca::Op::kTranspose, 0.0, scatter);
+        eps.setConstant(mean.size(), 2.2e-16);
     }
     fastcca::MomentsView view() const {
-        return {n, {mean.data(), mean.size()}, {scatter.data(), mean.size(), mean.size()}, 2.2e-16};
+        const Index d = mean.size();
+        return {n, {mean.data(), d}, {scatter.data(), d, d}, {eps.data(), d}};
     }
 };
 

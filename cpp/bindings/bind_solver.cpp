@@ -8,18 +8,20 @@ namespace fastcca::bindings {
 namespace {
 
 using Pair = std::pair<double, double>;
-using MomentsArrays = std::tuple<double, Array<double>, Array<double>, double>;  // n, mean, scatter, eps
+using MomentsArrays =
+    std::tuple<double, Array<double>, Array<double>, Array<double>>;  // n, mean, scatter, eps
 
 // The scatter is symmetric, so C and F order read the same; its rows must be whole and without gaps.
 MomentsView moments_view(const MomentsArrays& arrays) {
     const auto& [n, mean, scatter, eps] = arrays;
     const Index d = mean.size();
-    if (mean.ndim() != 1 || scatter.ndim() != 2 || scatter.shape(0) != d || scatter.shape(1) != d)
-        throw std::invalid_argument("moments must hold a mean (d,) and a scatter (d, d)");
+    if (mean.ndim() != 1 || scatter.ndim() != 2 || scatter.shape(0) != d || scatter.shape(1) != d ||
+        eps.ndim() != 1 || eps.size() != d)
+        throw std::invalid_argument("moments must hold a mean (d,), a scatter (d, d) and an eps (d,)");
     if (!(scatter.flags() & (py::array::c_style | py::array::f_style)) ||
-        !(mean.flags() & py::array::c_style))
+        !(mean.flags() & eps.flags() & py::array::c_style))
         throw std::invalid_argument("moments must be contiguous");
-    return {n, {mean.data(), d}, {scatter.data(), d, d}, eps};
+    return {n, {mean.data(), d}, {scatter.data(), d, d}, {eps.data(), d}};
 }
 
 void check_split(Index p, Index d) {

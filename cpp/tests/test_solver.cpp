@@ -27,7 +27,7 @@ struct Views {
 
 struct Sums {
     double n;
-    Vector<double> mean;
+    Vector<double> mean, eps;
     Matrix<double> scatter;
     Sums(const Matrix<double>& X, const Matrix<double>& Y) : n(static_cast<double>(X.rows())) {
         Matrix<double> both(X.rows(), X.cols() + Y.cols());
@@ -35,10 +35,11 @@ struct Sums {
         mean = both.colwise().mean().transpose();
         both.rowwise() -= mean.transpose();
         scatter = both.transpose() * both;
+        eps.setConstant(mean.size(), std::numeric_limits<double>::epsilon());
     }
     MomentsView view() const {
         const Index d = mean.size();
-        return {n, {mean.data(), d}, {scatter.data(), d, d}, std::numeric_limits<double>::epsilon()};
+        return {n, {mean.data(), d}, {scatter.data(), d, d}, {eps.data(), d}};
     }
 };
 

@@ -160,6 +160,7 @@ def collect(
     moments.dims = (x.rank, y.rank)
     moments.n, moments.shift, moments.offset, moments.scatter = sums.finish(thread_count(n_threads))
     # float32 features are summed in float64: their covariances are good to far below float32's epsilon.
+    moments.eps = np.full(x.rank + y.rank, np.finfo(np.float64).eps)
     return FeatureSums(moments, *sums.columns, np.array(sums.residuals))
 
 
@@ -186,7 +187,7 @@ def solve_features(
         H[np.diag_indices_from(H)] += c * c
         maps.append(solve_triangular(cholesky(H, lower=True), R.T, lower=True).T)
     mapped = Moments()
-    mapped.dims, mapped.n = moments.dims, moments.n
+    mapped.dims, mapped.n, mapped.eps = moments.dims, moments.n, moments.eps
     mapped.shift = np.zeros_like(moments.shift)
     mapped.offset = np.zeros_like(moments.offset)
     sx, sy = moments.slices

@@ -172,13 +172,13 @@ class LinearTwoView(TwoViewTransformer):
     def _columns(self, x: Pair, y: Pair, dtypes: Dtypes) -> Columns:
         """From the means and variances of both views' columns."""
         scales = []
-        for name, (_, variance), dtype in zip("Xy", (x, y), dtypes, strict=True):
+        for name, (mean, variance), dtype in zip("Xy", (x, y), dtypes, strict=True):
             if variance.max() <= 16 * np.finfo(dtype).tiny:
                 raise NumericalError(
                     f"every column of {name} is constant"
                     + (
                         ", or its square too small for float arithmetic: scale it up"
-                        if variance.any()
+                        if variance.any() or np.abs(mean).max() < np.sqrt(np.finfo(dtype).tiny)
                         else ""
                     )
                 )

@@ -237,6 +237,8 @@ def _decode(node: Any, arrays: Arrays) -> Any:
             moments = Moments()
             for slot, part in _decode(parts, arrays).items():
                 setattr(moments, slot, part)
+            if isinstance(moments.eps, float):  # files of before each column had its own
+                moments.eps = np.full(sum(moments.dims), moments.eps)
             return moments
         case {"taxonomy": pairs}:
             return Taxonomy(dict(_decode(pairs, arrays)))

@@ -52,7 +52,7 @@ def score_statistics(
 
 def loadings(covariance: NDArray[Any], variance: NDArray[Any], score_variance: NDArray[Any]) -> NDArray[Any]:
     """Pearson correlation of every column with every score; 0 where either is constant."""
-    scale = np.sqrt(np.outer(variance, score_variance))
+    scale = np.outer(np.sqrt(variance), np.sqrt(score_variance))
     out: NDArray[Any] = np.divide(covariance, scale, out=np.zeros_like(scale), where=scale > 0)
     out.clip(-1.0, 1.0, out=out)
     return out

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fastcca._persistence import SavedModel
 from fastcca._statistics import ScoreStatistics, Weights, least_squares, loadings, score_statistics
 from fastcca._validation import as_matrix, as_weights, column_names, refuse_non_finite
+from fastcca.errors import NumericalError
 from fastcca.metrics import column_correlations
 
 __all__ = ["ScoreStatistics", "TwoViewTransformer", "View", "Weights", "score_statistics"]
@@ -132,7 +133,7 @@ class TwoViewTransformer(
             d = max(len(statistics.x), len(statistics.y))
             variance[block][variance[block] <= 4 * d * np.finfo(float).eps * variance[block].max()] = 0.0
         if canonical_correlations is None:
-            scale = np.sqrt(variance[:k] * variance[k:])
+            scale = np.sqrt(variance[:k]) * np.sqrt(variance[k:])  # their product may underflow
             canonical_correlations = np.divide(
                 zz[:k, k:].diagonal(), scale, out=np.zeros(k), where=scale > 0
             ).clip(-1.0, 1.0)
@@ -289,8 +290,13 @@ class TwoViewTransformer(
 
     @staticmethod
     def _regress(z: NDArray[Any], coefficients: NDArray[Any], mean: NDArray[Any]) -> NDArray[Any]:
-        out: NDArray[Any] = z @ coefficients.astype(z.dtype, copy=False)
-        out += mean
+        # in the wider dtype: targets in float64 keep their digits when the rows come in float32
+        dtype = np.result_type(z, coefficients, mean)
+        with np.errstate(over="ignore", invalid="ignore"):
+            out: NDArray[Any] = z.astype(dtype, copy=False) @ coefficients.astype(dtype, copy=False)
+            out += mean
+        if not np.isfinite(out).all():
+            raise NumericalError(f"the predicted values overflow {dtype}: rescale the data")
         return out
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:

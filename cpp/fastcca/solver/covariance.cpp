@@ -112,7 +112,7 @@ void whiten_by_eigenvalues(const Matrix<double>& S, double r, double tolerance, 
 std::vector<Index> varying_columns(const MomentsView& m, Index start, Index width) {
     std::vector<Index> kept;
     for (Index j = start; j < start + width; ++j)
-        if (!is_constant(m.scatter(j, j), m.n, m.mean[j], m.eps)) kept.push_back(j - start);
+        if (!is_constant(m.scatter(j, j), m.n, m.mean[j], m.eps[j])) kept.push_back(j - start);
     return kept;
 }
 
@@ -148,7 +148,7 @@ Solution solve_moments(const MomentsView& m, Index p, Index n_components, Penalt
         view.kept = varying_columns(m, start[v], width[v]);
         if (view.kept.empty()) throw_all_constant(v == 0 ? "X" : "y");
         const Matrix<double> S = covariance(m, view.kept, start[v], view.kept, start[v]);
-        const double tolerance = rank_tolerance(S.rows(), m.eps);
+        const double tolerance = rank_tolerance(S.rows(), m.eps.segment(start[v], width[v]).maxCoeff());
         if (!whiten_by_cholesky(S, r[v], tolerance, n_components, whitening[v], view))
             whiten_by_eigenvalues(S, r[v], tolerance, whitening[v], view);
         view.to_weights = [&w = whitening[v]](const Matrix<double>& U) { return w.weights(U); };

@@ -7,12 +7,12 @@
 
 namespace fastcca {
 
-// The moments of two stacked views, as floor 1 hands them in. eps is that of the least precise input.
+// The moments of two stacked views, as floor 1 hands them in.
 struct MomentsView {
     double n;
     Eigen::Map<const Vector<double>> mean;     // (p + q)
     Eigen::Map<const Matrix<double>> scatter;  // (p + q, p + q), about the mean
-    double eps;
+    Eigen::Map<const Vector<double>> eps;      // of the least precise data of each column
 };
 
 struct Penalty {

@@ -34,7 +34,7 @@ def solve_positive(
 ) -> NDArray[np.float64] | None: ...
 
 # solver
-_Moments = tuple[float, NDArray[np.float64], NDArray[np.float64], float]
+_Moments = tuple[float, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 _Solution = tuple[
     NDArray[np.float64],
     NDArray[np.float64],

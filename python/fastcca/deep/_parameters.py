@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Real
 from typing import Any
@@ -17,7 +17,6 @@ __all__ = [
     "check_parameters",
     "check_positive",
     "is_number",
-    "restored_on_failure",
     "rows_like",
     "torch_environment",
 ]
@@ -104,21 +103,3 @@ def torch_environment(seed: int, n_threads: int | None) -> Iterator[None]:
             yield
         finally:
             torch.set_num_threads(before)
-
-
-@contextmanager
-def restored_on_failure(model: Any) -> Iterator[Callable[[], None]]:
-    """The model's attributes as before, should a fit fail before it calls the function that this gives."""
-    before, settled = dict(vars(model)), False
-
-    def settle() -> None:
-        nonlocal settled
-        settled = True
-
-    try:
-        yield settle
-    except BaseException:
-        if not settled:
-            vars(model).clear()
-            vars(model).update(before)
-        raise

@@ -14,10 +14,11 @@ from torch import nn
 from tqdm import tqdm
 
 from fastcca._linear import _column_statistics as column_statistics
+from fastcca._refit import restored_on_failure
 from fastcca._two_view import TwoViewTransformer, View, score_statistics
 from fastcca._validation import refuse_non_finite
 from fastcca.cca import CCA
-from fastcca.deep._parameters import restored_on_failure, torch_environment
+from fastcca.deep._parameters import torch_environment
 from fastcca.deep._persistence import SavedDeepModel
 from fastcca.deep._pretraining import denoise
 from fastcca.deep._settings import check_settings, hidden_pair, plan_of

@@ -16,10 +16,11 @@ from tqdm import tqdm
 
 from fastcca._linear import _column_statistics as column_statistics
 from fastcca._modalities import Modalities, check_modalities, pick
+from fastcca._refit import restored_on_failure
 from fastcca.deep._multimodal_network import MultimodalNetwork, dropout_schedule, pretrain
 from fastcca.deep._multimodal_settings import build, check_settings, plan_of, rebuilt
 from fastcca.deep._multimodal_training import CHUNK, AutoencoderEpoch, best_epoch, inputs_of, train
-from fastcca.deep._parameters import restored_on_failure, torch_environment
+from fastcca.deep._parameters import torch_environment
 from fastcca.deep._persistence import SavedDeepModel
 from fastcca.deep._pretraining import some_rows
 from fastcca.deep._training import Source, chunks

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import issparse
 
 __all__ = ["as_matrix", "as_weights", "common_float", "refuse_non_finite", "thread_count"]
 
@@ -19,9 +20,15 @@ def as_matrix(value: Any, name: str) -> npt.NDArray[Any]:
     other real dtypes become float64, float16 float32. One dimension means one column. Values are not
     looked at: the pass over the data refuses NaN and infinity.
     """
+    if np.ma.is_masked(value):
+        raise ValueError(f"{name} has masked values: fill them or leave their rows out")
+    if issparse(value):
+        raise ValueError(f"{name} is sparse, but dense data is required: use its toarray()")
     a: npt.NDArray[Any] = np.asarray(value)
     if a.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: {name} has dtype {a.dtype}")
+    if a.dtype.kind in "USMm":
+        raise ValueError(f"{name} must hold real numbers, got dtype {a.dtype}")
     if a.dtype.kind not in "fiub":
         try:
             a = a.astype(np.float64)
@@ -49,6 +56,8 @@ def common_float(arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
 
 def as_weights(weights: Any, n_rows: int, name: str = "sample_weight") -> npt.NDArray[np.float64]:
     """Weights, one per row, finite and not negative."""
+    if np.ma.is_masked(weights):
+        raise ValueError(f"{name} has masked values: fill them or leave their rows out")
     w: npt.NDArray[Any] = np.asarray(weights)
     try:
         if w.dtype.kind == "c":

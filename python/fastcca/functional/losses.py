@@ -149,7 +149,7 @@ def correlation_coefficients(
         moments.scatter,
         moments.dims[0],
         *options,
-        moments.eps,
+        float(moments.eps.max()),
         thread_count(n_threads),
     )
 

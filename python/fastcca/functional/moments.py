@@ -38,8 +38,8 @@ class Moments:
     shift, offset : ndarray of shape (d,)
         mean = shift + offset, kept apart because their sum would round the offset away where the mean is
         large beside the spread.
-    eps : float
-        Machine epsilon of the least precise data seen (float32 or float64).
+    eps : ndarray of shape (d,)
+        Machine epsilon of the least precise data seen of each column (float32 or float64).
 
     Notes
     -----
@@ -71,7 +71,7 @@ class Moments:
         self.shift: Array = np.zeros(0)
         self.offset: Array = np.zeros(0)
         self.scatter: Array = np.zeros((0, 0))
-        self.eps: float = float(np.finfo(np.float64).eps)
+        self.eps: Array = np.zeros(0)
 
     @property
     def mean(self) -> Array:
@@ -142,7 +142,7 @@ class Moments:
         if self.dims and dims != self.dims:
             raise ValueError(f"the views have {dims} columns, but earlier rows had {self.dims}")
         weights = None if sample_weight is None else as_weights(sample_weight, rows[0])
-        eps = max(float(np.finfo(a.dtype).eps) for a in arrays)
+        eps = np.repeat([float(np.finfo(a.dtype).eps) for a in arrays], dims)
         added = Moments()
         for rows_ in _row_chunks(arrays):
             w = None if weights is None else weights[rows_]
@@ -181,11 +181,12 @@ class Moments:
 
         With m = n_a + n_b and delta = mean_b - mean_a:
         offset = (n_a offset_a + n_b offset_b) / m
-        scatter = scatter_a + scatter_b + (n_a n_b / m) delta delta'
+        scatter = scatter_a + scatter_b + n_a (n_b / m) delta delta'
         """
         if other.dims and self.dims and other.dims != self.dims:
             raise ValueError(f"moments of views with {self.dims} and {other.dims} columns do not add up")
-        self.eps = max(self.eps, other.eps)
+        if other.eps.size:
+            self.eps = np.maximum(self.eps, other.eps) if self.eps.size else other.eps
         if other.n <= 0:
             self.dims = self.dims or other.dims
             if not self.shift.size:
@@ -200,7 +201,7 @@ class Moments:
         offset = (other.shift - self.shift) + other.offset
         delta = offset - self.offset
         scatter = self.scatter + other.scatter
-        scatter += np.outer((self.n * other.n / n) * delta, delta)
+        scatter += np.outer((self.n * (other.n / n)) * delta, delta)
         self.offset = (self.n * self.offset + other.n * offset) / n
         self.n, self.scatter = n, scatter
 
@@ -219,7 +220,8 @@ class Moments:
         Raises
         ------
         ValueError
-            If ``other`` holds more rows than self, or other columns.
+            If ``other`` holds more rows than self, or other columns, or rows that self cannot hold: more
+            variation than there is.
         """
         if not isinstance(other, Moments):
             return NotImplemented
@@ -240,8 +242,14 @@ class Moments:
         rest.offset = (self.n * self.offset - other.n * offset) / n
         delta = offset - rest.offset
         rest.scatter = self.scatter - other.scatter
-        rest.scatter -= np.outer((n * other.n / self.n) * delta, delta)
-        gone = np.diag(rest.scatter) <= 64 * np.finfo(np.float64).eps * np.diag(self.scatter)
+        rest.scatter -= np.outer((n * (other.n / self.n)) * delta, delta)
+        left, whole = np.diag(rest.scatter), np.diag(self.scatter)
+        if np.any(left < -64 * self.eps * whole):
+            column = int(np.argmax(left < -64 * self.eps * whole))
+            raise ValueError(
+                f"these rows are not among those to be reduced: column {column} varies more in them"
+            )
+        gone = left <= 64 * np.finfo(np.float64).eps * whole
         rest.scatter[gone, :] = 0
         rest.scatter[:, gone] = 0
         return rest
@@ -264,7 +272,7 @@ def _row_chunks(arrays: list[npt.NDArray[Any]]) -> list[slice]:
 
 
 def _from_parts(
-    dims: tuple[int, ...], eps: float, n: float, shift: Array, offset: Array, scatter: Array
+    dims: tuple[int, ...], eps: Array, n: float, shift: Array, offset: Array, scatter: Array
 ) -> Moments:
     moments = Moments()
     moments.dims, moments.eps, moments.n = dims, eps, float(n)

@@ -304,7 +304,7 @@ def _two_views(moments: Moments) -> tuple[int, int]:
     return p, q
 
 
-def _parts(moments: Moments) -> tuple[float, Array, Array, float]:
+def _parts(moments: Moments) -> tuple[float, Array, Array, Array]:
     """What the core reads of moments, the scatter without gaps (it is symmetric: C or F order)."""
     scatter = moments.scatter
     if not (scatter.flags.c_contiguous or scatter.flags.f_contiguous):
