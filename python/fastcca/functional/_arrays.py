@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import issparse
 
 __all__ = ["as_matrix", "as_weights", "common_float", "refuse_non_finite", "thread_count"]
 
@@ -22,14 +21,16 @@ def as_matrix(value: Any, name: str) -> npt.NDArray[Any]:
     """
     if np.ma.is_masked(value):
         raise ValueError(f"{name} has masked values: fill them or leave their rows out")
-    if issparse(value):
-        raise ValueError(f"{name} is sparse, but dense data is required: use its toarray()")
     a: npt.NDArray[Any] = np.asarray(value)
     if a.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: {name} has dtype {a.dtype}")
     if a.dtype.kind in "USMm":
         raise ValueError(f"{name} must hold real numbers, got dtype {a.dtype}")
     if a.dtype.kind not in "fiub":
+        from scipy.sparse import issparse  # not at import time: the command line starts without it
+
+        if issparse(value):
+            raise ValueError(f"{name} is sparse, but dense data is required: use its toarray()")
         try:
             a = a.astype(np.float64)
         except (TypeError, ValueError) as error:
