@@ -20,6 +20,7 @@ from sklearn.preprocessing import StandardScaler  # noqa: E402
 from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
 
 import fastcca  # noqa: E402
+from bad_parameters import BAD_PARAMETERS  # noqa: E402
 from fastcca import deep  # noqa: E402
 from fastcca.deep import MLP, DeepCCA  # noqa: E402
 from fastcca.errors import NumericalError  # noqa: E402
@@ -338,21 +339,7 @@ def test_bad_input_is_named():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_threads": 0}, "n_threads must be a whole number >= 1 or None, got 0"),
-        ({"n_threads": -1}, "n_threads must be a whole number"),
-        ({"n_threads": "x"}, "n_threads must be a whole number"),
-        ({"n_threads": float("nan")}, "n_threads must be a whole number"),
-        ({"device": "zz"}, "device must be one that PyTorch has here, got 'zz'"),
-        ({"device": -1}, "device must be one that PyTorch has here"),
-        ({"device": None}, "device must be one that PyTorch has here, got None"),
-        ({"device": "cuda:99"}, "device must be one that PyTorch has here"),
-        ({"learning_rate": "x"}, "learning_rate must be positive, got 'x'"),
-        ({"dropout": None}, r"dropout must be in \[0, 1\), got None"),
-        ({"input_noise": "x"}, "input_noise must be finite and not negative"),
-        ({"weight_decay": [1]}, "weight_decay must be finite and not negative"),
-        ({"validation_fraction": "x"}, "validation_fraction must be in"),
-        ({"callbacks": 3}, "callbacks must be a sequence of callables, got 3"),
-        ({"callbacks": (3,)}, "callbacks must be a sequence of callables"),
+        *BAD_PARAMETERS,
         ({"reconstruction": "x"}, "reconstruction must be finite and not negative"),
         ({"batch_size": 1}, "batch_size must be at least 2"),
         ({"augment": 3}, "augment must be a callable or None, got 3"),

@@ -17,6 +17,7 @@ from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
 
 import fastcca  # noqa: E402
+from bad_parameters import BAD_PARAMETERS  # noqa: E402
 from fastcca import deep  # noqa: E402
 from fastcca.deep import MultimodalAutoencoder  # noqa: E402
 from fastcca.deep._multimodal_network import MultimodalNetwork, dropout_schedule, pretrain  # noqa: E402
@@ -572,21 +573,7 @@ def test_bad_rows_are_named(fitted):
         ({"modality_dropout": {"sound": 0.0}}, "must not all be zero"),
         ({"modality_weights": {"smell": 1.0}}, "modality_weights names an unknown modality 'smell'"),
         ({"modality_weights": [0, 0]}, "modality_weights must not all be zero"),
-        ({"n_threads": 0}, "n_threads must be a whole number >= 1 or None, got 0"),
-        ({"n_threads": -1}, "n_threads must be a whole number"),
-        ({"n_threads": "x"}, "n_threads must be a whole number"),
-        ({"n_threads": float("nan")}, "n_threads must be a whole number"),
-        ({"device": "zz"}, "device must be one that PyTorch has here, got 'zz'"),
-        ({"device": -1}, "device must be one that PyTorch has here"),
-        ({"device": None}, "device must be one that PyTorch has here, got None"),
-        ({"device": "cuda:99"}, "device must be one that PyTorch has here"),
-        ({"learning_rate": "x"}, "learning_rate must be positive, got 'x'"),
-        ({"dropout": None}, r"dropout must be in \[0, 1\), got None"),
-        ({"input_noise": "x"}, "input_noise must be finite and not negative"),
-        ({"weight_decay": [1]}, "weight_decay must be finite and not negative"),
-        ({"validation_fraction": "x"}, "validation_fraction must be in"),
-        ({"callbacks": 3}, "callbacks must be a sequence of callables, got 3"),
-        ({"callbacks": (3,)}, "callbacks must be a sequence of callables"),
+        *BAD_PARAMETERS,
         ({"encoders": 3}, r"encoders must map names to torch\.nn\.Module"),
         ({"encoders": [torch.nn.Linear(2, 2)]}, r"encoders must map names to torch\.nn\.Module"),
         ({"encoders": {"smell": torch.nn.Linear(2, 2)}}, "encoders names an unknown modality 'smell'"),
