@@ -10,9 +10,8 @@ __all__ = ["describe", "print_lines", "with_article"]
 def describe(fitted: Any) -> None:
     lines: dict[str, Any] = {"model": _call(fitted)}
     frames = 1
-    if hasattr(
-        fitted, "estimator_"
-    ):  # a SynchronyDetector, whose estimator sees frames with their neighbours
+    # a SynchronyDetector, whose estimator sees frames with their neighbours
+    if hasattr(fitted, "estimator_"):
         frames = 2 * fitted.context + 1
         fitted = fitted.estimator_
         lines["estimator"] = _call(fitted)

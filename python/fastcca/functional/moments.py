@@ -244,8 +244,9 @@ class Moments:
         rest.scatter = self.scatter - other.scatter
         rest.scatter -= np.outer((n * (other.n / self.n)) * delta, delta)
         left, whole = np.diag(rest.scatter), np.diag(self.scatter)
-        if np.any(left < -64 * self.eps * whole):
-            column = int(np.argmax(left < -64 * self.eps * whole))
+        negative = left < -64 * self.eps * whole
+        if negative.any():
+            column = int(negative.argmax())
             raise ValueError(
                 f"these rows are not among those to be reduced: column {column} varies more in them"
             )
