@@ -350,6 +350,7 @@ def test_rank_cuts_the_number_of_components(rng):
     assert CCA().fit(X, Y).n_components_ == 2
     with pytest.warns(UserWarning, match=r"n_components=4 is cut to 2, .*\(X 2, y 5\)"):
         cca = CCA(n_components=4).fit(X, Y)
+    assert (cca.x_rank_, cca.y_rank_) == (2, 5)
     assert cca.transform(X).shape == (len(X), 2)
     assert cca.get_feature_names_out().tolist() == ["cca0", "cca1"]
     np.testing.assert_allclose(cca.singular_values_, ref.cca(X, Y, 2)[2], atol=1e-9)

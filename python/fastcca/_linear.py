@@ -49,6 +49,8 @@ class LinearTwoView(TwoViewTransformer):
     y_scale_: NDArray[Any]
     moments_: Moments | None
     solver_: str
+    x_rank_: int
+    y_rank_: int
 
     def _scores(self, view: View, data: NDArray[Any]) -> NDArray[Any]:
         weights, mean = (self.x_weights_, self.x_mean_) if view == "X" else (self.y_weights_, self.y_mean_)
@@ -209,6 +211,7 @@ class LinearTwoView(TwoViewTransformer):
             )
         x_dtype, y_dtype = dtypes
         self.solver_, self.n_components_, self.moments_ = solver, found, moments
+        self.x_rank_, self.y_rank_ = solution.rank
         self.x_weights_, self.y_weights_ = weights[0].astype(x_dtype), weights[1].astype(y_dtype)
         self.x_mean_, self.y_mean_ = columns.means[0].astype(x_dtype), columns.means[1].astype(y_dtype)
         self.x_scale_, self.y_scale_ = columns.scales[0].astype(x_dtype), columns.scales[1].astype(y_dtype)
