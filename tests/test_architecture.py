@@ -17,6 +17,7 @@ CPP = ROOT / "cpp"
 # Floors of the Python package, from the ground up, by the first part of the module's name below fastcca.
 FLOORS = {
     "errors": 1,
+    "_warn": 1,
     "_core": 2,
     "_build": 3,
     "functional": 3,

@@ -1,17 +1,27 @@
 """Models as files: round trips, what the file holds, what is refused."""
 
 import contextlib
+import copy
 import json
+import pickle
+import pkgutil
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn import config_context
+from sklearn.base import clone
 from sklearn.model_selection import GroupKFold, KFold, RepeatedKFold, ShuffleSplit
 
 import fastcca
-from fastcca import CCA, CCACV
-from fastcca._persistence import HEADER
+from fastcca import CCA, CCACV, KernelCCA
+from fastcca._persistence import _MODULES, HEADER, SavedModel
+from fastcca.embedding import NearestClassMean
+from fastcca.embedding._preprocessing import InputScaling
+from fastcca.synchrony import SynchronyDetector
 
 
 @pytest.fixture
@@ -239,3 +249,118 @@ def test_several_threads_save_to_one_path(tmp_path, rng):
         list(pool.map(lambda model: model.save(tmp_path / "model.npz"), models))
     assert fastcca.load(tmp_path / "model.npz").n_components in (1, 2, 3)
     assert [path.name for path in tmp_path.iterdir()] == ["model.npz"]
+
+
+def test_a_users_class_of_the_same_name_takes_nothing_over(views, tmp_path):
+    X, Y = views
+    CCA().fit(X, Y).save(tmp_path / "ours.npz")
+
+    def shifted(name, base):
+        return type(name, (base,), {"transform": lambda self, X, y=None: np.zeros((len(X), 1))})
+
+    theirs = shifted("CCA", CCA)
+    shifted("InputScaling", InputScaling)
+    assert type(fastcca.load(tmp_path / "ours.npz")) is CCA
+    theirs().fit(X, Y).save(tmp_path / "theirs.npz")
+    assert type(fastcca.load(tmp_path / "theirs.npz")) is theirs
+    NearestClassMean().fit(X, np.arange(60) % 2).save(tmp_path / "means.npz")
+    assert type(fastcca.load(tmp_path / "means.npz").scaling_) is InputScaling
+
+
+def test_a_class_of_a_script_is_found_by_its_name_where_that_is_the_only_one(views, tmp_path):
+    class Mine(CCA):
+        pass
+
+    Mine.__qualname__, Mine.__module__ = "Mine", "__main__"  # as it was in the script that saved
+    Mine().fit(*views).save(tmp_path / "model.npz")
+    with pytest.raises(ValueError, match="unknown class 'Mine', import __main__ first"):
+        fastcca.load(tmp_path / "model.npz")
+    here = type("Mine", (CCA,), {})
+    assert type(fastcca.load(tmp_path / "model.npz")) is here
+    type("Mine", (CCA,), {"__module__": "elsewhere"})
+    with pytest.raises(ValueError, match="unknown class"):
+        fastcca.load(tmp_path / "model.npz")
+
+
+def test_a_file_runs_no_module(views, tmp_path):
+    path = tmp_path / "model.npz"
+    CCA().fit(*views).save(path)
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    header = json.loads(str(arrays[HEADER]))
+    header["model"] |= {"module": "fastcca.__main__", "class": "main"}
+    np.savez(path, **{**arrays, HEADER: np.array(json.dumps(header))})
+    with pytest.raises(ValueError, match="unknown class 'main'"):
+        fastcca.load(path)
+
+
+def test_every_class_with_a_file_is_known_by_name():
+    def below(kind):
+        return {kind}.union(*(below(child) for child in kind.__subclasses__()))
+
+    for info in pkgutil.walk_packages(fastcca.__path__, "fastcca."):
+        if info.name.split(".")[1] not in ("_core", "__main__", "deep", "distributed", "plotting", "cli"):
+            import_module(info.name)
+    ours = {kind for kind in below(SavedModel) if kind.__module__.startswith("fastcca.")}
+    leaves = {kind.__name__ for kind in ours if not {k for k in kind.__subclasses__() if k in ours}}
+    assert leaves | {"DeepCCA"} == set(_MODULES)
+
+
+def test_requests_of_metadata_survive(views, tmp_path):
+    X, Y = views
+    with config_context(enable_metadata_routing=True):
+        model = CCA().set_fit_request(sample_weight=True).set_score_request(sample_weight="w").fit(X, Y)
+        model.save(tmp_path / "model.npz")
+        loaded = fastcca.load(tmp_path / "model.npz")
+        assert str(loaded.get_metadata_routing()) == str(model.get_metadata_routing())
+        assert loaded.get_metadata_routing().score.requests == {"sample_weight": "w"}
+    assert np.array_equal(loaded.transform(X), model.transform(X))
+    plain = CCA().fit(X, Y)
+    plain.set_output(transform="pandas").save(tmp_path / "frames.npz")
+    assert isinstance(fastcca.load(tmp_path / "frames.npz").transform(X), pd.DataFrame)
+
+
+@pytest.mark.parametrize(
+    "model", [CCA(2), CCACV(2, regs=[0.1]), KernelCCA(2, rank=30), SynchronyDetector(max_lag=2)]
+)
+def test_without_moments_everything_works_but_partial_fit(model, rng, tmp_path):
+    X = rng.normal(size=(90, 40))
+    Y = X[:, :30] + rng.normal(size=(90, 30))
+    model = clone(model).fit(X, Y)
+    whole, slim = tmp_path / "whole.npz", tmp_path / "slim.npz"
+    model.save(whole)
+    model.save(slim, moments=False)
+    assert slim.stat().st_size < (0.8 if isinstance(model, KernelCCA) else 0.6) * whole.stat().st_size
+    loaded = fastcca.load(slim)
+    if isinstance(model, SynchronyDetector):
+        assert np.array_equal(loaded.correlation(X, Y), model.correlation(X, Y))
+        return
+    for ours, theirs in zip(loaded.transform_views(X, Y), model.transform_views(X, Y), strict=True):
+        assert np.array_equal(ours, theirs)
+    assert np.array_equal(loaded.predict(X), model.predict(X))
+    assert loaded.score(X, Y) == model.score(X, Y)
+    if hasattr(model, "partial_fit"):
+        fastcca.load(whole).partial_fit(X, Y)
+        with pytest.raises(ValueError, match=r"has no moments .* save\(moments=False\)"):
+            loaded.partial_fit(X, Y)
+
+
+def test_a_large_model_without_moments_is_little_more_than_its_weights(rng, tmp_path):
+    X = rng.normal(size=(600, 200))
+    model = CCA(16).fit(X, X + rng.normal(size=(600, 200)))
+    model.save(tmp_path / "slim.npz", moments=False)
+    # weights, loadings, cross-loadings and regressions of 2 views: arrays of 200 × 16 doubles
+    arrays = sum(a.nbytes for a in vars(model).values() if isinstance(a, np.ndarray))
+    assert (tmp_path / "slim.npz").stat().st_size < 1.1 * arrays + 10_000
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_pickle_of_every_protocol(views, protocol):
+    X, Y = views
+    y = np.arange(60) % 3
+    for model in (CCA(), CCACV(regs=[0.1]), KernelCCA(2, rank=20), SynchronyDetector(max_lag=2)):
+        model.fit(X, Y)
+        assert_same(pickle.loads(pickle.dumps(model, protocol)), model)
+    means = NearestClassMean().fit(X, y)
+    assert_same(pickle.loads(pickle.dumps(means, protocol)), means)
+    assert_same(copy.deepcopy(model), model)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral
 from typing import Any
 
@@ -20,6 +19,7 @@ from fastcca._kernel_features import (
 )
 from fastcca._two_view import ScoreStatistics, TwoViewTransformer, View, Weights, score_statistics
 from fastcca._validation import as_matrix, check_reg, refuse_non_finite
+from fastcca._warn import warn
 from fastcca.errors import NumericalError
 from fastcca.functional.kernels import Kernel, check_rank
 
@@ -58,6 +58,7 @@ class KernelTwoView(TwoViewTransformer):
     _x_offset: NDArray[np.float64]
     _y_offset: NDArray[np.float64]
     _sums: tuple[Any, ...]
+    _for_partial_fit = ("_sums",)
 
     def _scores(self, view: View, data: Array) -> Array:
         x = view == "X"
@@ -217,11 +218,9 @@ class KernelTwoView(TwoViewTransformer):
         solution = solve_features(moments, min(k, *moments.dims), reg, self.penalty, self.n_threads)
         found = len(solution.singular_values)
         if self.n_components is not None and found < k:
-            warnings.warn(
+            warn(
                 f"n_components={self.n_components} is cut to {found}, the smaller rank of the features "
-                f"(X {solution.rank[0]}, y {solution.rank[1]})",
-                UserWarning,
-                stacklevel=4,
+                f"(X {solution.rank[0]}, y {solution.rank[1]})"
             )
         sx, sy = moments.slices
         ax, ay = (

@@ -1,6 +1,5 @@
 """The fit of a linear map of each view: which road to the solution, and what follows from it."""
 
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 from fastcca._statistics import ScoreStatistics, Weights, score_statistics
 from fastcca._two_view import TwoViewTransformer, View
 from fastcca._validation import check_n_components, check_n_threads, check_reg, refuse_non_finite
+from fastcca._warn import warn
 from fastcca.errors import NumericalError
 from fastcca.functional.linalg import product
 from fastcca.functional.moments import Moments
@@ -113,12 +113,10 @@ class LinearTwoView(TwoViewTransformer):
             if cautious:
                 return False
             view = doubtful.index(True)
-            warnings.warn(
+            warn(
                 f"{'Xy'[view]} is ill-conditioned (estimated condition number "
                 f"{solution.condition[view]:.1e}), and moments square that: correlations may be wrong. "
-                "Fit the data with solver='auto' or 'qr', or raise reg",
-                UserWarning,
-                stacklevel=4,
+                "Fit the data with solver='auto' or 'qr', or raise reg"
             )
         wx, wy = _in_units(solution, columns.scales)
         # covariances of all columns with the scores: S W
@@ -203,11 +201,9 @@ class LinearTwoView(TwoViewTransformer):
         """Set every attribute of the fit."""
         found = len(solution.singular_values)
         if self.n_components is not None and found < self.n_components:
-            warnings.warn(
+            warn(
                 f"n_components={self.n_components} is cut to {found}, the smaller rank of the two views "
-                f"(X {solution.rank[0]}, y {solution.rank[1]})",
-                UserWarning,
-                stacklevel=5,
+                f"(X {solution.rank[0]}, y {solution.rank[1]})"
             )
         x_dtype, y_dtype = dtypes
         self.solver_, self.n_components_, self.moments_ = solver, found, moments

@@ -12,33 +12,68 @@ import json
 import os
 from importlib import import_module
 from importlib.metadata import version
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastcca._files import replacing
+from fastcca._refit import AtomicFit
 from fastcca.functional.moments import Moments
 from fastcca.taxonomy import Taxonomy
 
-__all__ = ["SavedModel", "load"]
+__all__ = ["Arrays", "SavedModel", "load"]
 
 FORMAT = "fastcca model"
 FORMAT_VERSION = 1
 HEADER = "fastcca.json"
+ROUTING = "_metadata_request"
 
-_classes: dict[str, type["SavedModel"]] = {}
-Arrays = dict[str, NDArray[Any]]
+# Where the package's own classes are: a file names them alone, whatever else is called the same.
+_EMBEDDINGS = (
+    "AttributeHierarchyLabelEmbedding",
+    "AttributeLabelEmbedding",
+    "HierarchyLabelEmbedding",
+    "JointEmbedding",
+    "LargeMarginEmbedding",
+    "LargeMarginTaxonomyEmbedding",
+    "NearestClassMean",
+    "RidgeEmbedding",
+    "UnifiedSemanticEmbedding",
+    "WARPEmbedding",
+)
+_MODULES = {
+    "CCA": "fastcca.cca",
+    "CCACV": "fastcca.cca_cv",
+    "DeepCCA": "fastcca.deep",
+    "EarlyFusion": "fastcca.fusion",
+    "InputScaling": "fastcca.embedding._preprocessing",
+    "KernelCCA": "fastcca.kernel_cca",
+    "KernelCCACV": "fastcca.kernel_cca_cv",
+    "SynchronyDetector": "fastcca.synchrony",
+    **dict.fromkeys(_EMBEDDINGS, "fastcca.embedding"),
+}
+# Classes that users derived, by module and name.
+_derived: dict[tuple[str, str], type["SavedModel"]] = {}
 
 
-class SavedModel:
+class Arrays(dict[str, NDArray[Any]]):
+    """The arrays of a file by name; without ``moments`` those that ``partial_fit`` alone reads stay out."""
+
+    moments = True
+
+
+class SavedModel(AtomicFit):
     """Gives an estimator ``save`` and makes :func:`load` know its class by name."""
+
+    _for_partial_fit: ClassVar[tuple[str, ...]] = ()  # attributes besides moments that only it reads
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        _classes[cls.__name__] = cls
+        if not _is_own(cls.__module__):
+            _derived[cls.__module__, cls.__qualname__] = cls
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, moments: bool = True) -> None:
         """Write the fitted model to one file, which :func:`fastcca.load` reads.
 
         The file is written beside ``path`` and renamed, so that it is there whole or not at all.
@@ -47,6 +82,10 @@ class SavedModel:
         ----------
         path : path
             Where to; an existing file is replaced. ``.npz`` is the usual suffix, none is added.
+        moments : bool, default=True
+            Whether to store what ``partial_fit`` goes on from, which may be many times as large as all else:
+            (p + q)² numbers for views of p and q columns. Without it the loaded model does everything but
+            ``partial_fit``.
 
         Raises
         ------
@@ -69,7 +108,8 @@ class SavedModel:
         from sklearn.utils.validation import check_is_fitted
 
         check_is_fitted(self)
-        arrays: Arrays = {}
+        arrays = Arrays()
+        arrays.moments = moments
         header = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -123,7 +163,7 @@ def load(path: str | os.PathLike[str]) -> Any:
         file.seek(0)
         try:
             with np.load(file, allow_pickle=False) as archive:
-                arrays: Arrays = dict(archive) if HEADER in archive else {}
+                arrays = Arrays(archive) if HEADER in archive else Arrays()
         except MemoryError:
             raise
         except Exception:
@@ -181,6 +221,8 @@ def _encode(value: Any, arrays: Arrays, where: str) -> Any:
             ]
         }
     if isinstance(value, Moments):
+        if not arrays.moments:
+            return None
         parts = {slot: getattr(value, slot) for slot in Moments.__slots__}
         return {"moments": _encode(parts, arrays, where)}
     if type(value).__module__.split(".")[0] == "pandas" and hasattr(value, "columns"):
@@ -190,8 +232,17 @@ def _encode(value: Any, arrays: Arrays, where: str) -> Any:
         return {"taxonomy": [_encode([n, value.parent(n)], arrays, f"{where}.{n}") for n in value.nodes]}
     if isinstance(value, SavedModel):
         kind = type(value)
-        state = _encode(dict(vars(value)), arrays, where)
-        return {"class": kind.__name__, "module": kind.__module__, "state": state}
+        state = dict(vars(value))
+        if not arrays.moments:
+            state = {name: part for name, part in state.items() if name not in kind._for_partial_fit}
+        # what set_fit_request and its like leave behind: an object of scikit-learn's that may hold the model
+        requests = _requests(state.pop(ROUTING, None))
+        node: dict[str, Any] = {"class": kind.__name__, "state": _encode(state, arrays, where)}
+        if not _is_own(kind.__module__):
+            node |= {"class": kind.__qualname__, "module": kind.__module__}
+        if requests is not None:
+            node["requests"] = requests
+        return node
     if type(value).__module__.startswith("sklearn.model_selection."):
         names = [name for name in inspect.signature(type(value)).parameters if name not in ("args", "kwargs")]
         own = {**vars(value), **vars(value).get("cvargs", {})}
@@ -248,16 +299,49 @@ def _decode(node: Any, arrays: Arrays) -> Any:
             if name not in model_selection.__all__ or not hasattr(getattr(model_selection, name), "split"):
                 raise ValueError(f"unknown splitter {name!r}")
             return getattr(model_selection, name)(**_decode(parameters, arrays))
-        case {"class": name, "module": module, "state": state}:
-            # Our own classes are imported at their first use, which may be this one.
-            if name not in _classes and module.startswith("fastcca."):
-                import_module(module)
-            if name not in _classes:
-                raise ValueError(f"unknown class {name!r}, import {module} first")
-            model = _classes[name].__new__(_classes[name])
+        case {"class": name, "state": state}:
+            kind = _class(name, node.get("module", "fastcca"))
+            model = kind.__new__(kind)
             vars(model).update(_decode(state, arrays))
+            if "requests" in node:
+                _set_requests(model, node["requests"])
             return model
     raise ValueError("unknown entry in the header")
+
+
+def _is_own(module: str) -> bool:
+    return module.partition(".")[0] == "fastcca"
+
+
+def _class(name: str, module: str) -> type[SavedModel]:
+    if _is_own(module):
+        if name not in _MODULES:
+            raise ValueError(f"unknown class {name!r}")
+        # imported at its first use, which may be this one
+        return getattr(import_module(_MODULES[name]), name)  # type: ignore[no-any-return]
+    if (module, name) in _derived:
+        return _derived[module, name]
+    # a script's own class is in the module "__main__" here and in another one there
+    alike = [kind for (_, other), kind in _derived.items() if other == name]
+    if len(alike) != 1:
+        raise ValueError(f"unknown class {name!r}, import {module} first")
+    return alike[0]
+
+
+def _requests(routing: Any) -> dict[str, dict[str, Any]] | None:
+    """The metadata that each method asks for, from what scikit-learn keeps of ``set_fit_request``."""
+    if routing is None:
+        return None
+    methods = {name: getattr(part, "requests", None) for name, part in vars(routing).items()}
+    return {name: dict(requests) for name, requests in methods.items() if requests}
+
+
+def _set_requests(model: Any, requests: dict[str, dict[str, Any]]) -> None:
+    routing = model.get_metadata_routing()
+    for method, asked in requests.items():
+        for name, alias in asked.items():
+            getattr(routing, method).add_request(param=name, alias=alias)
+    setattr(model, ROUTING, routing)
 
 
 def _key(node: Any, arrays: Arrays) -> Any:

@@ -1,25 +1,46 @@
-"""A fit that fails leaves the model as it was."""
+"""The contract of every fit, kept here: one that fails or is interrupted leaves the model as it was."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import wraps
+from inspect import isfunction
 from typing import Any
 
-__all__ = ["restored_on_failure"]
+__all__ = ["AtomicFit", "keep_after"]
+
+METHODS = ("fit", "partial_fit", "fit_moments")
 
 
-@contextmanager
-def restored_on_failure(model: Any) -> Iterator[Callable[[], None]]:
-    """The model's attributes as before, should a fit fail before it calls the function that this gives."""
-    before, settled = dict(vars(model)), False
+class AtomicFit:
+    """Makes every method that fits atomic: one that does not return leaves the attributes as they were.
 
-    def settle() -> None:
-        nonlocal settled
-        settled = True
+    It wraps ``METHODS`` wherever a class defines one, so that a subclass has nothing to do and cannot forget
+    it. A fit must only replace attributes, never change their values in place.
+    """
 
-    try:
-        yield settle
-    except BaseException:
-        if not settled:
-            vars(model).clear()
-            vars(model).update(before)
-        raise
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        for name in METHODS:
+            method = vars(cls).get(name)
+            if isfunction(method):
+                setattr(cls, name, _atomic(method))
+        super().__init_subclass__(**kwargs)
+
+
+def keep_after(error: BaseException, model: Any) -> None:
+    """What ``model`` has learned so far is to stay, although its fit ends by ``error``."""
+    error._fastcca_kept = model  # type: ignore[attr-defined]
+
+
+def _atomic(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def atomic(self: Any, *args: Any, **kwargs: Any) -> Any:
+        before = vars(self)
+        try:
+            # The fit works on attributes of its own. Those of before come back whole, in one assignment.
+            object.__setattr__(self, "__dict__", before.copy())
+            return method(self, *args, **kwargs)
+        except BaseException as error:
+            if getattr(error, "_fastcca_kept", None) is not self:
+                object.__setattr__(self, "__dict__", before)
+            raise
+
+    return atomic

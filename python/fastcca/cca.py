@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastcca._linear import LinearTwoView
-from fastcca._refit import restored_on_failure
 from fastcca.functional.moments import Moments
 
 __all__ = ["CCA"]
@@ -154,8 +153,7 @@ class CCA(LinearTwoView):
         ValueError
             See :class:`CCA`.
         """
-        with restored_on_failure(self):
-            self._fit_arrays(*self._check_pair(X, y, sample_weight, reset=True))
+        self._fit_arrays(*self._check_pair(X, y, sample_weight, reset=True))
         return self
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> "CCA":
@@ -182,7 +180,7 @@ class CCA(LinearTwoView):
         ------
         ValueError
             As in ``fit``; for ``solver="qr"`` or ``"gram"``, which need all rows at once; after a ``fit`` to
-            more features than samples, which keeps no moments.
+            more features than samples, which keeps no moments, and for a model saved without them.
 
         Examples
         --------
@@ -198,17 +196,16 @@ class CCA(LinearTwoView):
         first = not hasattr(self, "moments_")
         if not first and self.moments_ is None:
             raise ValueError(
-                "partial_fit cannot go on from this fit, which had more features than samples and kept no "
-                "moments: start with partial_fit on a new estimator"
+                "partial_fit cannot go on from this model, which has no moments (they are not kept for more "
+                "features than samples, nor by save(moments=False)): start with partial_fit on a new one"
             )
-        with restored_on_failure(self):
-            x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=first)
-            moments = Moments().update(x_checked, y_checked, sample_weight=weights, n_threads=self.n_threads)
-            dtypes = x_checked.dtype, y_checked.dtype
-            if not first and self.moments_ is not None:
-                moments = self.moments_ + moments
-                dtypes = self.x_mean_.dtype, self.y_mean_.dtype
-            self._fit_moments(moments, dtypes)
+        x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=first)
+        moments = Moments().update(x_checked, y_checked, sample_weight=weights, n_threads=self.n_threads)
+        dtypes = x_checked.dtype, y_checked.dtype
+        if not first and self.moments_ is not None:
+            moments = self.moments_ + moments
+            dtypes = self.x_mean_.dtype, self.y_mean_.dtype
+        self._fit_moments(moments, dtypes)
         return self
 
     def fit_moments(self, moments: Moments) -> "CCA":
@@ -254,17 +251,16 @@ class CCA(LinearTwoView):
             raise TypeError(f"moments must be fastcca.Moments, got {type(moments).__name__}")
         if len(moments.dims) != 2:
             raise ValueError(f"moments must be of two views, got {len(moments.dims)}: Moments().update(X, y)")
-        with restored_on_failure(self):
-            self.n_features_in_, self.n_y_features_in_ = moments.dims
-            self._y_is_vector = False
-            self._set_y_names(None)
-            if hasattr(self, "feature_names_in_"):
-                del self.feature_names_in_
-            dtypes = [
-                np.dtype(np.float32 if moments.eps[s].max() > np.finfo(np.float64).eps else np.float64)
-                for s in moments.slices
-            ]
-            self._fit_moments(moments.copy(), (dtypes[0], dtypes[1]))
+        self.n_features_in_, self.n_y_features_in_ = moments.dims
+        self._y_is_vector = False
+        self._set_y_names(None)
+        if hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        dtypes = [
+            np.dtype(np.float32 if moments.eps[s].max() > np.finfo(np.float64).eps else np.float64)
+            for s in moments.slices
+        ]
+        self._fit_moments(moments.copy(), (dtypes[0], dtypes[1]))
         return self
 
     def _refuse_data_solvers(self, method: str) -> None:

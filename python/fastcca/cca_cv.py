@@ -7,7 +7,6 @@ from numpy.typing import ArrayLike
 
 from fastcca._folds import Rows, fast_scores, slow_scores
 from fastcca._linear import LinearTwoView
-from fastcca._refit import restored_on_failure
 from fastcca._search import adopt_features, ridge_grid, row_splits, search_results
 from fastcca._validation import check_n_components, check_n_threads, check_reg
 from fastcca.cca import CCA
@@ -138,27 +137,26 @@ class CCACV(LinearTwoView):
         ValueError
             See :class:`CCACV`.
         """
-        with restored_on_failure(self):
-            x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
-            check_n_threads(self.n_threads)
-            k = check_n_components(self.n_components, x_checked.shape[1], y_checked.shape[1])
-            regs = ridge_grid(self.regs)
-            pairs = [check_reg(reg) for reg in regs]
-            splits = row_splits(self.cv, x_checked, y, groups, weights)
-            data = Rows(x_checked, y_checked, weights, self.n_threads)
+        x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
+        check_n_threads(self.n_threads)
+        k = check_n_components(self.n_components, x_checked.shape[1], y_checked.shape[1])
+        regs = ridge_grid(self.regs)
+        pairs = [check_reg(reg) for reg in regs]
+        splits = row_splits(self.cv, x_checked, y, groups, weights)
+        data = Rows(x_checked, y_checked, weights, self.n_threads)
 
-            scores, moments = fast_scores(data, splits, pairs, k, self.scale)
-            if np.isnan(scores).any():
-                slow_scores(scores, data, splits, pairs, CCA(k, scale=self.scale, n_threads=self.n_threads))
+        scores, moments = fast_scores(data, splits, pairs, k, self.scale)
+        if np.isnan(scores).any():
+            slow_scores(scores, data, splits, pairs, CCA(k, scale=self.scale, n_threads=self.n_threads))
 
-            self.n_splits_ = len(splits)
-            self.cv_results_ = search_results([{"reg": reg} for reg in regs], scores)
-            mean = self.cv_results_["mean_test_score"]
-            ties = np.flatnonzero(self.cv_results_["rank_test_score"] == 1)
-            self.best_index_ = int(max(ties, key=lambda i: sum(pairs[i])))
-            self.best_score_ = float(mean[self.best_index_])
-            self.reg_ = regs[self.best_index_]
-            self._refit(data, moments)
+        self.n_splits_ = len(splits)
+        self.cv_results_ = search_results([{"reg": reg} for reg in regs], scores)
+        mean = self.cv_results_["mean_test_score"]
+        ties = np.flatnonzero(self.cv_results_["rank_test_score"] == 1)
+        self.best_index_ = int(max(ties, key=lambda i: sum(pairs[i])))
+        self.best_score_ = float(mean[self.best_index_])
+        self.reg_ = regs[self.best_index_]
+        self._refit(data, moments)
         return self
 
     def _refit(self, data: Rows, moments: Moments | None) -> None:

@@ -6,7 +6,6 @@ from numpy.typing import ArrayLike
 
 from fastcca._kernel import KernelTwoView
 from fastcca._kernel_features import FeatureSums, LandmarkView, collect
-from fastcca._refit import restored_on_failure
 from fastcca._validation import check_reg, refuse_non_finite
 from fastcca.functional.kernels import KernelFunction
 
@@ -187,12 +186,11 @@ class KernelCCA(KernelTwoView):
         ValueError
             See :class:`KernelCCA`.
         """
-        with restored_on_failure(self):
-            X, y, weights = self._check_pair(X, y, sample_weight, reset=True)
-            sums = self._fit_kernels(X, y, weights, self.gamma, self.reg, _check_landmarks(landmarks))
-            self.__dict__.pop("_sums", None)
-            if sums is not None and sums.moments.scatter.nbytes <= KEPT_BYTES:
-                self._sums = tuple(vars(sums).values())
+        X, y, weights = self._check_pair(X, y, sample_weight, reset=True)
+        sums = self._fit_kernels(X, y, weights, self.gamma, self.reg, _check_landmarks(landmarks))
+        self.__dict__.pop("_sums", None)
+        if sums is not None and sums.moments.scatter.nbytes <= KEPT_BYTES:
+            self._sums = tuple(vars(sums).values())
         return self
 
     def partial_fit(
@@ -232,36 +230,35 @@ class KernelCCA(KernelTwoView):
         first = not hasattr(self, "x_landmarks_")
         if not first and not hasattr(self, "_sums"):
             raise ValueError(
-                "partial_fit cannot go on from a fit with so many landmarks, which kept no moments: "
-                "start with partial_fit on a new estimator"
+                "partial_fit cannot go on from this model, which has no moments (they are not kept for more "
+                "than some 500 landmarks, nor by save(moments=False)): start with partial_fit on a new one"
             )
         if not first and landmarks is not None:
             raise ValueError(
                 "landmarks are fixed by the first call of partial_fit: they cannot be given again"
             )
-        with restored_on_failure(self):
-            X, y, weights = self._check_pair(X, y, sample_weight, reset=first)
-            self._check_parameters()
-            reg = check_reg(self.reg)
-            dtypes = (X.dtype, y.dtype) if first else (self.x_landmarks_.dtype, self.y_landmarks_.dtype)
-            if first:
-                refuse_non_finite("X", X)
-                refuse_non_finite("y", y)
-                kernels = self._fitted_kernels(self.gamma, X, y, weights)
-                views = self._choose_views(kernels, X, y, weights, _check_landmarks(landmarks))
-            else:
-                kernels = self._kernels((self.x_gamma_, self.y_gamma_))
-                points = self.x_landmarks_, self.y_landmarks_
-                of_x, of_y = (
-                    LandmarkView.of(kernel, rows, self.n_threads)
-                    for kernel, rows in zip(kernels, points, strict=True)
-                )
-                views = of_x, of_y
-            sums = collect(*views, X, y, weights, self.n_threads, self.verbose)
-            if not first:
-                sums = FeatureSums(*self._sums) + sums
-            self._fit_sums(views, sums, reg, dtypes)
-            self._sums = tuple(vars(sums).values())
+        X, y, weights = self._check_pair(X, y, sample_weight, reset=first)
+        self._check_parameters()
+        reg = check_reg(self.reg)
+        dtypes = (X.dtype, y.dtype) if first else (self.x_landmarks_.dtype, self.y_landmarks_.dtype)
+        if first:
+            refuse_non_finite("X", X)
+            refuse_non_finite("y", y)
+            kernels = self._fitted_kernels(self.gamma, X, y, weights)
+            views = self._choose_views(kernels, X, y, weights, _check_landmarks(landmarks))
+        else:
+            kernels = self._kernels((self.x_gamma_, self.y_gamma_))
+            points = self.x_landmarks_, self.y_landmarks_
+            of_x, of_y = (
+                LandmarkView.of(kernel, rows, self.n_threads)
+                for kernel, rows in zip(kernels, points, strict=True)
+            )
+            views = of_x, of_y
+        sums = collect(*views, X, y, weights, self.n_threads, self.verbose)
+        if not first:
+            sums = FeatureSums(*self._sums) + sums
+        self._fit_sums(views, sums, reg, dtypes)
+        self._sums = tuple(vars(sums).values())
         return self
 
 

@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 from fastcca._folds import Split
 from fastcca._kernel import KernelTwoView
 from fastcca._kernel_features import FeatureSums, LandmarkView, collect, solve_features
-from fastcca._refit import restored_on_failure
 from fastcca._search import TIE, adopt_features, ridge_grid, row_splits, search_results
 from fastcca._two_view import Weights
 from fastcca._validation import check_reg, refuse_non_finite
@@ -159,44 +158,41 @@ class KernelCCACV(KernelTwoView):
         ValueError
             See :class:`KernelCCACV`.
         """
-        with restored_on_failure(self):
-            x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
-            self._check_parameters()
-            refuse_non_finite("X", x_checked)
-            refuse_non_finite("y", y_checked)
-            regs = ridge_grid(np.logspace(-6, 0, 7) if self.regs is None else self.regs)
-            pairs = [check_reg(reg) for reg in regs]
-            kernels = self._grid_of_kernels(x_checked, y_checked, weights)
-            splits = row_splits(self.cv, x_checked, y, groups, weights)
+        x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
+        self._check_parameters()
+        refuse_non_finite("X", x_checked)
+        refuse_non_finite("y", y_checked)
+        regs = ridge_grid(np.logspace(-6, 0, 7) if self.regs is None else self.regs)
+        pairs = [check_reg(reg) for reg in regs]
+        kernels = self._grid_of_kernels(x_checked, y_checked, weights)
+        splits = row_splits(self.cv, x_checked, y, groups, weights)
 
-            scores = np.empty((len(splits), len(kernels), len(regs)))
-            best = (-np.inf, 0.0), 0, 0  # (mean score, largest reg), width, reg
-            for i, of_views in enumerate(kernels):
-                model = self._model((float(of_views[0].gamma), float(of_views[1].gamma)), regs[0])
-                views = model._choose_views(of_views, x_checked, y_checked, weights, None)
-                total, scores[:, i] = self._held_out(views, x_checked, y_checked, weights, splits, pairs)
-                mean = scores[:, i].mean(axis=0).round(TIE)
-                j = max(range(len(regs)), key=lambda j: (mean[j], sum(pairs[j])))
-                if (mean[j], sum(pairs[j])) > best[0]:
-                    best = (mean[j], sum(pairs[j])), i, j
-                    kept = model, views, total
-            _, i, j = best
+        scores = np.empty((len(splits), len(kernels), len(regs)))
+        best = (-np.inf, 0.0), 0, 0  # (mean score, largest reg), width, reg
+        for i, of_views in enumerate(kernels):
+            model = self._model((float(of_views[0].gamma), float(of_views[1].gamma)), regs[0])
+            views = model._choose_views(of_views, x_checked, y_checked, weights, None)
+            total, scores[:, i] = self._held_out(views, x_checked, y_checked, weights, splits, pairs)
+            mean = scores[:, i].mean(axis=0).round(TIE)
+            j = max(range(len(regs)), key=lambda j: (mean[j], sum(pairs[j])))
+            if (mean[j], sum(pairs[j])) > best[0]:
+                best = (mean[j], sum(pairs[j])), i, j
+                kept = model, views, total
+        _, i, j = best
 
-            self.n_splits_ = len(splits)
-            gammas = [(float(kx.gamma), float(ky.gamma)) for kx, ky in kernels]
-            params = [{"gamma": gamma, "reg": reg} for gamma in gammas for reg in regs]
-            self.cv_results_ = search_results(params, scores.reshape(len(splits), -1))
-            self.best_index_ = i * len(regs) + j
-            self.best_score_ = float(self.cv_results_["mean_test_score"][self.best_index_])
-            self.gamma_, self.reg_ = gammas[i], regs[j]
-            model, views, total = kept
-            model.reg = self.reg_
-            model._fit_sums(views, total, pairs[j], (x_checked.dtype, y_checked.dtype))
-            self.best_estimator_ = model
-            parameters = model.get_params()
-            self.__dict__.update(
-                {name: value for name, value in vars(model).items() if name not in parameters}
-            )
+        self.n_splits_ = len(splits)
+        gammas = [(float(kx.gamma), float(ky.gamma)) for kx, ky in kernels]
+        params = [{"gamma": gamma, "reg": reg} for gamma in gammas for reg in regs]
+        self.cv_results_ = search_results(params, scores.reshape(len(splits), -1))
+        self.best_index_ = i * len(regs) + j
+        self.best_score_ = float(self.cv_results_["mean_test_score"][self.best_index_])
+        self.gamma_, self.reg_ = gammas[i], regs[j]
+        model, views, total = kept
+        model.reg = self.reg_
+        model._fit_sums(views, total, pairs[j], (x_checked.dtype, y_checked.dtype))
+        self.best_estimator_ = model
+        parameters = model.get_params()
+        self.__dict__.update({name: value for name, value in vars(model).items() if name not in parameters})
         return self
 
     def _grid_of_kernels(self, X: Array, Y: Array, weights: Weights) -> list[tuple[Kernel, Kernel]]:

@@ -15,13 +15,14 @@ from torch import nn
 import fastcca._persistence as plain
 from fastcca._files import replacing
 from fastcca._persistence import FORMAT, FORMAT_VERSION
+from fastcca._refit import AtomicFit
 
 __all__ = ["SavedDeepModel", "load"]
 
 HEADER = "fastcca"
 
 
-class SavedDeepModel:
+class SavedDeepModel(AtomicFit):
     """``save`` for an estimator some of whose attributes are networks."""
 
     _saved_networks: ClassVar[tuple[str, ...]]  # those attributes
@@ -31,7 +32,7 @@ class SavedDeepModel:
         """Untrained networks such as fit made them, from the parameters."""
         raise NotImplementedError
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, moments: bool = True) -> None:
         """Write the fitted model to one safetensors file, which :func:`fastcca.load` reads.
 
         Networks of your own are saved by their weights alone: :func:`fastcca.deep.load` takes modules of the
@@ -41,6 +42,9 @@ class SavedDeepModel:
         ----------
         path : path
             Where to; an existing file is replaced once the new one is whole.
+        moments : bool, default=True
+            Whether to store the moments of the networks' outputs, which nothing but ``partial_fit`` of the
+            linear CCA on top (``cca_``) needs.
 
         Raises
         ------
@@ -58,7 +62,9 @@ class SavedDeepModel:
         neutral = {**dict.fromkeys(self._own_modules), "callbacks": (), "augment": None, "device": "cpu"}
         state = {name: value for name, value in vars(self).items() if name not in self._saved_networks}
         state |= {name: value for name, value in neutral.items() if name in state}
-        arrays: dict[str, Any] = {}
+        arrays = plain.Arrays()
+        arrays.moments = moments
+        requests = plain._requests(state.pop(plain.ROUTING, None))
         header = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -67,6 +73,8 @@ class SavedDeepModel:
             "own": [name for name in self._own_modules if getattr(self, name) is not None],
             "state": plain._encode(state, arrays, type(self).__name__),
         }
+        if requests is not None:
+            header["requests"] = requests
         tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
         for name in self._saved_networks:
             for key, tensor in getattr(self, name).state_dict().items():
@@ -133,7 +141,7 @@ def load(
         )
     try:
         parts: dict[str, dict[str, torch.Tensor]] = {part: {} for part in kind._saved_networks}
-        arrays = {}
+        arrays = plain.Arrays()
         for key, tensor in tensors.items():
             owner = key.split(".")[0]
             if owner in parts:
@@ -146,6 +154,8 @@ def load(
         for part, module in zip(kind._saved_networks, model._rebuilt(), strict=True):
             module.to(getattr(torch, model.dtype)).load_state_dict(parts[part])
             setattr(model, part, module.eval())
+        if "requests" in header:
+            plain._set_requests(model, header["requests"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise ValueError(f"{name!r} is damaged: {plain._line(error)}") from None
     return model

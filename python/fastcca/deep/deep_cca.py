@@ -14,7 +14,7 @@ from torch import nn
 from tqdm import tqdm
 
 from fastcca._linear import _column_statistics as column_statistics
-from fastcca._refit import restored_on_failure
+from fastcca._refit import keep_after
 from fastcca._two_view import TwoViewTransformer, View, score_statistics
 from fastcca._validation import refuse_non_finite
 from fastcca.cca import CCA
@@ -123,8 +123,8 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
 
     Notes
     -----
-    Interrupting the fit (KeyboardInterrupt) leaves an estimator that is fitted with the best epoch so far;
-    the interrupt is raised again.
+    Interrupting the first fit (KeyboardInterrupt) leaves an estimator that is fitted with the best epoch so
+    far; the interrupt is raised again. A later fit that is interrupted, or fails, leaves it as it was.
 
     References
     ----------
@@ -234,13 +234,13 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
             constant.
         """
         check_settings(self)
-        with restored_on_failure(self) as settle:
-            self._fit(X, y, settle)
+        self._fit(X, y)
         return self
 
     # ---- the parts of fit
 
-    def _fit(self, X: ArrayLike, y: ArrayLike, settle: Callable[[], None]) -> None:
+    def _fit(self, X: ArrayLike, y: ArrayLike) -> None:
+        first = not hasattr(self, "cca_")
         x_data, y_data, _ = self._check_pair(X, y, reset=True)
         data = [x_data, y_data]
         statistics = [column_statistics(name, a, None) for name, a in zip("Xy", data, strict=True)]
@@ -280,11 +280,12 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
                         validation_rows,
                         lambda e: self._after_epoch(e, bar),
                     ).epoch
-                except KeyboardInterrupt:
-                    if self.history_:
-                        self.best_epoch_ = _best_epoch(self.history_)
-                    self._finish(networks, sources, data, statistics, plan)
-                    settle()
+                except KeyboardInterrupt as interrupt:
+                    if first:
+                        if self.history_:
+                            self.best_epoch_ = _best_epoch(self.history_)
+                        self._finish(networks, sources, data, statistics, plan)
+                        keep_after(interrupt, self)
                     raise
             self._finish(networks, sources, data, statistics, plan)
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fastcca._validation import check_count
+from fastcca.deep._atomic import AtomicModule
 from fastcca.deep._lbfgs import minimize
 from fastcca.deep._parameters import check_positive, is_number, rows_like
 from fastcca.deep.encoders import activation_of
@@ -19,7 +20,7 @@ from fastcca.errors import NumericalError
 __all__ = ["DenoisingAutoencoder"]
 
 
-class DenoisingAutoencoder(nn.Module):
+class DenoisingAutoencoder(AtomicModule):
     """A stack of denoising autoencoders with tied weights, trained one layer after the other.
 
     Each layer sees inputs with Gaussian noise and is trained to undo it: with s the activation,

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from fastcca._linear import _column_statistics as column_statistics
 from fastcca._modalities import Modalities, check_modalities, pick
-from fastcca._refit import restored_on_failure
+from fastcca._refit import keep_after
 from fastcca.deep._multimodal_network import MultimodalNetwork, dropout_schedule, pretrain
 from fastcca.deep._multimodal_settings import build, check_settings, plan_of, rebuilt
 from fastcca.deep._multimodal_training import CHUNK, AutoencoderEpoch, best_epoch, inputs_of, train
@@ -137,8 +137,8 @@ class MultimodalAutoencoder(
     list of rows), in ``fit`` too: the row then teaches what it has. After the fit modalities may be left out
     as a whole.
 
-    Interrupting the fit (KeyboardInterrupt) leaves an estimator that is fitted with the best epoch so far;
-    the interrupt is raised again.
+    Interrupting the first fit (KeyboardInterrupt) leaves an estimator that is fitted with the best epoch so
+    far; the interrupt is raised again. A later fit that is interrupted, or fails, leaves it as it was.
 
     References
     ----------
@@ -255,13 +255,13 @@ class MultimodalAutoencoder(
         """
         check_settings(self)
         found = check_modalities(views, type(self).__name__)
-        with restored_on_failure(self) as settle:
-            self._fit(found, settle)
+        self._fit(found)
         return self
 
     # ---- the parts of fit
 
-    def _fit(self, found: Modalities, settle: Callable[[], None]) -> None:
+    def _fit(self, found: Modalities) -> None:
+        first = not hasattr(self, "network_")
         self._set_columns(found)
         weights = pick(self.modalities_, self.modality_weights, "modality_weights", missing=1.0)
         if not any(weights.values()):
@@ -295,9 +295,10 @@ class MultimodalAutoencoder(
                         validation_rows,
                         lambda e: self._after_epoch(e, bar),
                     )
-                except KeyboardInterrupt:
-                    self._keep(network)
-                    settle()
+                except KeyboardInterrupt as interrupt:
+                    if first:
+                        self._keep(network)
+                        keep_after(interrupt, self)
                     raise
         self._keep(network)
 

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from fastcca._validation import check_count
+from fastcca.deep._atomic import AtomicModule
 from fastcca.deep._parameters import check_positive, is_number, rows_like
 from fastcca.errors import NumericalError
 
 __all__ = ["RBM"]
 
 
-class RBM(nn.Module):
+class RBM(AtomicModule):
     """A restricted Boltzmann machine with Gaussian or binary visible and binary hidden units.
 
     With visible v, hidden h, weights W, biases c of the visible and b of the hidden units, the energy is

@@ -1,6 +1,5 @@
 """Joint embedding of paired rows: two linear maps into one space, trained by a two-way large margin."""
 
-import warnings
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +9,7 @@ from sklearn.utils import check_random_state
 from fastcca._statistics import score_statistics
 from fastcca._two_view import TwoViewTransformer, View
 from fastcca._validation import check_count, check_n_components, check_n_threads, refuse_non_finite
+from fastcca._warn import warn
 from fastcca.embedding._checks import check_number
 from fastcca.embedding._label_loss import FORMS as LABEL_FORMS
 from fastcca.embedding._preprocessing import InputScaling
@@ -197,10 +197,7 @@ class JointEmbedding(TwoViewTransformer):
         weights = self._train(f, g, n_components)
         found = weights[0].shape[1]  # the rank of the views may leave fewer
         if self.n_components is not None and found < n_components:
-            warnings.warn(
-                f"n_components={n_components} is more than the rank of the data: {found} components",
-                stacklevel=2,
-            )
+            warn(f"n_components={n_components} is more than the rank of the data: {found} components")
         zx, zy = f @ weights[0], g @ weights[1]
         # one rotation for both: axes along which the views covary, the most first; a sign for each
         values, axes = np.linalg.eigh(zx.T @ zy + zy.T @ zx)

@@ -259,6 +259,13 @@ class Moments:
         """A copy that shares its arrays, which no method changes in place."""
         return _from_parts(self.dims, self.eps, self.n, self.shift, self.offset, self.scatter)
 
+    def __getstate__(self) -> dict[str, Any]:  # by hand: pickle's protocols 0 and 1 know no slots
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name in self.__slots__:
+            setattr(self, name, state[name])
+
     def __repr__(self) -> str:
         return f"Moments(n={self.n:g}, dims={self.dims})"
 

@@ -1,18 +1,20 @@
 """Search of one view by the other, both projected by a model of two views."""
 
+import copy
 from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastcca._refit import AtomicFit
 from fastcca.functional.retrieval import Similarity
 from fastcca.retrieval._index import Backend, Found, SearchIndex
 
 ViewName = Literal["x", "y"]
 
 
-class CrossViewSearch:
+class CrossViewSearch(AtomicFit):
     """Search of one view by the other: both are projected by a fitted model, and compared.
 
     By the model's own ``similarity`` where it has one, as JointEmbedding does, else by their cosines.
@@ -103,7 +105,7 @@ class CrossViewSearch:
         CrossViewSearch
             The search itself.
         """
-        self.index_ = self._index.fit(self._project(gallery, self.gallery_view))
+        self._index = self.index_ = copy.copy(self._index).fit(self._project(gallery, self.gallery_view))
         return self
 
     def search(self, queries: ArrayLike, k: int = 10, *, view: ViewName | None = None) -> Found:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastcca._build import get_num_threads
+from fastcca._refit import AtomicFit
 from fastcca._validation import as_matrix, check_n_threads
 from fastcca.functional.retrieval import (
     Similarity,
@@ -35,7 +36,7 @@ class Found(NamedTuple):
     scores: NDArray[Any]
 
 
-class SearchIndex:
+class SearchIndex(AtomicFit):
     """A gallery that is searched exactly: every query is compared with every row.
 
     Parameters

@@ -1,15 +1,17 @@
 """Search by sample and by label in the space of a label embedding."""
 
+import copy
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastcca._refit import AtomicFit
 from fastcca.functional.retrieval import Similarity
 from fastcca.retrieval._index import Backend, Found, SearchIndex
 
 
-class LabelSearch:
+class LabelSearch(AtomicFit):
     """Search of a gallery by image and by label, in the space of a label embedding.
 
     Parameters
@@ -74,7 +76,7 @@ class LabelSearch:
         LabelSearch
             The search itself.
         """
-        self.index_ = self._index.fit(np.asarray(self.model.transform(gallery)))
+        self._index = self.index_ = copy.copy(self._index).fit(np.asarray(self.model.transform(gallery)))
         return self
 
     def search(self, queries: ArrayLike, k: int = 10) -> Found:
