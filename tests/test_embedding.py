@@ -10,10 +10,21 @@ from scipy.special import log_softmax
 from sklearn.base import clone
 
 import fastcca
-from fastcca.embedding import AttributeLabelEmbedding, NearestClassMean, RidgeEmbedding
+from fastcca import CCA, NumericalError
+from fastcca.embedding import (
+    AttributeHierarchyLabelEmbedding,
+    AttributeLabelEmbedding,
+    LargeMarginEmbedding,
+    LargeMarginTaxonomyEmbedding,
+    NearestClassMean,
+    RidgeEmbedding,
+    UnifiedSemanticEmbedding,
+    WARPEmbedding,
+)
 from fastcca.embedding._attributes import label_vectors
 from fastcca.embedding._calibration import content_folds, temperature_of
 from fastcca.embedding._preprocessing import InputScaling
+from fastcca.taxonomy import Taxonomy
 from reference import embedding as reference
 
 MODELS = [RidgeEmbedding(), NearestClassMean(), NearestClassMean("learned", n_epochs=50)]
@@ -446,3 +457,79 @@ def test_invariances(model, rows, exponent, shift):
     weighted = clone(model).fit(X, codes, sample_weight=np.full(len(X), 2.0)).predict_proba(X)
     np.testing.assert_allclose(doubled, weighted, atol=1e-6)
     np.testing.assert_allclose(plain.sum(axis=1), 1.0, atol=1e-12)
+
+
+FILLS = (1e20, 9.97e36, -3.4e38)  # what files of float32 hold where nothing was measured
+TREE = Taxonomy.from_dict({"earth": {"wet": ["ice", "sea"], "dry": ["land"]}})
+VECTORS = dict(zip(("sea", "land", "ice"), np.eye(3, 4), strict=True))
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize(
+    "model",
+    [
+        RidgeEmbedding(),
+        NearestClassMean(),
+        NearestClassMean("learned", n_epochs=3),
+        LargeMarginEmbedding(n_epochs=3),
+        LargeMarginEmbedding(similarity="cosine", n_epochs=3),
+        WARPEmbedding(n_epochs=2, random_state=0),
+        LargeMarginTaxonomyEmbedding(TREE),
+        AttributeHierarchyLabelEmbedding(TREE, VECTORS, n_epochs=3),
+        UnifiedSemanticEmbedding(TREE, VECTORS, n_epochs=3, n_rounds=1),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_fill_values_in_float32_are_read_as_float64_reads_them(rng, model, normalize):
+    code = np.repeat([0, 1, 2], 40)
+    y = np.repeat(["sea", "land", "ice"], 40)
+    X = (rng.normal(size=(120, 4)) + 3 * np.eye(3, 4)[code]).astype(np.float32)
+    model = clone(model).set_params(normalize=normalize).fit(X, y)
+    q = np.repeat(X[:1], 4 * len(FILLS), axis=0)
+    q[np.arange(len(q)), np.arange(len(q)) % 4] = np.repeat(FILLS, 4)
+    wide = q.astype(np.float64)
+    assert model.predict(q).tolist() == model.predict(wide).tolist()
+    np.testing.assert_allclose(model.predict_proba(q), model.predict_proba(wide), atol=1e-6)
+    assert np.isfinite(model.predict_log_proba(q)).all()
+    # against the definition in the most digits at hand: f = z √(2 / (1 + ‖z‖²)) - mean, then nearness to u
+    z = (wide.astype(np.longdouble) - model.scaling_.mean_) * model.scaling_.factor_
+    if normalize:
+        z = z * np.sqrt(2 / (1 + (z**2).sum(axis=1, keepdims=True))) - model.scaling_.center_
+    z = z if model.weights_ is None else z @ model.weights_.astype(np.longdouble)
+    z = z + model.intercept_
+    u = model.label_embedding_.astype(np.longdouble)
+    if getattr(model, "similarity", None) == "cosine":
+        near = z / np.linalg.norm(z, axis=1)[:, None] @ (u / np.linalg.norm(u, axis=1)[:, None]).T
+    else:
+        near = z @ u.T if model._similarity == "product" else 2 * z @ u.T - (u**2).sum(axis=1)
+    best = near.argmax(axis=1)
+    second = np.sort(near, axis=1)[:, -2]
+    clear = near.max(axis=1) - second > 1e-9 * np.abs(near).max(axis=1)
+    assert clear.sum() > 6
+    assert model.predict(q)[clear].tolist() == model.classes_[best][clear].tolist()
+
+
+def test_rows_that_overflow_are_refused_or_right(rng):
+    y = np.arange(30) % 2
+    X = rng.normal(size=(30, 3)) + 4 * y[:, None]
+    q = np.array([[1e300, 0, 0], [-1.7e308, 0, 0]])
+    model = NearestClassMean().fit(X, y)
+    assert np.array_equal(model.predict(q), model.predict(q / 1e200))
+    assert np.allclose(model.predict_proba(q).sum(axis=1), 1)
+    plain = NearestClassMean(normalize=False).fit(1e-10 * X, y)
+    for ask in (plain.predict, plain.predict_proba, plain.transform, plain.decision_function):
+        with pytest.raises(NumericalError, match="overflow"):
+            ask(q)
+    small = NearestClassMean(normalize=False).fit((1e-5 * X).astype(np.float32), y)
+    with pytest.raises(NumericalError, match="overflow float32"):
+        small.transform(np.float32([[3e38, 0, 0]]))
+
+
+def test_weights_whose_sum_overflows_are_refused(rng):
+    y = np.arange(30) % 2
+    X = rng.normal(size=(30, 3))
+    for model in (NearestClassMean(), CCA()):
+        with pytest.raises(ValueError, match="sample_weight must have a finite sum"):
+            model.fit(X, y, sample_weight=np.full(30, 1e308))
+    with pytest.raises(ValueError, match="weights times class_weight overflow"):
+        LargeMarginEmbedding(class_weight={0: 1e308}).fit(X, y)

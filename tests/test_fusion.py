@@ -250,3 +250,9 @@ def test_a_variance_that_underflows_is_told(rng):
 def test_a_vector_among_the_views_is_named(rng):
     with pytest.raises(ValueError, match="view1: Expected 2D array, got 1D array"):
         EarlyFusion().fit([rng.standard_normal((20, 3)), np.arange(20.0)])
+
+
+def test_scaled_rows_that_overflow_are_refused(rng):
+    fusion = EarlyFusion().fit((1e-10 * rng.standard_normal((20, 3))).astype(np.float32))
+    with pytest.raises(NumericalError, match="the scaled rows of X overflow float32"):
+        fusion.transform(np.full((2, 3), 3e38, dtype=np.float32))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fastcca.functional.linalg import solve_positive
 
-__all__ = ["ScoreStatistics", "Weights", "least_squares", "loadings", "score_statistics"]
+__all__ = ["ScoreStatistics", "Weights", "least_squares", "loadings", "score_statistics", "unit_rows"]
 
 Weights = NDArray[np.float64] | None
 
@@ -71,3 +71,11 @@ def least_squares(zz: NDArray[Any], zc: NDArray[Any]) -> NDArray[Any]:
             return coefficients
     coefficients = np.linalg.pinv(zz, hermitian=True, rcond=1e-13) @ zc
     return coefficients
+
+
+def unit_rows(a: NDArray[Any]) -> NDArray[np.float64]:
+    """Rows of length 1, whatever their scale; zeros stay."""
+    largest = np.abs(a).max(axis=1, keepdims=True, initial=0.0)
+    out: NDArray[np.float64] = a / np.where(largest > 0, largest, 1.0)
+    out /= np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1.0)
+    return out

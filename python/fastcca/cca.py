@@ -196,8 +196,8 @@ class CCA(LinearTwoView):
         first = not hasattr(self, "moments_")
         if not first and self.moments_ is None:
             raise ValueError(
-                "partial_fit cannot go on from this model, which has no moments (they are not kept for more "
-                "features than samples, nor by save(moments=False)): start with partial_fit on a new one"
+                "partial_fit cannot go on from this fit, of which no moments were kept: it had more features "
+                "than samples, or was saved without moments. Start with partial_fit on a new estimator"
             )
         x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=first)
         moments = Moments().update(x_checked, y_checked, sample_weight=weights, n_threads=self.n_threads)

@@ -178,8 +178,10 @@ class EarlyFusion(
         for name, block in self._blocks().items():
             if name in found.data:
                 rows = found.present[name]
-                centred = found.data[name][rows] - self.means_[name]
-                out[rows, block] = centred * self.factors_[name]
+                with np.errstate(over="ignore"):
+                    out[rows, block] = (found.data[name][rows] - self.means_[name]) * self.factors_[name]
+                if not np.isfinite(out[rows, block]).all():
+                    raise NumericalError(f"the scaled rows of {name} overflow {out.dtype}: scale it down")
         return out
 
     def inverse_transform(self, Z: ArrayLike) -> dict[str, NDArray[Any]]:

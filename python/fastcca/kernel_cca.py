@@ -230,8 +230,8 @@ class KernelCCA(KernelTwoView):
         first = not hasattr(self, "x_landmarks_")
         if not first and not hasattr(self, "_sums"):
             raise ValueError(
-                "partial_fit cannot go on from this model, which has no moments (they are not kept for more "
-                "than some 500 landmarks, nor by save(moments=False)): start with partial_fit on a new one"
+                "partial_fit cannot go on from a fit with so many landmarks, or one saved without moments: "
+                "start with partial_fit on a new estimator"
             )
         if not first and landmarks is not None:
             raise ValueError(

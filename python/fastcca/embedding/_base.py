@@ -97,7 +97,11 @@ class LabelEmbedding(LabelPrediction):
     ) -> None:
         self._check_parameters()
         x, codes, weight, kept = self._check_fit_input(X, y, sample_weight)
-        weight = weight * self._class_factors(codes, weight)[codes]
+        with np.errstate(over="ignore"):
+            weight = weight * self._class_factors(codes, weight)[codes]
+            total = weight.sum()
+        if not np.isfinite(total):
+            raise ValueError("the weights times class_weight overflow: scale them down")
         scaling, features = self._scaled(x, weight)
         data = TrainingData(
             features=features.astype(x.dtype, copy=False),

@@ -87,10 +87,10 @@ class ExtensibleEmbedding(LabelEmbedding):
         """The embeddings of new labels, from their attributes where these are known."""
         raise NotImplementedError
 
-    def _near(self, X: Any) -> NDArray[Any]:
-        decisions = super()._near(X)
+    def _near(self, z: NDArray[np.float64], *, relative: bool = False) -> NDArray[np.float64]:
+        decisions = super()._near(z, relative=relative)
         lowered = getattr(self, "_lowered", None)
-        return decisions if lowered is None else decisions + lowered.astype(decisions.dtype)
+        return decisions if lowered is None else decisions + lowered
 
 
 def _common(classes: NDArray[Any], new: list[Any]) -> Any:

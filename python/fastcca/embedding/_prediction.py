@@ -1,5 +1,6 @@
 """What a fitted label embedding is asked: where rows lie, which labels they are near, how sure that is."""
 
+from collections.abc import Iterator
 from numbers import Integral
 from typing import Any, Literal
 
@@ -10,9 +11,11 @@ from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeatures
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastcca._persistence import SavedModel
+from fastcca._statistics import unit_rows
 from fastcca._validation import as_matrix, refuse_non_finite
 from fastcca.embedding._preprocessing import InputScaling
 from fastcca.embedding._training_data import Learned, project
+from fastcca.errors import NumericalError
 
 __all__ = ["LabelPrediction"]
 
@@ -54,7 +57,8 @@ class LabelPrediction(
         ValueError
             For a wrong number of features, NaN or infinity.
         """
-        return self._psi(X)
+        x = self._check_rows(X)
+        return _as_dtype("transformed rows", self._psi(x), x.dtype)
 
     def decision_function(self, X: ArrayLike) -> NDArray[Any]:
         """How near each row is to each label: minus the squared distance, or what the class says.
@@ -74,8 +78,11 @@ class LabelPrediction(
         NotFittedError, ValueError
             As :meth:`transform`.
         """
-        decisions = self._near(X)
-        return decisions[:, 1] - decisions[:, 0] if decisions.shape[1] == 2 else decisions
+        x = self._check_rows(X)
+        two = len(self.label_embedding_) == 2
+        # what the classes have in common cancels in their difference
+        decisions = self._near(self._psi(x), relative=two)
+        return _as_dtype("decisions", decisions[:, 1] - decisions[:, 0] if two else decisions, x.dtype)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The nearest label of each row.
@@ -95,8 +102,9 @@ class LabelPrediction(
         NotFittedError, ValueError
             As :meth:`transform`.
         """
-        nearest = self._near(X).argmax(axis=1)
-        return self.classes_[nearest]  # type: ignore[no-any-return]
+        x = self._check_rows(X)
+        nearest = [block.argmax(axis=1) for block in self._nearness(x)]
+        return self.classes_[np.concatenate(nearest)]  # type: ignore[no-any-return]
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """The share of rows whose label is predicted: hit@1.
@@ -146,12 +154,12 @@ class LabelPrediction(
         array([['a', 'b'],
                ['b', 'c']], dtype='<U1')
         """
-        decisions = self._near(X)
-        n_classes = decisions.shape[1]
+        x = self._check_rows(X)
+        n_classes = len(self.label_embedding_)
         if not isinstance(k, Integral) or isinstance(k, bool) or not 1 <= int(k) <= n_classes:
             raise ValueError(f"k must be a whole number from 1 to {n_classes}, the classes, got {k!r}")
-        order = np.argsort(-decisions, axis=1, kind="stable")[:, : int(k)]
-        return self.classes_[order]
+        order = [np.argsort(-block, axis=1, kind="stable")[:, : int(k)] for block in self._nearness(x)]
+        return self.classes_[np.concatenate(order)]
 
     def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
         """Distances read as probabilities: the softmax of the nearness to each label over ``temperature_``.
@@ -171,8 +179,11 @@ class LabelPrediction(
         NotFittedError, ValueError
             As :meth:`transform`.
         """
-        decisions = self._near(X)
-        return softmax(decisions / decisions.dtype.type(self.temperature_), axis=1)  # type: ignore[no-any-return]
+        x = self._check_rows(X)
+        out = np.empty((len(x), len(self.label_embedding_)), dtype=x.dtype)
+        for rows, block in zip(self._blocks(len(x)), self._nearness(x), strict=True):
+            out[rows] = softmax(_over(block, self.temperature_), axis=1)
+        return out
 
     def predict_log_proba(self, X: ArrayLike) -> NDArray[Any]:
         """Logarithms of :meth:`predict_proba`, finite also where those vanish.
@@ -192,41 +203,68 @@ class LabelPrediction(
         NotFittedError, ValueError
             As :meth:`transform`.
         """
-        decisions = self._near(X)
-        return log_softmax(decisions / decisions.dtype.type(self.temperature_), axis=1)  # type: ignore[no-any-return]
+        x = self._check_rows(X)
+        out = np.empty((len(x), len(self.label_embedding_)), dtype=x.dtype)
+        for rows, block in zip(self._blocks(len(x)), self._nearness(x), strict=True):
+            out[rows] = np.maximum(
+                log_softmax(_over(block, self.temperature_), axis=1), np.finfo(x.dtype).min
+            )
+        return out
 
     # ---- inside
 
     def _learned(self) -> Learned:
         return Learned(self.weights_, self.intercept_, self.label_embedding_)
 
-    def _near(self, X: ArrayLike) -> NDArray[Any]:
-        z = self._psi(X)
-        return self._decisions(z, self.label_embedding_.astype(z.dtype, copy=False))
-
-    def _psi(self, X: ArrayLike) -> NDArray[Any]:
+    def _check_rows(self, X: ArrayLike) -> NDArray[Any]:
         check_is_fitted(self)
         x = as_matrix("X", X)
         validate_data(self, X, reset=False, skip_check_array=True)
         refuse_non_finite("X", x)
+        return x
+
+    def _psi(self, x: NDArray[Any]) -> NDArray[np.float64]:
+        """Psi of checked rows, in float64 whatever their dtype."""
         return project(self.scaling_.transform(x), self._learned())
 
-    def _decisions(self, z: NDArray[Any], labels: NDArray[Any]) -> NDArray[Any]:
-        """(n, n_classes): minus ‖z - u‖², the cosine of z and u, or their product."""
-        if self._similarity == "product":
-            products: NDArray[Any] = z @ labels.T
-            return products
-        if self._similarity == "cosine":
-            cosines: NDArray[Any] = _unit_rows(z) @ _unit_rows(labels).T
-            return cosines
-        # ‖z - u‖² = ‖z‖² - 2 z·u + ‖u‖², about the labels' mean, where less is lost to cancellation
-        middle = labels.mean(axis=0)
-        z, labels = z - middle, labels - middle
-        out: NDArray[Any] = z @ labels.T
-        out *= 2
-        out -= np.einsum("ij,ij->i", z, z)[:, np.newaxis]
-        out -= np.einsum("ij,ij->i", labels, labels)
-        return np.minimum(out, 0, out=out)  # type: ignore[no-any-return]
+    def _blocks(self, n_rows: int) -> Iterator[slice]:
+        """Runs of rows whose decisions take some 32 MB."""
+        step = max(1, 2**22 // len(self.label_embedding_))
+        return (slice(start, min(n_rows, start + step)) for start in range(0, n_rows, step))
+
+    def _nearness(self, x: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
+        """Decisions of checked rows up to what all classes have in common, block by block."""
+        return (self._near(self._psi(x[rows]), relative=True) for rows in self._blocks(len(x)))
+
+    def _near(self, z: NDArray[np.float64], *, relative: bool = False) -> NDArray[np.float64]:
+        return self._decisions(z, self.label_embedding_, relative=relative)
+
+    def _decisions(
+        self, z: NDArray[np.float64], labels: NDArray[Any], *, relative: bool = False
+    ) -> NDArray[np.float64]:
+        """(n, n_classes): minus ‖z - u‖², the cosine of z and u, or their product.
+
+        ``relative`` ones lack ‖z‖², beside which the labels of distant rows would differ by rounding alone.
+        """
+        labels = labels.astype(np.float64, copy=False)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self._similarity == "cosine":
+                out = unit_rows(z) @ unit_rows(labels).T
+            elif self._similarity == "product":
+                out = z @ labels.T
+            else:
+                # ‖z - u‖² = ‖z‖² - 2 z·u + ‖u‖², about the labels' mean, where less is lost to cancellation
+                middle = labels.mean(axis=0)
+                z, labels = z - middle, labels - middle
+                out = z @ labels.T
+                out *= 2
+                out -= np.einsum("ij,ij->i", labels, labels)
+                if not relative:
+                    out -= np.einsum("ij,ij->i", z, z)[:, np.newaxis]
+                    np.minimum(out, 0, out=out)
+        if not np.isfinite(out).all():
+            raise NumericalError("the distances of X to the labels overflow float64: scale the data down")
+        return out
 
     @property
     def _similarity(self) -> Literal["euclidean", "cosine", "product"]:
@@ -243,6 +281,18 @@ class LabelPrediction(
         return tags
 
 
-def _unit_rows(a: NDArray[Any]) -> NDArray[Any]:
-    length = np.sqrt(np.einsum("ij,ij->i", a, a))[:, np.newaxis]
-    return np.divide(a, length, out=np.zeros_like(a), where=length > 0)  # type: ignore[no-any-return]
+def _as_dtype(what: str, a: NDArray[np.float64], dtype: Any) -> NDArray[Any]:
+    """The values in the dtype of the data, which must hold them."""
+    with np.errstate(over="ignore"):
+        out = a.astype(dtype, copy=False)
+    if out is not a and not np.isfinite(out).all():
+        raise NumericalError(f"the {what} overflow {out.dtype}: scale the data down or use float64")
+    return out
+
+
+def _over(decisions: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """Decisions over the temperature, less the largest of each row: finite whatever the temperature."""
+    decisions -= decisions.max(axis=1, keepdims=True)
+    with np.errstate(over="ignore"):
+        decisions /= temperature
+    return np.maximum(decisions, np.finfo(np.float64).min, out=decisions)

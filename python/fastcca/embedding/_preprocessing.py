@@ -47,9 +47,12 @@ class InputScaling(SavedModel):
         """Take means and deviations of finite rows, weights counting as repetitions; the rows, in float64."""
         share = weight / weight.sum()
         x = X.astype(np.float64)
-        self.mean_ = share @ x
-        x -= self.mean_
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.mean_ = share @ x
+            x -= self.mean_
         unit = np.abs(x).max(axis=0)
+        if not np.isfinite(unit).all():
+            raise NumericalError(f"the differences of the rows of {self.name} overflow: scale it down")
         # what rounding leaves of a constant column is none
         varies = unit > 16 * np.finfo(np.float64).eps * np.abs(self.mean_)
         if not varies.any():
@@ -72,10 +75,20 @@ class InputScaling(SavedModel):
             x -= self.center_
         return x
 
-    def transform(self, X: NDArray[Any]) -> NDArray[Any]:
-        """Rows in the dtype of X."""
-        z = ((X - self.mean_) * self.factor_).astype(X.dtype, copy=False)
-        if self.normalize:
-            z *= np.sqrt(2.0 / (1.0 + np.einsum("ij,ij->i", z, z)))[:, np.newaxis].astype(X.dtype)
-            z -= self.center_.astype(X.dtype)
+    def transform(self, X: NDArray[Any]) -> NDArray[np.float64]:
+        """Finite rows, as float64: a square of float32 overflows at 1e20, a common fill value."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            z: NDArray[np.float64] = X - self.mean_
+            # f = (z / u) √(2 / (u⁻² + ‖z / u‖²)), u = 1 but for rows whose squares would overflow
+            unit = np.ones((len(z), 1))
+            if self.normalize:
+                largest = np.abs(z).max(axis=1, keepdims=True, initial=0.0, where=self.factor_ > 0)
+                unit[largest > 1e100] = largest[largest > 1e100]
+            z *= self.factor_ / unit if (unit != 1.0).any() else self.factor_
+            if self.normalize:
+                squares = unit**-2.0 + np.einsum("ij,ij->i", z, z)[:, np.newaxis]
+                z *= np.sqrt(2.0 / squares)
+                z -= self.center_
+        if not np.isfinite(z).all():
+            raise NumericalError(f"the scaled rows of {self.name} overflow: scale the data down")
         return z

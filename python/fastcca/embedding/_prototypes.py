@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
+from fastcca._statistics import unit_rows
 from fastcca._validation import check_count, check_n_threads
 from fastcca.embedding._attributes import label_vectors
 from fastcca.embedding._checks import check_number
@@ -130,7 +131,7 @@ class PrototypeEmbedding(ExtensibleEmbedding):
         """phi of each label: of length one, an equal part of it for attributes and for the taxonomy."""
         parts = []
         if attributes is not None:
-            parts.append(_unit_rows(attributes - mean))
+            parts.append(unit_rows(attributes - mean))
         if self._uses_taxonomy:
             # phi_z = 1 where z is the label or above it
             place = {node: i for i, node in enumerate(basis)}
@@ -138,8 +139,8 @@ class PrototypeEmbedding(ExtensibleEmbedding):
             for row, label in zip(indicator, labels, strict=True):
                 above = () if self.taxonomy is None else self.taxonomy.ancestors(label)
                 row[[place[node] for node in (label, *above) if node in place]] = 1.0
-            parts.append(_unit_rows(indicator))
-        return _unit_rows(np.hstack(parts))
+            parts.append(unit_rows(indicator))
+        return unit_rows(np.hstack(parts))
 
     def _place(self, labels: list[Any], vectors: NDArray[np.float64] | None) -> NDArray[Any]:
         if self._uses_attributes and self._uses_taxonomy is False and vectors is None:
@@ -157,8 +158,3 @@ class PrototypeEmbedding(ExtensibleEmbedding):
                     f"there is nothing to place {label!r} by: no attributes, no known node above it"
                 )
         return placed
-
-
-def _unit_rows(a: NDArray[np.float64]) -> NDArray[np.float64]:
-    length = np.linalg.norm(a, axis=1, keepdims=True)
-    return np.divide(a, length, out=np.zeros_like(a), where=length > 0)  # type: ignore[no-any-return]

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastcca.errors import NumericalError
+
 __all__ = ["Learned", "TrainingData", "project"]
 
 
@@ -62,9 +64,12 @@ class Learned:
     attributes: dict[str, Any] = field(default_factory=dict)  # further fitted attributes by name
 
 
-def project(features: NDArray[Any], learned: Learned) -> NDArray[Any]:
-    """Psi of scaled inputs."""
-    dtype = features.dtype
-    weights = learned.weights
-    z = features if weights is None else features @ np.asarray(weights, dtype=dtype)
-    return z + np.asarray(learned.intercept, dtype=dtype)  # type: ignore[no-any-return]
+def project(features: NDArray[Any], learned: Learned) -> NDArray[np.float64]:
+    """Psi of scaled inputs, in float64."""
+    features = features.astype(np.float64, copy=False)
+    with np.errstate(over="ignore", invalid="ignore"):
+        z = features if learned.weights is None else features @ learned.weights.astype(np.float64)
+        z = z + learned.intercept
+    if not np.isfinite(z).all():
+        raise NumericalError("the rows of X overflow in the space of the labels: scale the data down")
+    return z  # type: ignore[no-any-return]

@@ -14,6 +14,7 @@ from fastcca.embedding._checks import check_number
 from fastcca.embedding._label_loss import FORMS as LABEL_FORMS
 from fastcca.embedding._preprocessing import InputScaling
 from fastcca.embedding._training import Parameters, minimise
+from fastcca.errors import NumericalError
 from fastcca.functional.embedding_losses import hinge_embedding_loss
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import solve_moments
@@ -290,7 +291,13 @@ class JointEmbedding(TwoViewTransformer):
         scaling, weights = (
             (self.x_scaling_, self.x_weights_) if view == "X" else (self.y_scaling_, self.y_weights_)
         )
-        return scaling.transform(data) @ weights.astype(data.dtype, copy=False)  # type: ignore[no-any-return]
+        with np.errstate(over="ignore", invalid="ignore"):
+            scores: NDArray[Any] = (scaling.transform(data) @ weights.astype(np.float64)).astype(data.dtype)
+        if not np.isfinite(scores).all():
+            raise NumericalError(
+                f"the scores of {view} overflow {data.dtype}: rescale the data or use float64"
+            )
+        return scores
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Share of the rows whose partner is the nearest row of the other view, the mean of both ways.

@@ -74,6 +74,9 @@ def as_weights(weights: Any, n_rows: int, name: str = "sample_weight") -> npt.ND
         raise ValueError(f"{name} contains NaN or infinity")
     if np.any(w < 0):
         raise ValueError(f"{name} must not be negative, got a smallest value of {w.min()}")
+    with np.errstate(over="ignore"):
+        if not np.isfinite(w.sum()):
+            raise ValueError(f"{name} must have a finite sum, got weights up to {w.max():g}: scale them down")
     return np.ascontiguousarray(w)
 
 

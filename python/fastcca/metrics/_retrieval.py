@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastcca._statistics import unit_rows
 from fastcca.metrics._pairs import check_k, finite_matrix, pair
 
 __all__ = ["mean_average_precision", "median_rank", "partner_ranks", "recall_at_k"]
@@ -194,7 +195,7 @@ def _similarities(
     """
     zx, zy = zx.astype(np.float64), zy.astype(np.float64)
     if similarity == "cosine":
-        zx, zy = _unit_rows(zx), _unit_rows(zy)
+        zx, zy = unit_rows(zx), unit_rows(zy)
         penalty, length = np.zeros(len(zy)), np.ones(len(zy))
     elif similarity == "euclidean":
         # values of at most 1, by a power of 2: their squares neither overflow nor, all of them, vanish
@@ -214,11 +215,3 @@ def _similarities(
         own = length[rows % len(zy)]
         size = own * (np.linalg.norm(zx[rows], axis=1) + own)
         yield rows, zx[rows] @ zy.T - penalty, size[:, None]
-
-
-def _unit_rows(z: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rows of length 1, whatever their scale; zeros stay."""
-    largest = np.abs(z).max(axis=1, keepdims=True)
-    z = z / np.where(largest > 0, largest, 1.0)
-    unit: NDArray[np.float64] = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1.0)
-    return unit
