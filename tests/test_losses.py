@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastcca import Moments
+from fastcca import CCA, Moments, _core
 from fastcca.errors import NumericalError
 from fastcca.functional import correlation_coefficients, correlation_gradients, correlation_loss
 from reference import losses as ref
@@ -223,6 +223,121 @@ def test_a_correlation_of_zero_has_a_bounded_subgradient(rng: np.random.Generato
         assert np.linalg.norm(grad, 2) <= 1.0001 / np.sqrt(39)
 
 
+# Outputs of low rank
+
+
+def check_against_singular_values(
+    found: tuple[float, npt.ArrayLike | None, npt.ArrayLike | None],
+    H1: npt.NDArray[np.floating],
+    H2: npt.NDArray[np.floating],
+    reg: float,
+    value_tolerance: float,
+    gradient_tolerance: float,
+    k: int | None = None,
+    objective: str = "trace",
+) -> None:
+    value, *gradients = ref.by_singular_values(H1, H2, (reg, reg), k, objective)
+    assert found[0] == pytest.approx(value, rel=value_tolerance, abs=value_tolerance)
+    both = np.hstack([g for g in found[1:] if g is not None])
+    assert relative(both, np.hstack(gradients)) < gradient_tolerance
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("seeds", [range(40), range(40, 80), range(80, 120)])
+def test_outputs_of_low_rank(seeds: range, dtype: type) -> None:
+    for seed in seeds:
+        H1, H2, reg = ref.low_rank_problem(seed, 300, 64)
+        H1, H2 = H1.astype(dtype), H2.astype(dtype)
+        tolerances = (1e-9, 1e-7) if dtype == np.float64 else (1e-4, 1e-3)
+        check_against_singular_values(correlation_loss(H1, H2, reg=reg), H1, H2, reg, *tolerances)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_outputs_of_low_rank_with_other_objectives(seed: int) -> None:
+    H1, H2, reg = ref.low_rank_problem(seed, 120, 32)
+    d = min(H1.shape[1], H2.shape[1])
+    squares = correlation_loss(H1, H2, reg=reg, objective="squares")
+    check_against_singular_values(squares, H1, H2, reg, 1e-9, 1e-7, objective="squares")
+    if d > 1:
+        check_against_singular_values(correlation_loss(H1, H2, d - 1, reg), H1, H2, reg, 1e-9, 1e-7, d - 1)
+
+
+def test_outputs_of_low_rank_in_parts() -> None:
+    for seed in range(60):
+        H1, H2, reg = ref.low_rank_problem(seed, 300, 64)
+        cut = len(H1) // 3
+        moments = Moments().update(H1[:cut], H2[:cut]) + Moments().update(H1[cut:], H2[cut:])
+        value, A = correlation_coefficients(moments, reg=reg)
+        gradients = correlation_gradients(H1, H2, moments.mean, A)
+        check_against_singular_values((value, *gradients), H1, H2, reg, 1e-9, 1e-7)
+
+
+@pytest.mark.parametrize("reg", [1e-2, 1e-6, 1e-9, 1e-12])
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+def test_few_rows_at_any_scale_and_small_ridges(rng: np.random.Generator, scale: float, reg: float) -> None:
+    H1, H2 = (scale * H for H in views(rng, 8, 10, 10))
+    found = correlation_loss(H1, H2, reg=reg)
+    value, grad1, grad2 = ref.by_singular_values(H1, H2, (reg, reg))
+    assert found[0] == pytest.approx(value, rel=1e-11)
+    # Where all correlations are 1 but for the ridge the gradient is the rounding of what cancels.
+    noise = 1e-13 / scale
+    np.testing.assert_allclose(found[1], grad1, rtol=1e-6, atol=noise + 1e-7 * np.abs(grad1).max())
+    np.testing.assert_allclose(found[2], grad2, rtol=1e-6, atol=noise + 1e-7 * np.abs(grad2).max())
+
+
+def test_a_copied_output_counts_as_one_of_twice_the_variance(rng: np.random.Generator) -> None:
+    H1, H2 = views(rng, 500, 9, 9)
+    longer = H1.copy()
+    longer[:, 0] *= np.sqrt(2)
+    for reg in (1e-2, 1e-3, 1e-4):
+        copied = correlation_loss(np.column_stack([H1, H1[:, 0]]), H2, reg=reg)
+        assert copied[0] == pytest.approx(correlation_loss(longer, H2, reg=reg)[0], rel=1e-12)
+
+
+@pytest.mark.parametrize("exponent", [5, 6, 7, 7.5, 8])
+def test_no_ridge_and_ill_conditioned_as_accurate_as_qr(exponent: float) -> None:
+    rng = np.random.default_rng(int(exponent * 10))
+    Q = np.linalg.qr(rng.normal(size=(5, 5)))[0]
+    B = rng.normal(size=(60, 5))
+    H1 = B @ (Q * np.logspace(0, -exponent, 5)) @ Q.T
+    H2 = 0.7 * B + 0.7 * rng.normal(size=(60, 5))
+    # The span of H1 is that of its QR factor; values of their product.
+    bases = [np.linalg.qr(H - H.mean(0))[0] for H in (H1, H2)]
+    exact = -np.linalg.svd(bases[0].T @ bases[1], compute_uv=False).sum()
+    value, grad1, grad2 = correlation_loss(H1, H2, reg=0)
+    assert value == pytest.approx(exact, abs=1e-15 * 10**exponent)
+    assert value == pytest.approx(-CCA(solver="qr").fit(H1, H2).total_correlation_, abs=1e-15 * 10**exponent)
+    _, expected1, expected2 = ref.by_singular_values(H1, H2)
+    assert relative(grad1, expected1) < 1e-14 * 10**exponent
+    assert relative(grad2, expected2) < 1e-14 * 10**exponent
+
+
+def ill_conditioned_float32() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    rng = np.random.default_rng(0)
+    Q = np.linalg.qr(rng.normal(size=(8, 8)))[0]
+    B = rng.normal(size=(400, 8))
+    H1 = B @ (Q * np.logspace(0, -3, 8)) @ Q.T
+    return H1.astype(np.float32), (0.7 * B + 0.7 * rng.normal(size=(400, 8))).astype(np.float32)
+
+
+def test_moments_that_are_not_precise_enough_say_so() -> None:
+    H1, H2 = ill_conditioned_float32()
+    exact = ref.by_singular_values(H1, H2, (1e-8, 1e-8))[0]
+    assert correlation_loss(H1, H2, reg=1e-8)[0] == pytest.approx(exact, rel=1e-9)
+    doubles = Moments().update(H1.astype(np.float64), H2.astype(np.float64))
+    assert correlation_coefficients(doubles, reg=1e-8)[0] == pytest.approx(exact, rel=1e-8)
+    with pytest.warns(UserWarning, match=r"moments of float32 data .*reg=1e-08.* may be off by") as caught:
+        value, _ = correlation_coefficients(Moments().update(H1, H2), reg=1e-8)
+    stated = float(str(caught[0].message).split("off by ")[1].split(" ")[0])
+    assert abs(value / exact - 1) < stated < 0.1
+    # float64 with a condition number of 1e7
+    rng = np.random.default_rng(70)
+    B = rng.normal(size=(60, 5))
+    tilted = B * np.logspace(0, -7, 5) @ np.linalg.qr(rng.normal(size=(5, 5)))[0]
+    with pytest.warns(UserWarning, match="moments of float64 data .*take a larger reg, or compute it from"):
+        correlation_coefficients(Moments().update(tilted, B + rng.normal(size=(60, 5))), reg=0)
+
+
 # Invariants
 
 
@@ -355,3 +470,41 @@ def test_coefficients_and_gradients_check_their_arguments(rng: np.random.Generat
     _, A = correlation_coefficients(moments)
     with pytest.raises(ValueError, match="mean and A must have shapes"):
         correlation_gradients(H1, H2, moments.mean[1:], A)
+    for empty in (Moments().update(H1[:, :0], H2), Moments().update(H1, H2[:, :0])):
+        with pytest.raises(ValueError, match=r"moments must be of views that have columns, got \("):
+            correlation_coefficients(empty)
+
+
+def test_the_core_checks_the_sizes_it_is_given(rng: np.random.Generator) -> None:
+    H1, H2 = views(rng, 20, 4, 3)
+    mean, S, rest = np.zeros(7), np.eye(7), (0.1, 0.1, False, 1e-16, 1)
+    for d1 in (-1, 0, 7, 8, 2**62):
+        with pytest.raises(ValueError, match="both views must have columns"):
+            _core.correlation_coefficients(20.0, mean, S, d1, 1, *rest)
+    for k in (-1, 0, 4, 2**62):
+        with pytest.raises(ValueError, match=r"k must be from 1 to min\(d1, d2\)"):
+            _core.correlation_coefficients(20.0, mean, S, 4, k, *rest)
+        with pytest.raises(ValueError, match=r"k must be from 1 to min\(d1, d2\)"):
+            _core.correlation_loss(H1, H2, k, 0.1, 0.1, False, True, 1)
+    for wrong_mean, wrong_S in ((mean[1:], S), (mean, S[1:]), (mean, S[:, 1:])):
+        with pytest.raises(ValueError, match="scatter must be square"):
+            _core.correlation_coefficients(20.0, wrong_mean, wrong_S, 4, 1, *rest)
+    for n in (1.0, -3.0, np.nan):
+        with pytest.raises(ValueError, match="at least 2 samples"):
+            _core.correlation_coefficients(n, mean, S, 4, 1, *rest)
+    for entry in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="NaN or infinity"):
+            _core.correlation_coefficients(20.0, mean, np.where(S > 0, entry, 0.0), 4, 1, *rest)
+    with pytest.raises(ValueError, match="the same number of rows"):
+        _core.correlation_loss(H1, H2[1:], 1, 0.1, 0.1, False, True, 1)
+    with pytest.raises(ValueError, match="must have columns"):
+        _core.correlation_loss(H1, H2[:, :0], 1, 0.1, 0.1, False, True, 1)
+    with pytest.raises(ValueError, match="at least 2 samples"):
+        _core.correlation_loss(H1[:1], H2[:1], 1, 0.1, 0.1, False, True, 1)
+    with pytest.raises(ValueError, match="mean must have an entry"):
+        _core.correlation_gradients(H1, H2, mean[1:], S, 1)
+    for wrong in (S[1:], S[:, 1:]):
+        with pytest.raises(ValueError, match="A must be square"):
+            _core.correlation_gradients(H1, H2, mean, wrong, 1)
+    with pytest.raises(ValueError, match="the same number of rows"):
+        _core.correlation_gradients(H1, H2[1:], mean, S, 1)

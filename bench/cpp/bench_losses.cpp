@@ -35,7 +35,7 @@ void contraction_polar(benchmark::State& state) {
     const fastcca::ThreadScope threads(static_cast<int>(state.range(1)));
     const fastcca::Matrix<double> A = fastcca::random_uniform(d, d, 1);
     const fastcca::Matrix<S> T = (A / A.norm()).cast<S>();
-    for (auto _ : state) benchmark::DoNotOptimize(fastcca::contraction_polar<S>(T).data());
+    for (auto _ : state) benchmark::DoNotOptimize(fastcca::contraction_polar<S>(T)->data());
 }
 
 void sizes(benchmark::internal::Benchmark* b) {

@@ -1,4 +1,6 @@
 // Losses: two views in, the value and the gradients out.
+#include <algorithm>
+#include <stdexcept>
 #include <string>
 
 #include "bindings/bindings.hpp"
@@ -9,6 +11,21 @@
 namespace fastcca::bindings {
 namespace {
 
+void require(bool holds, const char* what) {
+    if (!holds) throw std::invalid_argument(what);
+}
+
+template <typename T>
+void check_pair(const MatrixView<T>& H1, const MatrixView<T>& H2) {
+    require(H1.rows == H2.rows, "H1 and H2 must have the same number of rows");
+    require(H1.cols > 0 && H2.cols > 0, "H1 and H2 must have columns");
+}
+
+void check_k(Index k, Index d1, Index d2) {
+    require(d1 > 0 && d2 > 0, "both views must have columns");
+    require(k >= 1 && k <= std::min(d1, d2), "k must be from 1 to min(d1, d2)");
+}
+
 CorrelationOptions correlation_options(Index k, double reg1, double reg2, bool squares, bool gradient) {
     return {k, reg1, reg2, squares ? CorrelationObjective::kSquares : CorrelationObjective::kTrace, gradient};
 }
@@ -17,6 +34,9 @@ template <typename T>
 py::tuple correlation_loss_(const Array<T>& H1, const Array<T>& H2, Index k, double reg1, double reg2,
                             bool squares, bool gradient, int n_threads) {
     const MatrixView<T> v1 = matrix_view(H1, "H1"), v2 = matrix_view(H2, "H2");
+    check_pair(v1, v2);
+    check_k(k, v1.cols, v2.cols);
+    require(v1.rows >= 2, "a correlation takes at least 2 samples");
     const CorrelationOptions options = correlation_options(k, reg1, reg2, squares, gradient);
     if (!gradient) {
         const double value =
@@ -48,9 +68,14 @@ py::tuple correlation_coefficients_(double n, const Array<double>& mean, const A
     const CorrelationOptions options = correlation_options(k, reg1, reg2, squares, true);
     const Vector<double> mu = vector_of(mean, "mean");
     const Matrix<double> S = matrix_of(scatter, "scatter");
+    require(S.rows() == S.cols() && S.rows() == mu.size(),
+            "scatter must be square, with a row for each entry of mean");
+    check_k(k, d1, mu.size() - d1);
+    require(n >= 2, "a correlation takes at least 2 samples");
+    require(S.allFinite() && mu.allFinite(), "the moments contain NaN or infinity");
     CorrelationCoefficients<double> c =
-        without_gil(n_threads, [&] { return correlation_coefficients<double>(n, mu, S, d1, eps, options); });
-    return py::make_tuple(c.value, to_numpy(std::move(c.A)));
+        without_gil(n_threads, [&] { return correlation_coefficients(n, mu, S, d1, eps, options); });
+    return py::make_tuple(c.value, to_numpy(std::move(c.A)), c.precision);
 }
 
 template <typename T>
@@ -59,6 +84,9 @@ py::tuple correlation_gradients_(const Array<T>& H1, const Array<T>& H2, const A
     const MatrixView<T> v1 = matrix_view(H1, "H1"), v2 = matrix_view(H2, "H2");
     const Vector<double> mu = vector_of(mean, "mean");
     const Matrix<double> a = matrix_of(A, "A");
+    check_pair(v1, v2);
+    require(mu.size() == v1.cols + v2.cols, "mean must have an entry for each column of H1 and H2");
+    require(a.rows() == mu.size() && a.cols() == mu.size(), "A must be square, with a row for each column");
     // Samples as columns: the memory of a row-major gradient.
     Scratch<T> G1(v1.cols, v1.rows), G2(v2.cols, v2.rows);
     T *g1 = G1.data(), *g2 = G2.data();

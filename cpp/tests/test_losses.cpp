@@ -72,7 +72,7 @@ TEST_CASE("the polar factor of a contraction") {
         CAPTURE(n);
         const Matrix<double> A = fastcca::random_uniform(m, n, 5);
         const Matrix<double> T = A / (A.norm() + 1);
-        const Matrix<double> P = fastcca::contraction_polar<double>(T);
+        const Matrix<double> P = fastcca::contraction_polar<double>(T).value();
         // Orthonormal on the smaller side, and PᵀT symmetric and positive: T = P (PᵀT).
         const Index k = std::min(m, n);
         const Matrix<double> PP =
@@ -88,13 +88,13 @@ TEST_CASE("the polar factor of a contraction") {
 TEST_CASE("singular values of zero stay zero in the polar factor") {
     Matrix<double> T = Matrix<double>::Zero(6, 6);
     T.topLeftCorner(4, 4) = fastcca::random_uniform(4, 4, 9) / 4;
-    const Matrix<double> P = fastcca::contraction_polar<double>(T);
+    const Matrix<double> P = fastcca::contraction_polar<double>(T).value();
     CHECK(P.bottomRows(2).norm() == 0);
     CHECK(P.rightCols(2).norm() == 0);
     CHECK(
         (P.topLeftCorner(4, 4).transpose() * P.topLeftCorner(4, 4) - Matrix<double>::Identity(4, 4)).norm() <
         1e-8);
-    CHECK(fastcca::contraction_polar<double>(Matrix<double>::Zero(3, 2)).norm() == 0);
+    CHECK(fastcca::contraction_polar<double>(Matrix<double>::Zero(3, 2))->norm() == 0);
 }
 
 TEST_CASE_TEMPLATE("small singular values, from those near one to those far below the first bound", S, float,
@@ -108,7 +108,7 @@ TEST_CASE_TEMPLATE("small singular values, from those near one to those far belo
             D[i] = std::pow(least, static_cast<double>(i) / static_cast<double>(n - 1));
         const Matrix<double> T = U * D.asDiagonal() * V.transpose();
         const Matrix<double> P =
-            fastcca::contraction_polar<S>(Matrix<S>(T.cast<S>())).template cast<double>();
+            fastcca::contraction_polar<S>(Matrix<S>(T.cast<S>()))->template cast<double>();
         const Matrix<double> error = U.transpose() * P * V - Matrix<double>::Identity(n, n);
         const double turned = sizeof(S) == 4 ? 1e-6 : 1e-11, stretched = sizeof(S) == 4 ? 2e-5 : 1e-11;
         for (Index i = 0; i < n; ++i)
@@ -121,9 +121,28 @@ TEST_CASE("dead units beside small singular values") {
     const Matrix<double> U = orthogonal(30, 1), V = orthogonal(30, 2);
     fastcca::Vector<double> D = fastcca::Vector<double>::LinSpaced(30, 0.9, 1e-2);
     T.topLeftCorner(30, 30) = U * D.asDiagonal() * V.transpose();
-    const Matrix<float> P = fastcca::contraction_polar<float>(Matrix<float>(T.cast<float>()));
+    const Matrix<float> P = fastcca::contraction_polar<float>(Matrix<float>(T.cast<float>())).value();
     CHECK(P.bottomRows(10).norm() == 0);
     CHECK((P.topLeftCorner(30, 30).cast<double>() - U * V.transpose()).norm() < 1e-3);
+}
+
+TEST_CASE_TEMPLATE("no polar factor is claimed where rank is missing but for rounding", S, float, double) {
+    for (const Index n : {Index{2}, Index{3}, Index{10}, Index{50}, Index{130}}) {
+        for (const double rest : {0.0, 1e-18, 1e-9, 1e-6}) {  // what the null directions hold
+            for (const Index rank : {Index{1}, n / 2, n - 1}) {
+                CAPTURE(n);
+                CAPTURE(rest);
+                CAPTURE(rank);
+                const Matrix<double> U = orthogonal(n, 3), V = orthogonal(n, 4);
+                fastcca::Vector<double> D = fastcca::Vector<double>::Constant(n, rest);
+                D.head(rank) = fastcca::Vector<double>::LinSpaced(rank, 0.99, 0.05);
+                const Matrix<double> T = U * D.asDiagonal() * V.transpose();
+                CHECK(!fastcca::contraction_polar<S>(Matrix<S>(T.cast<S>())).has_value());
+            }
+        }
+    }
+    CHECK(!fastcca::contraction_polar<S>(Matrix<S>::Constant(4, 4, std::nan(""))).has_value());
+    CHECK(!fastcca::contraction_polar<S>(Matrix<S>::Identity(4, 4) * 3).has_value());
 }
 
 TEST_CASE("gradients equal difference quotients") {
@@ -170,6 +189,30 @@ TEST_CASE("a float32 view too ill-conditioned for float32 products is computed i
     const Result<double> exact = loss<double>(H1, H2, with(6, 0));
     const Result<float> r = loss<float>(H1, H2, with(6, 0));
     CHECK((r.G1.cast<double>() - exact.G1).norm() < 1e-4 * exact.G1.norm());
+}
+
+TEST_CASE("copied outputs, bottlenecks and few rows: value and gradient of the outputs' own space") {
+    // A column more, the copy of another scaled by √2 against two equal ones: the same covariance operator.
+    const Views v = views(60, 5, 7);
+    Views copied = v, scaled = v;
+    copied.H1.conservativeResize(60, 6);
+    copied.H1.col(5) = v.H1.col(0);
+    scaled.H1.col(0) *= std::sqrt(2.0);
+    for (const auto objective : {CorrelationObjective::kTrace, CorrelationObjective::kSquares}) {
+        const Result<double> one = loss<double>(scaled.H1, v.H2, with(5, 0.01, objective));
+        const Result<double> two = loss<double>(copied.H1, v.H2, with(6, 0.01, objective));
+        const Result<float> single = loss<float>(copied.H1, v.H2, with(6, 0.01, objective));
+        CHECK(two.value == doctest::Approx(one.value).epsilon(1e-12));
+        CHECK(single.value == doctest::Approx(one.value).epsilon(1e-5));
+        CHECK((two.G2 - one.G2).norm() < 1e-10 * one.G2.norm());
+        CHECK((two.G1.row(5) - two.G1.row(0)).norm() < 1e-10 * one.G1.norm());
+        CHECK((two.G1.row(0) - one.G1.row(0) / std::sqrt(2.0)).norm() < 1e-10 * one.G1.norm());
+    }
+    // Fewer rows than columns: rank 4, and correlations of 1 but for the ridge.
+    const Views few = views(5, 7, 6);
+    const Result<double> r = loss<double>(few.H1, few.H2, with(6, 1e-9));
+    CHECK(r.value == doctest::Approx(-4).epsilon(1e-6));
+    CHECK(r.G1.norm() < 1e-3);
 }
 
 TEST_CASE("what is not positive definite is refused with a reg that helps") {

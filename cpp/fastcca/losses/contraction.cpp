@@ -4,6 +4,7 @@
 #include <cmath>
 #include <iterator>
 #include <utility>
+#include <vector>
 
 #include "fastcca/base/thread_pool.hpp"
 
@@ -46,9 +47,18 @@ constexpr int kMaxSteps = 16;
 template <typename S>
 constexpr double kResidual = sizeof(S) == 4 ? 2e-5 : 1e-14;
 
-// The root mean square of a row's last movement below which an iteration that cannot end, ends.
+// How much less than n the squared norm of a result with n singular values of 1 may be. These are at most 1
+// but for rounding, so that each is then within this of 1, whatever was estimated on the way.
 template <typename S>
-constexpr double kStill = sizeof(S) == 4 ? 1e-5 : 1e-9;
+double deficit(Index n) {
+    return (sizeof(S) == 4 ? 1e-5 : 1e-12) * static_cast<double>(n) + (sizeof(S) == 4 ? 1e-4 : 1e-10);
+}
+
+// A pass of the schedule raises all singular values above its first bound. One that it leaves below
+// kLeftBehind was so small that it may be rounding of a zero, and must not be raised to 1. One above is there
+// after kMore steps, more of which would raise rounding whose size was overestimated.
+constexpr double kLeftBehind = 0.1;
+constexpr int kMore = 3;
 
 // Eigenvalues of XᵀX below this are too close to rounding to set the next step by.
 template <typename S>
@@ -117,27 +127,35 @@ double largest_eigenvalue(const Scratch<S>& Z) {
     return value;
 }
 
-}  // namespace
-
+// ‖X‖², summed in double.
 template <typename S>
-Scratch<S> contraction_polar(ConstRef<S> T) {
-    if (T.rows() < T.cols()) {
-        const Scratch<S> transposed = contraction_polar<S>(T.transpose());
-        Scratch<S> P(T.rows(), T.cols());
-        P = transposed.transpose();
-        return P;
-    }
+double squared_norm(const Scratch<S>& X) {
+    double sum = 0;
+    for (Index j = 0; j < X.cols(); ++j) sum += X.col(j).template cast<double>().squaredNorm();
+    return sum;
+}
+
+// contraction_polar for a matrix that is not wide.
+template <typename S>
+std::optional<Scratch<S>> tall_polar(ConstRef<S> T) {
     const Index n = T.cols();
-    const double size = std::sqrt(static_cast<double>(n));
     Scratch<S> one(T.rows(), n), two(T.rows(), n), Z(n, n), E(n, n);
     Scratch<S>*X = &one, *next = &two;
     double low = first_low(n);
+    // The last that starts from `low`, or nearly.
+    const auto raise_from = [&] {
+        const Raise* by = std::end(kRaises) - 1;
+        while (by != kRaises && by->low > 1.5 * low) --by;
+        return by;
+    };
+    const auto pass = std::end(kRaises) - 1 - raise_from();
     one = T;
     for (int step = 0; step < kMaxSteps; ++step) {
         poll();
         symmetric_product<S>(2, *X, Op::kTranspose, 0, Z);
         Z.diagonal().array() -= 1;
         const double top = largest_eigenvalue<S>(Z);
+        if (!(top <= 1.5)) return std::nullopt;  // no contraction, or NaN
         if (top < 0.3) {
             // X ← X (I − E)^(−1/2) ≈ X (q₀ I + q₁ E + q₂ E² + q₃ E³), the cubic where the quadratic would
             // take another step
@@ -161,23 +179,57 @@ Scratch<S> contraction_polar(ConstRef<S> T) {
             }
             gemm<S>(1, *X, Op::kNone, Z, Op::kNone, 0, *next);
             std::swap(X, next);
-            if (p.residual < kResidual<S>) break;
+            if (p.residual < kResidual<S> && static_cast<double>(n) - squared_norm<S>(*X) <= deficit<S>(n)) {
+                return std::move(*X);
+            }
             continue;
         }
-        if (top < 1 - kNull<S>) low = std::min(low, std::sqrt(1 - top));
-        // The last that starts from there, or nearly.
-        const Raise* by = std::end(kRaises) - 1;
-        while (by != kRaises && by->low > 1.5 * low) --by;
+        const double least = std::sqrt(std::max(0.0, 1 - top));
+        if (step >= pass + kMore || (step >= pass && least < kLeftBehind)) return std::nullopt;
+        if (top < 1 - kNull<S>) low = std::min(low, least);
+        const Raise* by = raise_from();
         raise<S>(*by, *X, Z, E, *next);
         low = by + 1 == std::end(kRaises) ? by->at(low) : std::min(by->at(low), by[1].low);
         std::swap(X, next);
-        // With singular values of zero the error stays, and the iterates no longer move.
-        if (low > 0.9 && static_cast<double>((*X - *next).norm()) < kStill<S> * size) break;
     }
-    return std::move(*X);
+    return std::nullopt;
 }
 
-template Scratch<float> contraction_polar<float>(ConstRef<float>);
-template Scratch<double> contraction_polar<double>(ConstRef<double>);
+// The rows (columns) of T that hold anything but zeros.
+template <typename Norms>
+std::vector<Index> nonzero(const Norms& largest) {
+    std::vector<Index> at;
+    for (Index i = 0; i < largest.size(); ++i)
+        if (!(largest[i] == 0)) at.push_back(i);
+    return at;
+}
+
+}  // namespace
+
+template <typename S>
+std::optional<Scratch<S>> contraction_polar(ConstRef<S> T) {
+    const Vector<S> columns = T.cwiseAbs().colwise().maxCoeff().transpose();
+    const Vector<S> rows = T.cwiseAbs().rowwise().maxCoeff();
+    if ((rows.array() == 0).any() || (columns.array() == 0).any()) {
+        // Those of outputs that do not vary: zero in P too, and no business of the iteration's.
+        const auto i = nonzero(rows), j = nonzero(columns);
+        Scratch<S> P(T.rows(), T.cols());
+        P.setZero();
+        if (i.empty()) return P;
+        const auto inner = contraction_polar<S>(T(i, j));
+        if (!inner) return std::nullopt;
+        P(i, j) = *inner;
+        return P;
+    }
+    if (T.rows() >= T.cols()) return tall_polar<S>(T);
+    const auto transposed = tall_polar<S>(T.transpose());
+    if (!transposed) return std::nullopt;
+    Scratch<S> P(T.rows(), T.cols());
+    P = transposed->transpose();
+    return P;
+}
+
+template std::optional<Scratch<float>> contraction_polar<float>(ConstRef<float>);
+template std::optional<Scratch<double>> contraction_polar<double>(ConstRef<double>);
 
 }  // namespace fastcca

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <type_traits>
@@ -17,40 +18,44 @@
 #include "fastcca/linalg/svd.hpp"
 #include "fastcca/losses/contraction.hpp"
 #include "fastcca/moments/moments.hpp"
+#include "fastcca/solver/centring.hpp"
+#include "fastcca/solver/covariance.hpp"
+#include "fastcca/solver/data_roads.hpp"
 
 namespace fastcca {
 namespace {
 
-// Below this share of a column's variance left by the columns before it (see CorrelationCoefficients::pivot),
-// products in float32 cost the gradient its fifth digit.
-constexpr double kFloatPivot = 1e-2;
+constexpr double kEps = std::numeric_limits<double>::epsilon();
 
-// L⁻¹ of S = L Lᵀ for the covariance of one view, and the least L_jj² / S_jj. With the inverse at hand,
-// everything but the inversion is products, several times as fast as triangular solves of this size.
+// Where all correlations are 1 but for this, the two terms of the gradient cancel in float32.
+constexpr double kNearlyEqual = 1e-3;
+
+// What Cholesky factors of the covariances give is taken where every column keeps more than this of its
+// variance when the columns before it are regressed out: below, products in float32 cost the gradient its
+// fifth digit, moments in double its tenth. Of float32 data fewer digits are asked.
+template <typename S>
+constexpr double kPivot = sizeof(S) == 4 ? 1e-2 : 1e-5;
+constexpr double kPivotOfFloatData = 1e-8;
+
+// A k-th singular value below this is too near to zero for its vectors to be taken from there.
+template <typename S>
+constexpr double kLeastValue = sizeof(S) == 4 ? 1e-4 : 1e-7;
+
+// L⁻¹ of S = L Lᵀ for the covariance of one view, and the least L_jj² / S_jj (0 where there is no L). With
+// the inverse at hand, everything but the inversion is products, several times as fast as triangular solves
+// of this size.
 template <typename S>
 struct Whitener {
     Scratch<S> inverse;
     double pivot;
 };
 
-[[noreturn]] void not_positive_definite(const char* view, double n, Index d, double reg,
-                                        double mean_variance) {
-    std::ostringstream text;
-    text << view << ": the covariance of its " << d << " columns over " << n << " rows with reg=" << reg
-         << " is not positive definite to working precision";
-    if (n <= static_cast<double>(d)) text << " (fewer rows than columns)";
-    text << "; a reg of " << (mean_variance > 0 ? 1e-4 * mean_variance : 1e-4)
-         << " or more makes it well-posed";
-    throw NumericalError(text.str());
-}
-
 template <typename S>
-Whitener<S> whitener(const char* view, double n, const Vector<double>& mean, ConstRef<double> scatter,
-                     double reg, double eps) {
+Whitener<S> whitener(double n, const Vector<double>& mean, ConstRef<double> scatter, double reg, double eps,
+                     double least_pivot) {
     const Index d = scatter.rows();
     Scratch<double> L(d, d);
     L = scatter / (n - 1);
-    const double mean_variance = L.trace() / static_cast<double>(d);
     if (reg > 0) {
         L.diagonal().array() += reg;
     } else {
@@ -67,8 +72,7 @@ Whitener<S> whitener(const char* view, double n, const Vector<double>& mean, Con
     const Vector<double> variances = L.diagonal();
     const Index failed = cholesky<double>(L);
     const double pivot = failed >= 0 ? 0 : (L.diagonal().array().square() / variances.array()).minCoeff();
-    const double least = 4 * static_cast<double>(d) * std::numeric_limits<double>::epsilon();
-    if (!(pivot > least)) not_positive_definite(view, n, d, reg, mean_variance);
+    if (!(pivot > least_pivot)) return {Scratch<S>(0, 0), 0};
     invert_lower<double>(L);
     if constexpr (std::is_same_v<S, double>) {
         return {std::move(L), pivot};
@@ -82,7 +86,7 @@ Whitener<S> whitener(const char* view, double n, const Vector<double>& mean, Con
 // Both views' at once where each is small enough to be one task.
 template <typename S>
 std::vector<Whitener<S>> whiteners(double n, const Vector<double>& mean, ConstRef<double> scatter, Index d1,
-                                   double eps, const CorrelationOptions& options) {
+                                   double eps, double least_pivot, const CorrelationOptions& options) {
     constexpr Index kTask = 1024;
     const Index d2 = scatter.rows() - d1;
     std::vector<Whitener<S>> w;
@@ -90,8 +94,8 @@ std::vector<Whitener<S>> whiteners(double n, const Vector<double>& mean, ConstRe
     const auto one = [&](Index view) {
         const Index start = view == 0 ? 0 : d1, d = view == 0 ? d1 : d2;
         w[static_cast<std::size_t>(view)] =
-            whitener<S>(view == 0 ? "H1" : "H2", n, mean.segment(start, d), scatter.block(start, start, d, d),
-                        view == 0 ? options.reg1 : options.reg2, eps);
+            whitener<S>(n, mean.segment(start, d), scatter.block(start, start, d, d),
+                        view == 0 ? options.reg1 : options.reg2, eps, least_pivot);
     };
     if (std::max(d1, d2) <= kTask) {
         parallel_for(2, one);
@@ -147,12 +151,14 @@ struct Blocks {
 // needed,
 //     F = ⟨P, T⟩,  N₁₂ = L₁⁻ᵀ P L₂⁻¹,  N₁₁ = L₁⁻ᵀ T Pᵀ L₁⁻¹ = S₁₁⁻¹ S₁₂ N₁₂ᵀ,  N₂₂ = L₂⁻ᵀ Pᵀ T L₂⁻¹
 // Both terms of a gradient hold the same P, (N₁₂ H₂ − N₁₁ H₁) = L₁⁻ᵀ P (L₂⁻¹ H₂ − Tᵀ L₁⁻¹ H₁): where they
-// all but cancel, its error cancels with them.
+// all but cancel, its error cancels with them. Nothing is returned where T is not safely of full rank.
 template <typename S>
-double full_trace(const Scratch<S>& R1, const Scratch<S>& R2, ConstRef<S> Y, ConstRef<S> T,
-                  const Blocks<S>* out) {
+std::optional<double> full_trace(const Scratch<S>& R1, const Scratch<S>& R2, ConstRef<S> Y, ConstRef<S> T,
+                                 const Blocks<S>* out) {
     const Index p = T.rows(), q = T.cols();
-    const Scratch<S> P = contraction_polar<S>(T);
+    const std::optional<Scratch<S>> polar = contraction_polar<S>(T);
+    if (!polar) return std::nullopt;
+    const Scratch<S>& P = *polar;
     const double objective = inner_product<S>(P, T);
     if (!out) return objective;
     Scratch<S> PR(p, q), TR(p, q), B(p, q);
@@ -169,7 +175,8 @@ double full_trace(const Scratch<S>& R1, const Scratch<S>& R2, ConstRef<S> Y, Con
 // All singular values, F = ‖T‖²:
 //     N₁₂ = 2 L₁⁻ᵀ T L₂⁻¹,  N₁₁ = 2 (L₁⁻ᵀT)(L₁⁻ᵀT)ᵀ,  N₂₂ = 2 (T L₂⁻¹)ᵀ(T L₂⁻¹)
 template <typename S>
-double full_squares(const Scratch<S>& R1, const Scratch<S>& R2, ConstRef<S> T, const Blocks<S>* out) {
+std::optional<double> full_squares(const Scratch<S>& R1, const Scratch<S>& R2, ConstRef<S> T,
+                                   const Blocks<S>* out) {
     const double objective = inner_product<S>(T, T);
     if (!out) return objective;
     Scratch<S> RT(T.rows(), T.cols()), TR(T.rows(), T.cols());
@@ -182,27 +189,34 @@ double full_squares(const Scratch<S>& R1, const Scratch<S>& R2, ConstRef<S> T, c
     return objective;
 }
 
-// The k largest singular values, F = Σ f(D_i) with f(x) = x or x². With W₁ = L₁⁻ᵀ U and W₂ = L₂⁻ᵀ V (k
-// columns),
+// F = Σ f(D_i) over singular triplets of T, with f(x) = x or x². With W₁ = L₁⁻ᵀ U and W₂ = L₂⁻ᵀ V, a column
+// each,
 //     N₁₂ = W₁ f'(D) W₂ᵀ,  N_ii = W_i D f'(D) W_iᵀ
 template <typename S>
-double truncated(const Scratch<double>& R1, const Scratch<double>& R2, ConstRef<double> T,
-                 const CorrelationOptions& options, const Blocks<S>* out) {
-    const bool squares = options.objective == CorrelationObjective::kSquares;
-    const Svd svd = truncated_svd(T, options.k);
-    const double objective = squares ? svd.values.squaredNorm() : svd.values.sum();
+double objective_of(const Matrix<double>& W1, const Vector<double>& D, const Matrix<double>& W2, bool squares,
+                    const Blocks<S>* out) {
+    const double objective = squares ? D.squaredNorm() : D.sum();
     if (!out) return objective;
-    const Matrix<S> W1 = product(R1, Op::kTranspose, svd.U).cast<S>();
-    const Matrix<S> W2 = product(R2, Op::kTranspose, svd.V).cast<S>();
     // Symmetric products, of W_i scaled by the root of D f'(D).
-    const Vector<double> slope = squares ? Vector<double>(2 * svd.values) : Vector<double>::Ones(options.k);
-    const Vector<S> root = svd.values.cwiseProduct(slope).cwiseMax(0).cwiseSqrt().template cast<S>();
-    symmetric_product<S>(out->scale, W1 * root.asDiagonal(), Op::kNone, 0, out->first());
-    symmetric_product<S>(out->scale, W2 * root.asDiagonal(), Op::kNone, 0, out->second());
-    gemm<S>(-out->scale, W1 * slope.template cast<S>().asDiagonal(), Op::kNone, W2, Op::kTranspose, 0,
+    const Vector<double> slope = squares ? Vector<double>(2 * D) : Vector<double>::Ones(D.size());
+    const Vector<S> root = D.cwiseProduct(slope).cwiseMax(0).cwiseSqrt().template cast<S>();
+    const Matrix<S> V1 = W1.cast<S>(), V2 = W2.cast<S>();
+    symmetric_product<S>(out->scale, V1 * root.asDiagonal(), Op::kNone, 0, out->first());
+    symmetric_product<S>(out->scale, V2 * root.asDiagonal(), Op::kNone, 0, out->second());
+    gemm<S>(-out->scale, V1 * slope.template cast<S>().asDiagonal(), Op::kNone, V2, Op::kTranspose, 0,
             out->cross());
     out->mirror();
     return objective;
+}
+
+// The k largest singular values. Nothing is returned where the last is not safely above zero.
+template <typename S>
+std::optional<double> truncated(const Scratch<double>& R1, const Scratch<double>& R2, ConstRef<double> T,
+                                const CorrelationOptions& options, const Blocks<S>* out) {
+    const Svd svd = truncated_svd(T, options.k);
+    if (!(svd.values[options.k - 1] > kLeastValue<S>)) return std::nullopt;
+    return objective_of<S>(product(R1, Op::kTranspose, svd.U), svd.values, product(R2, Op::kTranspose, svd.V),
+                           options.squares(), out);
 }
 
 // Rows of a block of the pass below: some eight blocks at least, each of whole tiles of columns, and packed
@@ -223,21 +237,62 @@ MomentSums double_moments(const MatrixView<float>& H1, const MatrixView<float>& 
     return accumulator.finish(scatter);
 }
 
-}  // namespace
+// The means of the stacked columns, in double whatever the data.
+template <typename T>
+Vector<double> exact_means(const MatrixView<T>& H1, const MatrixView<T>& H2) {
+    constexpr Index kColumns = 16;
+    Vector<double> mean(H1.cols + H2.cols);
+    const auto n = static_cast<double>(H1.rows);
+    parallel_for((mean.size() + kColumns - 1) / kColumns, [&](Index part) {
+        for (Index j = part * kColumns; j < std::min(mean.size(), (part + 1) * kColumns); ++j) {
+            const auto column = j < H1.cols ? H1.map().col(j) : H2.map().col(j - H1.cols);
+            const Vector<double> x = column.template cast<double>();
+            const double first = x.sum() / n;
+            mean[j] = first + (x.array() - first).sum() / n;  // what rounding left of the first
+        }
+    });
+    return mean;
+}
 
+// Moments of two stacked views, the first of d1 columns, of data known to `eps`.
+struct Pair {
+    double n;
+    const Vector<double>& mean;
+    ConstRef<double> scatter;
+    Index d1;
+    double eps;
+
+    Index d2() const { return scatter.rows() - d1; }
+    Index start(int view) const { return view == 0 ? 0 : d1; }
+    Index width(int view) const { return view == 0 ? d1 : d2(); }
+    double variance(Index j) const { return scatter(j, j) / (n - 1); }
+
+    bool all_constant(int view) const {
+        for (Index j = start(view); j < start(view) + width(view); ++j)
+            if (!is_constant(scatter(j, j), n, mean[j], eps)) return false;
+        return true;
+    }
+};
+
+// Why the factors below do not do.
+enum class Trouble { kNone, kIllConditioned, kLowRank };
+
+// By the Cholesky factors of the covariances, in S but for these. Where the covariances are too
+// ill-conditioned or T is not safely of full rank, nothing but the trouble is told.
 template <typename S>
-CorrelationCoefficients<S> correlation_coefficients(double n, const Vector<double>& mean,
-                                                    ConstRef<double> scatter, Index d1, double eps,
-                                                    const CorrelationOptions& options) {
-    const Index d2 = scatter.rows() - d1;
-    const auto cross = scatter.topRightCorner(d1, d2) / (n - 1);
+Trouble by_factors(const Pair& moments, double least_pivot, const CorrelationOptions& options,
+                   CorrelationCoefficients<S>& result) {
+    const Index d1 = moments.d1, d2 = moments.d2(), most = std::min(d1, d2);
+    const auto cross = moments.scatter.topRightCorner(d1, d2) / (moments.n - 1);
     CorrelationCoefficients<S> out;
-    const Blocks<S> blocks{out.A, d1, static_cast<S>(1 / (n - 1))};
+    const Blocks<S> blocks{out.A, d1, static_cast<S>(1 / (moments.n - 1))};
     const auto compute = [&](auto precision, const auto& objective) {
         using W = decltype(precision);
-        const auto w = whiteners<W>(n, mean, scatter, d1, eps, options);
-        out.pivot = std::min(w[0].pivot, w[1].pivot);
-        if (std::is_same_v<S, float> && !(out.pivot > kFloatPivot)) return;
+        const auto w =
+            whiteners<W>(moments.n, moments.mean, moments.scatter, d1, moments.eps, least_pivot, options);
+        const double pivot = std::min(w[0].pivot, w[1].pivot);
+        if (!(pivot > 0)) return Trouble::kIllConditioned;
+        out.precision = moments.eps / pivot;
         if (options.gradient) out.A = Scratch<S>(d1 + d2, d1 + d2);
         const Scratch<W>&R1 = w[0].inverse, &R2 = w[1].inverse;
         // Y = L₁⁻¹ S₁₂,  T = Y L₂⁻ᵀ
@@ -245,22 +300,96 @@ CorrelationCoefficients<S> correlation_coefficients(double n, const Vector<doubl
         S12 = cross.template cast<W>();
         gemm<W>(1, R1, Op::kNone, S12, Op::kNone, 0, Y);
         gemm<W>(1, Y, Op::kNone, R2, Op::kTranspose, 0, T);
-        out.value = -objective(R1, R2, Y, T, options.gradient ? &blocks : nullptr);
+        const std::optional<double> value = objective(R1, R2, Y, T, options.gradient ? &blocks : nullptr);
+        if (!value) return Trouble::kLowRank;
+        const auto k = static_cast<double>(options.k);
+        if (std::is_same_v<S, float> && options.gradient && k - *value < kNearlyEqual * k)
+            return Trouble::kIllConditioned;
+        out.value = -*value;
+        result = std::move(out);
+        return Trouble::kNone;
     };
-    if (options.k < std::min(d1, d2)) {
-        compute(double{}, [&](const auto& R1, const auto& R2, const auto&, const auto& T, auto* to) {
+    if (!options.squares() && moments.n - 1 < static_cast<double>(options.k)) return Trouble::kLowRank;
+    if (options.k < most) {
+        return compute(double{}, [&](const auto& R1, const auto& R2, const auto&, const auto& T, auto* to) {
             return truncated<S>(R1, R2, T, options, to);
         });
-    } else if (options.objective == CorrelationObjective::kTrace) {
-        compute(S{}, [](const auto& R1, const auto& R2, const auto& Y, const auto& T, auto* to) {
-            return full_trace<S>(R1, R2, Y, T, to);
-        });
-    } else {
-        compute(S{}, [](const auto& R1, const auto& R2, const auto&, const auto& T, auto* to) {
+    }
+    if (options.squares()) {
+        return compute(S{}, [](const auto& R1, const auto& R2, const auto&, const auto& T, auto* to) {
             return full_squares<S>(R1, R2, T, to);
         });
     }
+    return compute(S{}, [](const auto& R1, const auto& R2, const auto& Y, const auto& T, auto* to) {
+        return full_trace<S>(R1, R2, Y, T, to);
+    });
+}
+
+[[noreturn]] void not_positive_definite(const Pair& moments, int view, double reg) {
+    const Index d = moments.width(view);
+    double mean_variance = 0;
+    for (Index j = 0; j < d; ++j)
+        mean_variance += moments.variance(moments.start(view) + j) / static_cast<double>(d);
+    std::ostringstream text;
+    text << (view == 0 ? "H1" : "H2") << ": the covariance of its " << d << " columns over " << moments.n
+         << " rows with reg=" << reg << " is not positive definite to working precision";
+    if (moments.n <= static_cast<double>(d)) text << " (fewer rows than columns)";
+    text << "; a reg of " << (mean_variance > 0 ? 1e-4 * mean_variance : 1e-4)
+         << " or more makes it well-posed";
+    throw NumericalError(text.str());
+}
+
+// By a solution of CCA, whatever the rank and the condition: directions that a view lacks are left out of it.
+// solve() gives the solution. Singular values that are zero but for rounding take no part: their vectors are
+// arbitrary, and without them the subgradient is that of least norm.
+template <typename Solve>
+CorrelationCoefficients<double> by_solution(const Pair& moments, const CorrelationOptions& options,
+                                            const Solve& solve) {
+    const Index d = moments.scatter.rows();
+    CorrelationCoefficients<double> out;
+    if (options.gradient) out.A = Scratch<double>(d, d);
+    if (moments.all_constant(0) || moments.all_constant(1)) {
+        out.A.setZero();
+        return out;
+    }
+    const Solution s = solve(Penalty{options.reg1, options.reg2});
+    if (s.dropped[0]) not_positive_definite(moments, 0, options.reg1);
+    if (s.dropped[1]) not_positive_definite(moments, 1, options.reg2);
+    const Vector<double>& D = s.singular_values;
+    const double zero = 16 * kEps * static_cast<double>(std::max(moments.d1, moments.d2()));
+    Index rank = 0;
+    while (rank < D.size() && D[rank] > zero) ++rank;
+    const Blocks<double> blocks{out.A, moments.d1, 1 / (moments.n - 1)};
+    out.value = -objective_of<double>(s.x_weights.leftCols(rank), D.head(rank), s.y_weights.leftCols(rank),
+                                      options.squares(), options.gradient ? &blocks : nullptr);
+    // Moments are known to eps, relative to the variances; a weight of norm w sees w² of that.
+    for (int view = 0; view < 2; ++view) {
+        const Matrix<double>& W = view == 0 ? s.x_weights : s.y_weights;
+        if (rank == 0) break;
+        double largest = 0;
+        for (Index j = 0; j < moments.width(view); ++j)
+            largest = std::max(largest, moments.variance(moments.start(view) + j));
+        out.precision = std::max(out.precision,
+                                 moments.eps * largest * W.leftCols(rank).colwise().squaredNorm().maxCoeff());
+    }
     return out;
+}
+
+}  // namespace
+
+CorrelationCoefficients<double> correlation_coefficients(double n, const Vector<double>& mean,
+                                                         ConstRef<double> scatter, Index d1, double eps,
+                                                         const CorrelationOptions& options) {
+    const Pair moments{n, mean, scatter, d1, eps};
+    CorrelationCoefficients<double> out;
+    if (by_factors<double>(moments, kPivot<double>, options, out) == Trouble::kNone) return out;
+    return by_solution(moments, options, [&](Penalty reg) {
+        const Matrix<double> S = scatter;
+        const Vector<double> e = Vector<double>::Constant(mean.size(), eps);
+        const MomentsView view{
+            n, {mean.data(), mean.size()}, {S.data(), S.rows(), S.cols()}, {e.data(), e.size()}};
+        return solve_moments(view, d1, options.k, reg);
+    });
 }
 
 template <typename T, typename S>
@@ -285,7 +414,11 @@ void correlation_gradients(const MatrixView<T>& H1, const MatrixView<T>& H2, con
                     run = std::min(view.cols - k, kDepth - (at + k) % kDepth);
                     Eigen::Map<Vector<S>> to(centred.data() + Packed::position(at + k, j, columns), run);
                     const auto write = [&](const auto& from) {
-                        to = (from - high.segment(at + k, run)).template cast<S>() - low.segment(at + k, run);
+                        if constexpr (std::is_same_v<S, T>) {
+                            to = (from - high.segment(at + k, run)) - low.segment(at + k, run);
+                        } else {
+                            to = from.template cast<S>() - mean.segment(at + k, run);
+                        }
                     };
                     const T* from = view.data + (start + j) * view.row_stride + k * view.col_stride;
                     if (view.col_stride == 1) {  // for packets the compiler has to know
@@ -321,33 +454,35 @@ double correlation_loss(const MatrixView<T>& H1, const MatrixView<T>& H2, const 
     accumulator.add({H1, H2});
     Scratch<double> scatter(H1.cols + H2.cols, H1.cols + H2.cols);
     MomentSums sums = accumulator.finish(scatter);
-    const auto mean = [&] { return Vector<double>(sums.shift + sums.offset); };
-    const auto coefficients = [&](auto precision) {
-        return correlation_coefficients<decltype(precision)>(sums.n, mean(), scatter, H1.cols,
-                                                             std::numeric_limits<T>::epsilon(), options);
+    Vector<double> mean = sums.shift + sums.offset;
+    const Pair moments{sums.n, mean, scatter, H1.cols, std::numeric_limits<T>::epsilon()};
+    const auto finish = [&](const auto& c) {
+        using S = typename std::decay_t<decltype(c.A)>::Scalar;
+        if (options.gradient) correlation_gradients<T, S>(H1, H2, mean, c.A, G1, G2);
+        return c.value;
     };
+    CorrelationCoefficients<T> quick;
+    Trouble trouble = by_factors<T>(moments, kPivot<T>, options, quick);
+    if (trouble == Trouble::kNone) return finish(quick);
+    CorrelationCoefficients<double> c;
     if constexpr (std::is_same_v<T, float>) {
-        try {
-            const auto c = coefficients(T{});
-            if (c.pivot > kFloatPivot) {
-                if (options.gradient) correlation_gradients<T, T>(H1, H2, mean(), c.A, G1, G2);
-                return c.value;
-            }
-        } catch (const NumericalError&) {
-            // Perhaps not positive definite by the rounding of float32 alone.
+        if (trouble == Trouble::kIllConditioned) {
+            sums = double_moments(H1, H2, scatter);
+            mean = sums.shift + sums.offset;
+            trouble = by_factors<double>(moments, kPivotOfFloatData, options, c);
+            if (trouble == Trouble::kNone) return finish(c);
         }
-        sums = double_moments(H1, H2, scatter);
     }
-    const auto c = coefficients(double{});
-    if (options.gradient) correlation_gradients<T, double>(H1, H2, mean(), c.A, G1, G2);
-    return c.value;
+    mean = exact_means(H1, H2);
+    return finish(by_solution(moments, options, [&](Penalty reg) {
+        const Vector<double> weights;
+        return solve_qr(centre(H1, weights, "H1"), centre(H2, weights, "H2"), options.k, reg);
+    }));
 }
 
 #define FASTCCA_INSTANTIATE(T)                                                      \
     template double correlation_loss<T>(const MatrixView<T>&, const MatrixView<T>&, \
-                                        const CorrelationOptions&, T*, T*);         \
-    template CorrelationCoefficients<T> correlation_coefficients<T>(                \
-        double, const Vector<double>&, ConstRef<double>, Index, double, const CorrelationOptions&);
+                                        const CorrelationOptions&, T*, T*);
 FASTCCA_INSTANTIATE(float)
 FASTCCA_INSTANTIATE(double)
 #undef FASTCCA_INSTANTIATE

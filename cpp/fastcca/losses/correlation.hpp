@@ -23,30 +23,30 @@ struct CorrelationOptions {
     double reg1 = 0, reg2 = 0;
     CorrelationObjective objective = CorrelationObjective::kTrace;
     bool gradient = true;  // false: the value alone
+
+    bool squares() const { return objective == CorrelationObjective::kSquares; }
 };
 
 template <typename S>
 struct CorrelationCoefficients {
-    double value = 0;    // of the loss
-    Scratch<S> A{0, 0};  // empty where no gradient is asked for
-    double pivot = 1;  // the least share of a column's variance that the columns before it leave unexplained
+    double value = 0;      // of the loss
+    Scratch<S> A{0, 0};    // empty where no gradient is asked for
+    double precision = 0;  // to which value and A are known from moments: an estimate of the relative error
 };
 
-// From the moments of the stacked views: n rows, mean, scatter = Σ (x − mean)(x − mean)ᵀ.
+// From the moments of the stacked views: n rows, mean, scatter = Σ (x − mean)(x − mean)ᵀ, which are known to
+// `eps`, the precision of the data.
 //
-// Where the objective has no gradient a finite one is chosen. A singular value of zero contributes a
-// subgradient (of least norm where the zero is exact). At D_k = D_{k+1}, k below full rank, the gradient is
-// that of the triplets which the SVD returns. A constant column with r_i = 0 is set aside: its gradient is
-// zero. `eps`: the precision of the data, for what counts as constant.
-//
-// Covariances are factored in double; what follows is computed in S. With S = float nothing
-// but the pivot is computed where it says that float will not do (value and A are then 0 and empty).
+// By Cholesky factors where these are accurate and T is of full rank, else by the solution of CCA from the
+// same moments, without the directions that a view lacks. Where the objective has no gradient a finite one is
+// chosen: singular values of zero take no part (under kTrace the subgradient of least norm). At D_k =
+// D_{k+1}, k below full rank, the gradient is that of the triplets which the SVD returns. A constant column
+// with r_i = 0 is set aside: its gradient is zero.
 //
 // Throws NumericalError where a covariance is not positive definite.
-template <typename S>
-CorrelationCoefficients<S> correlation_coefficients(double n, const Vector<double>& mean,
-                                                    ConstRef<double> scatter, Index d1, double eps,
-                                                    const CorrelationOptions& options);
+CorrelationCoefficients<double> correlation_coefficients(double n, const Vector<double>& mean,
+                                                         ConstRef<double> scatter, Index d1, double eps,
+                                                         const CorrelationOptions& options);
 
 // G_i = the i-th block of columns of [H₁ − mean₁, H₂ − mean₂] A, row major, m × d_i. Sums are taken in S.
 template <typename T, typename S>
@@ -55,7 +55,8 @@ void correlation_gradients(const MatrixView<T>& H1, const MatrixView<T>& H2, con
 
 // The three steps on one batch; G1 and G2 are not touched when options.gradient is false. float32 data are
 // multiplied in float32 and summed in double; where a view is so ill-conditioned that this would cost digits
-// of the gradient, in double throughout. Throws NonFiniteError too.
+// of the gradient, in double throughout. Where moments in double would cost digits too, or T lacks rank, an
+// orthogonal factorisation of the data takes their place. Throws NonFiniteError too.
 template <typename T>
 double correlation_loss(const MatrixView<T>& H1, const MatrixView<T>& H2, const CorrelationOptions& options,
                         T* G1, T* G2);

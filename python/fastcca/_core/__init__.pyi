@@ -90,7 +90,7 @@ def correlation_coefficients(
     squares: bool,
     eps: float,
     n_threads: int,
-) -> tuple[float, NDArray[np.float64]]: ...
+) -> tuple[float, NDArray[np.float64], float]: ...
 
 _Table = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 

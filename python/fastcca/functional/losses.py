@@ -8,6 +8,7 @@ the second.
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any, Literal
 
 import numpy as np
@@ -77,8 +78,11 @@ def correlation_loss(
     For all k the gradient is W1 (W2'H2 - D W1'H1) / (m - 1) with W1 = S11^(-1/2) U, W2 = S22^(-1/2) V.
     Where all correlations are summed it takes the polar factor of T in place of its singular vectors, so
     that repeated singular values do no harm. Where the loss has no gradient (a singular value of 0 under
-    "trace") a subgradient is returned. float32 data are multiplied in float32 and summed in float64; views
-    so ill-conditioned that this would show are multiplied in float64.
+    "trace") the subgradient of least norm is returned: directions that the outputs lack take no part.
+    float32 data are multiplied in float32 and summed in float64; views so ill-conditioned that this would
+    show are multiplied in float64. Where outputs span fewer directions than they have columns (copied
+    outputs, fewer rows than columns), or where moments in float64 are not accurate enough, the loss is that
+    of ``CCA(solver="qr")``, from orthogonal factors of the data.
 
     References
     ----------
@@ -129,6 +133,12 @@ def correlation_coefficients(
     ValueError, fastcca.errors.NumericalError
         As :func:`correlation_loss`.
 
+    Warns
+    -----
+    UserWarning
+        Where the covariances are so ill-conditioned that the precision of the moments leaves the loss fewer
+        than half of its digits. From the rows themselves :func:`correlation_loss` computes it accurately.
+
     Examples
     --------
     >>> import numpy as np
@@ -141,17 +151,25 @@ def correlation_coefficients(
     """
     if len(moments.dims) != 2:
         raise ValueError(f"moments must be of two views, got {len(moments.dims)}")
+    if 0 in moments.dims:
+        raise ValueError(f"moments must be of views that have columns, got {moments.dims}")
     _check_rows(moments.n)
     options = _options(*moments.dims, k, reg, objective)
-    return _core.correlation_coefficients(
-        moments.n,
-        moments.mean,
-        moments.scatter,
-        moments.dims[0],
-        *options,
-        float(moments.eps.max()),
-        thread_count(n_threads),
+    eps = float(moments.eps.max())
+    value, A, precision = _core.correlation_coefficients(
+        moments.n, moments.mean, moments.scatter, moments.dims[0], *options, eps, thread_count(n_threads)
     )
+    if precision > math.sqrt(eps):
+        dtype = "float32" if eps > 1e-10 else "float64"
+        remedy = ("add the rows as float64, or " if dtype == "float32" else "") + "take a larger reg"
+        warnings.warn(
+            f"the moments of {dtype} data are known to {eps:.0e}, so that with covariances this "
+            f"ill-conditioned (reg={reg!r}) the loss may be off by {min(precision, 1.0):.0e} of its value: "
+            f"{remedy}, or compute it from the rows by correlation_loss",
+            UserWarning,
+            stacklevel=2,
+        )
+    return value, A
 
 
 def correlation_gradients(
