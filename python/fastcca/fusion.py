@@ -8,8 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from fastcca._linear import _column_statistics as column_statistics
-from fastcca._modalities import Modalities, check_modalities, pick
+from fastcca._modalities import Modalities, check_modalities, pick, scaled_statistics
 from fastcca._persistence import SavedModel
 from fastcca.errors import NumericalError
 
@@ -109,16 +108,8 @@ class EarlyFusion(
         for name, a in found.data.items():
             present = found.present[name]
             rows = a if present.all() else a[present]
-            # a single row has no variance
-            mean, variance = (
-                column_statistics(name, rows, None)
-                if len(rows) > 1
-                else (rows[0].astype(np.float64), np.zeros(a.shape[1]))
-            )
-            if not np.isfinite(variance).all():
-                raise NumericalError(f"the variance of {name} overflows: scale it down")
-            if self.scale is not None and self._vanishes(rows, variance):
-                raise NumericalError(f"the variance of {name} underflows: scale it up")
+            by_column = None if self.scale is None else self.scale == "columns"
+            mean, variance = scaled_statistics(name, rows, by_column)
             means[name], factors[name] = mean, weights[name] * self._factors(variance)
         # all at the end: a fit that fails leaves the model as it was
         self.modalities_ = tuple(found.data)
@@ -127,11 +118,6 @@ class EarlyFusion(
         self.n_features_in_ = sum(map(len, self.means_.values()))
         self._set_names(found)
         return self
-
-    def _vanishes(self, rows: NDArray[Any], variance: NDArray[np.float64]) -> bool:
-        """Whether what a scale is made of is lost in the squares of columns that do vary."""
-        small = (variance if self.scale == "columns" else variance.sum()) <= 16 * np.finfo(float).tiny
-        return bool(np.any(small) and (small & (rows != rows[0]).any(axis=0)).any())
 
     def _factors(self, variance: NDArray[np.float64]) -> NDArray[np.float64]:
         varies = variance > 0

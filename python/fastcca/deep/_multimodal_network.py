@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fastcca.deep._pretraining import pretrain_layers
-from fastcca.deep._training import Source
+from fastcca.deep._training import Source, TrainedModule, chunks, evaluation
 from fastcca.deep.encoders import MLP, activation_of
 
 __all__ = ["DropoutSchedule", "MultimodalNetwork", "dropout_schedule", "pretrain"]
@@ -21,7 +21,7 @@ __all__ = ["DropoutSchedule", "MultimodalNetwork", "dropout_schedule", "pretrain
 MOST_MODALITIES = 8  # of which every subset is shown at each step
 
 
-class MultimodalNetwork(nn.Module):
+class MultimodalNetwork(TrainedModule):
     """Encoders of all modalities, a layer that they share, decoders of all modalities from that.
 
     With h_m the output of the encoder of modality m, zero where it is not given,
@@ -59,6 +59,7 @@ class MultimodalNetwork(nn.Module):
             self.partial = nn.Linear(sum(widths), n_components, bias=False)
             self.missing = nn.Parameter(torch.zeros(len(self.widths), n_components))
             self.start_partial()
+        self.keep_modes()
 
     @torch.no_grad()
     def start_partial(self) -> None:
@@ -113,6 +114,7 @@ def pretrain(
     rows: NDArray[np.intp],
     kind: str,
     activation: Any,
+    chunk: int = 1000,
 ) -> None:
     """Each modality by itself on the rows that have it, then the shared layer on those that have all.
 
@@ -132,10 +134,13 @@ def pretrain(
     complete = rows[present[rows].all(axis=1)]
     if not len(complete):
         return
-    with torch.no_grad():
-        network.eval()
-        given = torch.ones(len(complete), len(sources)).to(network.shared.weight)
-        joined = network.join(network.hidden([source.rows(complete) for source in sources]), given)
+    parts = []
+    with torch.no_grad(), evaluation(network):
+        for part in chunks(len(complete), chunk):
+            index = complete[part]
+            given = torch.ones(len(index), len(sources)).to(network.shared.weight)
+            parts.append(network.join(network.hidden([source.rows(index) for source in sources]), given))
+    joined = torch.cat(parts)
     # Where every modality has hidden layers, what the shared one sees are their activations.
     visible = "bernoulli" if all(linear_layers(e) for e in network.encoders) else "gaussian"
     (bias,) = pretrain_layers([network.shared], activation, joined, kind, visible=visible)
@@ -168,7 +173,7 @@ class DropoutSchedule:
     ) -> None:
         self.subsets, self.shares, self.every = subsets, torch.tensor(shares), every
 
-    def shown(self, present: Tensor) -> list[tuple[float, Tensor]]:
+    def shown(self, present: Tensor, generator: torch.Generator | None = None) -> list[tuple[float, Tensor]]:
         """The forms of a batch with their shares: of what is present a subset, all where that is nothing.
 
         ``present`` and the forms are (rows, M) of 0 and 1.
@@ -178,7 +183,7 @@ class DropoutSchedule:
             shares = (self.shares / self.shares.sum()).tolist()
             forms = [subset.expand(n, -1).to(present) for subset in self.subsets]
         else:
-            shares, forms = [1.0], [self.draw(present)]
+            shares, forms = [1.0], [self.draw(present, generator)]
         kept = [form * present for form in forms]
         return [
             (share, torch.where(k.sum(dim=1, keepdim=True) > 0, k, present))
@@ -186,14 +191,16 @@ class DropoutSchedule:
             if share > 0
         ]
 
-    def draw(self, present: Tensor) -> Tensor:
+    def draw(self, present: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """For each row one of the subsets, whatever is present."""
         if self.subsets is not None:
-            return self.subsets.to(present)[torch.multinomial(self.shares, len(present), replacement=True)]
+            drawn = torch.multinomial(self.shares, len(present), replacement=True, generator=generator)
+            return self.subsets.to(present)[drawn.to(present.device)]
         # Fair coins, thrown again until one shows heads: every subset but the empty one alike.
         kept = torch.zeros_like(present)
         while bool((empty := kept.sum(dim=1) == 0).any()):
-            kept[empty] = torch.randint(0, 2, (int(empty.sum()), present.shape[1])).to(present)
+            size = int(empty.sum()), present.shape[1]
+            kept[empty] = torch.randint(0, 2, size, generator=generator).to(present)
         return kept
 
 

@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fastcca.deep._multimodal_network import MultimodalNetwork
-from fastcca.deep._multimodal_training import CHUNK
 from fastcca.deep._parameters import check_parameters
-from fastcca.deep._training import Schedule, Source, encode, tried
+from fastcca.deep._training import Schedule, Source, batches, encode, evaluation, tried
 from fastcca.deep.encoders import MLP, GaussianNoise, activation_of
 
 if TYPE_CHECKING:
     from fastcca.deep.multimodal import MultimodalAutoencoder
 
 __all__ = ["build", "check_settings", "plan_of", "rebuilt"]
+
+Own = dict[str, dict[str, nn.Module]]
 
 
 def check_settings(model: MultimodalAutoencoder) -> None:
@@ -30,6 +31,8 @@ def check_settings(model: MultimodalAutoencoder) -> None:
         {
             "modality_forms": ("drawn", "all"),
             "presence": (False, True),
+            "rescale": (False, True),
+            "verbose": (False, True),
             "optimizer": ("adam", "adamw"),
             "schedule": ("cosine", "constant"),
             "pretrain": (None, "denoising", "rbm"),
@@ -60,12 +63,12 @@ def check_settings(model: MultimodalAutoencoder) -> None:
 
 def plan_of(model: MultimodalAutoencoder, n: int) -> Schedule:
     """The training of ``n`` rows that the parameters ask for."""
-    batches = max(1, round(n / model.batch_size))
+    n_batches = batches(n, model.batch_size)[1]
     return Schedule(
         optimizer=model.optimizer,
         learning_rate=model.learning_rate,
         schedule=model.schedule,
-        epochs=model.epochs or int(np.clip(np.ceil(3000 / batches), 20, 300)),
+        epochs=model.epochs or int(np.clip(np.ceil(3000 / n_batches), 20, 300)),
         batch_size=model.batch_size,
         weight_decay=model.weight_decay,
         patience=model.patience,
@@ -77,47 +80,51 @@ def build(
 ) -> tuple[MultimodalNetwork, list[int]]:
     """The network before training, tried on two rows, and what its encoders return."""
     device, dtype = sources[0].device, sources[0].dtype
+    own = _own(model)
+    n_rows = min(2, model.batch_size)
     encoders, widths = [], []
     for m, (name, source) in enumerate(zip(model.modalities_, sources, strict=True)):
-        encoder = _encoder(model, name).to(device, dtype)
-        with tried(f"the encoder of {name}", f"rows of {source.data.shape[1]} features"):
-            H = encode(encoder.eval(), source, CHUNK, np.flatnonzero(present[:, m])[:2])
+        encoder = _encoder(model, name, own).to(device, dtype)
+        with tried(f"the encoder of {name}", f"rows of {source.data.shape[1]} features"), evaluation(encoder):
+            H = encode(encoder, source, n_rows, np.flatnonzero(present[:, m])[:n_rows])
         if H.ndim != 2 or not H.is_floating_point():
             raise ValueError(
                 f"the encoder of {name} must return a (rows, outputs) float tensor, got {tuple(H.shape)}"
             )
         encoders.append(encoder)
         widths.append(H.shape[1])
-    network = _network(model, widths, encoders).to(device, dtype)
-    z = torch.zeros(2, model.n_components, dtype=dtype, device=device)
+    network = _network(model, widths, encoders, own).to(device, dtype)
+    z = torch.zeros(n_rows, model.n_components, dtype=dtype, device=device)
     for name, decoder in zip(model.modalities_, network.decoders, strict=True):
-        with tried(f"the decoder of {name}", f"rows of n_components={model.n_components}"):
-            shape = tuple(decoder.eval()(z).shape)
-        if shape != (2, len(model.means_[name])):
+        given = f"rows of n_components={model.n_components}"
+        with tried(f"the decoder of {name}", given), evaluation(decoder), torch.no_grad():
+            shape = tuple(decoder(z).shape)
+        if shape != (n_rows, len(model.means_[name])):
             raise ValueError(
-                f"the decoder of {name} must return (rows, {len(model.means_[name])}), got {shape} for 2 rows"
+                f"the decoder of {name} must return (rows, {len(model.means_[name])}), got {shape} for "
+                f"{n_rows} rows"
             )
     return network, widths
 
 
 def rebuilt(model: MultimodalAutoencoder, widths: Sequence[int]) -> MultimodalNetwork:
-    """A network of the make of the fitted one, for weights that were saved."""
-    return _network(model, widths, [_encoder(model, name) for name in model.modalities_])
+    """A network of the architecture of the fitted one, for weights that were saved."""
+    own = _own(model)
+    return _network(model, widths, [_encoder(model, name, own) for name in model.modalities_], own)
 
 
 def _network(
-    model: MultimodalAutoencoder, widths: Sequence[int], encoders: Sequence[nn.Module]
+    model: MultimodalAutoencoder, widths: Sequence[int], encoders: Sequence[nn.Module], own: Own
 ) -> MultimodalNetwork:
-    decoders = [_decoder(model, name) for name in model.modalities_]
+    decoders = [_decoder(model, name, own) for name in model.modalities_]
     return MultimodalNetwork(
         encoders, decoders, widths, model.n_components, model.activation, model.rescale, model.presence
     )
 
 
-def _encoder(model: MultimodalAutoencoder, name: str) -> nn.Module:
-    own = _own(model, name, "encoders")
-    if own is not None:
-        return own
+def _encoder(model: MultimodalAutoencoder, name: str, own: Own) -> nn.Module:
+    if name in own["encoders"]:
+        return own["encoders"][name]
     width, hidden = len(model.means_[name]), _hidden(model, name)
     if not hidden:
         return nn.Sequential(GaussianNoise(model.input_noise))
@@ -125,22 +132,23 @@ def _encoder(model: MultimodalAutoencoder, name: str) -> nn.Module:
     return nn.Sequential(body, activation_of(model.activation)())
 
 
-def _decoder(model: MultimodalAutoencoder, name: str) -> nn.Module:
-    own = _own(model, name, "decoders")
-    if own is not None:
-        return own
+def _decoder(model: MultimodalAutoencoder, name: str, own: Own) -> nn.Module:
+    if name in own["decoders"]:
+        return own["decoders"][name]
     layers = [*reversed(_hidden(model, name)), len(model.means_[name])]
     return MLP(model.n_components, layers, model.activation, dropout=model.dropout)
 
 
-def _own(model: MultimodalAutoencoder, name: str, which: str) -> nn.Module | None:
-    modules = getattr(model, which) or {}
-    unknown = [key for key in modules if key not in model.modalities_]
-    if unknown:
-        raise ValueError(
-            f"{which} names an unknown modality {unknown[0]!r}: there are {', '.join(model.modalities_)}"
-        )
-    return copy.deepcopy(modules[name]) if name in modules else None
+def _own(model: MultimodalAutoencoder) -> Own:
+    """Copies of the user's own modules; what these share, the copies share."""
+    own = {"encoders": dict(model.encoders or {}), "decoders": dict(model.decoders or {})}
+    for which, modules in own.items():
+        unknown = [key for key in modules if key not in model.modalities_]
+        if unknown:
+            raise ValueError(
+                f"{which} names an unknown modality {unknown[0]!r}: there are {', '.join(model.modalities_)}"
+            )
+    return copy.deepcopy(own)
 
 
 def _hidden(model: MultimodalAutoencoder, name: str) -> list[int]:

@@ -93,14 +93,45 @@ def rows_like(weight: Tensor, X: Any) -> Tensor:
 
 
 @contextmanager
-def torch_environment(seed: int, n_threads: int | None) -> Iterator[None]:
-    """PyTorch's generators seeded and its threads set; both as before afterwards."""
+def torch_environment(seed: int, n_threads: int | None, device: torch.device) -> Iterator[None]:
+    """The generators of the CPU and of ``device`` started from ``seed``, PyTorch's threads set.
+
+    Both are as before afterwards. The generators of other devices are not touched.
+    """
     before = torch.get_num_threads()
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    # Layers such as dropout draw from the devices' own generators: those take the states of local ones.
+    kept = [(d, _generator_state(d)) for d in {torch.device("cpu"), device} if _has_generator(d)]
+    try:
+        for d, _ in kept:
+            _set_generator_state(d, torch.Generator(device=d).manual_seed(seed).get_state())
         if n_threads is not None:
             torch.set_num_threads(n_threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
+        yield
+    finally:
+        torch.set_num_threads(before)
+        for d, state in kept:
+            _set_generator_state(d, state)
+
+
+def _has_generator(device: torch.device) -> bool:
+    return device.type == "cpu" or hasattr(getattr(torch, device.type, None), "set_rng_state")
+
+
+def _generator_state(device: torch.device) -> Tensor:
+    state: Tensor
+    if device.type == "cpu":
+        state = torch.random.get_rng_state()
+    elif device.type == "mps":  # there is one only
+        state = torch.mps.get_rng_state()
+    else:
+        state = getattr(torch, device.type).get_rng_state(device)
+    return state
+
+
+def _set_generator_state(device: torch.device, state: Tensor) -> None:
+    if device.type == "cpu":
+        torch.random.set_rng_state(state)
+    elif device.type == "mps":
+        torch.mps.set_rng_state(state)
+    else:
+        getattr(torch, device.type).set_rng_state(state, device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Mapping
@@ -32,11 +33,25 @@ class SavedDeepModel(AtomicFit):
         """Untrained networks such as fit made them, from the parameters."""
         raise NotImplementedError
 
+    def __sklearn_clone__(self) -> Any:
+        """As scikit-learn clones, but networks of the user's own together: what they share stays shared."""
+        from sklearn.base import clone
+
+        own = {name: getattr(self, name) for name in self._own_modules}
+        params = self.get_params(deep=False)  # type: ignore[attr-defined]
+        copied = {name: clone(value, safe=False) for name, value in params.items() if name not in own}
+        twin = type(self)(**copied, **copy.deepcopy(own))
+        # what set_output and set_fit_request leave
+        for name in ("_sklearn_output_config", "_metadata_request"):
+            if name in vars(self):
+                setattr(twin, name, copy.deepcopy(vars(self)[name]))
+        return twin
+
     def save(self, path: str | os.PathLike[str], *, moments: bool = True) -> None:
         """Write the fitted model to one safetensors file, which :func:`fastcca.load` reads.
 
         Networks of your own are saved by their weights alone: :func:`fastcca.deep.load` takes modules of the
-        same make. Callbacks and ``augment`` are not saved.
+        same architecture. Callbacks and ``augment`` are not saved.
 
         Parameters
         ----------
@@ -59,6 +74,8 @@ class SavedDeepModel(AtomicFit):
         from sklearn.utils.validation import check_is_fitted
 
         check_is_fitted(self)
+        networks = {name: getattr(self, name) for name in self._saved_networks}
+        owners = {id(network): name for name, network in reversed(networks.items())}  # the first of equals
         neutral = {**dict.fromkeys(self._own_modules), "callbacks": (), "augment": None, "device": "cpu"}
         state = {name: value for name, value in vars(self).items() if name not in self._saved_networks}
         state |= {name: value for name, value in neutral.items() if name in state}
@@ -71,13 +88,16 @@ class SavedDeepModel(AtomicFit):
             "fastcca": version("fastcca"),
             "class": type(self).__name__,
             "own": [name for name in self._own_modules if getattr(self, name) is not None],
+            "tied": {
+                name: owners[id(network)] for name, network in networks.items() if owners[id(network)] != name
+            },
             "state": plain._encode(state, arrays, type(self).__name__),
         }
         if requests is not None:
             header["requests"] = requests
         tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
-        for name in self._saved_networks:
-            for key, tensor in getattr(self, name).state_dict().items():
+        for name, network in networks.items():
+            for key, tensor in network.state_dict().items():
                 tensors[f"{name}.{key}"] = tensor.detach().cpu().clone().contiguous()
         with replacing(path) as temporary:
             save_file(tensors, temporary, metadata={HEADER: json.dumps(header)})
@@ -95,8 +115,8 @@ def load(
     path : path
         The file.
     encoders : pair of torch.nn.Module or mapping of str to torch.nn.Module, optional
-        For a model with encoders of your own: modules of the same make, given as they were to the estimator,
-        which receive the weights.
+        For a model with encoders of your own: modules of the same architecture, given as they were to the
+        estimator. Copies of them receive the weights.
     decoders : mapping of str to torch.nn.Module, optional
         Likewise.
 
@@ -154,6 +174,10 @@ def load(
         for part, module in zip(kind._saved_networks, model._rebuilt(), strict=True):
             module.to(getattr(torch, model.dtype)).load_state_dict(parts[part])
             setattr(model, part, module.eval())
+        for part, owner in header.get("tied", {}).items():
+            if owner not in parts or part not in parts:
+                raise KeyError(part)
+            setattr(model, part, getattr(model, owner))
         if "requests" in header:
             plain._set_requests(model, header["requests"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:

@@ -10,7 +10,7 @@ from torch import nn
 
 from fastcca._validation import check_reg
 from fastcca.deep._parameters import check_parameters
-from fastcca.deep._training import Plan
+from fastcca.deep._training import Plan, batches
 from fastcca.deep.correlation_loss import CorrelationLoss
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ def check_settings(model: DeepCCA) -> None:
             "dtype": ("float32", "float64"),
             "autocast": (None, "bfloat16"),
             "objective": ("trace", "squares"),
+            "warm_start": (False, True),
+            "verbose": (False, True),
         },
         positive_integers=("n_components", "batch_size"),
         optional=("epochs", "patience"),
@@ -59,8 +61,8 @@ def plan_of(model: DeepCCA, n: int) -> Plan:
     """The training of ``n`` rows that the parameters ask for."""
     epochs = model.epochs
     if epochs is None:
-        batches = max(1, round(n / model.batch_size))
-        epochs = 100 if model.optimizer == "lbfgs" else int(np.clip(np.ceil(2000 / batches), 30, 300))
+        n_batches = batches(n, model.batch_size)[1]
+        epochs = 100 if model.optimizer == "lbfgs" else int(np.clip(np.ceil(2000 / n_batches), 30, 300))
     return Plan(
         loss=CorrelationLoss(model.n_components, model.reg, model.objective),
         optimizer=model.optimizer,
@@ -69,6 +71,7 @@ def plan_of(model: DeepCCA, n: int) -> Plan:
         weight_decay=model.weight_decay,
         epochs=epochs,
         batch_size=model.batch_size,
+        chunk=model.batch_size,
         patience=model.patience,
         reconstruction=model.reconstruction,
         autocast=torch.bfloat16 if model.autocast else None,

@@ -7,7 +7,7 @@ here knows of scikit-learn; the estimators do.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -28,7 +28,11 @@ __all__ = [
     "Plan",
     "Schedule",
     "Source",
+    "TrainedModule",
+    "batches",
+    "call_back",
     "encode",
+    "evaluation",
     "full_batch_gradient",
     "keep_best",
     "minibatches",
@@ -59,8 +63,10 @@ class Source:
         self.mean = torch.as_tensor(mean, dtype=dtype, device=device)
         self.factor = torch.as_tensor(1 / scale, dtype=dtype, device=device)
         # Doubles become narrower once they are centred: before, a large mean would take all their digits.
+        # Nor has a narrow number the reciprocal of every narrow scale.
         self.wide: tuple[Tensor, Tensor] | None = None
-        if data.dtype == np.float64 and dtype != torch.float64:
+        ordinary = np.min(scale) > 1e-30 and np.max(scale) < 1e30
+        if dtype != torch.float64 and (data.dtype == np.float64 or not ordinary):
             self.wide = torch.as_tensor(mean, dtype=torch.float64), torch.as_tensor(1 / scale).double()
 
     def __len__(self) -> int:
@@ -69,8 +75,34 @@ class Source:
     def rows(self, index: Any) -> Tensor:
         block = torch.from_numpy(np.array(self.data[index], order="C"))  # a copy
         if self.wide is not None:
-            return block.sub_(self.wide[0]).mul_(self.wide[1]).to(self.device, self.dtype)
+            return block.double().sub_(self.wide[0]).mul_(self.wide[1]).to(self.device, self.dtype)
         return (block.to(self.device, self.dtype) - self.mean) * self.factor
+
+
+class TrainedModule(nn.Module):
+    """Modules that are in evaluation mode when :meth:`keep_modes` is called stay in it while training."""
+
+    def keep_modes(self) -> None:
+        self.frozen = [m for m in self.modules() if not m.training and m is not self]
+
+    def train(self, mode: bool = True) -> TrainedModule:
+        super().train(mode)
+        for module in getattr(self, "frozen", ()):
+            module.training = False
+        return self
+
+
+@contextmanager
+def evaluation(*modules: nn.Module) -> Iterator[None]:
+    """The modules in evaluation mode, and all parts of them in their own modes afterwards."""
+    modes = [(part, part.training) for module in modules for part in module.modules()]
+    for module in modules:
+        module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,16 +185,16 @@ def minibatches(
 
     ``batch_loss`` is given the rows of a batch and words for where the training stands.
     """
-    parameters = [p for p in networks.parameters() if p.requires_grad]
+    parameters = trained_parameters(networks)
     kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     optimizer = kinds[schedule.optimizer](
         parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay
     )
-    n_batches = max(1, round(len(rows) / schedule.batch_size))
+    n_rows, n_batches = batches(len(rows), schedule.batch_size)
     for number in range(1, schedule.epochs + 1):
         networks.train()
-        # Batches of equal size, whose order and members torch's generator draws.
-        order = rows[torch.randperm(len(rows)).numpy()]
+        # Batches of nearly equal size, whose order and members torch's generator draws.
+        order = rows[torch.randperm(len(rows)).numpy()[:n_rows]]
         total = 0.0
         for b, index in enumerate(np.array_split(order, n_batches)):
             rate = learning_rate(schedule, (number - 1 + b / n_batches) / schedule.epochs)
@@ -174,6 +206,26 @@ def minibatches(
             optimizer.step()
             total += float(value.detach()) / n_batches
         yield number, total, rate
+
+
+def batches(n: int, batch_size: int) -> tuple[int, int]:
+    """How many of n rows an epoch trains on, and in how many batches of at most ``batch_size``.
+
+    All rows, but where one would be left for a batch of its own, for which normalisation by the batch has no
+    variance: then all but one, another in each epoch.
+    """
+    n_batches = math.ceil(n / batch_size)
+    if n // n_batches == 1 < min(n, batch_size):
+        return n - 1, (n - 1) // 2
+    return n, n_batches
+
+
+def trained_parameters(networks: nn.Module) -> list[nn.Parameter]:
+    """The parameters that are not frozen."""
+    parameters = [p for p in networks.parameters() if p.requires_grad]
+    if not parameters:
+        raise ValueError("there is nothing to train: no parameter of the networks has requires_grad=True")
+    return parameters
 
 
 @dataclass(frozen=True)
@@ -189,23 +241,48 @@ class Plan(Schedule):
 
 @dataclass
 class Epoch:
-    """What a callback learns after each epoch; it stops the training by returning True."""
+    """What a callback is given after each epoch; it stops the training by returning True."""
 
     number: int
     loss: float
     train_correlation: float
     validation_correlation: float | None
     learning_rate: float
-    model: Any = field(default=None, repr=False)
+    fitted: Callable[[], Any] = field(default=lambda: None, repr=False)
+
+    @property
+    def model(self) -> Any:
+        """The estimator, fitted with the parameters of this epoch."""
+        return self.fitted()
 
 
-class Networks(nn.Module):
+def call_back(
+    epoch: Any, callbacks: Sequence[Callable[[Any], Any]], model: Any, fit: Callable[[], None]
+) -> bool:
+    """Whether a callback asks to stop. The first that asks for the model has it fitted, for all of them."""
+    done = False
+
+    def fitted() -> Any:
+        nonlocal done
+        if not done:
+            fit()
+            done = True
+        return model
+
+    epoch.fitted = fitted
+    answers = [bool(callback(epoch)) for callback in callbacks]  # each is called
+    epoch.fitted = lambda: model  # whoever kept the epoch has the estimator as it is by then
+    return any(answers)
+
+
+class Networks(TrainedModule):
     """The two encoders, and two decoders where reconstruction counts."""
 
     def __init__(self, encoders: list[nn.Module], decoders: list[nn.Module]) -> None:
         super().__init__()
         self.encoders = nn.ModuleList(encoders)
         self.decoders = nn.ModuleList(decoders)
+        self.keep_modes()
 
 
 def chunks(n: int, size: int) -> Iterator[slice]:
@@ -284,20 +361,21 @@ def full_batch_gradient(
         for i, (encoder, source) in enumerate(zip(networks.encoders, sources, strict=True)):
             x = source.rows(take)
             H = encoder(x)
-            tensors, grads = [H], [gradients[i][rows]]
+            parts = [(H, gradients[i][rows])]
             if plan.reconstruction:
                 error = plan.reconstruction * (networks.decoders[i](H) - x).square().sum() / n
                 total += float(error.detach())
-                tensors.append(error)
-                grads.append(torch.ones_like(error))
-            torch.autograd.backward(tensors, grads)
+                parts.append((error, torch.ones_like(error)))
+            parts = [(tensor, gradient) for tensor, gradient in parts if tensor.requires_grad]
+            if parts:  # none of an encoder that is frozen
+                torch.autograd.backward([tensor for tensor, _ in parts], [gradient for _, gradient in parts])
     return total, -float(value.detach())
 
 
 def penalty(networks: Networks, weight_decay: float) -> float:
-    """λ/2 ‖θ‖² over all parameters, its gradient λ θ added to ``.grad``."""
+    """λ/2 ‖θ‖² over all parameters that are trained, its gradient λ θ added to ``.grad``."""
     total = 0.0
-    for p in networks.parameters():
+    for p in trained_parameters(networks):
         total += 0.5 * weight_decay * float(p.detach().square().sum())
         if p.grad is not None:
             p.grad.add_(p.detach(), alpha=weight_decay)
@@ -306,14 +384,11 @@ def penalty(networks: Networks, weight_decay: float) -> float:
 
 def correlation_of(networks: Networks, sources: list[Source], plan: Plan, index: NDArray[np.intp]) -> float:
     """Total correlation of the outputs on rows, by an exact small CCA; the networks keep their mode."""
-    modes = [m.training for m in networks.encoders]
-    networks.encoders.eval()
-    outputs = [
-        encode(e, s, plan.chunk, index).double().cpu().numpy()
-        for e, s in zip(networks.encoders, sources, strict=True)
-    ]
-    for encoder, mode in zip(networks.encoders, modes, strict=True):
-        encoder.train(mode)
+    with evaluation(*networks.encoders):
+        outputs = [
+            encode(e, s, plan.chunk, index).double().cpu().numpy()
+            for e, s in zip(networks.encoders, sources, strict=True)
+        ]
     k = plan.loss.k
     return -correlation_loss(outputs[0], outputs[1], k, plan.loss.reg, gradient=False)[0]
 
@@ -323,20 +398,21 @@ def train(
     sources: list[Source],
     plan: Plan,
     train_rows: NDArray[np.intp],
-    validation_rows: NDArray[np.intp] | None,
+    validation: tuple[list[Source], NDArray[np.intp]] | None,
     after_epoch: Callable[[Epoch], bool],
 ) -> Best:
     """Trains in place and leaves the networks at their best epoch, also when interrupted.
 
-    Best is the highest validation correlation; without validation rows, the last complete epoch.
+    Best is the highest correlation of the ``validation`` rows; without such rows, the last complete epoch.
     ``after_epoch`` is called after each epoch and ends the training by returning True.
     """
     run = _lbfgs if plan.optimizer == "lbfgs" else _minibatches
 
     def score(epoch: Epoch) -> float:
-        if validation_rows is None:
+        if validation is None:
             return float(epoch.number)
-        epoch.validation_correlation = correlation_of(networks, sources, plan, validation_rows)
+        held_out, held_out_rows = validation
+        epoch.validation_correlation = correlation_of(networks, held_out, plan, held_out_rows)
         return epoch.validation_correlation
 
     return keep_best(networks, run(networks, sources, plan, train_rows), score, after_epoch, plan.patience)
@@ -346,7 +422,7 @@ def _minibatches(
     networks: Networks, sources: list[Source], plan: Plan, rows: NDArray[np.intp]
 ) -> Iterator[Epoch]:
     device = sources[0].device.type
-    n_batches = max(1, round(len(rows) / plan.batch_size))
+    n_batches = batches(len(rows), plan.batch_size)[1]
     correlation = 0.0
 
     def batch_loss(index: NDArray[np.intp], where: str) -> Tensor:
@@ -371,7 +447,7 @@ def _minibatches(
 
 
 def _lbfgs(networks: Networks, sources: list[Source], plan: Plan, rows: NDArray[np.intp]) -> Iterator[Epoch]:
-    parameters = [p for p in networks.parameters() if p.requires_grad]
+    parameters = trained_parameters(networks)
     correlations: dict[float, float] = {}  # by the objective's value at the same point
     number = 1
 

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from torch import nn
 from tqdm import tqdm
 
-from fastcca._linear import _column_statistics as column_statistics
+from fastcca._modalities import scaled_statistics
 from fastcca._refit import keep_after
 from fastcca._two_view import TwoViewTransformer, View, score_statistics
 from fastcca._validation import refuse_non_finite
@@ -22,7 +22,19 @@ from fastcca.deep._parameters import torch_environment
 from fastcca.deep._persistence import SavedDeepModel
 from fastcca.deep._pretraining import denoise
 from fastcca.deep._settings import check_settings, hidden_pair, plan_of
-from fastcca.deep._training import Epoch, Networks, Plan, Source, check_outputs, encode, train, tried
+from fastcca.deep._splitting import split_rows
+from fastcca.deep._training import (
+    Epoch,
+    Networks,
+    Plan,
+    Source,
+    call_back,
+    check_outputs,
+    encode,
+    evaluation,
+    train,
+    tried,
+)
 from fastcca.deep.encoders import MLP
 from fastcca.errors import NumericalError
 
@@ -47,7 +59,9 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
         As for :class:`MLP`; "nonsaturating" is that of Andrew et al.
     encoders : pair of torch.nn.Module, optional
         Networks of your own, with at least ``n_components`` outputs, in place of ``hidden``, ``activation``,
-        ``input_noise`` and ``dropout``. Copies of them are trained.
+        ``input_noise`` and ``dropout``. Copies of them are trained; what the two share, the copies share,
+        also where both are one and the same module. Parameters with ``requires_grad=False`` are not trained,
+        and modules in evaluation mode (normalisation with fixed statistics) stay in it.
     reg : float or (float, float), default=1e-3
         Added to the diagonals of the outputs' covariances in the loss.
     objective : {"trace", "squares"}, default="trace"
@@ -62,8 +76,8 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
         Passes over the data, or iterations of L-BFGS (default 100). By default so many that some 2000
         batches are seen, between 30 and 300.
     batch_size : int, default=1000
-        Rows of a minibatch. The correlation of a batch is an estimate: take at least ten times the number of
-        components.
+        Rows of a minibatch, at most; no encoder is ever given more at once. The correlation of a batch is an
+        estimate: take at least ten times the number of components.
     weight_decay : float, default=0.0
         Of the optimiser; for "lbfgs" the weight of half the squared parameters.
     input_noise : float, default=0.5
@@ -75,8 +89,8 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
     dropout : float, default=0.0
         Share of hidden units dropped while training on minibatches.
     validation_fraction : float, default=0.05
-        Share of the rows set aside to choose the best epoch by; 0 for none. Fewer than 100 rows, or than
-        five times ``n_components``, are not set aside.
+        Fraction of the rows set aside to choose the best epoch by; 0 for none. Fewer than 100 rows, or than
+        five times ``n_components``, are not set aside. See ``validation`` and ``groups`` of :meth:`fit`.
     patience : int, optional
         Stop when the validation correlation has not risen for so many epochs.
     pretrain : {None, "denoising"}, default=None
@@ -101,6 +115,8 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
     callbacks : sequence of callables, default=()
         Called after each epoch with an object that has ``number``, ``loss``, ``train_correlation``,
         ``validation_correlation``, ``learning_rate`` and ``model``; returning True ends the training.
+        ``model`` is this estimator, fitted with the parameters of this epoch: it can be scored and saved. It
+        is fitted when it is asked for (a pass over the data), and goes on training afterwards.
     n_threads : int, optional
         Threads of PyTorch and of the core during fit; by default theirs.
 
@@ -209,7 +225,14 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
         self.callbacks = callbacks
         self.n_threads = n_threads
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> DeepCCA:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        validation: tuple[ArrayLike, ArrayLike] | None = None,
+        groups: ArrayLike | None = None,
+    ) -> DeepCCA:
         """Train the networks on paired rows.
 
         Parameters
@@ -217,7 +240,14 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
         X : array_like of shape (n, p)
             First view; float32 and float64 arrays are read in place, a batch at a time.
         y : array_like of shape (n, q)
-            Second view, row by row the partners of ``X``.
+            Second view; row i corresponds to row i of ``X``.
+        validation : (X, y), optional
+            Other paired rows to choose the best epoch by, at least two; all rows of the fit are trained on
+            then, and ``validation_fraction`` is not used.
+        groups : array_like of shape (n,), optional
+            Labels of what rows belong to: a speaker, a patient. The rows set aside are those of whole groups,
+            so that no group is on both sides: some ``validation_fraction`` of the rows, the smallest group at
+            least.
 
         Returns
         -------
@@ -228,39 +258,56 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
         ------
         ValueError
             For parameters out of range, views that do not pair, NaN or infinity, encoders whose outputs do
-            not serve.
+            not serve or that have nothing to train, both ``validation`` and ``groups``.
         NumericalError
-            If a network returns NaN or infinity (the message names the epoch and the view), or a view is
-            constant.
+            If a network returns NaN or infinity (the message names the epoch and the view), a view is
+            constant, or its variance overflows or underflows.
         """
         check_settings(self)
-        self._fit(X, y)
+        if validation is not None and groups is not None:
+            raise ValueError("validation and groups are two ways to choose the rows to validate on: give one")
+        self._fit(X, y, validation, groups)
         return self
 
     # ---- the parts of fit
 
-    def _fit(self, X: ArrayLike, y: ArrayLike) -> None:
+    def _fit(self, X: Any, y: Any, validation: Any, groups: Any) -> None:
         first = not hasattr(self, "cca_")
         x_data, y_data, _ = self._check_pair(X, y, reset=True)
         data = [x_data, y_data]
-        statistics = [column_statistics(name, a, None) for name, a in zip("Xy", data, strict=True)]
+        held_out = None if validation is None else self._validation_pair(validation)
+        statistics = [
+            scaled_statistics(name, a, self.scale == "columns") for name, a in zip("Xy", data, strict=True)
+        ]
         scales = [
             _scale(name, variance, self.scale) for name, (_, variance) in zip("Xy", statistics, strict=True)
         ]
         device, dtype = torch.device(self.device), getattr(torch, self.dtype)
-        sources = [
-            Source(a, mean, scale, device, dtype)
-            for a, (mean, _), scale in zip(data, statistics, scales, strict=True)
-        ]
+
+        def scaled(views: Sequence[NDArray[Any]]) -> list[Source]:
+            parts = zip(views, statistics, scales, strict=True)
+            return [Source(a, mean, scale, device, dtype) for a, (mean, _), scale in parts]
+
+        sources = scaled(data)
         random = check_random_state(self.random_state)
-        with torch_environment(int(random.randint(2**31)), self.n_threads):
+        with torch_environment(int(random.randint(2**31)), self.n_threads, device):
             networks = self._networks([a.shape[1] for a in data], device, dtype)
-            train_rows, validation_rows = self._split(len(x_data), random)
+            train_rows, validation_rows = split_rows(
+                len(x_data),
+                0.0 if held_out else self.validation_fraction,
+                max(100, 5 * self.n_components),
+                groups,
+                random,
+            )
+            checked_on = None if validation_rows is None else (sources, validation_rows)
+            if held_out is not None:
+                checked_on = scaled(held_out), np.arange(len(held_out[0]))
             plan = plan_of(self, len(train_rows))
             outputs = []
             for name, encoder, source in zip("Xy", networks.encoders, sources, strict=True):
-                with tried(f"the encoder of {name}", f"rows of {source.data.shape[1]} features"):
-                    outputs.append(encode(encoder.eval(), source, plan.chunk, train_rows[:2]))
+                given = f"rows of {source.data.shape[1]} features"
+                with tried(f"the encoder of {name}", given), evaluation(encoder):
+                    outputs.append(encode(encoder, source, plan.chunk, train_rows[:2]))
             self._check_widths([H.shape[-1] if H.ndim == 2 else -1 for H in outputs])
             if self.pretrain == "denoising" and not (self.warm_start and hasattr(self, "encoder_x_")):
                 denoise(networks, sources, train_rows, plan)
@@ -270,6 +317,10 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
             self.x_scale_, self.y_scale_ = (s.astype(a.dtype) for a, s in zip(data, scales, strict=True))
             self.history_: list[dict[str, Any]] = []
             self.best_epoch_ = 0
+
+            def finish() -> None:
+                self._finish(networks, sources, data, statistics, plan)
+
             with tqdm(total=plan.epochs, disable=not self.verbose, unit="epoch") as bar:
                 try:
                     self.best_epoch_ = train(
@@ -277,30 +328,39 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
                         sources,
                         plan,
                         train_rows,
-                        validation_rows,
-                        lambda e: self._after_epoch(e, bar),
+                        checked_on,
+                        lambda e: self._after_epoch(e, bar, finish),
                     ).epoch
                 except KeyboardInterrupt as interrupt:
                     if first:
                         if self.history_:
                             self.best_epoch_ = _best_epoch(self.history_)
-                        self._finish(networks, sources, data, statistics, plan)
+                        finish()
                         keep_after(interrupt, self)
                     raise
-            self._finish(networks, sources, data, statistics, plan)
+            finish()
 
-    def _split(self, n: int, random: Any) -> tuple[NDArray[np.intp], NDArray[np.intp] | None]:
-        n_validation = int(n * self.validation_fraction)
-        order = random.permutation(n)
-        if n_validation < max(100, 5 * self.n_components):
-            return np.sort(order), None
-        return np.sort(order[n_validation:]), np.sort(order[:n_validation])
+    def _validation_pair(self, validation: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The views of a pair (X, y) of the shape fitted, checked."""
+        if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+            raise ValueError(f"validation must be a pair (X, y), got {type(validation).__name__}")
+        x, y, _ = self._check_pair(*validation, reset=False)
+        for name, a in (("validation X", x), ("validation y", y)):
+            refuse_non_finite(name, a)
+        if len(x) < 2:
+            raise ValueError("validation must have at least 2 rows for a correlation, got 1")
+        return x, y
 
     def _networks(self, widths: list[int], device: torch.device, dtype: torch.dtype) -> Networks:
         if self.warm_start and hasattr(self, "encoder_x_"):
-            encoders = [copy.deepcopy(e) for e in (self.encoder_x_, self.encoder_y_)]
+            # at once: what the two share stays shared
+            encoders = copy.deepcopy([self.encoder_x_, self.encoder_y_])
+            for i, encoder in enumerate(encoders):  # fitted, they are in evaluation mode throughout
+                given = {} if self.encoders is None else dict(self.encoders[i].named_modules())
+                for name, part in encoder.named_modules():
+                    part.training = given[name].training if name in given else True
         elif self.encoders is not None:
-            encoders = [copy.deepcopy(e) for e in self.encoders]
+            encoders = copy.deepcopy(list(self.encoders))
         else:
             encoders = self._build_encoders(widths)
         decoders: list[nn.Module] = []
@@ -319,7 +379,7 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
 
     def _rebuilt(self) -> list[nn.Module]:
         if self.encoders is not None:
-            return list(self.encoders)
+            return copy.deepcopy(list(self.encoders))
         return self._build_encoders([self.n_features_in_, self.n_y_features_in_])
 
     def _check_widths(self, widths: list[int]) -> None:
@@ -330,7 +390,7 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
                     f"the encoder of {name} returns {found}, fewer than n_components={self.n_components}"
                 )
 
-    def _after_epoch(self, epoch: Epoch, bar: Any) -> bool:
+    def _after_epoch(self, epoch: Epoch, bar: Any, finish: Callable[[], None]) -> bool:
         self.history_.append(
             {
                 "epoch": epoch.number,
@@ -345,9 +405,12 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
         if epoch.validation_correlation is not None:
             shown["validation"] = f"{epoch.validation_correlation:.2f}"
         bar.set_postfix(shown)
-        epoch.model = self
-        answers = [bool(callback(epoch)) for callback in self.callbacks]  # each is called
-        return any(answers)
+
+        def fit() -> None:
+            self.best_epoch_ = epoch.number
+            finish()
+
+        return call_back(epoch, self.callbacks, self, fit)
 
     def _finish(
         self,
@@ -357,8 +420,8 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
         statistics: list[tuple[NDArray[Any], NDArray[Any]]],
         plan: Plan,
     ) -> None:
-        """The linear CCA of the outputs on all rows, and what every estimator tells of its fit."""
-        self.encoder_x_, self.encoder_y_ = (e.eval().requires_grad_(True) for e in networks.encoders)
+        """The linear CCA of the outputs on all rows, and what every two-view estimator says of its fit."""
+        self.encoder_x_, self.encoder_y_ = (e.eval() for e in networks.encoders)
         tensors = [encode(e, s, plan.chunk) for e, s in zip(networks.encoders, sources, strict=True)]
         check_outputs(tensors, "the trained model")
         H1, H2 = (H.cpu().numpy().astype(np.float64) for H in tensors)
@@ -382,7 +445,7 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
         mean, scale = (self.x_mean_, self.x_scale_) if first else (self.y_mean_, self.y_scale_)
         parameter = next(encoder.parameters(), torch.empty(0, dtype=getattr(torch, self.dtype)))
         source = Source(data, mean, scale, parameter.device, parameter.dtype)
-        outputs = encode(encoder, source, 2000)
+        outputs = encode(encoder, source, self.batch_size)
         if not bool(torch.isfinite(outputs).all()):
             raise NumericalError(f"the encoder of {view} returned NaN or infinity for finite input")
         H = outputs.cpu().numpy().astype(np.float64)

@@ -7,23 +7,23 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from tqdm import tqdm
 
-from fastcca._linear import _column_statistics as column_statistics
-from fastcca._modalities import Modalities, check_modalities, pick
+from fastcca._modalities import Modalities, check_modalities, pick, scaled_statistics
 from fastcca._refit import keep_after
 from fastcca.deep._multimodal_network import MultimodalNetwork, dropout_schedule, pretrain
 from fastcca.deep._multimodal_settings import build, check_settings, plan_of, rebuilt
-from fastcca.deep._multimodal_training import CHUNK, AutoencoderEpoch, best_epoch, inputs_of, train
+from fastcca.deep._multimodal_training import AutoencoderEpoch, Rows, best_epoch, inputs_of, train
 from fastcca.deep._parameters import torch_environment
 from fastcca.deep._persistence import SavedDeepModel
 from fastcca.deep._pretraining import some_rows
-from fastcca.deep._training import Source, chunks
+from fastcca.deep._splitting import split_rows
+from fastcca.deep._training import Source, call_back, chunks
 from fastcca.errors import NumericalError
 
 __all__ = ["MultimodalAutoencoder"]
@@ -55,7 +55,9 @@ class MultimodalAutoencoder(
     encoders, decoders : mapping of str to torch.nn.Module, optional
         Networks of your own for some modalities or all. An encoder is given the rows (scaled, flat) and may
         return any number of outputs; a decoder is given ``n_components`` inputs and must return what the
-        modality has features. Copies of them are trained.
+        modality has features. Copies of them are trained; what they share, the copies share. Parameters with
+        ``requires_grad=False`` are not trained, modules in evaluation mode (normalisation with fixed
+        statistics) stay in it.
     modality_dropout : {"subsets", None} or mapping of tuple of str to float, default="subsets"
         What the network is shown of a row while it learns. "subsets": any of the modalities with equal
         probability, but not none; of two, both, only the one and only the other a third each. None: all.
@@ -86,7 +88,7 @@ class MultimodalAutoencoder(
     epochs : int, optional
         Passes over the data. By default so many that some 3000 batches are seen, between 20 and 300.
     batch_size : int, default=100
-        Rows of a minibatch.
+        Rows of a minibatch, at most; no network is ever given more rows at once.
     weight_decay : float, default=0.0
         Of the optimiser.
     input_noise : float, default=0.0
@@ -94,8 +96,8 @@ class MultimodalAutoencoder(
     dropout : float, default=0.0
         Share of the units of hidden layers dropped while training.
     validation_fraction : float, default=0.05
-        Share of the rows set aside to choose the best epoch by; 0 for none. Fewer than 50 rows are not set
-        aside.
+        Fraction of the rows set aside to choose the best epoch by; 0 for none. Fewer than 50 rows are not set
+        aside. See ``validation`` and ``groups`` of :meth:`fit`.
     patience : int, optional
         Stop when the validation loss has not fallen for so many epochs.
     scale : {"view", "columns"}, default="view"
@@ -111,7 +113,8 @@ class MultimodalAutoencoder(
         Show a progress bar with the loss.
     callbacks : sequence of callables, default=()
         Called after each epoch with an object that has ``number``, ``loss``, ``validation_loss``,
-        ``learning_rate`` and ``model``; returning True ends the training.
+        ``learning_rate`` and ``model``; returning True ends the training. ``model`` is this estimator, fitted
+        with the parameters of this epoch: it can be scored and saved, and goes on training afterwards.
     n_threads : int, optional
         Threads of PyTorch during fit; by default its own.
 
@@ -231,7 +234,9 @@ class MultimodalAutoencoder(
         self.callbacks = callbacks
         self.n_threads = n_threads
 
-    def fit(self, views: Any, y: Any = None) -> MultimodalAutoencoder:
+    def fit(
+        self, views: Any, y: Any = None, *, validation: Any = None, groups: ArrayLike | None = None
+    ) -> MultimodalAutoencoder:
         """Train the network.
 
         Parameters
@@ -239,6 +244,13 @@ class MultimodalAutoencoder(
         views : mapping of str to array_like of shape (n, p_i), sequence of such, or one array_like
             Rows of all modalities belong together; float32 and float64 arrays are read in place.
         y : ignored
+        validation : as ``views``, optional
+            Other rows to choose the best epoch by; all rows of the fit are trained on then, and
+            ``validation_fraction`` is not used. Modalities may be left out.
+        groups : array_like of shape (n,), optional
+            Labels of what rows belong to: a speaker, a patient. The rows set aside are those of whole groups,
+            so that no group is on both sides: some ``validation_fraction`` of the rows, the smallest group at
+            least.
 
         Returns
         -------
@@ -249,18 +261,22 @@ class MultimodalAutoencoder(
         ------
         ValueError
             For parameters out of range, different numbers of rows, a row without any modality, a modality
-            missing in every row, NaN or infinity inside a row, networks whose outputs do not serve.
+            missing in every row, NaN or infinity inside a row, networks whose outputs do not serve or that
+            have nothing to train, both ``validation`` and ``groups``.
         NumericalError
-            If the network returns NaN or infinity; the message names the epoch and the modality.
+            If the network returns NaN or infinity (the message names the epoch and the modality), or the
+            variance of a modality overflows or underflows.
         """
         check_settings(self)
+        if validation is not None and groups is not None:
+            raise ValueError("validation and groups are two ways to choose the rows to validate on: give one")
         found = check_modalities(views, type(self).__name__)
-        self._fit(found)
+        self._fit(found, validation, groups)
         return self
 
     # ---- the parts of fit
 
-    def _fit(self, found: Modalities) -> None:
+    def _fit(self, found: Modalities, validation: Any, groups: Any) -> None:
         first = not hasattr(self, "network_")
         self._set_columns(found)
         weights = pick(self.modalities_, self.modality_weights, "modality_weights", missing=1.0)
@@ -268,32 +284,38 @@ class MultimodalAutoencoder(
             raise ValueError("modality_weights must not all be zero")
         dropout = dropout_schedule(self.modalities_, self.modality_dropout, self.modality_forms == "all")
         device, dtype = torch.device(self.device), getattr(torch, self.dtype)
-        sources = {
-            name: Source(a, self.means_[name], self.scales_[name], device, dtype)
-            for name, a in found.data.items()
-        }
-        present = np.column_stack([found.present[name] for name in self.modalities_])
+        held_out = None if validation is None else self._checked(validation)
+
+        def rows_of(modalities: Modalities, index: NDArray[np.intp]) -> Rows:
+            return Rows(*self._sources(modalities, device, dtype), index)
+
         random = check_random_state(self.random_state)
-        with torch_environment(int(random.randint(2**31)), self.n_threads):
-            train_rows, validation_rows = self._split(found.n_rows, random)
-            network, self._encoder_widths = build(self, list(sources.values()), present)
+        with torch_environment(int(random.randint(2**31)), self.n_threads, device):
+            fraction = 0.0 if held_out else self.validation_fraction
+            train_rows, validation_rows = split_rows(found.n_rows, fraction, 50, groups, random)
+            training, checked_on = rows_of(found, train_rows), None
+            if held_out is not None:
+                checked_on = rows_of(held_out, np.arange(held_out.n_rows))
+            elif validation_rows is not None:
+                checked_on = training._replace(rows=validation_rows)
+            sources = [source for source in training.sources.values() if source is not None]  # all
+            present = training.present
+            network, self._encoder_widths = build(self, sources, present)
             if self.pretrain is not None:
                 rows = some_rows(train_rows)
-                pretrain(network, list(sources.values()), present, rows, self.pretrain, self.activation)
+                pretrain(network, sources, present, rows, self.pretrain, self.activation, self.batch_size)
             plan = plan_of(self, len(train_rows))
             self.history_ = []
             with tqdm(total=plan.epochs, disable=not self.verbose, unit="epoch") as bar:
                 try:
                     train(
                         network,
-                        sources,
-                        present,
+                        training,
+                        checked_on,
                         dropout,
                         weights,
                         plan,
-                        train_rows,
-                        validation_rows,
-                        lambda e: self._after_epoch(e, bar),
+                        lambda e: self._after_epoch(e, bar, network),
                     )
                 except KeyboardInterrupt as interrupt:
                     if first:
@@ -307,9 +329,7 @@ class MultimodalAutoencoder(
         self.means_, self.scales_ = {}, {}
         for name, a in found.data.items():
             rows = a if found.present[name].all() else a[found.present[name]]
-            mean, variance = rows[0].astype(np.float64), np.zeros(a.shape[1])
-            if len(rows) > 1:
-                mean, variance = column_statistics(name, rows, None)
+            mean, variance = scaled_statistics(name, rows, self.scale == "columns")
             spread = variance if self.scale == "columns" else np.full_like(variance, variance.mean())
             self.means_[name], self.scales_[name] = mean, np.sqrt(np.where(spread > 0, spread, 1.0))
         self._columns = found.names
@@ -323,17 +343,11 @@ class MultimodalAutoencoder(
     def _rebuilt(self) -> list[nn.Module]:
         return [rebuilt(self, self._encoder_widths)]
 
-    def _split(self, n: int, random: Any) -> tuple[NDArray[np.intp], NDArray[np.intp] | None]:
-        n_validation = int(n * self.validation_fraction)
-        order = random.permutation(n)
-        if n_validation < 50:
-            return np.sort(order), None
-        return np.sort(order[n_validation:]), np.sort(order[:n_validation])
+    def _keep(self, network: MultimodalNetwork, epoch: int | None = None) -> None:
+        self.network_ = network.eval()
+        self.best_epoch_ = best_epoch(self.history_) if epoch is None else epoch
 
-    def _keep(self, network: MultimodalNetwork) -> None:
-        self.network_, self.best_epoch_ = network, best_epoch(self.history_)
-
-    def _after_epoch(self, epoch: AutoencoderEpoch, bar: Any) -> bool:
+    def _after_epoch(self, epoch: AutoencoderEpoch, bar: Any, network: MultimodalNetwork) -> bool:
         self.history_.append(
             {
                 "epoch": epoch.number,
@@ -347,31 +361,39 @@ class MultimodalAutoencoder(
         if epoch.validation_loss is not None:
             shown["validation"] = f"{epoch.validation_loss:.3f}"
         bar.set_postfix(shown)
-        epoch.model = self
-        answers = [bool(callback(epoch)) for callback in self.callbacks]  # each is called
-        return any(answers)
+        return call_back(epoch, self.callbacks, self, lambda: self._keep(network, epoch.number))
 
     # ---- the fitted model
 
     def _check(self, views: Any) -> Modalities:
         check_is_fitted(self)
+        return self._checked(views)
+
+    def _checked(self, views: Any) -> Modalities:
         widths = {name: len(mean) for name, mean in self.means_.items()}
         return check_modalities(views, type(self).__name__, widths, self._columns)
+
+    def _sources(
+        self, found: Modalities, device: torch.device, dtype: torch.dtype
+    ) -> tuple[dict[str, Source | None], NDArray[np.bool_]]:
+        """The modalities fitted, None for those left out, and which rows have them."""
+        sources = {
+            name: Source(found.data[name], self.means_[name], self.scales_[name], device, dtype)
+            if name in found.data
+            else None
+            for name in self.modalities_
+        }
+        absent = np.zeros(found.n_rows, dtype=bool)
+        return sources, np.column_stack([found.present.get(name, absent) for name in self.modalities_])
 
     @torch.no_grad()
     def _run(self, found: Modalities, decode: bool) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
         """The shared layer, and the modalities in their units."""
         parameter = self.network_.shared.weight
-        sources: list[Source | None] = [
-            Source(found.data[name], self.means_[name], self.scales_[name], parameter.device, parameter.dtype)
-            if name in found.data
-            else None
-            for name in self.modalities_
-        ]
-        absent = np.zeros(found.n_rows, dtype=bool)
-        present = np.column_stack([found.present.get(name, absent) for name in self.modalities_])
+        named_sources, present = self._sources(found, parameter.device, parameter.dtype)
+        sources = list(named_sources.values())
         codes, parts = [], []
-        for rows in chunks(found.n_rows, CHUNK):
+        for rows in chunks(found.n_rows, self.batch_size):
             given = torch.from_numpy(present[rows]).to(parameter)
             inputs = inputs_of(sources, rows, given)
             if decode:
