@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from fastcca import _core
 from fastcca.deep._eager import is_one
+from fastcca.deep._transforms import transformed, value_under_transforms
 
 __all__ = [
     "forward",
@@ -168,6 +169,8 @@ _PLAIN = (Tensor, nn.Parameter)
 
 def operator_value(operator: Any, function: Any, options: tuple[Any, ...], Z: Tensor, U: Tensor) -> Tensor:
     if type(Z) in _PLAIN and type(U) in _PLAIN and not torch.compiler.is_compiling():
+        if transformed(Z, U):
+            return value_under_transforms(function, (*options[:-1], True), Z, U, _NO_SECOND)
         return _Direct.apply(function, options, Z, U)  # type: ignore[no-any-return, no-untyped-call]
     value: Tensor = operator(Z, U, *options)[0]
     return value
@@ -184,7 +187,22 @@ def torch_hinge_loss(
     weight: float,
     gradient: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The operator in PyTorch's own operations, on any device."""
+    """The operator in PyTorch's own operations, on any device, in the precision of its arguments."""
+    with torch.autocast(Z.device.type, enabled=False):
+        return _torch_hinge_loss(Z, U, y, costs, margin, similarity, violators, weight, gradient)
+
+
+def _torch_hinge_loss(
+    Z: Tensor,
+    U: Tensor,
+    y: Tensor,
+    costs: Tensor | None,
+    margin: float,
+    similarity: str,
+    violators: str,
+    weight: float,
+    gradient: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
     Z, U = Z.detach(), U.detach()
     cosine = similarity == "cosine"
     if cosine:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fastcca.deep._eager import is_one
+from fastcca.deep._transforms import transformed, value_under_transforms
 from fastcca.functional import correlation_coefficients, correlation_gradients, correlation_loss
 from fastcca.functional.losses import _options as checked_options
 from fastcca.functional.moments import Moments
@@ -16,6 +17,7 @@ from fastcca.functional.moments import Moments
 __all__ = ["CorrelationLoss"]
 
 NO_SECOND = "CorrelationLoss has no second derivative: it cannot be differentiated twice"
+NO_TRANSFORMS = "CorrelationLoss with a process_group takes part in no transform of torch.func"
 
 
 class CorrelationLoss(nn.Module):
@@ -39,7 +41,8 @@ class CorrelationLoss(nn.Module):
     On the CPU the tensors are read in place by the compiled core; on other devices the same formulas run in
     PyTorch. The gradient comes with the value, in closed form: repeated correlations, dead units, batches
     smaller than the dimension are no trouble. ``torch.compile`` and ``torch.export`` see one operator
-    (without a process group). Half precision is computed in float32. There is no second derivative.
+    (without a process group), ``torch.func`` differentiates it (``grad``, ``vmap``, ``jvp``). Half precision
+    is computed in float32, also within autocast. There is no second derivative.
 
     References
     ----------
@@ -82,11 +85,16 @@ class CorrelationLoss(nn.Module):
         """The loss of rows ``H1`` (m, d1) paired with rows ``H2`` (m, d2)."""
         H1, H2 = _checked(H1, H2)
         k, reg1, reg2, squares = checked_options(H1.shape[1], H2.shape[1], self.k, self.reg, self.objective)
+        eager = not torch.compiler.is_compiling() and type(H1) in _PLAIN and type(H2) in _PLAIN
+        if eager and transformed(H1, H2):
+            if self.process_group is not None:
+                raise RuntimeError(NO_TRANSFORMS)
+            return value_under_transforms(_compute, (k, reg1, reg2, squares, True), H1, H2, NO_SECOND)
         if self.process_group is not None:
             options = (k, reg1, reg2, squares)
             return cast(Tensor, _GlobalLoss.apply(H1, H2, options, self.process_group))  # type: ignore[no-untyped-call]
         gradient = torch.is_grad_enabled() and (H1.requires_grad or H2.requires_grad)
-        if gradient and _plain(H1) and _plain(H2):
+        if gradient and eager and _on_cpu(H1) and not _in_a_mode():
             return cast(Tensor, _EagerLoss.apply(H1, H2, (k, reg1, reg2, squares)))  # type: ignore[no-untyped-call]
         value: Tensor = _operator(H1, H2, k, reg1, reg2, squares, gradient)[0]
         return value
@@ -111,15 +119,12 @@ def _on_cpu(H: Tensor) -> bool:
     return H.device.type == "cpu"
 
 
-def _plain(H: Tensor) -> bool:
-    """Whether nothing but autograd looks on: a CPU tensor in eager mode, outside of torch.func and modes."""
-    return (
-        not torch.compiler.is_compiling()
-        and type(H) in (Tensor, nn.Parameter)
-        and _on_cpu(H)
-        and not getattr(torch._C, "_are_functorch_transforms_active", lambda: True)()
-        and not getattr(torch._C, "_len_torch_dispatch_stack", lambda: 1)()
-    )
+_PLAIN = (Tensor, nn.Parameter)
+
+
+def _in_a_mode() -> bool:
+    """Whether a dispatch mode wants to see the operator."""
+    return bool(getattr(torch._C, "_len_torch_dispatch_stack", lambda: 1)())
 
 
 class _EagerLoss(torch.autograd.Function):
@@ -162,6 +167,12 @@ def _operator(
     H1: Tensor, H2: Tensor, k: int, reg1: float, reg2: float, squares: bool, gradient: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Value and both gradients (empty where none is asked for)."""
+    return _compute(H1, H2, k, reg1, reg2, squares, gradient)
+
+
+def _compute(
+    H1: Tensor, H2: Tensor, k: int, reg1: float, reg2: float, squares: bool, gradient: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     if not _on_cpu(H1):
         return torch_correlation_loss(H1, H2, k, reg1, reg2, squares, gradient)
     value, grad1, grad2 = correlation_loss(
@@ -211,6 +222,13 @@ def torch_correlation_loss(
     H1: Tensor, H2: Tensor, k: int, reg1: float, reg2: float, squares: bool, gradient: bool = True
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The operator in PyTorch's own operations, on any device."""
+    with torch.autocast(H1.device.type, enabled=False):
+        return _torch_correlation_loss(H1, H2, k, reg1, reg2, squares, gradient)
+
+
+def _torch_correlation_loss(
+    H1: Tensor, H2: Tensor, k: int, reg1: float, reg2: float, squares: bool, gradient: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     n, mean, scatter = _device_moments(H1, H2)
     value, A = _device_coefficients(n, scatter, H1.shape[1], (k, reg1, reg2, squares))
     value = value.to(H1.dtype)

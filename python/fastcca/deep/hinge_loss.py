@@ -48,8 +48,9 @@ class HingeEmbeddingLoss(nn.Module):
     -----
     On the CPU the tensors are read in place by the compiled core, see
     :func:`fastcca.functional.hinge_embedding_loss`; on other devices the same formulas run in PyTorch.
-    ``torch.compile`` and ``torch.export`` see one operator. Half precision is computed in float32. There is
-    no second derivative.
+    ``torch.compile`` and ``torch.export`` see one operator. Half precision is computed in float32, also
+    within autocast. ``torch.func`` differentiates it (``grad``, ``vmap``, ``jvp``); there is no second
+    derivative.
 
     References
     ----------
