@@ -14,6 +14,7 @@ from sklearn.metrics import pairwise
 import fastcca
 from fastcca.errors import NumericalError
 from fastcca.functional import incomplete_cholesky, kernel_matrix, median_gamma
+from fastcca.functional.kernels import Kernel, factorise
 from reference import kernels as ref
 
 pytestmark = pytest.mark.core
@@ -430,3 +431,150 @@ def test_cosines_at_any_scale(dtype: type) -> None:
         np.testing.assert_allclose(kernel_matrix(X, scaled, kernel="cosine"), expected, atol=1e-6)
         G, _, _ = incomplete_cholesky(scaled, rank=4, kernel="cosine")
         np.testing.assert_allclose(G @ G.T, expected, atol=1e-5)
+
+
+# ---- the ends of the range -----------------------------------------------------------------------------
+
+
+def exact_kernel(X, Y, kernel, gamma):
+    """In extended precision, of the numbers that the arrays hold."""
+    a, b = X.astype(np.longdouble), Y.astype(np.longdouble)
+    difference = a[:, None] - b[None]
+    width = np.sqrt(np.longdouble(gamma)) if kernel == "rbf" else np.longdouble(gamma)
+    scaled = difference * width
+    distance = (scaled**2).sum(-1) if kernel == "rbf" else np.abs(scaled).sum(-1)
+    return np.exp(-distance).astype(np.float64)
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "laplacian"])
+@pytest.mark.parametrize(
+    ("dtype", "scale"),
+    [(np.float32, s) for s in (1e-38, 1e-30, 1e-20, 1e-12, 1e12, 1e17)]
+    + [(np.float64, s) for s in (1e-150, 1e-100, 1e100, 1e140)],
+)
+def test_kernels_of_tiny_and_huge_numbers(kernel, dtype, scale):
+    """With a gamma of the data's scale the values are those of data of ordinary size."""
+    rng = np.random.default_rng(0)
+    X, Y = ((rng.normal(size=(n, 3)) * scale).astype(dtype) for n in (40, 7))
+    gamma = 0.3 / float(scale) ** (2 if kernel == "rbf" else 1)
+    for rows in (Y, X[:1]):
+        K = kernel_matrix(rows, X, kernel=kernel, gamma=gamma)
+        assert K.dtype == dtype
+        np.testing.assert_allclose(
+            K, exact_kernel(rows, X, kernel, gamma), atol=3e-5 if dtype == np.float32 else 1e-12
+        )
+    K = kernel_matrix(X, kernel=kernel)  # gamma="median"
+    assert np.isfinite(K).all()
+    if kernel == "rbf":
+        off = K[np.triu_indices(40, 1)]
+        assert 0.3 < np.median(off) < 0.45  # exp(-1) at the median distance
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "laplacian"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("gamma", [5e-324, 1e-300, 1e-45, 1e39, 1e300, 1.7e308])
+def test_kernels_of_any_gamma_hold_no_nan(kernel, dtype, gamma):
+    X = np.random.default_rng(0).normal(size=(30, 3)).astype(dtype)
+    X[3] = X[2]
+    K = kernel_matrix(X, kernel=kernel, gamma=gamma)
+    expected = exact_kernel(X, X, kernel, gamma)
+    np.testing.assert_allclose(K, expected, atol=1e-6)
+
+
+def test_median_gamma_at_the_ends_of_the_range():
+    X = np.random.default_rng(0).normal(size=(50, 3))
+    expected = median_gamma(X)
+    for exponent in (-300, -40, 40, 300):
+        assert median_gamma(np.ldexp(X, exponent)) == np.ldexp(expected, -2 * exponent)
+    for exponent in (-540, 540):
+        with pytest.raises(NumericalError, match="the median distance between rows"):
+            median_gamma(np.ldexp(X, exponent))
+
+
+@pytest.mark.parametrize("degree", [2**31, 2**70])
+def test_degrees_beyond_counting(degree):
+    with pytest.raises(ValueError, match=f"degree must be at most 2147483647, got {degree}"):
+        kernel_matrix(np.eye(2), kernel="polynomial", degree=degree)
+
+
+def test_blocks_and_ranks_beyond_the_rows():
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    expected = incomplete_cholesky(X, rank=20, block=20)
+    for huge in (2**31, 2**63, 2**70):
+        found = incomplete_cholesky(X, rank=huge, block=huge)
+        np.testing.assert_array_equal(found.features, expected.features)
+
+
+class OtherDiagonal:
+    """A kernel whose diagonal is not that of its values, by a factor."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, X, Y):
+        return np.exp(-((X[:, None] - Y[None]) ** 2).sum(-1))
+
+    def diag(self, X):
+        return np.full(len(X), self.factor)
+
+
+@pytest.mark.parametrize("pivoting", ["greedy", "random", "uniform"])
+@pytest.mark.parametrize("factor", [0.5, 0.99, 1.01, 2.0, 1e6])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_diagonal_that_disagrees_is_refused(pivoting, factor, dtype):
+    X = np.random.default_rng(0).normal(size=(60, 2)).astype(dtype)
+    with pytest.raises(NumericalError, match="the kernel disagrees with its diagonal: k"):
+        incomplete_cholesky(
+            X, kernel=OtherDiagonal(factor), pivoting=pivoting, rank=60, tol=0, random_state=0
+        )
+
+
+@pytest.mark.parametrize("pivoting", ["greedy", "random", "uniform"])
+@pytest.mark.parametrize("factor", [1 - 9e-4, 1 - 1e-6, 1 + 1e-6, 1 + 9e-4])
+def test_a_diagonal_that_nearly_agrees_ends(pivoting, factor):
+    """More is left by the diagonal than by the values: no strategy tries for ever."""
+    X = np.random.default_rng(0).normal(size=(200, 1))
+    try:
+        found = incomplete_cholesky(
+            X, kernel=OtherDiagonal(factor), pivoting=pivoting, rank=200, tol=0, random_state=0
+        )
+    except NumericalError:
+        return
+    assert np.isfinite(found.features).all()
+
+
+@pytest.mark.parametrize("weight", [1e-290, 1e290, 1e305])
+def test_random_pivots_of_heavy_and_light_rows(weight):
+    """Weights times residuals beyond the largest number, or below the smallest: the same pivots."""
+    X = np.random.default_rng(0).normal(size=(50, 3))
+    weights = np.random.default_rng(1).uniform(1, 2, 50)
+    k = Kernel("polynomial", 1.0, 2)
+    factors = [
+        factorise(k, X, 12, 0.0, "random", random_state=3, sample_weight=w)
+        for w in (weights, weights * weight)
+    ]
+    assert factors[0].pivots == factors[1].pivots
+    with pytest.raises(NumericalError, match="the trace of the kernel matrix overflows"):
+        factorise(k, X, 12, 0.0, "random", random_state=3, sample_weight=weights * 1e307)
+
+
+def test_a_callable_whose_products_overflow_is_named():
+    def huge(X, Y):
+        return np.finfo(X.dtype).max / 1e6 * np.tanh(X @ Y.T)
+
+    X = np.random.default_rng(0).normal(size=(30, 3))
+    for dtype in (np.float32, np.float64):
+        try:
+            found = incomplete_cholesky(X.astype(dtype), kernel=huge, rank=5)
+        except (NumericalError, ValueError):
+            continue
+        assert np.isfinite(found.features).all()
+
+
+def test_uniform_pivots_in_float32_are_positive_semidefinite():
+    """Smooth kernels in two dimensions: few pivots explain most rows, and rounding adds up."""
+    for seed in (3, 14, 30, 33):
+        X = np.random.default_rng(seed).normal(size=(2000, 2)).astype(np.float32)
+        found = incomplete_cholesky(X, gamma=3.0, pivoting="uniform", rank=400, random_state=seed)
+        lengths = (found.features.astype(np.float64) ** 2).sum(axis=1)
+        assert lengths.max() < 1 + 1e-3  # k(x, x) = 1

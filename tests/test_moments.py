@@ -1,5 +1,6 @@
 """Moments against extended precision, at awkward sizes and strides, merged, taken apart, weighted."""
 
+import copy
 import pickle
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 import fastcca
 from fastcca import Moments
+from fastcca.functional import correlation_coefficients, solve_moments
 from reference import moments as reference
 
 pytestmark = pytest.mark.core
@@ -318,3 +320,101 @@ def test_rows_without_weight_may_hold_anything(dtype: Any, columns: int) -> None
     assert relative_error(Moments().update(X, sample_weight=tiny).scatter, expected) < (
         1e-6 if dtype == np.float32 else 1e-13
     )
+
+
+# ---- nonsense ------------------------------------------------------------------------------------------
+
+NONSENSE = [
+    ("dims", (9, 9)),
+    ("dims", (2,)),
+    ("dims", (-1, 6)),
+    ("dims", (2.5, 2.5)),
+    ("dims", 5),
+    ("dims", None),
+    ("n", -1.0),
+    ("n", np.nan),
+    ("n", np.inf),
+    ("n", "many"),
+    ("n", None),
+    ("shift", np.zeros(4)),
+    ("shift", np.zeros((5, 1))),
+    ("offset", np.zeros(6)),
+    ("offset", None),
+    ("offset", np.array(["a"] * 5)),
+    ("scatter", np.zeros((4, 4))),
+    ("scatter", np.zeros(25)),
+    ("scatter", np.zeros((5, 5), dtype=complex)),
+    ("eps", np.zeros(1)),
+    ("eps", 2.0**-52),
+]
+
+
+def some_moments():
+    rng = np.random.default_rng(0)
+    return Moments().update(rng.normal(size=(20, 2)), rng.normal(size=(20, 3)))
+
+
+@pytest.mark.parametrize(("name", "value"), NONSENSE)
+def test_attributes_take_no_nonsense(name, value):
+    m = some_moments()
+    before = {slot: getattr(m, slot) for slot in Moments.__slots__}
+    with pytest.raises(ValueError, match=name):
+        setattr(m, name, value)
+    for slot, part in before.items():
+        assert getattr(m, slot) is part
+    with pytest.raises(AttributeError, match="no attribute 'variance'"):
+        m.variance = 3
+
+
+def test_attributes_take_what_fits():
+    m = some_moments()
+    m.scatter = np.asfortranarray(m.scatter.astype(np.float32))
+    assert m.scatter.dtype == np.float64
+    m.dims = (3, 2)
+    assert m.slices == (slice(0, 3), slice(3, 5))
+    m.n = 7
+    assert m.covariance(0, 1).shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *NONSENSE,
+        ("shift", np.full(5, np.nan)),
+        ("scatter", np.full((5, 5), np.inf)),
+        ("scatter", -np.eye(5)),
+        ("eps", np.full(5, -1.0)),
+    ],
+)
+def test_pickles_and_copies_of_nonsense_are_refused(name, value):
+    state = some_moments().__getstate__() | {name: value}
+    with pytest.raises(ValueError, match=r"moments"):
+        Moments.__new__(Moments).__setstate__(state)
+    with pytest.raises(ValueError, match=r"moments"):
+        Moments.__new__(Moments).__setstate__((None, state))
+
+
+@pytest.mark.parametrize("state", [None, 3, {}, {"n": 1.0}, (None, None), ["n"]])
+def test_pickles_that_lack_parts_are_refused(state):
+    with pytest.raises(ValueError, match="moments must consist of dims, eps, n, offset, scatter, shift"):
+        Moments.__new__(Moments).__setstate__(state)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_every_protocol_pickles(protocol):
+    m = some_moments()
+    for again in (pickle.loads(pickle.dumps(m, protocol)), copy.copy(m), copy.deepcopy(m)):
+        assert (again.n, again.dims) == (m.n, m.dims)
+        np.testing.assert_array_equal(again.scatter, m.scatter)
+
+
+def test_an_array_changed_in_place_cannot_make_the_core_read_beyond_it():
+    for part, shape in (("shift", 2), ("scatter", (2, 2)), ("eps", 3)):
+        m = some_moments()
+        setattr(m, part, getattr(m, part).copy())
+        getattr(m, part).resize(shape, refcheck=False)
+        for use in (solve_moments, correlation_coefficients):
+            if part == "eps" and use is correlation_coefficients:
+                continue  # of which it takes the largest alone
+            with pytest.raises(ValueError):
+                use(m)

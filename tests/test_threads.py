@@ -167,3 +167,135 @@ def test_wrong_numbers_of_threads_are_refused(wrong):
 def test_more_threads_than_any_machine_has_are_as_many_as_there_is_work():
     A = np.diag([3.0, 2.0, 1.0])
     np.testing.assert_array_equal(polar(A, n_threads=10**12), polar(A, n_threads=1))
+
+
+EXITS = {  # what a daemon thread does when the interpreter ends
+    "polar": "a = np.random.default_rng(0).random((300, 300))\nwork = lambda: polar(a)",
+    "moments": "a = np.ones((100_000, 20))\nwork = lambda: fastcca.Moments().update(a, a)",
+    "short": "a = np.eye(3)\nwork = lambda: polar(a)",
+    "callable": "a = np.random.default_rng(0).random((400, 3))\n"
+    "k = lambda x, y: np.exp(-((x[:, None] - y[None]) ** 2).sum(-1))\n"
+    "work = lambda: incomplete_cholesky(a, kernel=k, rank=60, block=4)",
+    "error": "a = np.full((2000, 20), np.nan)\n"
+    "def work():\n"
+    "    try: fastcca.Moments().update(a)\n"
+    "    except ValueError: pass",
+}
+
+
+@unix
+@pytest.mark.parametrize("work", EXITS)
+def test_the_interpreter_may_end_while_daemon_threads_compute(work: str) -> None:
+    code = """
+        import threading, time
+        import numpy as np
+        import fastcca
+        from fastcca.functional import incomplete_cholesky, polar
+        WORK
+        def forever():
+            while True:
+                work()
+        for _ in range(3):
+            threading.Thread(target=forever, daemon=True).start()
+        time.sleep(0.3)
+        print("leaving")
+    """
+    indent = "\n" + " " * 8
+    assert run(code.replace("WORK", EXITS[work].replace("\n", indent))) == "leaving"
+
+
+@unix
+def test_an_interrupt_reaches_the_main_thread_while_another_computes() -> None:
+    code = """
+        import os, signal, threading, time
+        import numpy as np
+        from fastcca.functional import polar
+
+        a = np.random.default_rng(0).random((200, 200))
+        done = threading.Event()
+        def work():
+            while not done.is_set():
+                polar(a)
+        thread = threading.Thread(target=work)
+        thread.start()
+        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            print("interrupted")
+        done.set()
+        thread.join()
+    """
+    assert run(code) == "interrupted"
+
+
+@unix
+def test_a_forked_child_can_be_interrupted() -> None:
+    """The main thread of the child is the one that forked, whichever it was in the parent."""
+    code = """
+        import os, signal, threading
+        import numpy as np
+        from fastcca.functional import polar
+
+        T = np.eye(3000)
+        T[0, 1:] = 0.001
+        def fork():
+            child = os.fork()
+            if child == 0:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+                try:
+                    while True:
+                        polar(T, n_threads=2)
+                except KeyboardInterrupt:
+                    os._exit(7)
+            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        thread = threading.Thread(target=fork)
+        thread.start()
+        thread.join()
+    """
+    assert run(code) == "7"
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts the threads in /proc")
+@pytest.mark.parametrize("setting", ["argument", "set_num_threads", "environment"])
+def test_no_more_threads_than_could_help(setting: str) -> None:
+    code = f"""
+        import os
+        import numpy as np
+        import fastcca
+        if {setting == "set_num_threads"}:
+            fastcca.set_num_threads(10**6)
+        before = len(os.listdir("/proc/self/task"))
+        X = np.ones((400_000, 3))
+        X[::2] = 0
+        many = fastcca.Moments().update(X, n_threads={10**6 if setting == "argument" else None})
+        few = fastcca.Moments().update(X, n_threads=1)
+        assert np.array_equal(many.scatter, few.scatter)
+        fastcca.functional.top_k(X[:20_000], X[:2000], n_threads={10**6 if setting == "argument" else None})
+        print(len(os.listdir("/proc/self/task")) - before)
+    """
+    env = {"FASTCCA_NUM_THREADS": "1000000"} if setting == "environment" else {}
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert int(run(code, **env)) < max(8, cpus or 1)
+
+
+@pytest.mark.parametrize("text", ["1e3", "4abc", "-2", "2.5", "0", "many", ""])
+def test_a_number_of_threads_that_is_none_is_ignored_with_a_warning(text: str) -> None:
+    code = """
+        import warnings
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            import fastcca
+        print(fastcca.get_num_threads(), *(str(w.message) for w in caught))
+    """
+    count, _, warning = run(code, FASTCCA_NUM_THREADS=text, OMP_NUM_THREADS="5").partition(" ")
+    assert count == "5"
+    expected = f"FASTCCA_NUM_THREADS={text!r} is ignored: expected a positive integer"
+    assert warning == (expected if text else "")
+
+
+@pytest.mark.parametrize("text", ["4,2", " 4", "4 "])
+def test_lists_and_blanks_are_read(text: str) -> None:
+    code = "import fastcca; print(fastcca.get_num_threads())"
+    assert run(code, OMP_NUM_THREADS=text) == "4"

@@ -216,3 +216,65 @@ def test_non_finite_numbers_are_told(rng, similarity, bad, kind):
 def test_distances_are_not_minus_zero():
     _, scores = top_k(np.eye(3), np.eye(3), 1, similarity="euclidean")
     assert not np.signbit(scores).any()
+
+
+# ---- lengths at the end of the range ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("dtype", "length"),
+    [
+        (np.float32, 1e-40),
+        (np.float32, 1e-44),
+        (np.float32, 1e-39),
+        (np.float32, 1e-30),
+        (np.float64, 1e-162),
+        (np.float64, 1e-200),
+        (np.float64, 1e-310),
+        (np.float64, 5e-322),
+    ],
+)
+@pytest.mark.parametrize("what", ["queries", "gallery", "both"])
+def test_cosines_of_the_shortest_vectors(dtype, length, what):
+    """A vector of few digits has a direction all the same: that of the numbers which it holds."""
+    rng = np.random.default_rng(0)
+    queries, gallery = rng.normal(size=(20, 8)).astype(dtype), rng.normal(size=(300, 8)).astype(dtype)
+    if what != "gallery":
+        queries = (queries.astype(np.longdouble) * length).astype(dtype)
+        queries[3] = 0
+        queries[4] = [length, *[0] * 7]
+    if what != "queries":
+        gallery[::2] = (gallery[::2].astype(np.longdouble) * length).astype(dtype)
+        gallery[6] = 0
+
+    def unit(a):
+        a = a.astype(np.longdouble)
+        largest = np.abs(a).max(axis=1, keepdims=True)
+        a = a / np.where(largest > 0, largest, 1)
+        norm = np.sqrt((a * a).sum(axis=1, keepdims=True))
+        return a / np.where(norm > 0, norm, 1)
+
+    cosines = (unit(queries) @ unit(gallery).T).astype(np.float64)
+    indices, scores = top_k(queries, gallery, 5)
+    best = -np.sort(-cosines, axis=1)[:, :5]
+    tolerance = 1e-6 if dtype == np.float32 else 1e-12
+    np.testing.assert_allclose(scores, best, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(np.take_along_axis(cosines, indices, 1), best, rtol=0, atol=tolerance)
+    for threads in (1, 2, 7):
+        again = top_k(queries, gallery, 5, n_threads=threads)
+        np.testing.assert_array_equal(indices, again[0])
+        np.testing.assert_array_equal(scores, again[1])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_decaying_signal_finds_its_direction(dtype):
+    """Powers of 10 down to the smallest number: every row of a direction finds that direction."""
+    rng = np.random.default_rng(1)
+    directions = np.linalg.qr(rng.normal(size=(6, 6)))[0]
+    info = np.finfo(dtype)
+    exponents = np.arange(int(np.log10(info.smallest_subnormal)) + 4, 10)
+    for exponent in exponents:
+        rows = (directions.astype(np.longdouble) * np.longdouble(10) ** int(exponent)).astype(dtype)
+        indices, scores = top_k(rows, directions.astype(dtype), 1)
+        assert indices[:, 0].tolist() == list(range(6))
+        assert np.all(scores > 0.99)

@@ -1,6 +1,12 @@
 // Threads, errors, and what this module was built with.
 #include <Eigen/Core>
 
+#include <atomic>
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
+
 #include "bindings/bindings.hpp"
 #include "bindings/call.hpp"
 
@@ -10,11 +16,22 @@
 namespace fastcca::bindings {
 namespace {
 
-// Runs on the thread that called from Python, while the pool works. Outside Python's main thread the
-// check does nothing, as everywhere in Python.
+// Python handles signals on its main thread alone: the other threads need not stop for the GIL.
+std::atomic<unsigned long> main_thread{0};
+
+// Runs on the thread that called from Python, while the pool works.
 bool python_signals() {
-    const py::gil_scoped_acquire gil;
+    if (PyThread_get_thread_ident() != main_thread) return false;
+    const GilHeld gil;
     return PyErr_CheckSignals() != 0;
+}
+
+void find_main_thread() {
+    main_thread = py::module_::import("threading").attr("main_thread")().attr("ident").cast<unsigned long>();
+#if defined(__unix__) || defined(__APPLE__)
+    // The thread that forked is the main thread of the child.
+    pthread_atfork(nullptr, nullptr, [] { main_thread = PyThread_get_thread_ident(); });
+#endif
 }
 
 std::string compiler() {
@@ -37,6 +54,7 @@ std::string eigen() {
 }  // namespace
 
 void register_base(py::module_& m) {
+    find_main_thread();
     set_interrupt_hook(&python_signals);
     py::register_local_exception_translator([](std::exception_ptr p) {
         try {

@@ -1,5 +1,6 @@
 // Large-margin losses of embeddings: rows, nodes and a table of constraints in, the value and the gradients
 // out; and epochs of WSABIE's descent, which change their arrays in place.
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -34,6 +35,30 @@ HingeLoss loss_of(const std::string& name) {
     throw std::invalid_argument("unknown loss '" + name + "'");
 }
 
+bool ascends(const Indices& starts, Index total) {
+    const Index* at = starts.data();
+    for (Index i = 1; i < starts.size(); ++i)
+        if (at[i] < at[i - 1]) return false;
+    return at[0] == 0 && at[starts.size() - 1] == total;
+}
+
+bool all_below(const Indices& nodes, Index n) {
+    return std::all_of(nodes.data(), nodes.data() + nodes.size(), [n](Index i) { return i >= 0 && i < n; });
+}
+
+ConstraintTable table_of(const Table& table, Index n_nodes) {
+    const auto& [class_start, positives, negative_start, negatives] = table;
+    for (const Indices* part : {&class_start, &positives, &negative_start, &negatives})
+        require(part->ndim() == 1, "a table must hold 1-d arrays");
+    require(class_start.size() >= 1 && ascends(class_start, positives.size()),
+            "class_start must ascend from 0 to the number of pairs");
+    require(negative_start.size() == positives.size() + 1 && ascends(negative_start, negatives.size()),
+            "negative_start must ascend from 0 to the number of negatives, with one entry more than pairs");
+    require(all_below(positives, n_nodes) && all_below(negatives, n_nodes), "a table must hold rows of U");
+    return {class_start.size() - 1, class_start.data(), positives.data(), negative_start.data(),
+            negatives.data()};
+}
+
 template <typename T>
 py::tuple hinge_loss_(const Array<T>& Z, const Array<T>& U, const Indices& y,
                       const std::optional<Weights>& weights, double weight, double margin,
@@ -43,17 +68,28 @@ py::tuple hinge_loss_(const Array<T>& Z, const Array<T>& U, const Indices& y,
     HingeProblem<T> problem;
     problem.Z = matrix_view(Z, "Z");
     problem.U = matrix_view(U, "U");
-    if (y.size() != problem.Z.rows) throw std::invalid_argument("y must hold one class for each row of Z");
+    require(
+        problem.Z.rows >= 1 && problem.U.rows >= 1 && problem.Z.cols >= 1 && problem.Z.cols == problem.U.cols,
+        "Z and U must have rows, and the same columns");
+    require(y.ndim() == 1 && y.size() == problem.Z.rows, "y must hold one class for each row of Z");
     problem.y = y.data();
-    if (weights) problem.weights = weights->data();
+    if (weights) {
+        require(weights->ndim() == 1 && weights->size() == problem.Z.rows,
+                "weights must have one entry per row");
+        problem.weights = weights->data();
+    }
     problem.weight = weight;
     problem.margin = margin;
-    if (costs) problem.costs = matrix_view(*costs, "margin");
     ConstraintTable constraints;
     if (table) {
-        constraints = {std::get<0>(*table).size() - 1, std::get<0>(*table).data(), std::get<1>(*table).data(),
-                       std::get<2>(*table).data(), std::get<3>(*table).data()};
+        constraints = table_of(*table, problem.U.rows);
         problem.table = &constraints;
+    }
+    if (costs) {
+        problem.costs = matrix_view(*costs, "margin");
+        require(problem.costs.rows == (table ? constraints.n_classes : problem.U.rows) &&
+                    problem.costs.cols == problem.U.rows,
+                "margin must have a row for each class and a column for each node");
     }
     problem.similarity = similarity_of(similarity);
     problem.loss = loss_of(loss);
@@ -85,6 +121,8 @@ std::tuple<double, Index, Index> warp_epoch_(const Array<T>& X, const Indices& y
                                              double margin, double max_norm, std::uint64_t seed) {
     WarpEpoch<T> epoch;
     epoch.X = matrix_view(X, "X");
+    require(y.ndim() == 1 && order.ndim() == 1 && W.ndim() == 2 && V.ndim() == 2,
+            "y and order must be 1-d arrays, W and V 2-d arrays");
     epoch.y = y.data();
     epoch.order = order.data();
     epoch.n_steps = order.size();

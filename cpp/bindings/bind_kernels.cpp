@@ -1,4 +1,5 @@
 // Kernels: matrices, the pivoted Cholesky one block at a time, moments of features, scores.
+#include <array>
 #include <memory>
 #include <optional>
 
@@ -16,6 +17,7 @@ using Spec = std::tuple<std::string, double, int, double>;
 
 KernelSpec kernel_spec(const Spec& spec) {
     const auto& [name, gamma, degree, coef0] = spec;
+    require(degree >= 1, "degree must be at least 1");
     if (name == "rbf") return {KernelType::kRbf, gamma, degree, coef0};
     if (name == "laplacian") return {KernelType::kLaplacian, gamma, degree, coef0};
     if (name == "polynomial") return {KernelType::kPolynomial, gamma, degree, coef0};
@@ -32,10 +34,19 @@ Pivoting pivoting_of(const std::string& name) {
     throw std::invalid_argument("pivoting must be greedy, random or uniform");
 }
 
+// Kernels are evaluated on rows of at least one column.
+template <typename T>
+MatrixView<T> rows_of(const Array<T>& X, const std::string& name) {
+    const MatrixView<T> view = matrix_view(X, name.c_str());
+    if (view.rows < 1 || view.cols < 1)
+        throw std::invalid_argument(name + " must have at least one row and one column");
+    return view;
+}
+
 template <typename T>
 Landmarks<T> landmarks_of(const Array<T>& points, const Spec& spec) {
     const KernelSpec kernel = kernel_spec(spec);
-    const MatrixView<T> view = matrix_view(points, "landmarks");
+    const MatrixView<T> view = rows_of(points, "landmarks");
     return kernel.type == KernelType::kGiven ? Landmarks<T>(view.rows) : Landmarks<T>(kernel, view);
 }
 
@@ -60,9 +71,9 @@ auto call(int n_threads, const std::vector<std::string>& names, F&& f) {
 template <typename T>
 py::array matrix(const Array<T>& X, const std::optional<Array<T>>& Y, const Spec& spec, int n_threads) {
     const KernelSpec kernel = kernel_spec(spec);
-    const MatrixView<T> x = matrix_view(X, "X");
+    const MatrixView<T> x = rows_of(X, "X");
     if (!Y) return to_numpy(call(n_threads, {"X"}, [&] { return kernel_matrix<T>(kernel, x); }));
-    const MatrixView<T> y = matrix_view(*Y, "Y");
+    const MatrixView<T> y = rows_of(*Y, "Y");
     check_columns(y.cols, x.cols, "Y");
     return to_numpy(call(n_threads, {"Y"}, [&] { return kernel_matrix<T>(kernel, x, y); }));
 }
@@ -92,8 +103,7 @@ class PyPivotedCholesky {
                       const std::string& pivoting, Index block, std::uint64_t seed,
                       const std::optional<Array<double>>& weights, std::string name)
         : data_(X), name_(std::move(name)) {
-        const auto kernel =
-            std::make_shared<BuiltinColumns<T>>(kernel_spec(spec), matrix_view(X, name_.c_str()));
+        const auto kernel = std::make_shared<BuiltinColumns<T>>(kernel_spec(spec), rows_of(X, name_));
         begin(kernel, {rank, tol, pivoting_of(pivoting), block, seed}, weights);
     }
     // columns(pivots) -> K(pivots, all rows), square(rows) -> K(rows, rows)
@@ -101,21 +111,33 @@ class PyPivotedCholesky {
                       double tol, const std::string& pivoting, Index block, std::uint64_t seed,
                       const std::optional<Array<double>>& weights, std::string name)
         : data_(py::make_tuple(columns, square)), name_(std::move(name)) {
-        const auto call_python = [](const py::handle& function, auto type, const std::vector<Index>& rows) {
+        const auto call_python = [](const py::handle& function, auto type, const std::vector<Index>& rows,
+                                    Index width) {
             using U = decltype(type);
-            const py::gil_scoped_acquire gil;
-            return matrix_of<U>(function(rows).cast<Array<U>>(), "kernel");
+            const GilHeld gil;
+            Matrix<U> values = matrix_of<U>(function(rows).cast<Array<U>>(), "kernel");
+            require(values.rows() == static_cast<Index>(rows.size()) && values.cols() == width,
+                    "the kernel's values must have a row for each pivot, and a column for each row");
+            return values;
         };
+        const Index n = diagonal.size();
         const py::handle c = columns, s = square;  // kept alive by data_
         const auto kernel = std::make_shared<FunctionColumns<T>>(
             vector_of(diagonal, "diagonal"),
-            [=](const std::vector<Index>& rows) -> Matrix<T> { return call_python(c, T{}, rows); },
-            [=](const std::vector<Index>& rows) -> Matrix<double> { return call_python(s, double{}, rows); });
+            [=](const std::vector<Index>& rows) -> Matrix<T> { return call_python(c, T{}, rows, n); },
+            [=](const std::vector<Index>& rows) -> Matrix<double> {
+                return call_python(s, double{}, rows, static_cast<Index>(rows.size()));
+            });
         begin(kernel, {rank, tol, pivoting_of(pivoting), block, seed}, weights);
     }
 
+    // After an error, or once the features are gone, there is nothing left to go on from.
     bool step(int n_threads) {
-        return call(n_threads, {name_}, [&] { return cholesky_->step(); });
+        require(!ended_, "the factorisation has ended");
+        ended_ = true;
+        const bool more = call(n_threads, {name_}, [&] { return cholesky_->step(); });
+        ended_ = false;
+        return more;
     }
     std::vector<Index> pivots() const { return cholesky_->pivots(); }
     py::array residual_trace() const {
@@ -126,11 +148,17 @@ class PyPivotedCholesky {
     double trace() const { return cholesky_->trace(); }
     Index rank() const { return cholesky_->rank(); }
     // The features' transpose, capacity × n, leaves this object, which is then of no further use.
-    py::array take_features() { return to_numpy(std::move(cholesky_->features())); }
+    py::array take_features() {
+        require(!ended_, "the factorisation has ended");
+        ended_ = true;
+        return to_numpy(std::move(cholesky_->features()));
+    }
 
  private:
     void begin(std::shared_ptr<KernelColumns<T>> kernel, const PivotedCholeskyOptions& options,
                const std::optional<Array<double>>& weights) {
+        require(options.rank >= 1 && options.block >= 0 && kernel->size() >= 1,
+                "rank must be at least 1, block at least 0, and the kernel must have rows");
         Vector<double> w;
         if (weights) w = vector_of(*weights, "sample_weight");
         if (weights && w.size() != kernel->size())
@@ -143,6 +171,7 @@ class PyPivotedCholesky {
     py::object data_;
     std::string name_;
     std::unique_ptr<PivotedCholesky<T>> cholesky_;
+    bool ended_ = false;
 };
 
 // (what the kernel is evaluated on, the view's columns, k(x, x) where kernel values are given)
@@ -158,7 +187,10 @@ class PyFeatureMoments {
     PyFeatureMoments(const Map<T>& x, const Map<T>& y, std::vector<std::string> names)
         : names_(std::move(names)),
           moments_(map_of(x), map_of(y), vector_of(std::get<3>(x), "shift"),
-                   vector_of(std::get<3>(y), "shift")) {}
+                   vector_of(std::get<3>(y), "shift")),
+          columns_{std::get<3>(x).size(), std::get<3>(y).size()} {
+        require(names_.size() == 2, "names must name two views");
+    }
 
     void add(const Input<T>& x, const Input<T>& y, const std::optional<Array<double>>& weights,
              int n_threads) {
@@ -169,6 +201,7 @@ class PyFeatureMoments {
             inputs[v] = {matrix_view(kernel_input, names_.at(v).c_str()),
                          matrix_view(columns, names_.at(v).c_str()), nullptr};
             check_columns(inputs[v].kernel_input.cols, moments_.map(v).columns(), names_[v]);
+            check_columns(inputs[v].columns.cols, columns_[v], names_[v]);
             if (diagonal) {
                 diagonals[v] = vector_of(*diagonal, "diagonal");
                 inputs[v].diagonal = &diagonals[v];
@@ -212,13 +245,14 @@ class PyFeatureMoments {
 
     std::vector<std::string> names_;
     FeatureMoments<T> moments_;
+    std::array<Index, 2> columns_;
 };
 
 // The Cholesky factor of the landmarks' kernel matrix. Empty, with the pivot's number, where it is not
 // positive.
 py::tuple landmark_factor(const Array<double>& K, int n_threads) {
     Matrix<double> L = matrix_of(K, "K");
-    if (L.rows() != L.cols()) throw std::invalid_argument("K must be square");
+    require(L.rows() == L.cols() && L.rows() >= 1, "K must be square");
     const Index failed = without_gil(n_threads, [&] { return cholesky<double>(L); });
     return py::make_tuple(to_numpy(std::move(L)), failed);
 }
@@ -227,8 +261,8 @@ py::tuple landmark_factor(const Array<double>& K, int n_threads) {
 py::array landmark_coefficients(const Array<double>& factor, const Array<double>& weights, int n_threads) {
     const Matrix<double> L = matrix_of(factor, "factor");
     Matrix<double> W = matrix_of(weights, "weights");
-    if (L.rows() != L.cols() || L.rows() != W.rows())
-        throw std::invalid_argument("factor and weights differ in size");
+    require(L.rows() == L.cols() && L.rows() == W.rows() && L.rows() >= 1,
+            "factor and weights differ in size");
     without_gil(n_threads, [&] { solve_lower_transposed<double>(L, W); });
     return to_numpy(std::move(W));
 }
@@ -237,8 +271,9 @@ py::array landmark_coefficients(const Array<double>& factor, const Array<double>
 py::object dual(const Array<double>& Kx, const Array<double>& Ky, bool bach_jordan,
                 const std::pair<double, double>& shift, Index components, double tol, int n_threads) {
     Matrix<double> kx = matrix_of(Kx, "Kx"), ky = matrix_of(Ky, "Ky");
-    if (kx.rows() != kx.cols() || ky.rows() != kx.rows() || ky.cols() != kx.rows())
-        throw std::invalid_argument("Kx and Ky must be square and of one size");
+    require(kx.rows() == kx.cols() && ky.rows() == kx.rows() && ky.cols() == kx.rows() && kx.rows() >= 1,
+            "Kx and Ky must be square and of one size");
+    require(components >= 1, "components must be at least 1");
     const DualOptions options{bach_jordan, shift.first, shift.second, components, tol};
     DualSolution s = without_gil(n_threads, [&] { return solve_dual(kx, ky, options); });
     if (!s.converged) return py::none();

@@ -10,6 +10,7 @@ namespace {
 
 py::array inverse_sqrt_(const Array<double>& S, double floor, int n_threads) {
     const Matrix<double> matrix = matrix_of(S, "S");
+    require(matrix.rows() == matrix.cols(), "S must be square");
     return to_numpy(without_gil(n_threads, [&] { return inverse_sqrt(matrix, floor); }));
 }
 

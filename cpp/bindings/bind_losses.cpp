@@ -1,6 +1,5 @@
 // Losses: two views in, the value and the gradients out.
 #include <algorithm>
-#include <stdexcept>
 #include <string>
 
 #include "bindings/bindings.hpp"
@@ -10,10 +9,6 @@
 
 namespace fastcca::bindings {
 namespace {
-
-void require(bool holds, const char* what) {
-    if (!holds) throw std::invalid_argument(what);
-}
 
 template <typename T>
 void check_pair(const MatrixView<T>& H1, const MatrixView<T>& H2) {

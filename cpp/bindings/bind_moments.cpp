@@ -9,6 +9,7 @@ namespace {
 template <typename T>
 py::tuple moments(const std::vector<Array<T>>& views, const std::vector<std::string>& names,
                   const std::optional<Array<double>>& weights, int n_threads) {
+    require(!views.empty() && names.size() == views.size(), "every view must have a name");
     std::vector<MatrixView<T>> matrices;
     Index columns = 0;
     for (std::size_t v = 0; v < views.size(); ++v) {

@@ -39,6 +39,7 @@ py::tuple to_python(Solution&& s) {
 py::tuple solve_moments_(const MomentsArrays& moments, Index p, Index n_components, Pair reg, int n_threads) {
     const MomentsView view = moments_view(moments);
     check_split(p, view.mean.size());
+    require(n_components >= 1, "n_components must be at least 1");
     return to_python(without_gil(
         n_threads, [&] { return solve_moments(view, p, n_components, {reg.first, reg.second}); }));
 }
@@ -53,6 +54,7 @@ py::tuple solve_data(const Array<TX>& x, const Array<TY>& y,
         sample_weight ? vector_of(*sample_weight, "sample_weight") : Vector<double>();
     if (X.rows != Y.rows || (sample_weight && weights.size() != X.rows))
         throw std::invalid_argument("X, y and sample_weight must have the same number of rows");
+    require(n_components >= 1, "n_components must be at least 1");
     if (X.cols < 1 || Y.cols < 1) throw std::invalid_argument("X and y must have at least one column");
     return to_python(without_gil(n_threads, [&] {
         const auto solve = gram ? &solve_gram : &solve_qr;
@@ -65,6 +67,7 @@ py::array held_out(const std::vector<std::pair<MomentsArrays, MomentsArrays>>& f
                    Index n_components, int n_threads) {
     const Vector<double> total = vector_of(total_variation, "total_variation");
     check_split(p, total.size());
+    require(n_components >= 1, "n_components must be at least 1");
     std::vector<Fold> views;
     for (const auto& [train, held] : folds) {
         views.push_back({moments_view(train), moments_view(held)});

@@ -6,11 +6,17 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <chrono>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
+
+#if defined(__GLIBCXX__)
+#include <cxxabi.h>
+#endif
 
 #include "fastcca/base/errors.hpp"
 #include "fastcca/base/scratch.hpp"
@@ -78,12 +84,69 @@ py::array to_numpy(Vector<T>&& v) {
     return py::array_t<T>({owned->size()}, {static_cast<py::ssize_t>(sizeof(T))}, owned->data(), owner);
 }
 
+// What a function of the core relies on. Layer 3 says it in the user's words; here it keeps every read within
+// its array, whoever calls.
+inline void require(bool holds, const char* expectation) {
+    if (!holds) throw std::invalid_argument(expectation);
+}
+
+// Takes the GIL back. A thread that asks for the GIL of an interpreter that is being finalised never gets it:
+// Python 3.14 lets it wait for ever, earlier versions unwind it, through destructors that would change
+// reference counts without the GIL and through functions that must not throw. It waits for ever here too, and
+// ends with the process.
+inline void take_gil(PyThreadState* state) {
+#if defined(__GLIBCXX__)
+    try {
+        PyEval_RestoreThread(state);
+    } catch (abi::__forced_unwind&) {
+        for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+    }
+#else
+    PyEval_RestoreThread(state);
+#endif
+}
+
+// This thread's state while it has released the GIL, else nullptr.
+inline thread_local PyThreadState* released_state = nullptr;
+
+class GilReleased {
+ public:
+    GilReleased() : outer_(released_state) { released_state = PyEval_SaveThread(); }
+    ~GilReleased() {
+        take_gil(released_state);
+        released_state = outer_;
+    }
+    GilReleased(const GilReleased&) = delete;
+    GilReleased& operator=(const GilReleased&) = delete;
+
+ private:
+    PyThreadState* outer_;
+};
+
+// For calls of Python from within the core.
+class GilHeld {
+ public:
+    GilHeld() : released_(released_state != nullptr) {
+        if (!released_) return;
+        take_gil(released_state);
+        released_state = nullptr;
+    }
+    ~GilHeld() {
+        if (released_) released_state = PyEval_SaveThread();
+    }
+    GilHeld(const GilHeld&) = delete;
+    GilHeld& operator=(const GilHeld&) = delete;
+
+ private:
+    bool released_;
+};
+
 // Runs f() without the GIL and on at most n_threads threads (0: the default). An interrupt comes out as
 // the Python exception that the signal handler raised.
 template <typename F>
 auto without_gil(int n_threads, F&& f) {
     try {
-        const py::gil_scoped_release release;
+        const GilReleased released;
         const ThreadScope threads(n_threads);
         return f();
     } catch (const Interrupted&) {

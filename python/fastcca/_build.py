@@ -1,5 +1,8 @@
 """What this installation is and how many threads it uses."""
 
+import os
+import re
+import warnings
 from importlib.metadata import version
 from typing import Any
 
@@ -7,6 +10,18 @@ from fastcca import _core
 from fastcca.functional._arrays import thread_count
 
 __all__ = ["build_info", "get_num_threads", "set_num_threads"]
+
+
+def _check_environment() -> None:
+    """The core ignores what is no number of threads; here it is said, once, at the import."""
+    text = os.environ.get("FASTCCA_NUM_THREADS", "")
+    if text and not re.fullmatch(r"\s*\+?0*[1-9]\d*\s*(,.*)?", text):
+        warnings.warn(
+            f"FASTCCA_NUM_THREADS={text!r} is ignored: expected a positive integer", UserWarning, stacklevel=3
+        )
+
+
+_check_environment()
 
 
 def build_info() -> dict[str, Any]:
@@ -41,8 +56,9 @@ def set_num_threads(n: int | None) -> None:
     Parameters
     ----------
     n : int or None
-        At least 1; ``None`` returns to the default (``FASTCCA_NUM_THREADS``, else ``OMP_NUM_THREADS``,
-        else the CPUs that this process may use). The results do not depend on it.
+        At least 1; beyond 8 no more are used than there are CPUs. ``None`` returns to the default
+        (``FASTCCA_NUM_THREADS``, else ``OMP_NUM_THREADS``, else the CPUs that this process may use).
+        The results do not depend on it.
 
     Raises
     ------

@@ -16,7 +16,7 @@ from fastcca._validation import refuse_non_finite
 from fastcca.errors import NumericalError
 from fastcca.functional._arrays import thread_count
 from fastcca.functional.kernels import Kernel, factorise
-from fastcca.functional.moments import Moments
+from fastcca.functional.moments import Moments, from_parts
 from fastcca.functional.solver import Solution, solve_moments
 
 __all__ = ["CALLED_SLAB", "FeatureSums", "LandmarkView", "choose_landmarks", "collect", "solve_features"]
@@ -156,11 +156,9 @@ def collect(
                 refuse_non_finite("y", Y)
                 raise
             bar.update(rows.stop - rows.start)
-    moments = Moments()
-    moments.dims = (x.rank, y.rank)
-    moments.n, moments.shift, moments.offset, moments.scatter = sums.finish(thread_count(n_threads))
     # float32 features are summed in float64: their covariances are good to far below float32's epsilon.
-    moments.eps = np.full(x.rank + y.rank, np.finfo(np.float64).eps)
+    eps = np.full(x.rank + y.rank, np.finfo(np.float64).eps)
+    moments = from_parts((x.rank, y.rank), eps, *sums.finish(thread_count(n_threads)))
     return FeatureSums(moments, *sums.columns, np.array(sums.residuals))
 
 
@@ -186,16 +184,14 @@ def solve_features(
         H = 2 * c * (R.T @ R)
         H[np.diag_indices_from(H)] += c * c
         maps.append(solve_triangular(cholesky(H, lower=True), R.T, lower=True).T)
-    mapped = Moments()
-    mapped.dims, mapped.n, mapped.eps = moments.dims, moments.n, moments.eps
-    mapped.shift = np.zeros_like(moments.shift)
-    mapped.offset = np.zeros_like(moments.offset)
+    none = np.zeros_like(moments.shift)
     sx, sy = moments.slices
     bx, by = maps
     across = bx.T @ moments.scatter[sx, sy] @ by
-    mapped.scatter = np.block(
+    scatter = np.block(
         [[bx.T @ moments.scatter[sx, sx] @ bx, across], [across.T, by.T @ moments.scatter[sy, sy] @ by]]
     )
+    mapped = from_parts(moments.dims, moments.eps, moments.n, none, none, scatter)
     solution = solve_moments(mapped, k, 1.0, n_threads)
     return replace(solution, x_weights=bx @ solution.x_weights, y_weights=by @ solution.y_weights)
 

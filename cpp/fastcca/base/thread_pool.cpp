@@ -16,6 +16,9 @@
 
 #include "fastcca/base/errors.hpp"
 
+#if defined(__GLIBCXX__)
+#include <cxxabi.h>
+#endif
 #if defined(__linux__)
 #include <sched.h>
 #endif
@@ -34,10 +37,16 @@ std::atomic<int> chosen_threads{0};
 thread_local int scoped_threads = 0;
 thread_local Clock::time_point last_poll{};
 
+// A positive integer, or the first of a list of them (OMP_NUM_THREADS has one for each level of nesting);
+// else 0, as if the variable were not set: "1e3" is no 1.
 int positive_env(const char* name) {
     const char* text = std::getenv(name);
-    const long value = text ? std::strtol(text, nullptr, 10) : 0;
-    return value > 0 ? static_cast<int>(std::min(value, 4096L)) : 0;
+    if (!text) return 0;
+    char* end = nullptr;
+    const long value = std::strtol(text, &end, 10);
+    while (*end == ' ') ++end;
+    const bool whole = end != text && (*end == '\0' || *end == ',');
+    return whole && value > 0 ? static_cast<int>(std::min(value, 4096L)) : 0;
 }
 
 int available_cpus() {
@@ -47,6 +56,10 @@ int available_cpus() {
 #endif
     return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
+
+// Threads beyond the CPUs only take turns; a few are allowed, so that results of any number of threads can be
+// compared on any machine.
+constexpr int kAlwaysAllowed = 8;
 
 constexpr Index kNone = std::numeric_limits<Index>::max();
 constexpr Index kInterrupt = -1;  // below every task: an interrupt stops them all
@@ -145,6 +158,15 @@ void work(Job& job, bool shared) {
         } catch (const Interrupted&) {
             // A task that gave up because a lower one had failed has nothing of its own to report.
             if (!job.stopped(i)) job.fail(kInterrupt, std::current_exception());
+#if defined(__GLIBCXX__)
+        } catch (abi::__forced_unwind&) {
+            // The thread is being ended (pthread_exit), which nobody may stop: the other threads need not
+            // go on.
+            job.failed = kInterrupt;
+            current_job = outer_job;
+            current_task = outer_task;
+            throw;
+#endif
         } catch (...) {
             job.fail(i, std::current_exception());
         }
@@ -195,7 +217,18 @@ class Pool {
             ++posted_;
         }
         wake_.notify_all();
+        // The job lives on this stack: it is left when the last worker has left it, whatever happens.
+        struct Closing {
+            Pool& pool;
+            Job& job;
+            ~Closing() { pool.close(job); }
+        } const closing{*this, job};
         work(job, true);
+    }
+
+ private:
+    // Waits for the workers that are in the job; no other joins.
+    void close(Job& job) {
         spin_until([&] { return job.running == 0; });
         std::unique_lock<std::mutex> lock(mutex_);
         job_ = nullptr;
@@ -209,7 +242,6 @@ class Pool {
         }
     }
 
- private:
     void loop(std::size_t self) {
         is_worker = true;
         std::unique_lock<std::mutex> lock(mutex_);
@@ -278,7 +310,8 @@ void parallel_for(Index n_tasks, const std::function<void(Index)>& task) {
     if (n_tasks <= 0) return;
     Job job(&task, n_tasks);
     const int limit = scoped_threads > 0 ? scoped_threads : num_threads();
-    const int n = static_cast<int>(std::min<Index>(limit, n_tasks));
+    int n = static_cast<int>(std::min<Index>(limit, n_tasks));
+    if (n > kAlwaysAllowed) n = std::min(n, std::max(kAlwaysAllowed, available_cpus()));
     if (n <= 1 || current_job) {
         work(job, false);
     } else {

@@ -16,11 +16,15 @@ namespace {
 // packing.
 constexpr Index kTile = 2048;
 constexpr Index kMaxBlock = 256;
+// Blocks without a pivot before a row is chosen without chance.
+constexpr Index kBlocksInVain = 64;
 
 // A pivot p divides the rounding errors of K(:, P) by √p: in the residual d of a row they become ε √(d / p).
 // Greedy pivots are at least half of the largest residual, so that what is below a few ε of the diagonal is
-// rounding and no information. Other pivots are refused below a share ε^⅓ of the largest residual, and the
-// floor is then ε^⅚ of the diagonal.
+// rounding and no information. Other pivots are refused below the fraction ε^⅓ of the largest residual, and
+// the floor is then ε^⅚ of the diagonal. In float32 ε^⅓ is too little: the errors of one pivot are divided
+// again by the next, which adds up to more than a hundredth of the diagonal where many pivots explain few
+// rows.
 template <typename T>
 double floor_of(Pivoting pivoting) {
     const auto eps = static_cast<double>(std::numeric_limits<T>::epsilon());
@@ -28,12 +32,16 @@ double floor_of(Pivoting pivoting) {
 }
 template <typename T>
 double smallest_share() {
-    return std::cbrt(static_cast<double>(std::numeric_limits<T>::epsilon()));
+    return std::is_same_v<T, float> ? 1.0 / 16
+                                    : std::cbrt(static_cast<double>(std::numeric_limits<T>::epsilon()));
 }
 
 // What rounding can leave below zero where a pivot of the size of the floor is divided by.
 template <typename T>
 constexpr double kNegative = std::is_same_v<T, double> ? 1e-7 : 5e-3;
+
+// The diagonal and the values of one kernel may differ by so much, relative to the largest diagonal entry.
+constexpr double kDisagreement = 1e-3;
 
 }  // namespace
 
@@ -44,12 +52,16 @@ PivotedCholesky<T>::PivotedCholesky(std::shared_ptr<KernelColumns<T>> kernel,
       options_(options),
       weights_(std::move(weights)),
       random_(options.seed),
-      residual_(kernel_->diagonal()) {
+      diagonal_(kernel_->diagonal()),
+      residual_(diagonal_) {
     const Index n = kernel_->size();
     options_.rank = std::min(options_.rank, n);
     // Large blocks are fast, small ones choose better while the residuals still change quickly.
     if (options_.block < 1) options_.block = std::clamp<Index>(options_.rank / 8, 1, kMaxBlock);
+    // More candidates than rows tell nothing new.
+    options_.block = std::min(options_.block, n);
     if (weights_.size() == 0) weights_ = Vector<double>::Ones(n);
+    heaviest_ = weights_.maxCoeff();
     for (Index i = 0; i < n; ++i) {
         if (!(residual_[i] >= 0)) {
             std::ostringstream message;
@@ -63,6 +75,8 @@ PivotedCholesky<T>::PivotedCholesky(std::shared_ptr<KernelColumns<T>> kernel,
     floor_ = floor_of<T>(options_.pivoting) * scale_;
     trace_ = residual_.dot(weights_);
     if (!(trace_ > 0)) throw NumericalError("the kernel matrix has trace 0: k(x, x) is 0 at every row");
+    if (!std::isfinite(trace_))
+        throw NumericalError("the trace of the kernel matrix overflows: scale the data or the weights down");
     G_.resize(options_.rank, n);
     if (options_.pivoting == Pivoting::kUniform) {
         // Fisher and Yates: the pivots are a uniformly random subset, taken in order.
@@ -90,6 +104,18 @@ void PivotedCholesky<T>::check_pivot(double residual, Index row) const {
 }
 
 template <typename T>
+void PivotedCholesky<T>::check_diagonal(const Matrix<double>& K, const std::vector<Index>& rows) const {
+    for (Index j = 0; j < K.rows(); ++j) {
+        const Index row = rows[static_cast<std::size_t>(j)];
+        if (std::abs(K(j, j) - diagonal_[row]) <= kDisagreement * scale_) continue;
+        std::ostringstream message;
+        message << "the kernel disagrees with its diagonal: k(x, x) at row " << row << " is " << K(j, j)
+                << " among its values, " << diagonal_[row] << " on its diagonal";
+        throw NumericalError(message.str());
+    }
+}
+
+template <typename T>
 std::vector<Index> PivotedCholesky<T>::largest_residuals(Index count) const {
     std::vector<Index> order(static_cast<std::size_t>(residual_.size()));
     std::iota(order.begin(), order.end(), Index{0});
@@ -111,11 +137,12 @@ std::vector<Index> PivotedCholesky<T>::sampled(Index count) {
     Vector<double> cumulative(residual_.size());
     double sum = 0;
     for (Index i = 0; i < residual_.size(); ++i) {
-        if (residual_[i] > floor_) sum += weights_[i] * residual_[i];
+        // relative to the largest, whose products could overflow
+        if (residual_[i] > floor_) sum += weights_[i] / heaviest_ * (residual_[i] / scale_);
         cumulative[i] = sum;
     }
     std::vector<Index> rows;
-    for (Index c = 0; c < count; ++c) {
+    for (Index c = 0; sum > 0 && c < count; ++c) {
         const double u = random_.next() * sum;
         const auto at = std::upper_bound(cumulative.data(), cumulative.data() + cumulative.size(), u);
         rows.push_back(std::min<Index>(at - cumulative.data(), residual_.size() - 1));
@@ -157,6 +184,7 @@ typename PivotedCholesky<T>::Block PivotedCholesky<T>::take(const std::vector<In
     const Index t = rank();
     // H = K(S, S) - G(S) G(S)ᵀ
     Matrix<double> H = kernel_->square(rows);
+    check_diagonal(H, rows);
     if (t > 0) {
         Matrix<double> GS(t, b);
         for (Index j = 0; j < b; ++j)
@@ -246,6 +274,7 @@ void PivotedCholesky<T>::append(Block& block) {
             explained.col(task) += weights_[first + i] * square;
             double& d = residual_[first + i];
             d -= square.sum();
+            if (std::isnan(d)) d = -std::numeric_limits<double>::infinity();
             if (d < below[task] && weights_[first + i] > 0) {
                 below[task] = d;
                 lowest[task] = first + i;
@@ -286,19 +315,29 @@ bool PivotedCholesky<T>::step() {
     if (rank() >= options_.rank || largest_residual() <= floor_ ||
         (rank() > 0 && residual_trace_.back() <= options_.tol * trace_))
         return false;
-    for (;;) {
+    // Every candidate may be rejected by chance, or be a copy of a pivot but for rounding. When so many
+    // blocks have been in vain (of the uniform subset, all of its rows), the row of the largest residual is
+    // tried.
+    const bool greedy = options_.pivoting == Pivoting::kGreedy;
+    const Index most = options_.pivoting == Pivoting::kRandom
+                           ? kBlocksInVain
+                           : kernel_->size() / options_.block + kBlocksInVain;
+    for (Index in_vain = 0; in_vain < most; ++in_vain) {
         poll();
-        const std::vector<Index> rows = candidates();
+        const std::vector<Index> rows = in_vain + 1 < most ? candidates() : largest_residuals(1);
         if (rows.empty()) return false;
         Block block = take(rows);
-        // Every candidate may be rejected by chance, or be a copy of a pivot but for rounding.
-        if (block.pivots.empty()) {
-            if (options_.pivoting == Pivoting::kGreedy) return false;
-            continue;
+        if (!block.pivots.empty()) {
+            append(block);
+            return true;
         }
-        append(block);
-        return true;
+        if (greedy) return false;
     }
+    // What is left by the running count is not there: by as little as rounding leaves, or by more.
+    if (largest_residual() > kNegative<T> * scale_)
+        throw NumericalError(
+            "the kernel is not positive semidefinite: its residuals disagree with its values");
+    return false;
 }
 
 template class PivotedCholesky<float>;

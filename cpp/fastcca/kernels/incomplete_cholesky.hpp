@@ -61,12 +61,15 @@ class PivotedCholesky {
     Block take(const std::vector<Index>& candidates);
     void append(Block& block);
     void check_pivot(double residual, Index row) const;
+    void check_diagonal(const Matrix<double>& K, const std::vector<Index>& rows) const;
     double largest_residual() const;
 
     std::shared_ptr<KernelColumns<T>> kernel_;
     PivotedCholeskyOptions options_;
     Vector<double> weights_;
     CounterRandom random_;
+    double heaviest_ = 1;      // the largest weight
+    Vector<double> diagonal_;  // of K
     Vector<double> residual_;  // d; exactly 0 at pivots
     double scale_ = 0;         // the largest entry of K's diagonal
     double floor_ = 0;         // residuals of at most this are rounding

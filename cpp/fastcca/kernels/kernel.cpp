@@ -79,6 +79,25 @@ template <typename T>
 Landmarks<T>::Landmarks(const KernelSpec& spec, const MatrixView<T>& points)
     : spec_(spec), points_(points.map()) {
     if (!points_.allFinite()) report_non_finite(points);
+    if (spec_.type == KernelType::kRbf || spec_.type == KernelType::kLaplacian) {
+        // Distances are measured in the kernel's width where that is so small or large that squares of such
+        // numbers, or gamma, might leave the range of T: by an exact factor 2^e.
+        const int power = spec_.type == KernelType::kRbf ? 2 : 1;
+        constexpr int kMost = std::numeric_limits<T>::max_exponent - 2;
+        const T largest = points_.size() > 0 ? points_.cwiseAbs().maxCoeff() : T(0);
+        // squares of the landmarks and of rows that are much larger stay within the range
+        const int room = kMost / 4 - (largest > 0 ? std::max(std::ilogb(largest), -kMost / 2) : 0);
+        const int wanted = spec_.gamma > 0 ? std::ilogb(spec_.gamma) / power : 0;
+        const int e = std::clamp(std::min(wanted, room), -kMost, kMost);
+        if (std::abs(wanted) > kMost / 8) {
+            unit_ = std::ldexp(T(1), e);
+            spec_.gamma = std::ldexp(spec_.gamma, -power * e);
+            points_ *= unit_;
+            if (!points_.allFinite()) report_non_finite(points);
+        }
+        // no gamma above the largest number: inf · 0 would be NaN
+        spec_.gamma = std::min(spec_.gamma, static_cast<double>(std::numeric_limits<T>::max()));
+    }
     if (spec_.type == KernelType::kRbf) {
         // Distances do not change under a shift; squared lengths, from which they are computed, shrink.
         const auto mean = points_.template cast<double>().colwise().mean();
@@ -104,10 +123,15 @@ void Landmarks<T>::tile(const MatrixView<T>& X, Index first, MutableRef<T> out) 
         out = packed.middleRows(first, out.rows());
         return;
     }
+    if (unit_ != 1) packed *= unit_;
     if (spec_.type == KernelType::kRbf) packed.colwise() -= shift_.transpose();
     if (spec_.type == KernelType::kCosine)
         for (Index i = 0; i < packed.cols(); ++i) bring_near_one(packed.col(i));
-    if (spec_.type == KernelType::kLaplacian) return laplacian(packed, first, out);
+    if (spec_.type == KernelType::kLaplacian) {
+        laplacian(packed, first, out);
+        if (!out.allFinite()) report_non_finite(X);
+        return;
+    }
     gemm<T>(1, points_.middleRows(first, out.rows()), Op::kNone, packed, Op::kNone, 0, out);
     products_to_kernel(packed.colwise().squaredNorm(), first, out);
     if (!out.allFinite()) report_non_finite(X);

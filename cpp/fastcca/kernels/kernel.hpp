@@ -48,6 +48,7 @@ class Landmarks {
     void laplacian(const Matrix<T>& packed, Index first, MutableRef<T> out) const;
 
     KernelSpec spec_;
+    T unit_ = 1;                                 // what points and rows are multiplied by
     Eigen::Matrix<T, 1, Eigen::Dynamic> shift_;  // the landmarks' mean, for rbf
     Matrix<T> points_;                           // m × d, shifted (cosine: scaled to unit length)
     Vector<T> norms_;                            // squared, for rbf

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "fastcca/base/errors.hpp"
 #include "fastcca/base/scratch.hpp"
 #include "fastcca/losses/hinge.hpp"
 
@@ -66,6 +67,9 @@ class HingeGradients {
             // Of a unit vector x = X/‖X‖: dL/dX = (g − x xᵀg) / ‖X‖ with g = dL/dx.
             g -= x.dot(g) * x;
             for (Index k = 0; k < g.size(); ++k) g[k] = static_cast<T>(static_cast<double>(g[k]) / norm[i]);
+            if (norm[i] < 1 && !g.allFinite())
+                throw NumericalError(
+                    "the gradient of a cosine overflows: a vector is too short, scale Z and U up");
         }
     }
 

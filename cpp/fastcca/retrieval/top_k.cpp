@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "fastcca/base/errors.hpp"
 #include "fastcca/base/thread_pool.hpp"
 #include "fastcca/linalg/transpose.hpp"
 #include "fastcca/moments/moments.hpp"
@@ -46,6 +47,36 @@ double sum_over(Index columns, F&& f) {
 template <typename T>
 double square(T x) {
     return static_cast<double>(x) * static_cast<double>(x);
+}
+
+// Sums of squares below this have lost digits, if not everything, to numbers below the smallest normal one.
+constexpr double kTiny = std::numeric_limits<double>::min() / std::numeric_limits<double>::epsilon();
+
+// The factors that bring a row to length 1: x 2^exponent · scale, the first of them exact, so that neither a
+// square nor a factor leaves the range of double. Of a row of zeros: scale 0.
+struct UnitLength {
+    int exponent = 0;
+    double scale = 0;
+
+    double operator()(double x) const { return std::ldexp(x, exponent) * scale; }
+};
+
+// at(c): the entries; norm2: the sum of their squares.
+template <typename At>
+UnitLength unit_length(Index columns, double norm2, const At& at) {
+    if (norm2 >= kTiny) return {0, 1 / std::sqrt(norm2)};
+    double largest = 0;
+    for (Index c = 0; c < columns; ++c) largest = std::max(largest, std::abs(at(c)));
+    if (!(largest > 0)) return {};
+    UnitLength unit{-std::ilogb(largest), 1};
+    unit.scale = 1 / std::sqrt(sum_over(columns, [&](Index c) { return square(unit(at(c))); }));
+    return unit;
+}
+
+// Whether T holds the factor that brings a vector of this squared length to length 1.
+template <typename T>
+bool has_reciprocal(double norm2) {
+    return norm2 >= std::max(kTiny, square(4 / std::numeric_limits<T>::max()));
 }
 
 template <typename T>
@@ -142,13 +173,22 @@ class Search {
                 for (Index c = 0; c < d_; ++c) out[c * kTile] = queries(q, c) - centre(c);
                 const double norm2 = sum_over(d_, [&](Index c) { return square(out[c * kTile]); });
                 check(norm2, 1, queries_, first + q);
-                if (similarity_ == Similarity::kCosine && norm2 > 0) {
-                    const T scale = static_cast<T>(1 / std::sqrt(norm2));
-                    for (Index c = 0; c < d_; ++c) out[c * kTile] *= scale;
-                }
+                if (similarity_ == Similarity::kCosine) to_unit_length(norm2, out, kTile);
             }
         });
         return packed;
+    }
+
+    // A vector of d entries, `step` apart.
+    void to_unit_length(double norm2, T* x, Index step) const {
+        if (has_reciprocal<T>(norm2)) {
+            const T scale = static_cast<T>(1 / std::sqrt(norm2));
+            for (Index c = 0; c < d_; ++c) x[c * step] *= scale;
+            return;
+        }
+        const auto at = [&](Index c) { return static_cast<double>(x[c * step]); };
+        const UnitLength unit = unit_length(d_, norm2, at);
+        for (Index c = 0; c < d_; ++c) x[c * step] = static_cast<T>(unit(at(c)));
     }
 
     // All rows of a chunk against queries [start, start + n).
@@ -217,8 +257,11 @@ class Search {
         bias.setZero();
         if (similarity_ == Similarity::kCosine) {
             Panel scale;
-            for (int r = 0; r < kPanel; ++r)
-                scale[r] = static_cast<T>(norm2[r] > 0 ? 1 / std::sqrt(norm2[r]) : 0.0);
+            for (int r = 0; r < kPanel; ++r) {
+                const bool plain = has_reciprocal<T>(norm2[r]);
+                scale[r] = static_cast<T>(plain ? 1 / std::sqrt(norm2[r]) : 1.0);
+                if (!plain) to_unit_length(norm2[r], panel.data() + r, kPanel);
+            }
             for (Index c = 0; c < d_; ++c) x.col(c) *= scale;
         } else if (similarity_ == Similarity::kEuclidean) {
             for (int r = 0; r < kPanel; ++r) bias[r] = static_cast<T>(-0.5 * norm2[r]);
@@ -247,7 +290,10 @@ class Search {
     void answer(const MatrixView<T>& queries, Index q, const Found& found,
                 std::vector<Candidate<double>>& best, Index* indices, T* scores) const {
         best.clear();
-        for (Index i = 0; i < kept_; ++i) {
+        const Index count = found.counts[static_cast<std::size_t>(q)];
+        // Every row is offered with a finite score, so that there are k; were it not so, an error.
+        if (count < k_) throw NumericalError("scores of a query are not numbers: scale the data");
+        for (Index i = 0; i < count; ++i) {
             const Index row = found.best[static_cast<std::size_t>(q * kept_ + i)].index;
             best.push_back({score(queries, q, row), row});
         }
@@ -268,9 +314,12 @@ class Search {
             return 0 - sum_over(d_, [&](Index c) { return square(x(c) - y(c)); });
         const double product = sum_over(d_, [&](Index c) { return x(c) * y(c); });
         if (similarity_ == Similarity::kInnerProduct) return product;
-        const double norms = std::sqrt(sum_over(d_, [&](Index c) { return square(x(c)); })) *
-                             std::sqrt(sum_over(d_, [&](Index c) { return square(y(c)); }));
-        return norms > 0 ? std::clamp(product / norms, -1.0, 1.0) : 0.0;
+        const double xx = sum_over(d_, [&](Index c) { return square(x(c)); });
+        const double yy = sum_over(d_, [&](Index c) { return square(y(c)); });
+        if (xx >= kTiny && yy >= kTiny)
+            return std::clamp(product / (std::sqrt(xx) * std::sqrt(yy)), -1.0, 1.0);
+        const UnitLength u = unit_length(d_, xx, x), v = unit_length(d_, yy, y);
+        return std::clamp(sum_over(d_, [&](Index c) { return u(x(c)) * v(y(c)); }), -1.0, 1.0);
     }
 
     // Distances do not change when both are shifted; squared lengths, from which they are taken, shrink. A

@@ -12,7 +12,7 @@ from fastcca.deep._eager import is_one
 from fastcca.deep._transforms import transformed, value_under_transforms
 from fastcca.functional import correlation_coefficients, correlation_gradients, correlation_loss
 from fastcca.functional.losses import _options as checked_options
-from fastcca.functional.moments import Moments
+from fastcca.functional.moments import Moments, from_parts
 
 __all__ = ["CorrelationLoss"]
 
@@ -326,13 +326,8 @@ class _GlobalLoss(torch.autograd.Function):
         scatter = scatter + n * torch.outer(delta, delta)
         torch.distributed.all_reduce(scatter, group=group)
         if on_cpu:
-            whole = Moments()
-            whole.n, whole.dims, whole.eps = total, local.dims, local.eps
-            whole.shift, whole.offset, whole.scatter = (
-                whole_mean.numpy(),
-                0 * whole_mean.numpy(),
-                scatter.numpy(),
-            )
+            centre = whole_mean.numpy()
+            whole = from_parts(local.dims, local.eps, total, centre, 0 * centre, scatter.numpy())
             value, A = correlation_coefficients(whole, k, (reg1, reg2), "squares" if squares else "trace")
             grads = [torch.from_numpy(g) for g in correlation_gradients(a.numpy(), b.numpy(), whole.mean, A)]
             loss = H1.new_tensor(value)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
+from fastcca.errors import NumericalError
 from fastcca.functional._arrays import as_matrix, as_weights, common_float, thread_count
 
 __all__ = ["IncompleteCholesky", "incomplete_cholesky", "kernel_matrix", "median_gamma"]
@@ -22,6 +23,7 @@ KERNELS = ("rbf", "laplacian", "polynomial", "linear", "cosine")
 PIVOTINGS = ("greedy", "random", "uniform")
 
 _MEDIAN_ROWS = 1000  # distinct rows whose pairs are all looked at
+_MAX_DEGREE = (1 << 31) - 1  # the core counts degrees in 32 bits
 _CALL_ELEMENTS = 1 << 22  # of the kernel blocks that a callable is asked for
 
 
@@ -46,6 +48,8 @@ class Kernel:
             raise ValueError(f"{gamma_name} must be a positive number or 'median', got {self.gamma!r}")
         if not _is_integer(self.degree) or self.degree < 1:
             raise ValueError(f"degree must be a positive integer, got {self.degree!r}")
+        if self.degree > _MAX_DEGREE:
+            raise ValueError(f"degree must be at most {_MAX_DEGREE}, got {self.degree!r}")
         if not _is_real(self.coef0) or not np.isfinite(self.coef0):
             raise ValueError(f"coef0 must be a finite number, got {self.coef0!r}")
 
@@ -208,13 +212,26 @@ def median_gamma(X: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
     rows = _distinct_rows(x)
     if len(rows) < 2:
         return 1.0
-    # In float64 and centred, whatever the data's dtype.
+    # In float64 and centred, whatever the data's dtype, and in a unit near the largest entry, whose square
+    # may be beyond float64.
+    largest = np.abs(rows).max()
+    unit = float(np.exp2(np.floor(np.log2(largest)))) if largest > 0 else 1.0
+    rows = rows / unit
     centred = rows - rows.mean(axis=0)
     products = centred @ centred.T
     norms = np.diag(products)
     squares = (norms[:, None] + norms[None, :] - 2 * products)[np.triu_indices(len(rows), 1)]
     squares = squares[squares > 0]
-    return float(1 / np.median(squares)) if squares.size else 1.0
+    if not squares.size:
+        return 1.0
+    with np.errstate(over="ignore", under="ignore"):
+        gamma = float(1 / np.median(squares) / unit / unit)
+    if not 0 < gamma < np.inf:
+        raise NumericalError(
+            f"the median distance between rows, about {np.sqrt(np.median(squares)) * unit:.1e}, has a square "
+            "beyond the range of float64: rescale the data, or give gamma"
+        )
+    return gamma
 
 
 def incomplete_cholesky(
@@ -364,7 +381,15 @@ def factorise(
 ) -> Any:
     """The core's factorisation of K(X, X), run to its end."""
     seed = 0 if pivoting == "greedy" else _seed(random_state)
-    options = (min(int(rank), len(X)), float(tol), pivoting, int(block or 0), seed, sample_weight, name)
+    options = (
+        min(int(rank), len(X)),
+        float(tol),
+        pivoting,
+        min(int(block or 0), len(X)),
+        seed,
+        sample_weight,
+        name,
+    )
     core = _core.PivotedCholesky32 if X.dtype == np.float32 else _core.PivotedCholesky64
     if callable(kernel.kernel):
         k = kernel

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -65,13 +67,42 @@ class Moments:
 
     __slots__ = ("dims", "eps", "n", "offset", "scatter", "shift")
 
+    n: float
+    dims: tuple[int, ...]
+    shift: Array
+    offset: Array
+    scatter: Array
+    eps: Array
+
     def __init__(self) -> None:
-        self.n: float = 0.0
-        self.dims: tuple[int, ...] = ()
-        self.shift: Array = np.zeros(0)
-        self.offset: Array = np.zeros(0)
-        self.scatter: Array = np.zeros((0, 0))
-        self.eps: Array = np.zeros(0)
+        none = np.zeros(0)
+        self._fill(n=0.0, dims=(), shift=none, offset=none, scatter=np.zeros((0, 0)), eps=none)
+
+    def _fill(self, **parts: Any) -> None:
+        """Take the parts given and keep the others; a ValueError, and no change, where they do not fit."""
+        new = {slot: parts[slot] if slot in parts else getattr(self, slot) for slot in self.__slots__}
+        new["n"], new["dims"] = _count(new["n"]), _widths(new["dims"])
+        d = sum(new["dims"])
+        for name, shape in (("shift", (d,)), ("offset", (d,)), ("scatter", (d, d)), ("eps", (d,))):
+            new[name] = _part(name, new[name], shape)
+        for name, value in new.items():
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in self.__slots__:
+            raise AttributeError(f"Moments have no attribute {name!r} that can be set")
+        self._fill(**{name: value})
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {slot: getattr(self, slot) for slot in self.__slots__}
+
+    def __setstate__(self, state: Any) -> None:
+        if isinstance(state, tuple):  # how Python pickles slots by itself, and earlier versions did
+            state = state[1]
+        if not isinstance(state, dict) or set(state) != set(self.__slots__):
+            raise ValueError(f"moments must consist of {', '.join(self.__slots__)}")
+        self._fill(**state)
+        _check_values(self)
 
     @property
     def mean(self) -> Array:
@@ -153,7 +184,7 @@ class Moments:
                 if rows_.start:  # a position within the chunk means nothing to the caller
                     _core.moments(common_float(arrays), list(names), weights, thread_count(n_threads))
                 raise
-            added._absorb(_from_parts(dims, eps, *sums))
+            added._absorb(from_parts(dims, eps, *sums))
         self._absorb(added)
         return self
 
@@ -174,7 +205,7 @@ class Moments:
             raise ValueError(f"factors must have shape {self.shift.shape}, got {f.shape}")
         scatter = self.scatter * f
         scatter *= f[:, np.newaxis]
-        return _from_parts(self.dims, self.eps, self.n, self.shift * f, self.offset * f, scatter)
+        return from_parts(self.dims, self.eps, self.n, self.shift * f, self.offset * f, scatter)
 
     def _absorb(self, other: Moments) -> None:
         """Merge ``other`` into self.
@@ -185,16 +216,14 @@ class Moments:
         """
         if other.dims and self.dims and other.dims != self.dims:
             raise ValueError(f"moments of views with {self.dims} and {other.dims} columns do not add up")
-        if other.eps.size:
-            self.eps = np.maximum(self.eps, other.eps) if self.eps.size else other.eps
-        if other.n <= 0:
-            self.dims = self.dims or other.dims
-            if not self.shift.size:
-                self.shift, self.offset, self.scatter = other.shift, other.offset, other.scatter
+        eps = np.maximum(self.eps, other.eps) if self.eps.size and other.eps.size else self.eps
+        if not eps.size:
+            eps = other.eps
+        if other.n <= 0 and self.dims:
+            self._fill(eps=eps)
             return
         if self.n <= 0:
-            for field in ("n", "dims", "shift", "offset", "scatter"):
-                setattr(self, field, getattr(other, field))
+            self._fill(**(other.__getstate__() | {"eps": eps}))
             return
         n = self.n + other.n
         # Two shifts near each other differ by an exact number; the offsets are small beside the spread.
@@ -202,8 +231,7 @@ class Moments:
         delta = offset - self.offset
         scatter = self.scatter + other.scatter
         scatter += np.outer((self.n * (other.n / n)) * delta, delta)
-        self.offset = (self.n * self.offset + other.n * offset) / n
-        self.n, self.scatter = n, scatter
+        self._fill(n=n, offset=(self.n * self.offset + other.n * offset) / n, scatter=scatter, eps=eps)
 
     def __add__(self, other: Moments) -> Moments:
         if not isinstance(other, Moments):
@@ -233,17 +261,15 @@ class Moments:
         rest = self.copy()
         if other.n <= 0:
             return rest
-        rest.n = n
         if n == 0:
-            rest.offset = np.zeros_like(self.offset)
-            rest.scatter = np.zeros_like(self.scatter)
+            rest._fill(n=n, offset=np.zeros_like(self.offset), scatter=np.zeros_like(self.scatter))
             return rest
-        offset = (other.shift - self.shift) + other.offset
-        rest.offset = (self.n * self.offset - other.n * offset) / n
-        delta = offset - rest.offset
-        rest.scatter = self.scatter - other.scatter
-        rest.scatter -= np.outer((n * (other.n / self.n)) * delta, delta)
-        left, whole = np.diag(rest.scatter), np.diag(self.scatter)
+        other_offset = (other.shift - self.shift) + other.offset
+        offset = (self.n * self.offset - other.n * other_offset) / n
+        delta = other_offset - offset
+        scatter = self.scatter - other.scatter
+        scatter -= np.outer((n * (other.n / self.n)) * delta, delta)
+        left, whole = np.diag(scatter), np.diag(self.scatter)
         negative = left < -64 * self.eps * whole
         if negative.any():
             column = int(negative.argmax())
@@ -251,13 +277,14 @@ class Moments:
                 f"these rows are not among those to be reduced: column {column} varies more in them"
             )
         gone = left <= 64 * np.finfo(np.float64).eps * whole
-        rest.scatter[gone, :] = 0
-        rest.scatter[:, gone] = 0
+        scatter[gone, :] = 0
+        scatter[:, gone] = 0
+        rest._fill(n=n, offset=offset, scatter=scatter)
         return rest
 
     def copy(self) -> Moments:
         """A copy that shares its arrays, which no method changes in place."""
-        return _from_parts(self.dims, self.eps, self.n, self.shift, self.offset, self.scatter)
+        return from_parts(self.dims, self.eps, self.n, self.shift, self.offset, self.scatter)
 
     def __getstate__(self) -> dict[str, Any]:  # by hand: pickle's protocols 0 and 1 know no slots
         return {name: getattr(self, name) for name in self.__slots__}
@@ -279,10 +306,42 @@ def _row_chunks(arrays: list[npt.NDArray[Any]]) -> list[slice]:
     return [slice(start, min(n, start + step)) for start in range(0, n, step)]
 
 
-def _from_parts(
+def from_parts(
     dims: tuple[int, ...], eps: Array, n: float, shift: Array, offset: Array, scatter: Array
 ) -> Moments:
     moments = Moments()
-    moments.dims, moments.eps, moments.n = dims, eps, float(n)
-    moments.shift, moments.offset, moments.scatter = shift, offset, scatter
+    moments._fill(n=n, dims=dims, shift=shift, offset=offset, scatter=scatter, eps=eps)
     return moments
+
+
+def _count(n: Any) -> float:
+    if isinstance(n, bool) or not isinstance(n, Real) or not 0 <= n < math.inf:
+        raise ValueError(f"n of moments must be a finite number >= 0, got {n!r}")
+    return float(n)
+
+
+def _widths(dims: Any) -> tuple[int, ...]:
+    widths = tuple(dims) if isinstance(dims, (tuple, list)) else (None,)
+    if not all(isinstance(d, Integral) and not isinstance(d, bool) and d >= 0 for d in widths):
+        raise ValueError(f"dims of moments must be a tuple of numbers of columns, got {dims!r}")
+    return tuple(int(d) for d in widths)
+
+
+def _part(name: str, value: Any, shape: tuple[int, ...]) -> Array:
+    array: npt.NDArray[Any] = np.asarray(value)
+    if array.dtype.kind not in "fiu" or array.shape != shape:
+        raise ValueError(
+            f"{name} of moments must have shape {shape} to fit their dims, got {array.dtype} {array.shape}"
+        )
+    # What the core takes: float64, without gaps.
+    fits = array.dtype == np.float64 and array.flags.forc and array.flags.aligned
+    return array if fits else np.array(array, dtype=np.float64, order="C")
+
+
+def _check_values(m: Moments) -> None:
+    """What no data can have as moments is refused: whoever made this did not make it here."""
+    for name in ("shift", "offset", "scatter", "eps"):
+        if not np.all(np.isfinite(getattr(m, name))):
+            raise ValueError(f"{name} of moments contains NaN or infinity")
+    if np.any(np.diag(m.scatter) < 0) or np.any(m.eps < 0):
+        raise ValueError("moments cannot have negative sums of squares or a negative eps")
