@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import KFold, train_test_split
 
+from fastcca._files import replacing
 from fastcca._tables import check_output
 from fastcca.cca_cv import CCACV
 from fastcca.datasets import get_data_home, load_digit_halves, load_mnist_halves
@@ -206,9 +207,5 @@ def draw(split: Split, results: dict[str, Result], output: Path) -> None:
     VariateDisplay(u, v, digits).plot(right)
     right.set(xlabel="left half", ylabel="right half", title=f"{name}: {right.get_title()}")
     figure.suptitle(f"Halves of handwritten digits ({split.title})")
-    temporary = output.with_name(f".{output.stem}.tmp{output.suffix}")
-    try:
-        figure.savefig(temporary, dpi=150)
-        temporary.replace(output)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(output) as temporary:
+        figure.savefig(temporary, dpi=150, format=output.suffix[1:])

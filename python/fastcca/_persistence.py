@@ -7,9 +7,11 @@ data frames of pandas, scikit-learn splitters,
 nested at will.
 """
 
+import hashlib
 import inspect
 import json
 import os
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any, ClassVar
@@ -17,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcca._files import replacing
+from fastcca._files import read_arrays, replacing, save_arrays
 from fastcca._refit import AtomicFit
 from fastcca.functional.moments import Moments
 from fastcca.taxonomy import Taxonomy
@@ -116,9 +118,10 @@ class SavedModel(AtomicFit):
             "fastcca": version("fastcca"),
             "model": _encode(self, arrays, type(self).__name__),
         }
+        header["digest"] = digest_of(header, arrays)
         contents: dict[str, Any] = {HEADER: np.array(json.dumps(header)), **arrays}
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **contents)
+        with replacing(path) as temporary:
+            save_arrays(temporary, **contents)
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -162,13 +165,13 @@ def load(path: str | os.PathLike[str]) -> Any:
             return import_module("fastcca.deep").load(path)
         file.seek(0)
         try:
-            with np.load(file, allow_pickle=False) as archive:
-                arrays = Arrays(archive) if HEADER in archive else Arrays()
+            arrays = Arrays(read_arrays(file))
         except MemoryError:
-            raise
+            raise MemoryError(
+                f"{name!r}: out of memory while reading its {os.path.getsize(path):,} bytes"
+            ) from None
         except Exception:
-            # Damaged bytes fail wherever they lead (zipfile, zlib, struct, tokenize ...), a lone array has no
-            # context manager, and what NumPy says of neither is to load it with pickle: not to be repeated.
+            # Damaged bytes fail wherever they lead (zipfile, zlib, struct, tokenize ...).
             raise ValueError(f"{name!r} is damaged or not a fastcca model") from None
     try:
         header = json.loads(str(arrays.pop(HEADER)))
@@ -186,9 +189,44 @@ def load(path: str | os.PathLike[str]) -> Any:
         model = _decode(header["model"], arrays)
         if not isinstance(model, SavedModel):
             raise ValueError("it holds no model")
-    except (KeyError, TypeError, ValueError, AttributeError, ImportError, RecursionError) as error:
+        check_digest(header, arrays)
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        ImportError,
+        RecursionError,
+        SyntaxError,
+        ArithmeticError,
+    ) as error:
         raise ValueError(f"{name!r} is damaged: {_line(error)}") from None
     return model
+
+
+def digest_of(header: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
+    """A digest of all that a file says: of the header without its digest, and of the arrays."""
+    found = hashlib.sha256()
+    rest = {key: value for key, value in header.items() if key != "digest"}
+    found.update(json.dumps(rest, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        found.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data if array.nbytes else b"")
+    return found.hexdigest()
+
+
+def check_digest(header: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Refuse contents that are not those which were written; files of early versions have no digest."""
+    if "digest" in header and header["digest"] != digest_of(header, arrays):
+        raise ValueError("its contents are not those that were written")
+
+
+def check_parameters(kind: type, attributes: Mapping[str, Any]) -> None:
+    """Refuse a state without a parameter of the constructor, which every method may rely on."""
+    missing = set(inspect.signature(kind).parameters) - set(attributes)
+    if missing:
+        raise ValueError(f"{kind.__name__} lacks {', '.join(sorted(missing))}")
 
 
 def _line(error: BaseException) -> str:
@@ -223,8 +261,7 @@ def _encode(value: Any, arrays: Arrays, where: str) -> Any:
     if isinstance(value, Moments):
         if not arrays.moments:
             return None
-        parts = {slot: getattr(value, slot) for slot in Moments.__slots__}
-        return {"moments": _encode(parts, arrays, where)}
+        return {"moments": _encode(value.__getstate__(), arrays, where)}
     if type(value).__module__.split(".")[0] == "pandas" and hasattr(value, "columns"):
         parts = {"values": value.to_numpy(), "index": value.index.tolist(), "columns": value.columns.tolist()}
         return {"frame": _encode(parts, arrays, where)}
@@ -285,11 +322,11 @@ def _decode(node: Any, arrays: Arrays) -> Any:
                 content["values"], index=content["index"], columns=content["columns"]
             )
         case {"moments": parts}:
-            moments = Moments()
-            for slot, part in _decode(parts, arrays).items():
-                setattr(moments, slot, part)
-            if isinstance(moments.eps, float):  # files of before each column had its own
-                moments.eps = np.full(sum(moments.dims), moments.eps)
+            state = dict(_decode(parts, arrays))
+            if isinstance(state.get("eps"), float):  # files of before each column had its own
+                state["eps"] = np.full(len(state.get("shift", ())), state["eps"])
+            moments = Moments.__new__(Moments)
+            moments.__setstate__(state)
             return moments
         case {"taxonomy": pairs}:
             return Taxonomy(dict(_decode(pairs, arrays)))
@@ -301,8 +338,10 @@ def _decode(node: Any, arrays: Arrays) -> Any:
             return getattr(model_selection, name)(**_decode(parameters, arrays))
         case {"class": name, "state": state}:
             kind = _class(name, node.get("module", "fastcca"))
+            attributes = _decode(state, arrays)
+            check_parameters(kind, attributes)
             model = kind.__new__(kind)
-            vars(model).update(_decode(state, arrays))
+            vars(model).update(attributes)
             if "requests" in node:
                 _set_requests(model, node["requests"])
             return model

@@ -2,17 +2,19 @@
 
 import csv
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcca._files import replacing
+from fastcca._files import replacing, save_arrays
 
 __all__ = ["Table", "check_output", "read_table", "table_writer"]
 
@@ -24,18 +26,20 @@ class Table(NamedTuple):
     names: list[str] | None = None
 
 
-def read_table(path: str | os.PathLike[str], key: str | None = None) -> Table:
+def read_table(path: str | os.PathLike[str], key: str | None = None, *, header: bool | None = None) -> Table:
     """The two-dimensional array in a file; its suffix says how to read it.
 
     ===================  ====================================================================================
     ``.npy``             memory-mapped, read-only: nothing is read before it is used
     ``.npz``, ``.mat``   the array called ``key``, which may be left out where there is only one
-    ``.csv``, ``.tsv``   a first line that does not hold numbers names the columns; a first column whose
-                         name is empty holds row labels and is left out
+    ``.csv``, ``.tsv``   a first line that does not hold numbers names the columns, and so does one of numbers
+                         such as 0, 1, 2 or 2019, 2020 over a table in which no entry is an integer; a first
+                         column whose name is empty holds row labels and is left out
     ``.parquet``         needs pyarrow; an index that pandas stored is left out
     ===================  ====================================================================================
 
-    A one-dimensional array is one column.
+    A one-dimensional array is one column. A first column that is called id, index, sample_id or the like and
+    holds as many different integers or texts as there are rows is left out, with a warning.
 
     Parameters
     ----------
@@ -43,6 +47,8 @@ def read_table(path: str | os.PathLike[str], key: str | None = None) -> Table:
         The file.
     key : str or None
         Which array of the file.
+    header : bool or None
+        Whether the first line of a text file names the columns; None: as it looks.
 
     Returns
     -------
@@ -57,16 +63,41 @@ def read_table(path: str | os.PathLike[str], key: str | None = None) -> Table:
         If a package that the format needs is missing; the message says which.
     ValueError
         If the file is damaged or does not hold a table of numbers; the message names it.
+    MemoryError
+        If it does not fit in memory; the message names it.
+
+    Warns
+    -----
+    UserWarning
+        If a column is left out, or a first line of numbers is read as data that may be a header.
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in _READERS:
-        raise ValueError(f"{path}: cannot tell its format, expected one of {', '.join(_READERS)}")
+    known = (*_READERS, *_DELIMITERS)
+    if suffix not in known:
+        raise ValueError(f"{path}: cannot tell its format, expected one of {', '.join(sorted(known))}")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: is a folder")
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
     if key is not None and suffix not in (".npz", ".mat"):
         raise ValueError(f"{path}: a {suffix} file holds one table, it has none called {key!r}")
-    values, names = _READERS[suffix](path, key)
+    try:
+        table = (
+            _read_text(path, _DELIMITERS[suffix], header)
+            if suffix in _DELIMITERS
+            else _READERS[suffix](path, key)
+        )
+        values, names = _without_row_labels(path, table)
+    except MemoryError as error:
+        size = path.stat().st_size
+        raise MemoryError(
+            f"{path}: out of memory while reading its {size:,} bytes {error}".rstrip()
+        ) from error
+    except (ValueError, OSError, ImportError):
+        raise
+    except Exception as error:  # whatever damaged bytes lead a reader to
+        raise ValueError(f"{path}: damaged ({type(error).__name__}: {error})") from error
     if values.ndim == 1:
         values = values[:, np.newaxis]
     if values.ndim != 2:
@@ -141,6 +172,11 @@ def _read_parquet(path: Path, key: str | None) -> Table:
     for name, column in zip(table.column_names, table.columns, strict=True):
         if name.startswith("__index_level_"):
             continue
+        if not names and _is_text(pyarrow, column.type) and _names_rows(name):
+            labels = column.to_pylist()
+            if len(set(labels)) == len(labels):
+                _left_out(path, name)
+                continue
         if not (pyarrow.types.is_integer(column.type) or pyarrow.types.is_floating(column.type)):
             raise ValueError(f"{path}: column {name!r} holds {column.type}, expected numbers")
         names.append(name)
@@ -148,14 +184,54 @@ def _read_parquet(path: Path, key: str | None) -> Table:
     return Table(np.column_stack(columns) if columns else np.empty((0, 0)), names)
 
 
-def _read_text(path: Path, delimiter: str) -> Table:
+def _is_text(pyarrow: Any, kind: Any) -> bool:
+    return bool(pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind))
+
+
+# What a column is called that says which row this is, and nothing of it.
+_ROW_NAMES = re.compile(
+    r"(.*[_ .-])?(id|ids|idx|index|uuid|guid|key|row|rows|rowid|row_?names?)"
+    r"|unnamed: 0|(sample|subject|participant|record|case)s?",
+    re.IGNORECASE,
+)
+
+
+def _names_rows(name: str) -> bool:
+    return _ROW_NAMES.fullmatch(name.strip()) is not None
+
+
+def _left_out(path: Path, name: str) -> None:
+    warnings.warn(
+        f"{path}: the first column, {name!r}, names the rows and is left out; if it is data, rename it",
+        UserWarning,
+        stacklevel=2,
+    )
+
+
+def _without_row_labels(path: Path, table: Table) -> Table:
+    """The table without a first column that counts or names the rows."""
+    values, names = table
+    if not names or values.ndim != 2 or values.shape[1] < 2 or not _names_rows(names[0]):
+        return table
+    first = values[:, 0]
+    if np.any(first != np.rint(first)) or len(np.unique(first)) != len(first):
+        return table
+    _left_out(path, names[0])
+    return Table(values[:, 1:], names[1:])
+
+
+def _read_text(path: Path, delimiter: str, header: bool | None) -> Table:
+    named = labelled = False
     try:
         with path.open(encoding="utf-8-sig", newline="") as file, warnings.catch_warnings():
-            first = next((row for row in csv.reader(file, delimiter=delimiter) if row), [])
-            header = _is_header(first)
-            labelled = header and first[0] == ""
-            if not header:
-                file.seek(0)
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
+            first = next((row for row in reader if row), [])
+            second = next((row for row in reader if row), [])
+            named = _is_header(first) if header is None else header and bool(first)
+            labelled = named and len(first) > 1 and _labels_rows(first, second)
+            file.seek(0)
+            if named:
+                _skip_line(file, delimiter)
             warnings.filterwarnings("ignore", "loadtxt: input contained no data")
             values = np.loadtxt(
                 file,
@@ -165,14 +241,26 @@ def _read_text(path: Path, delimiter: str) -> Table:
                 ndmin=2,
                 usecols=range(1, len(first)) if labelled else None,
             )
+        if header is None and not named and _is_numbered_header(path, first, values):
+            named, values = True, values[1:]
+        if labelled and first[0]:
+            _check_labels(path, delimiter, first[0])
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: expected text in UTF-8 ({error})") from error
+    except csv.Error as error:
+        raise ValueError(f"{path}: {_csv_fault(path, delimiter, error)}") from error
     except ValueError as error:
-        raise ValueError(f"{path}: {_first_fault(path, delimiter, labelled) or error}") from error
+        raise ValueError(f"{path}: {_first_fault(path, delimiter, named, labelled) or error}") from error
     names = first[1:] if labelled else first
     if len(values) and values.shape[1] != len(names):
         raise ValueError(f"{path}: the first line has {len(names)} fields, the next {values.shape[1]}")
-    return Table(values, [name.strip() for name in names] if header else None)
+    return Table(values, [name.strip() for name in names] if named else None)
+
+
+def _skip_line(file: Any, delimiter: str) -> None:
+    """Go on behind the first line that is not empty; names may hold line breaks."""
+    lines = iter(file.readline, "")
+    next(row for row in csv.reader(lines, delimiter=delimiter) if row)
 
 
 def _is_number(field: str) -> bool:
@@ -183,32 +271,126 @@ def _is_number(field: str) -> bool:
     return True
 
 
+def _is_missing(field: str) -> bool:
+    return field.strip().lower() in _MISSING
+
+
+def _is_integer(field: str) -> bool:
+    return field.strip().lstrip("+-").isdecimal()
+
+
+def _ascend(numbers: Sequence[int]) -> bool:
+    return all(a < b for a, b in pairwise(numbers))
+
+
 def _is_header(fields: Sequence[str]) -> bool:
-    """Whether a first line names columns. One of numbers with a few missing values does not."""
-    if any(not _is_number(field) and field.strip().lower() not in _MISSING for field in fields):
-        return True
+    """Whether a first line names columns.
+
+    One of numbers with a few missing values does not, nor does one of numbers among which one cannot be read:
+    a name stands beside numbers only if these are names too, integers that ascend behind names.
+    """
+    numbers = [field for field in fields if _is_number(field) and not _is_missing(field)]
+    names = [field for field in fields if not _is_number(field) and not _is_missing(field)]
+    if names:
+        if not numbers:
+            return True
+        at = fields.index(numbers[0])
+        values = [int(field) for field in numbers] if all(map(_is_integer, numbers)) else []
+        behind = all(_is_number(field) for field in fields[at:])
+        return behind and bool(values) and _ascend(values)
     # pandas' header over row labels and columns without names.
     return len(fields) > 1 and list(fields) == ["", *map(str, range(len(fields) - 1))]
 
 
-def _first_fault(path: Path, delimiter: str, labelled: bool) -> str | None:
+def _labels_rows(header: Sequence[str], row: Sequence[str]) -> bool:
+    """Whether the first column labels the rows: it has no name, or one that says so over text."""
+    if header[0] == "":
+        return True
+    return (
+        _names_rows(header[0])
+        and len(row) == len(header)
+        and not _is_number(row[0])
+        and not _is_missing(row[0])
+    )
+
+
+def _check_labels(path: Path, delimiter: str, name: str) -> None:
+    """Warn that a column of text that names the rows is left out, or refuse one that does not."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = [row for row in csv.reader(file, delimiter=delimiter) if row]
+    labels = [row[0] for row in rows[1:]]
+    if len(set(labels)) != len(labels):
+        raise ValueError(
+            f"line 2, column 1 ({name!r}): {labels[0]!r} is not a number, nor are all labels different"
+        )
+    _left_out(path, name)
+
+
+def _is_numbered_header(path: Path, first: Sequence[str], values: NDArray[Any]) -> bool:
+    """Whether the first line, all numbers, names the columns nevertheless: 0, 1, 2, … or years.
+
+    So it does where its fields are written as integers that count or ascend, and nothing below is an integer.
+    Over integers nobody can say; a table that may well have such a header is read with a warning.
+    """
+    if len(values) < 2 or not all(map(_is_integer, first)):
+        return False
+    numbers = [int(field) for field in first]
+    p = len(numbers)
+    counted = numbers in (list(range(p)), list(range(1, p + 1))) and (p > 1 or numbers == [0])
+    years = len(set(numbers)) == p > 1 and all(1000 <= number <= 2999 for number in numbers)
+    ascending = p > 2 and _ascend(numbers)
+    if not (counted or years or ascending):
+        return False
+    below = values[1:]
+    integers = below == np.rint(below)
+    if not integers.any():
+        return True
+    if integers.all():
+        if years and not np.any((below >= 1000) & (below <= 2999)):
+            return True
+        goes_on = p > 1 and len(np.unique(np.diff(values.ravel()))) == 1  # 0, 1, 2 / 3, 4, 5 / …
+        if p > 2 and (years or counted) and not goes_on:
+            warnings.warn(
+                f"{path}: the first line, {', '.join(first[:3])}, …, is read as data; "
+                "if it names the columns, say so (--header on the command line)",
+                UserWarning,
+                stacklevel=4,
+            )
+    return False
+
+
+def _csv_fault(path: Path, delimiter: str, error: csv.Error) -> str:
+    """Where a text file stops being a table: a quote that is not closed, a field without an end."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        line = 1
+        try:
+            for _ in reader:
+                line = reader.line_num + 1
+        except csv.Error:
+            pass
+    return f"line {line}: {error} (is a quote not closed?)"
+
+
+def _first_fault(path: Path, delimiter: str, named: bool, labelled: bool) -> str | None:
     """The first field of a text file that is not a number: called when numpy has refused the file."""
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, delimiter=delimiter)
-        first = next(row for row in reader if row)
-        header = _is_header(first)
-        if not header:
-            file.seek(0)
-            reader = csv.reader(file, delimiter=delimiter)
-        for row in filter(None, reader):
-            if len(row) != len(first):
-                return f"line {reader.line_num} has {len(row)} fields, the first line {len(first)}"
-            for column in range(int(labelled), len(row)):
-                if not _is_number(row[column]):
-                    name = f" ({first[column]!r})" if header else ""
-                    return (
-                        f"line {reader.line_num}, column {column + 1}{name}: {row[column]!r} is not a number"
-                    )
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        try:
+            first = next((row for row in reader if row), [])
+            if not named:
+                file.seek(0)
+                reader = csv.reader(file, delimiter=delimiter, strict=True)
+            for row in filter(None, reader):
+                if len(row) != len(first):
+                    return f"line {reader.line_num} has {len(row)} fields, the first line {len(first)}"
+                for column in range(int(labelled), len(row)):
+                    if not _is_number(row[column]):
+                        name = f" ({first[column]!r})" if named else ""
+                        field = row[column] if len(row[column]) <= 60 else row[column][:60] + "…"
+                        return f"line {reader.line_num}, column {column + 1}{name}: {field!r} is not a number"
+        except csv.Error as error:
+            return _csv_fault(path, delimiter, error)
     return None
 
 
@@ -229,11 +411,11 @@ def _choose(path: Path, key: str | None, names: Sequence[str]) -> str:
 
 _MISSING = ("", "na", "n/a", "nan", "null", "none", "?", "-")
 
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+
 _READERS: dict[str, Callable[[Path, str | None], Table]] = {
     ".npy": _read_npy,
     ".npz": _read_npz,
-    ".csv": lambda path, key: _read_text(path, ","),
-    ".tsv": lambda path, key: _read_text(path, "\t"),
     ".mat": _read_mat,
     ".parquet": _read_parquet,
 }
@@ -241,8 +423,16 @@ _READERS: dict[str, Callable[[Path, str | None], Table]] = {
 _WRITTEN = (".npy", ".npz", ".csv", ".tsv")
 
 
-def check_output(path: str | os.PathLike[str], suffixes: Sequence[str] = _WRITTEN) -> Path:
-    """The path as it is, or an error before any work is done for a result that could not be written."""
+def check_output(
+    path: str | os.PathLike[str],
+    suffixes: Sequence[str] = _WRITTEN,
+    *,
+    inputs: Sequence[str | os.PathLike[str]] = (),
+) -> Path:
+    """The path as it is, or an error before any work is done for a result that could not be written.
+
+    A path that is one of the ``inputs``, by whatever name, is refused.
+    """
     path = Path(path)
     if path.suffix.lower() not in suffixes:
         raise ValueError(f"{path}: cannot write this format, expected one of {', '.join(suffixes)}")
@@ -250,9 +440,13 @@ def check_output(path: str | os.PathLike[str], suffixes: Sequence[str] = _WRITTE
         raise FileNotFoundError(f"{path}: there is no folder {path.parent}")
     if path.is_dir():
         raise IsADirectoryError(f"{path}: is a folder")
+    for given in inputs:
+        if os.path.exists(given) and os.path.exists(path) and os.path.samefile(given, path):
+            raise ValueError(f"{path}: is an input as well, choose another name for the result")
+    folder = Path(os.path.realpath(path)).parent  # of a link: where its file is
     try:
         # to try is the one test that holds for permissions, read-only disks and full ones
-        with tempfile.TemporaryFile(dir=path.parent):
+        with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise OSError(
@@ -274,21 +468,21 @@ def table_writer(
     suffix = path.suffix.lower()
     with replacing(path) as temporary:
         if suffix in (".csv", ".tsv"):
-            delimiter = "," if suffix == ".csv" else "\t"
+            delimiter = _DELIMITERS[suffix]
             precision = "%.9g" if np.dtype(dtype) == np.float32 else "%.17g"
             with temporary.open("w", encoding="utf-8", newline="") as file:
                 csv.writer(file, delimiter=delimiter, lineterminator="\n").writerow(names)
                 yield lambda chunk: np.savetxt(file, chunk, fmt=precision, delimiter=delimiter)
         elif suffix == ".npy":
-            mapped = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
-            yield _from_the_top(mapped)
-            mapped.flush()
-            del mapped
+            # Written, not mapped: a disk that fills up is an error then, not the end of the process.
+            header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+            with temporary.open("wb") as file:
+                np.lib.format.write_array_header_1_0(file, header)
+                yield lambda chunk: file.write(np.ascontiguousarray(chunk, dtype=dtype).data) and None
         else:
             table = np.empty(shape, dtype=dtype)
             yield _from_the_top(table)
-            with temporary.open("wb") as file:
-                np.savez(file, Z=table)
+            save_arrays(temporary, Z=table)
 
 
 def _from_the_top(table: NDArray[Any]) -> Callable[[NDArray[Any]], None]:

@@ -7,7 +7,7 @@ import click
 import numpy as np
 
 from fastcca._tables import Table, check_output
-from fastcca.cli._input import Source, by_chunks, read_pair, source_argument, threads_option
+from fastcca.cli._input import Source, by_chunks, header_option, read_pair, source_argument, threads_option
 from fastcca.cli._output import describe
 from fastcca.cli._program import main
 from fastcca.functional.moments import Moments
@@ -62,6 +62,7 @@ LONG = 2**28
 @click.option(
     "-o", "--output", default="model.npz", show_default=True, metavar="FILE", help="Where the model goes."
 )
+@header_option
 @threads_option
 def fit(
     x: Source,
@@ -89,7 +90,8 @@ def fit(
         raise click.UsageError("--cv, --solver and --scale are for --model cca")
     if model == "kernel-cca" and (solver != "auto" or scale):
         raise click.UsageError("--solver and --scale are for --model cca")
-    check_output(output, (".safetensors", ".npz") if model == "deep-cca" else (".npz",))
+    suffixes = (".safetensors", ".npz") if model == "deep-cca" else (".npz",)
+    check_output(output, suffixes, inputs=(x.path, y.path))
     if model == "deep-cca":
         fitted = _fit_deep(x, y, components, reg, reg_y, epochs, seed)
     elif model == "kernel-cca":
@@ -204,11 +206,12 @@ def _set_names(fitted: Any, x: Table, y: Table) -> None:
 
 
 def _fit_cca(cca: "CCA", x: "NDArray[Any]", y: "NDArray[Any]") -> "CCA":
-    """Fit at once, or from moments gathered with a progress bar where that takes long and gives the same."""
-    solved_from_moments = cca.solver in ("auto", "covariance") and len(x) > max(x.shape[1], y.shape[1])
-    if x.nbytes + y.nbytes <= LONG or not solved_from_moments:
+    """Fit; where that takes long, from moments gathered with a progress bar. The fit is the same."""
+    from_moments = cca.solver in ("auto", "covariance") and len(x) > max(x.shape[1], y.shape[1])
+    if x.nbytes + y.nbytes <= LONG or not from_moments:
         return cca.fit(x, y)
     moments = Moments()
     for _ in by_chunks("reading", moments.update, x, y):
         pass
-    return cca.fit_moments(moments)
+    cca._fit_arrays(*cca._check_pair(x, y, None, reset=True), moments)  # fit, which knows the moments already
+    return cca

@@ -12,12 +12,15 @@ from fastcca._tables import Table, read_table
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Source", "by_chunks", "read_pair", "source_argument", "threads_option"]
+__all__ = ["Source", "by_chunks", "header_option", "read_pair", "source_argument", "threads_option"]
 
 # One chunk of both views, in bytes.
 CHUNK = 2**25
 # Seconds before a progress bar appears.
 PATIENCE = 0.5
+
+
+_HEADER = "fastcca.header"
 
 
 class Source(NamedTuple):
@@ -27,7 +30,9 @@ class Source(NamedTuple):
     key: str | None
 
     def read(self) -> Table:
-        return read_table(*self)
+        context = click.get_current_context(silent=True)
+        header = None if context is None else context.meta.get(_HEADER)
+        return read_table(*self) if header is None else read_table(*self, header=header)
 
 
 def source_argument(ctx: click.Context, param: click.Parameter, value: str | None) -> Source | None:
@@ -38,6 +43,20 @@ def source_argument(ctx: click.Context, param: click.Parameter, value: str | Non
     if colon and path.lower().endswith((".npz", ".mat")):
         return Source(Path(path), key)
     return Source(Path(value), None)
+
+
+def header_option(command: Callable[..., None]) -> Callable[..., None]:
+    def set_header(ctx: click.Context, param: click.Parameter, value: bool | None) -> None:
+        ctx.meta[_HEADER] = value
+
+    return click.option(
+        "--header/--no-header",
+        default=None,
+        expose_value=False,
+        is_eager=True,
+        callback=set_header,
+        help="Whether the first line of .csv and .tsv files names the columns.  [default: as it looks]",
+    )(command)
 
 
 def threads_option(command: Callable[..., None]) -> Callable[..., None]:
@@ -82,6 +101,12 @@ def read_pair(x: Source, y: Source) -> tuple[Table, Table]:
     if len(x_table.values) != len(y_table.values):
         raise ValueError(
             f"X and Y must have the same rows, got {len(x_table.values)} in {x.path} "
-            f"and {len(y_table.values)} in {y.path}"
+            f"and {len(y_table.values)} in {y.path}{_of_headers(x_table, y_table)}"
         )
     return x_table, y_table
+
+
+def _of_headers(x: Table, y: Table) -> str:
+    """A hint where one line read as a header, or as none, would explain the difference."""
+    differ = abs(len(x.values) - len(y.values)) == 1 and (x.names is None) != (y.names is None)
+    return " (one has a header, the other none: --header or --no-header says what is so)" if differ else ""

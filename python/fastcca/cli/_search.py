@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 import numpy as np
 
-from fastcca._files import replacing
+from fastcca._files import replacing, save_arrays
 from fastcca._tables import check_output
-from fastcca.cli._input import Source, source_argument, threads_option
+from fastcca.cli._input import Source, header_option, source_argument, threads_option
 from fastcca.cli._output import with_article
 from fastcca.cli._program import main
 from fastcca.cli._use import projection
@@ -54,6 +54,7 @@ _COLUMNS = ("query", "rank", "row", "score")
     metavar="FILE",
     help="Where the result goes: .csv, .tsv, or .npz (arrays indices and scores).  [default: printed]",
 )
+@header_option
 @threads_option
 def search(
     model: Path,
@@ -75,7 +76,8 @@ def search(
     if (queries is None) == (not labels):
         raise click.UsageError("give either QUERIES or --label")
     if output is not None:
-        check_output(output, (".csv", ".tsv", ".npz"))
+        inputs = [model, gallery.path] + ([] if queries is None else [queries.path])
+        check_output(output, (".csv", ".tsv", ".npz"), inputs=inputs)
     fitted = load(model)
     if hasattr(fitted, "label_embedding_"):
         if gallery_view != "y" or correlation_power:
@@ -152,8 +154,7 @@ def _rows(names: list[str], found: "Found") -> Iterator[tuple[str, int, int, flo
 def _write(path: Path, names: list[str], found: "Found") -> None:
     with replacing(path) as temporary:
         if path.suffix.lower() == ".npz":
-            with temporary.open("wb") as file:
-                np.savez(file, indices=found.indices, scores=found.scores)
+            save_arrays(temporary, indices=found.indices, scores=found.scores)
             return
         precision = ".9g" if found.scores.dtype == np.float32 else ".17g"
         with temporary.open("w", encoding="utf-8", newline="") as file:

@@ -9,7 +9,7 @@ import click
 import numpy as np
 
 from fastcca._tables import Table, check_output, table_writer
-from fastcca.cli._input import Source, by_chunks, read_pair, source_argument, threads_option
+from fastcca.cli._input import Source, by_chunks, header_option, read_pair, source_argument, threads_option
 from fastcca.cli._output import with_article
 from fastcca.cli._program import main
 from fastcca.functional.moments import Moments
@@ -33,12 +33,13 @@ __all__ = ["projection", "score", "transform"]
     metavar="FILE",
     help="Where the variates go: .npy, .npz (array Z), .csv or .tsv.",
 )
+@header_option
 @threads_option
 def transform(model: Path, table: Source, view: str, output: str) -> None:
     """Project the rows of a TABLE of either view onto the variates of a saved MODEL."""
     from fastcca._persistence import load
 
-    check_output(output)
+    check_output(output, inputs=(model, table.path))
     fitted = load(model)
     content = table.read()
     project = projection(fitted, table, content, view)
@@ -54,6 +55,7 @@ def transform(model: Path, table: Source, view: str, output: str) -> None:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("x", callback=source_argument)
 @click.argument("y", callback=source_argument)
+@header_option
 @threads_option
 def score(model: Path, x: Source, y: Source) -> None:
     """Correlations of the variates of a saved MODEL on two tables with the same rows."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import version
@@ -70,6 +71,7 @@ class SavedDeepModel(AtomicFit):
         FileNotFoundError
             If there is no such folder.
         """
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
         from sklearn.utils.validation import check_is_fitted
 
@@ -99,8 +101,35 @@ class SavedDeepModel(AtomicFit):
         for name, network in networks.items():
             for key, tensor in network.state_dict().items():
                 tensors[f"{name}.{key}"] = tensor.detach().cpu().clone().contiguous()
+        header["digest"] = plain.digest_of(header, _bytes(tensors))
         with replacing(path) as temporary:
-            save_file(tensors, temporary, metadata={HEADER: json.dumps(header)})
+            try:
+                save_file(tensors, temporary, metadata={HEADER: json.dumps(header)})
+            except SafetensorError as error:
+                number = re.search(r"os error (\d+)", str(error))
+                if number is None:
+                    raise
+                raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+
+
+def _bytes(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    """Tensors as what a digest is taken of; NumPy does not know all of their dtypes."""
+    return {
+        f"{name} {tensor.dtype} {tuple(tensor.shape)}": tensor.reshape(-1).view(torch.uint8).numpy()
+        for name, tensor in tensors.items()
+    }
+
+
+def _check_sizes(model: Any, parts: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
+    """Compare the sizes that the parameters ask for with those of the weights, before memory is taken."""
+    with torch.device("meta"):
+        modules = model._rebuilt()
+    for part, module in zip(model._saved_networks, modules, strict=True):
+        wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+        held = {name: tuple(tensor.shape) for name, tensor in parts[part].items()}
+        if wanted != held:
+            name = next(n for n in [*wanted, *held] if wanted.get(n) != held.get(n))
+            raise ValueError(f"{part}.{name} has shape {held.get(name)}, expected {wanted.get(name)}")
 
 
 def load(
@@ -147,19 +176,25 @@ def load(
     try:
         header = json.loads(metadata[HEADER])
         kind = getattr(import_module("fastcca.deep"), header["class"], None)
+        if not isinstance(header["format_version"], int):
+            raise KeyError(FORMAT)
         if header["format"] != FORMAT or not (isinstance(kind, type) and issubclass(kind, SavedDeepModel)):
             raise KeyError(FORMAT)
-    except (KeyError, TypeError, ValueError):
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError):
         raise ValueError(f"{name!r} is not a deep model of fastcca") from None
     if header["format_version"] > FORMAT_VERSION:
-        raise ValueError(f"{name!r} was written by fastcca {header['fastcca']}: upgrade to read it")
+        raise ValueError(f"{name!r} was written by fastcca {header.get('fastcca')}: upgrade to read it")
     given = {"encoders": encoders, "decoders": decoders}
-    missing = [parameter for parameter in header["own"] if given[parameter] is None]
+    own = header.get("own", [])
+    if not isinstance(own, list) or not all(parameter in given for parameter in own):
+        raise ValueError(f"{name!r} is damaged: its header does not say which networks are your own")
+    missing = [parameter for parameter in own if given[parameter] is None]
     if missing:
         raise ValueError(
             f"{name!r} holds weights of networks of your own: pass modules of their make as {missing[0]}"
         )
     try:
+        plain.check_digest(header, _bytes(tensors))
         parts: dict[str, dict[str, torch.Tensor]] = {part: {} for part in kind._saved_networks}
         arrays = plain.Arrays()
         for key, tensor in tensors.items():
@@ -170,7 +205,9 @@ def load(
                 arrays[key] = tensor.numpy()
         model: Any = kind.__new__(kind)
         model.__dict__.update(plain._decode(header["state"], arrays))
-        model.__dict__.update({parameter: given[parameter] for parameter in header["own"]})
+        plain.check_parameters(kind, model.__dict__)
+        model.__dict__.update({parameter: given[parameter] for parameter in own})
+        _check_sizes(model, parts)
         for part, module in zip(kind._saved_networks, model._rebuilt(), strict=True):
             module.to(getattr(torch, model.dtype)).load_state_dict(parts[part])
             setattr(model, part, module.eval())
@@ -180,6 +217,6 @@ def load(
             setattr(model, part, getattr(model, owner))
         if "requests" in header:
             plain._set_requests(model, header["requests"])
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
         raise ValueError(f"{name!r} is damaged: {plain._line(error)}") from None
     return model
