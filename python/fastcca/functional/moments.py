@@ -93,7 +93,7 @@ class Moments:
             raise AttributeError(f"Moments have no attribute {name!r} that can be set")
         self._fill(**{name: value})
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, Any]:  # by hand: pickle's protocols 0 and 1 know no slots
         return {slot: getattr(self, slot) for slot in self.__slots__}
 
     def __setstate__(self, state: Any) -> None:
@@ -285,13 +285,6 @@ class Moments:
     def copy(self) -> Moments:
         """A copy that shares its arrays, which no method changes in place."""
         return from_parts(self.dims, self.eps, self.n, self.shift, self.offset, self.scatter)
-
-    def __getstate__(self) -> dict[str, Any]:  # by hand: pickle's protocols 0 and 1 know no slots
-        return {name: getattr(self, name) for name in self.__slots__}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        for name in self.__slots__:
-            setattr(self, name, state[name])
 
     def __repr__(self) -> str:
         return f"Moments(n={self.n:g}, dims={self.dims})"
