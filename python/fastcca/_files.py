@@ -74,7 +74,7 @@ def save_arrays(path: Path, **arrays: NDArray[Any]) -> None:
     """An .npz file of arrays; a disk that fills up is an OSError and nothing else."""
     with path.open("wb") as file:
         try:
-            np.savez(file, **arrays)
+            np.savez(file, **arrays)  # type: ignore[arg-type]
         except ValueError as error:  # what closing the archive makes of it
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from None

@@ -168,7 +168,8 @@ def _read_parquet(path: Path, key: str | None) -> Table:
         table = pyarrow.parquet.read_table(path)
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(f"{path}: damaged parquet file ({error})") from error
-    names, columns = [], []
+    names: list[str] = []
+    columns: list[NDArray[Any]] = []
     for name, column in zip(table.column_names, table.columns, strict=True):
         if name.startswith("__index_level_"):
             continue
@@ -476,9 +477,13 @@ def table_writer(
         elif suffix == ".npy":
             # Written, not mapped: a disk that fills up is an error then, not the end of the process.
             header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
-            with temporary.open("wb") as file:
-                np.lib.format.write_array_header_1_0(file, header)
-                yield lambda chunk: file.write(np.ascontiguousarray(chunk, dtype=dtype).data) and None
+            with temporary.open("wb") as binary:
+                np.lib.format.write_array_header_1_0(binary, header)
+
+                def write(chunk: NDArray[Any]) -> None:
+                    binary.write(np.ascontiguousarray(chunk, dtype=dtype).data)
+
+                yield write
         else:
             table = np.empty(shape, dtype=dtype)
             yield _from_the_top(table)

@@ -308,14 +308,14 @@ def from_parts(
 
 
 def _count(n: Any) -> float:
-    if isinstance(n, bool) or not isinstance(n, Real) or not 0 <= n < math.inf:
+    if isinstance(n, bool) or not isinstance(n, Real) or not 0 <= float(n) < math.inf:
         raise ValueError(f"n of moments must be a finite number >= 0, got {n!r}")
     return float(n)
 
 
 def _widths(dims: Any) -> tuple[int, ...]:
     widths = tuple(dims) if isinstance(dims, (tuple, list)) else (None,)
-    if not all(isinstance(d, Integral) and not isinstance(d, bool) and d >= 0 for d in widths):
+    if not all(isinstance(d, Integral) and not isinstance(d, bool) and int(d) >= 0 for d in widths):
         raise ValueError(f"dims of moments must be a tuple of numbers of columns, got {dims!r}")
     return tuple(int(d) for d in widths)
 
