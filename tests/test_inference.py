@@ -1,10 +1,13 @@
 """Tests of correlations: values, error rates under the null, what is refused."""
 
+import warnings
+
 import numpy as np
 import pytest
-from scipy.stats import kstest
+from scipy.stats import binom, kstest
+from sklearn.exceptions import NotFittedError
 
-from fastcca import CCA, KernelCCA
+from fastcca import CCA, CCACV, KernelCCA, KernelCCACV
 from fastcca.datasets import make_two_views
 from fastcca.inference import bootstrap, permutation_test, wilks_test
 
@@ -41,12 +44,297 @@ def test_wilks_p_values_are_uniform_under_the_null(rng):
     assert kstest(p_values, "uniform").pvalue > 0.01
 
 
+def test_wilks_of_a_fit_counts_ranks():
+    # dummies of three groups have rank 2. MANOVA of statsmodels 0.14: Wilks's lambda 0.624922134896176,
+    # F 1.85492905762878 on 4 and 28, p 0.146377431565541
+    rng = np.random.default_rng(69)
+    groups = np.repeat([0, 1, 2], 6)
+    Y = rng.normal(size=(18, 2)) + 0.5 * groups[:, None] * [1, 0.4]
+    cca = CCA().fit(np.eye(3)[groups], Y)
+    test = wilks_test(cca)
+    assert test.statistic[0] == pytest.approx(0.624922134896176, rel=1e-12)
+    assert (test.df1[0], test.df2[0]) == (4, 28)
+    assert test.f[0] == pytest.approx(1.85492905762878, rel=1e-12)
+    assert test.p_value[0] == pytest.approx(0.146377431565541, rel=1e-12)
+    mixed = rng.permutation(18)  # folds of contiguous rows
+    for same in (
+        CCA().fit(np.eye(3)[groups][:, 1:], Y),
+        CCA(solver="qr").fit(np.eye(3)[groups], Y),
+        CCA(solver="gram").fit(np.repeat(np.eye(3)[groups], 7, axis=1), Y),  # 21 columns of rank 2
+        CCACV(regs=[0.0]).fit(np.eye(3)[groups][mixed], Y[mixed]),
+    ):
+        assert wilks_test(same).p_value[0] == pytest.approx(0.146377431565541, rel=1e-9)
+
+
+def test_wilks_of_as_many_rows_as_ranks_and_one():
+    # OLS of statsmodels 0.14: F 1.7122495802401194, p 0.5302900996508035
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(9, 7)), rng.normal(size=9)
+    cca = CCA().fit(X, y)
+    for test in (wilks_test(cca), wilks_test(cca.canonical_correlations_, 9, 7, 1)):
+        assert (test.df1[0], test.df2[0]) == (7, 1)
+        assert test.f[0] == pytest.approx(1.7122495802401194, rel=1e-9)
+        assert test.p_value[0] == pytest.approx(0.5302900996508035, rel=1e-9)
+
+
+def test_wilks_of_weighted_rows_is_that_of_repeated_ones(rng):
+    X, y = rng.standard_normal((25, 3)), rng.standard_normal((25, 2))
+    counts = rng.integers(1, 4, size=25)
+    weighted = CCA().fit(X, y, sample_weight=counts)
+    repeated = CCA().fit(np.repeat(X, counts, axis=0), np.repeat(y, counts, axis=0))
+    assert weighted.n_samples_ == repeated.n_samples_ == counts.sum()
+    np.testing.assert_allclose(wilks_test(weighted).p_value, wilks_test(repeated).p_value, rtol=1e-9)
+
+
+def test_wilks_of_a_fit_in_parts(rng):
+    X, y = rng.standard_normal((40, 3)), rng.standard_normal((40, 2))
+    parts = CCA().partial_fit(X[:25], y[:25]).partial_fit(X[25:], y[25:])
+    np.testing.assert_allclose(wilks_test(parts).p_value, wilks_test(CCA().fit(X, y)).p_value, rtol=1e-9)
+
+
+def test_wilks_refuses_what_does_not_hold(rng):
+    X, y = rng.standard_normal((12, 4)), rng.standard_normal((12, 3))
+    for ridged in (CCA(reg=0.1), CCA(reg=(0, 1e-9)), CCACV(regs=[0.1], cv=2)):
+        with pytest.raises(ValueError, match=r"ridge, reg = \(.*permutation_test"):
+            wilks_test(ridged.fit(X, y))
+    with pytest.raises(ValueError, match=r"all min.* = 3 correlations, but only 2 were computed"):
+        wilks_test(CCA(2).fit(X, y))
+    with pytest.raises(ValueError, match=r"at least rank of X \+ rank of y \+ 1 = 8 rows, got n_samples = 7"):
+        wilks_test(_fit_quietly(CCA(), X[:7], y[:7]))
+    with pytest.raises(NotFittedError):
+        wilks_test(CCA())
+    with pytest.raises(TypeError, match="KernelCCA: use permutation_test"):
+        wilks_test(KernelCCA(1).fit(X, y))
+    with pytest.raises(TypeError, match="give none"):
+        wilks_test(CCA().fit(X, y), 12, 4, 3)
+    with pytest.raises(TypeError, match="takes a fitted CCA or CCACV, or canonical correlations with n_samp"):
+        wilks_test([0.5, 0.3])
+
+
+def _fit_quietly(model, X, y):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return model.fit(X, y)
+
+
 def test_permutation_statistic_is_the_fit(rng):
     views = make_two_views(80, (5, 3), (0.8, 0.4), random_state=0)
     for estimator in (CCA(), CCA(reg=(0.3, 0.1)), CCA(reg=0.2, scale=True), CCA(n_components=2)):
         test = permutation_test(estimator, views.X, views.y, n_permutations=2, random_state=0)
         fitted = CCA(**estimator.get_params()).fit(views.X, views.y)
         np.testing.assert_allclose(test.statistic, fitted.singular_values_, atol=1e-10)
+
+
+def _reference_singular_values(X, y, reg=(0.0, 0.0)):
+    """Those of T by NumPy's SVD of columns of unit variance; with a ridge by rows below the data."""
+    bases = []
+    for a, r in zip((X, y), reg, strict=True):
+        a = a - a.mean(axis=0)
+        if r == 0:
+            a = a / np.where(a.std(axis=0) > 0, a.std(axis=0), 1)
+            U, s, _ = np.linalg.svd(a, full_matrices=False)
+            bases.append(U[:, s > 1e-12 * s[0]])
+        else:
+            below = np.sqrt(r * (len(a) - 1)) * np.eye(a.shape[1])
+            bases.append(np.linalg.svd(np.vstack([a, below]), full_matrices=False)[0][: len(a)])
+    return np.linalg.svd(bases[0].T @ bases[1], compute_uv=False)
+
+
+def _permutation_inputs():
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(61, 3))
+    years = np.arange(1960.0, 2021)
+    thin = np.column_stack([years, years**2, years**3])
+    yield "powers of years", CCA(), thin, y + ((thin - thin.mean(0)) / thin.std(0))[:, :1], 1e-5
+    for sizes in ((20, 20, 21), (1, 30, 30), (7, 7, 47)):
+        yield f"dummies {sizes}", CCA(), np.eye(3)[np.repeat([0, 1, 2], sizes)], y, 1e-9
+    near = rng.normal(size=(61, 4))
+    near[:, 1] = near[:, 0] + 1e-8 * (near[:, 1] + 3 * y[:, 1])
+    yield "columns 1e-8 apart", CCA(), near, y, 1e-6
+    yield "columns 1e-8 apart, qr", CCA(solver="qr"), near, y, 1e-6
+    wide = rng.normal(size=(61, 150))
+    yield "wide", CCA(reg=(20.0, 0.1)), wide, y, 1e-10
+    yield "wide, qr", CCA(reg=(20.0, 0.1), solver="qr"), wide, y, 1e-10
+    yield "wide, covariance", CCA(reg=(20.0, 0.1), solver="covariance"), wide, y, 1e-10
+    yield "two wide views", CCA(2, reg=5.0), wide, rng.normal(size=(61, 90)), 1e-10
+    yield "chosen ridge", CCACV(regs=[0.3, 3.0]), rng.normal(size=(61, 5)), y, 1e-10
+
+
+@pytest.mark.parametrize(
+    ("estimator", "X", "y", "tol"),
+    [pytest.param(*rest, id=name) for name, *rest in _permutation_inputs()],
+)
+def test_permutations_take_what_fit_takes(estimator, X, y, tol):
+    test = permutation_test(estimator, X, y, n_permutations=5, random_state=3)
+    fitted = estimator.fit(X, y)
+    np.testing.assert_allclose(test.statistic, fitted.singular_values_, atol=tol)
+    reg = np.broadcast_to(fitted.reg_ if isinstance(fitted, CCACV) else fitted.reg, 2)
+    k = fitted.n_components_
+    np.testing.assert_allclose(test.statistic, _reference_singular_values(X, y, reg)[:k], atol=tol)
+    shuffles = np.random.RandomState(3)
+    for permuted in test.permuted:
+        expected = _reference_singular_values(X, y[shuffles.permutation(len(y))], reg)
+        assert permuted[0] == pytest.approx(expected[0], abs=tol)
+
+
+def test_equal_groups_as_dummies_are_tested_as_without_one(rng):
+    y = rng.standard_normal((60, 3))
+    X = np.eye(3)[np.repeat([0, 1, 2], 20)]
+    options = {"n_permutations": 99, "random_state": 0}
+    whole, without = (permutation_test(CCA(), views, y, **options) for views in (X, X[:, 1:]))
+    assert whole.p_value.tolist() == without.p_value.tolist()
+    np.testing.assert_allclose(whole.permuted, without.permuted, atol=1e-10)
+
+
+def test_a_later_pair_is_cca_of_the_shuffled_rest_given_those_set_aside(rng):
+    X = rng.standard_normal((30, 4))
+    y = X[:, :3] @ rng.standard_normal((3, 3)) + rng.standard_normal((30, 3))
+    test = permutation_test(CCA(), X, y, n_permutations=4, random_state=5)
+    Qx, Qy = (np.linalg.svd(a - a.mean(axis=0), full_matrices=False)[0] for a in (X, y))
+    U, _, Vt = np.linalg.svd(Qx.T @ Qy)
+    zx, zy = Qx @ U, Qy @ Vt.T
+    shuffles = np.random.RandomState(5)
+    for permuted in test.permuted:
+        order = shuffles.permutation(30)
+        for j in (1, 2):
+            rest = zy[order, j:]
+            rest = rest - zx[:, :j] @ (zx[:, :j].T @ rest)  # the residual of what is set aside
+            basis = np.linalg.svd(rest, full_matrices=False)[0]
+            expected = np.linalg.svd(zx[:, j:].T @ basis, compute_uv=False)[0]
+            assert permuted[j] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        KernelCCA(2, reg=1e-2),
+        KernelCCA(2, reg=1e-2, rank=25),
+        KernelCCA(2, reg=(0.05, 0.1), penalty="bach-jordan"),
+        KernelCCA(2, kernel="linear", reg=0.0),
+        KernelCCA(2, kernel=("polynomial", "laplacian"), degree=2),
+        KernelCCACV(2, gammas=[0.1, 0.5], regs=[1e-3, 1e-1]),
+    ],
+)
+@pytest.mark.parametrize("n", [60, 420])  # the larger fit takes every row as a landmark
+def test_kernels_are_permuted_in_their_features(estimator, n):
+    rng = np.random.default_rng(n)
+    X, y = rng.standard_normal((n, 2)), rng.standard_normal((n, 2))
+    y[:, 0] += X[:, 0] ** 2
+    test = permutation_test(estimator, X, y, n_permutations=3, random_state=1)
+    fitted = estimator.fit(X, y)
+    np.testing.assert_allclose(test.statistic, fitted.singular_values_, atol=1e-7)
+    again = KernelCCA(
+        2,
+        kernel=fitted.kernel,
+        gamma=(fitted.x_gamma_, fitted.y_gamma_),
+        reg=getattr(fitted, "reg_", None) if hasattr(fitted, "reg_") else fitted.reg,
+        penalty=fitted.penalty,
+        degree=fitted.degree,
+    )
+    shuffles = np.random.RandomState(1)
+    for permuted in test.permuted:
+        order = shuffles.permutation(n)
+        again.fit(X, y[order], landmarks=(fitted.x_landmarks_, fitted.y_landmarks_))
+        assert permuted[0] == pytest.approx(again.singular_values_[0], abs=1e-6)
+
+
+def test_kernels_of_unrelated_views_are_not_significant():
+    p_values = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        X, y = rng.standard_normal((40, 3)), rng.standard_normal((40, 3))
+        test = permutation_test(KernelCCA(1), X, y, n_permutations=19, random_state=seed)
+        assert test.statistic[0] > 0.8
+        p_values.append(test.p_value[0])
+    assert np.sum(np.array(p_values) <= 0.05) <= binom.ppf(0.999, 40, 0.05)
+    assert 0.35 < np.mean(p_values) < 0.65
+
+
+def _null_views(kind, rng):
+    """Views, an estimator, and which correlation is zero with none of the earlier ones."""
+    if kind == "dummies":
+        return CCA(1), np.eye(4)[rng.permutation(np.repeat(np.arange(4), 6))], rng.standard_normal((24, 3)), 0
+    if kind == "wide":
+        return CCA(1, reg=(50.0, 0.1)), rng.standard_normal((25, 200)), rng.standard_normal((25, 3)), 0
+    if kind == "rank-deficient":
+        X = rng.standard_normal((24, 3)) @ rng.standard_normal((3, 6))
+        return CCA(1), X, rng.standard_normal((24, 2)) @ rng.standard_normal((2, 4)), 0
+    n, p, q, true, estimator = {
+        "later pairs": (30, 10, 8, (0.99, 0.98, 0.97), CCA(4)),
+        "later pairs, more columns of y": (30, 8, 10, (0.99, 0.98, 0.97), CCA(4)),
+        "later pairs with a ridge": (30, 10, 8, (0.99, 0.98, 0.97), CCA(4, reg=0.1)),
+    }[kind]
+    X, y = rng.standard_normal((n, p)), rng.standard_normal((n, q))
+    for i, c in enumerate(true):
+        y[:, i] = c * X[:, i] + np.sqrt(1 - c * c) * y[:, i]
+    return estimator, X, y, len(true)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "dummies",
+        "wide",
+        "rank-deficient",
+        "later pairs",
+        "later pairs, more columns of y",
+        "later pairs with a ridge",
+    ],
+)
+def test_level_of_the_permutation_test(kind):
+    count, level = 200, 0.05
+    hits = 0
+    for seed in range(count):
+        rng = np.random.default_rng(seed)
+        estimator, X, y, null = _null_views(kind, rng)
+        test = permutation_test(estimator, X, y, n_permutations=19, random_state=seed)
+        hits += test.p_value[null] <= level
+    assert hits <= binom.ppf(0.999, count, level)
+    if "ridge" not in kind:
+        assert hits >= binom.ppf(0.001, count, level)
+
+
+def test_level_with_confounds():
+    count, hits, residual_hits = 200, 0, 0
+    for seed in range(count):
+        rng = np.random.default_rng(seed)
+        C = rng.standard_normal((40, 10))
+        X, y = (rng.standard_normal((40, 3)) + C @ rng.standard_normal((10, 3)) for _ in range(2))
+        options = {"n_permutations": 19, "random_state": seed}
+        hits += permutation_test(CCA(1), X, y, confounds=C, **options).p_value[0] <= 0.05
+        R = np.eye(40) - np.column_stack([np.ones(40), C]) @ np.linalg.pinv(np.column_stack([np.ones(40), C]))
+        residual_hits += permutation_test(CCA(1), R @ X, R @ y, **options).p_value[0] <= 0.05
+    assert binom.ppf(0.001, count, 0.05) <= hits <= binom.ppf(0.999, count, 0.05)
+    assert residual_hits > binom.ppf(0.999, count, 0.05)  # what a test of the residuals would say
+
+
+def test_confounds_are_taken_out_of_statistics(rng):
+    C = rng.standard_normal((50, 2)) + 1e3
+    X, y = rng.standard_normal((50, 3)) + C[:, :1], rng.standard_normal((50, 2)) - C[:, :1]
+    R = np.eye(50) - np.column_stack([np.ones(50), C]) @ np.linalg.pinv(np.column_stack([np.ones(50), C]))
+    for confounds in (C, np.column_stack([C, C[:, 0] + 2 * C[:, 1], np.ones(50)])):
+        test = permutation_test(CCA(), X, y, confounds=confounds, n_permutations=9, random_state=0)
+        np.testing.assert_allclose(test.statistic, _reference_singular_values(R @ X, R @ y), atol=1e-9)
+    # a column that is a confound leaves the others to be tested
+    test = permutation_test(CCA(), np.column_stack([X, C]), y, confounds=C, n_permutations=9, random_state=0)
+    np.testing.assert_allclose(test.statistic, _reference_singular_values(R @ X, R @ y), atol=1e-9)
+    with pytest.raises(ValueError, match="confounds leave nothing of y"):
+        permutation_test(CCA(), X, C, confounds=C)
+    with pytest.raises(ValueError, match="confounds must have 50 rows"):
+        permutation_test(CCA(), X, y, confounds=C[:-1])
+    with pytest.raises(ValueError, match="confounds contains NaN"):
+        permutation_test(CCA(), X, y, confounds=C * np.nan)
+
+
+@pytest.mark.parametrize("estimator", [CCA(2, reg=0.1), KernelCCA(2)])
+def test_permutations_do_not_depend_on_threads(estimator, rng):
+    X, y = rng.standard_normal((150, 12)), rng.standard_normal((150, 9))
+    one, three = (
+        permutation_test(estimator.set_params(n_threads=n), X, y, n_permutations=9, random_state=0)
+        for n in (1, 3)
+    )
+    assert one.permuted.tobytes() == three.permuted.tobytes()
+    assert one.statistic.tobytes() == three.statistic.tobytes()
 
 
 @pytest.mark.parametrize("reg", [0.0, 0.5])
@@ -125,10 +413,12 @@ def test_a_resample_is_a_fit_to_the_rows_drawn(rng):
     [
         (lambda X, y: wilks_test([0.5], 20, 3, 2), r"all min\(p, q\) = 2"),
         (lambda X, y: wilks_test([1.5, 0.5], 20, 3, 2), "between 0 and 1"),
-        (lambda X, y: wilks_test([0.5, 0.2], 6, 3, 2), "permutation_test"),
-        (lambda X, y: wilks_test([0.2, 0.5], 20, 3, 2), "in falling order"),
+        (lambda X, y: wilks_test([0.5, 0.2], 5, 3, 2), "permutation_test"),
+        (lambda X, y: wilks_test([0.5, 0.2], np.nan, 3, 2), "n_samples must be a positive number"),
+        (lambda X, y: wilks_test([0.5, 0.2], 20, 3, 0), "n_features_y"),
+        (lambda X, y: wilks_test([0.2, 0.5], 20, 3, 2), "in descending order"),
         (lambda X, y: permutation_test(CCA(), X, y, n_permutations=0), "n_permutations"),
-        (lambda X, y: permutation_test(CCA(), X, y[:-1]), "inconsistent numbers of samples"),
+        (lambda X, y: permutation_test(CCA(), X, y[:-1]), "same number of rows"),
         (lambda X, y: permutation_test(CCA(), X, y, groups=[1, 2]), "groups must have shape"),
         (lambda X, y: permutation_test(CCA(), X, y, groups=np.arange(10)), "nothing to shuffle"),
         (lambda X, y: bootstrap(CCA(), X, y, n_bootstrap=1), "n_bootstrap"),
@@ -143,11 +433,11 @@ def test_bad_input(call, match, rng):
 
 
 @pytest.mark.parametrize("test", [permutation_test, bootstrap])
-def test_only_linear_models_and_whole_numbers(rng, test):
+def test_estimators_and_counts_are_checked(rng, test):
     X = rng.standard_normal((20, 2))
     count = "n_permutations" if test is permutation_test else "n_bootstrap"
-    for wrong in (KernelCCA(1), "cca", None):
-        with pytest.raises(TypeError, match=f"estimator must be a CCA, got {type(wrong).__name__}"):
+    for wrong in ("cca", None, *([KernelCCA(1)] if test is bootstrap else [])):
+        with pytest.raises(TypeError, match=f"estimator must be a CCA.* CCACV.*, got {type(wrong).__name__}"):
             test(wrong, X, X)
     for number in (9.5, "9", True, None):
         with pytest.raises(ValueError, match=f"{count} must be a whole number >= "):

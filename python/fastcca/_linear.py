@@ -51,6 +51,7 @@ class LinearTwoView(TwoViewTransformer):
     solver_: str
     x_rank_: int
     y_rank_: int
+    n_samples_: float
 
     def _scores(self, view: View, data: NDArray[Any]) -> NDArray[Any]:
         weights, mean = (self.x_weights_, self.x_mean_) if view == "X" else (self.y_weights_, self.y_mean_)
@@ -134,7 +135,7 @@ class LinearTwoView(TwoViewTransformer):
                 [product(w.T, with_, self.n_threads) for w, with_ in ((wx, with_x), (wy, with_y))]
             )
         statistics = ScoreStatistics(between, with_x, with_y, *columns.variances)
-        self._adopt("covariance", solution, (wx, wy), columns, moments, statistics, dtypes, reg)
+        self._adopt("covariance", solution, (wx, wy), columns, moments, moments.n, statistics, dtypes, reg)
         return True
 
     def _fit_data(
@@ -167,7 +168,8 @@ class LinearTwoView(TwoViewTransformer):
             return np.hstack([(X[rows] - mx) @ wx, (y[rows] - my) @ wy])
 
         statistics = score_statistics(X, y, weights, columns.means, columns.variances, scores)
-        self._adopt(solver, solution, (wx, wy), columns, moments, statistics, dtypes, reg)
+        n = float(len(X) if weights is None else weights.sum())
+        self._adopt(solver, solution, (wx, wy), columns, moments, n, statistics, dtypes, reg)
 
     def _columns(self, x: Pair, y: Pair, dtypes: Dtypes) -> Columns:
         """From the means and variances of both views' columns."""
@@ -194,6 +196,7 @@ class LinearTwoView(TwoViewTransformer):
         weights: Pair,
         columns: Columns,
         moments: Moments | None,
+        n_samples: float,
         statistics: ScoreStatistics,
         dtypes: Dtypes,
         reg: tuple[float, float],
@@ -208,6 +211,7 @@ class LinearTwoView(TwoViewTransformer):
         x_dtype, y_dtype = dtypes
         self.solver_, self.n_components_, self.moments_ = solver, found, moments
         self.x_rank_, self.y_rank_ = solution.rank
+        self.n_samples_ = float(n_samples)
         self.x_weights_, self.y_weights_ = weights[0].astype(x_dtype), weights[1].astype(y_dtype)
         self.x_mean_, self.y_mean_ = columns.means[0].astype(x_dtype), columns.means[1].astype(y_dtype)
         self.x_scale_, self.y_scale_ = columns.scales[0].astype(x_dtype), columns.scales[1].astype(y_dtype)

@@ -75,6 +75,8 @@ class CCA(LinearTwoView):
     x_rank_, y_rank_ : int
         Numerical ranks of the centred views. A view of more than 512 columns whose missing directions the
         ridge carries counts the columns that vary.
+    n_samples_ : float
+        Number of rows N; with sample weights their sum.
     n_features_in_, n_y_features_in_ : int
         p and q.
     feature_names_in_, y_feature_names_in_ : ndarray of str

@@ -1,0 +1,78 @@
+"""What the tests read of an estimator, and whitened scores of each view by the method of its fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastcca._linear import LinearTwoView
+from fastcca._validation import check_reg
+from fastcca.functional.moments import Moments
+from fastcca.functional.solver import solve_gram, solve_moments, solve_qr
+
+__all__ = ["WhitenedView", "centred_product", "ridge_of", "whitened_views"]
+
+Floats = NDArray[np.float64]
+
+
+class WhitenedView:
+    """Scores Z = (A - mean) W of one view with W'(S + rI)W = I, of as many columns as the view has rank.
+
+    They hold all that CCA reads of the view: weights of any fit to these rows are W times the weights of
+    a fit to Z whose ridge is the quadratic form ``penalty``.
+    """
+
+    def __init__(self, data: NDArray[Any], weights: Floats, scale: Floats, reg: float) -> None:
+        scores = centred_product(data, weights)
+        if reg == 0:
+            # weights of ill-conditioned columns leave the scores not quite orthogonal: once more, on columns
+            # that are nearly so
+            q, r = np.linalg.qr(scores)
+            root = np.sqrt(len(data) - 1)
+            scores, weights = q * root, np.linalg.solve(r.T, weights.T).T * root
+        in_units = weights * scale[:, None]
+        self.scores: Floats = scores
+        self.weights: Floats = weights
+        self.penalty: Floats = reg * (in_units.T @ in_units)
+
+
+def ridge_of(model: LinearTwoView) -> tuple[float, float]:
+    """The ridge of each view: given, or chosen by cross-validation."""
+    return check_reg(getattr(model, "reg_", None) if hasattr(model, "reg_") else model.reg)
+
+
+def whitened_views(
+    model: LinearTwoView, X: NDArray[Any], y: NDArray[Any]
+) -> tuple[WhitenedView, WhitenedView]:
+    """Both views of a model that was fitted to them, by its solver, with its ridge and units."""
+    of_x, of_y = (
+        _whitened(view, np.asarray(scale, dtype=np.float64), r, model)
+        for view, scale, r in zip((X, y), (model.x_scale_, model.y_scale_), ridge_of(model), strict=True)
+    )
+    return of_x, of_y
+
+
+def _whitened(data: NDArray[Any], scale: Floats, r: float, model: LinearTwoView) -> WhitenedView:
+    """The canonical variates of a view with itself are whitened scores of it, all that its rank allows."""
+    units = data if np.all(scale == 1) else data / scale.astype(data.dtype)
+    if model.solver_ == "covariance":
+        moments = Moments().update(units, units, n_threads=model.n_threads)
+        solution = solve_moments(moments, None, r, model.n_threads)
+    else:
+        solve = solve_gram if model.solver_ == "gram" else solve_qr
+        solution = solve(units, units, None, r, n_threads=model.n_threads)
+    return WhitenedView(data, solution.x_weights / scale[:, None], scale, r)
+
+
+def centred_product(data: NDArray[Any], weights: Floats) -> Floats:
+    """(data - mean) weights in float64, by blocks of rows; its columns have mean 0 to rounding."""
+    mean = data.mean(axis=0, dtype=np.float64)
+    out = np.empty((len(data), weights.shape[1]))
+    step = max(1, 2**19 // data.shape[1])
+    for start in range(0, len(data), step):
+        rows = slice(start, start + step)
+        np.matmul(data[rows] - mean, weights, out=out[rows])
+    out -= out.mean(axis=0)
+    return out
