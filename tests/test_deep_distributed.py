@@ -3,7 +3,10 @@
 import os
 import sys
 
+import numpy as np
 import pytest
+
+from reference import losses
 
 torch = pytest.importorskip("torch", reason="PyTorch (the extra `deep`) is not installed")
 if not torch.distributed.is_available() or not torch.distributed.is_gloo_available():
@@ -87,7 +90,16 @@ def test_two_workers_equal_one(tmp_path):
         torch.testing.assert_close(theirs, ours.detach(), atol=1e-8, rtol=1e-8)
 
 
-def test_one_worker_on_its_own_and_the_devices_road(tmp_path, monkeypatch):
+def hard_views(dtype, exponent):
+    """Copied outputs in one view, in the other a condition number of 10 to this power."""
+    rng = np.random.default_rng(0)
+    Z = rng.standard_normal((60, 5))
+    tilted = Z @ (np.linalg.qr(rng.standard_normal((5, 5)))[0] * np.logspace(0, -exponent, 5))
+    copied = (0.7 * Z + rng.standard_normal((60, 5)))[:, [0, 1, 2, 2, 3, 0]]
+    return torch.from_numpy(tilted).to(dtype), torch.from_numpy(copied).to(dtype)
+
+
+def test_one_worker_on_its_own_and_on_other_devices(tmp_path, monkeypatch):
     from fastcca.deep import CorrelationLoss, correlation_loss
 
     torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/one", rank=0, world_size=1)
@@ -105,6 +117,21 @@ def test_one_worker_on_its_own_and_the_devices_road(tmp_path, monkeypatch):
             torch.testing.assert_close(value, expected)
             torch.testing.assert_close(X.grad, grads[0])
             torch.testing.assert_close(Y.grad, grads[1])
+        # Outputs of low rank, and ill-conditioned float32: as right as one process
+        for dtype, tolerance in ((torch.float64, 1e-7), (torch.float32, 1e-4)):
+            for on_cpu in (True, False):
+                monkeypatch.setattr(correlation_loss, "_on_cpu", lambda H, on_cpu=on_cpu: on_cpu)
+                for H1, H2 in (hard_views(dtype, 1.0), hard_views(dtype, 3.0), (X[:4], Y[:4])):
+                    a, b = (H.detach().to(dtype).requires_grad_() for H in (H1, H2))
+                    value = CorrelationLoss(reg=1e-6, process_group=torch.distributed.group.WORLD)(a, b)
+                    value.backward()
+                    exact, one, two = losses.by_singular_values(
+                        a.detach().numpy(), b.detach().numpy(), (1e-6, 1e-6)
+                    )
+                    assert value.item() == pytest.approx(exact, rel=tolerance)
+                    expected = np.hstack([one, two])
+                    found = torch.cat([a.grad, b.grad], 1).double().numpy()
+                    assert np.linalg.norm(found - expected) < 10 * tolerance * np.linalg.norm(expected)
         with pytest.raises(ValueError, match="at least 2 samples, got 1"):
             CorrelationLoss(process_group=torch.distributed.group.WORLD)(X[:1], Y[:1])
     finally:

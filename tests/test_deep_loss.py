@@ -1,4 +1,4 @@
-"""CorrelationLoss: the operator's gradient, what compiles and exports it, other devices' road, bad input."""
+"""CorrelationLoss: the operator's gradient, what compiles and exports it, other devices, bad input."""
 
 import numpy as np
 import pytest
@@ -71,17 +71,57 @@ def test_finite_where_others_are_not(name):
 
 @pytest.mark.parametrize("objective", ["trace", "squares"])
 @pytest.mark.parametrize("k", [None, 2])
-def test_the_road_of_other_devices_gives_the_same(k, objective):
+def test_the_formulas_of_other_devices_give_the_same(k, objective):
     H1, H2 = (h.detach() for h in views(30, 4, 5))
     value, grad1, grad2 = torch_correlation_loss(H1, H2, k or 4, 0.01, 0.1, objective == "squares")
     expected = correlation_loss(H1.numpy(), H2.numpy(), k, (0.01, 0.1), objective)
     assert value.item() == pytest.approx(expected[0], rel=1e-12)
     np.testing.assert_allclose(grad1, expected[1], atol=1e-13)
     np.testing.assert_allclose(grad2, expected[2], atol=1e-13)
-    with pytest.raises(NumericalError, match=r"H2: .*not positive definite.* a reg of"):
+    with pytest.raises(NumericalError, match=r"H2: .*10 columns over 30 rows with reg=0 is not positive def"):
         torch_correlation_loss(H1, torch.cat([H2, H2], 1), 4, 0.0, 0.0, False)
     with pytest.raises(ValueError, match="H1 contains NaN"):
         torch_correlation_loss(H1 * torch.nan, H2, 4, 0.1, 0.1, False)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_outputs_of_low_rank_on_other_devices(dtype):
+    for seed in range(40):
+        H1, H2, reg = ref.low_rank_problem(seed, 200, 48)
+        a, b = (torch.from_numpy(H).to(dtype) for H in (H1, H2))
+        value, *gradients = torch_correlation_loss(a, b, min(a.shape[1], b.shape[1]), reg, reg, False)
+        exact, *expected = ref.by_singular_values(a.numpy(), b.numpy(), (reg, reg))
+        tolerance, steeper = (1e-9, 1e-7) if dtype == torch.float64 else (1e-5, 1e-3)
+        assert value.item() == pytest.approx(exact, rel=tolerance, abs=tolerance)
+        found = np.hstack(gradients)
+        assert np.linalg.norm(found - np.hstack(expected)) < steeper * np.linalg.norm(np.hstack(expected))
+
+
+@pytest.mark.parametrize("objective", ["trace", "squares"])
+def test_dead_units_without_a_ridge_are_set_aside_on_other_devices(objective):
+    H1, H2 = (h.detach() for h in views(30, 4, 5))
+    H1[:, 2], H2[:, 0] = 0.7, 0
+    value, grad1, grad2 = torch_correlation_loss(H1, H2, 4, 0.0, 0.0, objective == "squares")
+    expected = correlation_loss(H1.numpy(), H2.numpy(), None, 0.0, objective)
+    assert value.item() == pytest.approx(expected[0], rel=1e-12)
+    np.testing.assert_allclose(grad1, expected[1], atol=1e-12)
+    np.testing.assert_allclose(grad2, expected[2], atol=1e-12)
+    assert not grad1[:, 2].any()
+
+
+def test_a_decomposition_that_does_not_converge_on_a_device(monkeypatch):
+    H1, H2 = (h.detach() for h in views(30, 4, 5))
+    expected = torch_correlation_loss(H1, H2, 4, 0.01, 0.1, False)
+
+    def fails(*args, **kwargs):
+        raise torch.linalg.LinAlgError("linalg.svd: The algorithm failed to converge")
+
+    monkeypatch.setattr(torch.linalg, "svd", fails)
+    for found, exact in zip(torch_correlation_loss(H1, H2, 4, 0.01, 0.1, False), expected, strict=True):
+        torch.testing.assert_close(found, exact)
+    value, *gradients = torch_correlation_loss(H1, H2, 4, 0.01, 0.1, False, gradient=False)
+    torch.testing.assert_close(value, expected[0])
+    assert [g.shape for g in gradients] == [(0, 4), (0, 5)]
 
 
 def test_upstream_gradient_and_no_grad():

@@ -30,12 +30,15 @@ constexpr double kEps = std::numeric_limits<double>::epsilon();
 // Where all correlations are 1 but for this, the two terms of the gradient cancel in float32.
 constexpr double kNearlyEqual = 1e-3;
 
+// Up to this size, rows times columns squared, float32 data are computed in double.
+constexpr double kTiny = 1 << 15;
+
 // What Cholesky factors of the covariances give is taken where every column keeps more than this of its
 // variance when the columns before it are regressed out: below, products in float32 cost the gradient its
 // fifth digit, moments in double its tenth. Of float32 data fewer digits are asked.
 template <typename S>
 constexpr double kPivot = sizeof(S) == 4 ? 1e-2 : 1e-5;
-constexpr double kPivotOfFloatData = 1e-8;
+constexpr double kPivotOfFloatData = 1e-6;
 
 // A k-th singular value below this is too near to zero for its vectors to be taken from there.
 template <typename S>
@@ -265,7 +268,10 @@ struct Pair {
     Index d2() const { return scatter.rows() - d1; }
     Index start(int view) const { return view == 0 ? 0 : d1; }
     Index width(int view) const { return view == 0 ? d1 : d2(); }
-    double variance(Index j) const { return scatter(j, j) / (n - 1); }
+    Vector<double> variances(int view) const {
+        return scatter.diagonal().segment(start(view), width(view)) / (n - 1);
+    }
+    double largest_variance(int view) const { return variances(view).maxCoeff(); }
 
     bool all_constant(int view) const {
         for (Index j = start(view); j < start(view) + width(view); ++j)
@@ -325,14 +331,12 @@ Trouble by_factors(const Pair& moments, double least_pivot, const CorrelationOpt
     });
 }
 
-[[noreturn]] void not_positive_definite(const Pair& moments, int view, double reg) {
+[[noreturn]] void not_positive_definite(const Pair& moments, int view) {
     const Index d = moments.width(view);
-    double mean_variance = 0;
-    for (Index j = 0; j < d; ++j)
-        mean_variance += moments.variance(moments.start(view) + j) / static_cast<double>(d);
+    const double mean_variance = moments.variances(view).mean();
     std::ostringstream text;
     text << (view == 0 ? "H1" : "H2") << ": the covariance of its " << d << " columns over " << moments.n
-         << " rows with reg=" << reg << " is not positive definite to working precision";
+         << " rows with reg=0 is not positive definite to working precision";
     if (moments.n <= static_cast<double>(d)) text << " (fewer rows than columns)";
     text << "; a reg of " << (mean_variance > 0 ? 1e-4 * mean_variance : 1e-4)
          << " or more makes it well-posed";
@@ -353,8 +357,13 @@ CorrelationCoefficients<double> by_solution(const Pair& moments, const Correlati
         return out;
     }
     const Solution s = solve(Penalty{options.reg1, options.reg2});
-    if (s.dropped[0]) not_positive_definite(moments, 0, options.reg1);
-    if (s.dropped[1]) not_positive_definite(moments, 1, options.reg2);
+    for (int view = 0; view < 2; ++view) {
+        const double reg = view == 0 ? options.reg1 : options.reg2;
+        if (!s.dropped[static_cast<std::size_t>(view)]) continue;
+        if (reg == 0) not_positive_definite(moments, view);
+        // What moments cannot tell from zero may count beside so small a ridge.
+        out.precision = std::max(out.precision, moments.eps * moments.largest_variance(view) / reg);
+    }
     const Vector<double>& D = s.singular_values;
     const double zero = 16 * kEps * static_cast<double>(std::max(moments.d1, moments.d2()));
     Index rank = 0;
@@ -363,14 +372,10 @@ CorrelationCoefficients<double> by_solution(const Pair& moments, const Correlati
     out.value = -objective_of<double>(s.x_weights.leftCols(rank), D.head(rank), s.y_weights.leftCols(rank),
                                       options.squares(), options.gradient ? &blocks : nullptr);
     // Moments are known to eps, relative to the variances; a weight of norm w sees w² of that.
-    for (int view = 0; view < 2; ++view) {
+    for (int view = 0; view < 2 && rank > 0; ++view) {
         const Matrix<double>& W = view == 0 ? s.x_weights : s.y_weights;
-        if (rank == 0) break;
-        double largest = 0;
-        for (Index j = 0; j < moments.width(view); ++j)
-            largest = std::max(largest, moments.variance(moments.start(view) + j));
-        out.precision = std::max(out.precision,
-                                 moments.eps * largest * W.leftCols(rank).colwise().squaredNorm().maxCoeff());
+        const double longest = W.leftCols(rank).colwise().squaredNorm().maxCoeff();
+        out.precision = std::max(out.precision, moments.eps * moments.largest_variance(view) * longest);
     }
     return out;
 }
@@ -462,7 +467,11 @@ double correlation_loss(const MatrixView<T>& H1, const MatrixView<T>& H2, const 
         return c.value;
     };
     CorrelationCoefficients<T> quick;
-    Trouble trouble = by_factors<T>(moments, kPivot<T>, options, quick);
+    // Few rows of float32 can have correlations near 1 in one view's directions alone; double costs nothing
+    // there.
+    const bool tiny = static_cast<double>(H1.rows) * static_cast<double>(mean.size() * mean.size()) < kTiny;
+    Trouble trouble = std::is_same_v<T, float> && tiny ? Trouble::kIllConditioned
+                                                       : by_factors<T>(moments, kPivot<T>, options, quick);
     if (trouble == Trouble::kNone) return finish(quick);
     CorrelationCoefficients<double> c;
     if constexpr (std::is_same_v<T, float>) {

@@ -229,8 +229,19 @@ def torch_correlation_loss(
 def _torch_correlation_loss(
     H1: Tensor, H2: Tensor, k: int, reg1: float, reg2: float, squares: bool, gradient: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
+    options = (k, reg1, reg2, squares)
     n, mean, scatter = _device_moments(H1, H2)
-    value, A = _device_coefficients(n, scatter, H1.shape[1], (k, reg1, reg2, squares))
+    found = None
+    try:
+        found = _by_moments(n, mean, scatter, (H1.shape[1], H2.shape[1]), options, torch.finfo(H1.dtype).eps)
+        if found is None and mean.dtype == torch.float64:
+            found = _by_rows(H1, H2, mean, options)
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined] # a decomposition that did not converge
+        found = None
+    if found is None:
+        on_cpu = _compute(H1.cpu(), H2.cpu(), *options, gradient)
+        return tuple(t.to(H1.device) for t in on_cpu)  # type: ignore[return-value]
+    value, A = found
     value = value.to(H1.dtype)
     if not gradient:
         return value, H1.new_empty(0, H1.shape[1]), H2.new_empty(0, H2.shape[1])
@@ -251,49 +262,114 @@ def _device_moments(H1: Tensor, H2: Tensor) -> tuple[float, Tensor, Tensor]:
     return float(len(H)), mean, H.T @ H
 
 
-def _device_coefficients(
-    n: float, scatter: Tensor, d1: int, options: tuple[int, float, float, bool]
-) -> tuple[Tensor, Tensor]:
-    """The value and A of [G1 G2] = [H1 H2] A, by the whitened matrix's singular triplets."""
+def _by_moments(
+    n: float,
+    mean: Tensor,
+    scatter: Tensor,
+    dims: tuple[int, int],
+    options: tuple[int, float, float, bool],
+    eps: float,
+) -> tuple[Tensor, Tensor] | None:
+    """The value and A of [G1 G2] = [H1 H2] A, by Cholesky factors and the singular triplets of T.
+
+    None where these are not accurate: ill-conditioned covariances, outputs that lack rank.
+    """
     k, reg1, reg2, squares = options
+    if not squares and n - 1 < k:
+        return None
     S = scatter / (n - 1)
-    views = (("H1", slice(0, d1), reg1), ("H2", slice(d1, None), reg2))
-    factors = []
-    for name, view, reg in views:
+    wide = S.dtype == torch.float64
+    factors, accurate = [], S.new_ones((), dtype=torch.bool)
+    d1 = dims[0]
+    for view, reg in ((slice(0, d1), reg1), (slice(d1, None), reg2)):
         block = S[view, view] + reg * torch.eye(len(S[view]), dtype=S.dtype, device=S.device)
+        if reg == 0:  # a constant column is set aside: variance 1, covariances 0
+            constant = block.diagonal() <= (8 * eps * mean[view]).square()
+            block = torch.where(constant[:, None] | constant, 0, block) + torch.diag(constant.to(S.dtype))
         L, info = torch.linalg.cholesky_ex(block)
-        if int(info) or not bool(torch.isfinite(L).all()):
-            raise _not_positive_definite(name, len(block), n, reg, S[view, view])
+        # What the columns before it leave of a column's variance.
+        pivot = (L.diagonal().square() / block.diagonal()).min()
+        accurate = accurate & (info == 0) & (pivot > (1e-5 if wide else 1e-2))
         factors.append(L)
+    if not bool(accurate):
+        return None
     L1, L2 = factors
     T = torch.linalg.solve_triangular(L1, S[:d1, d1:], upper=False)
     T = torch.linalg.solve_triangular(L2, T.mT, upper=False).mT
     U, D, Vh = torch.linalg.svd(T, full_matrices=False)
-    D = D[:k]
-    W1 = torch.linalg.solve_triangular(L1.mT, U[:, :k], upper=True)
-    W2 = torch.linalg.solve_triangular(L2.mT, Vh[:k].mT, upper=True)
+    U, D, V = U[:, :k], D[:k], Vh[:k].mT
+    if not squares and not bool(D[-1] > (1e-7 if wide else 1e-4)):
+        return None
+    W1 = torch.linalg.solve_triangular(L1.mT, U, upper=True)
+    W2 = torch.linalg.solve_triangular(L2.mT, V, upper=True)
+    return _by_triplets(W1, D, W2, squares, n)
+
+
+def _by_rows(
+    H1: Tensor, H2: Tensor, mean: Tensor, options: tuple[int, float, float, bool]
+) -> tuple[Tensor, Tensor] | None:
+    """The same from the views' own singular values, for outputs of any rank: H = U s V'.
+
+    T = F1' F2 with F = U s / sqrt(s² + r (n - 1)), and W = V (s² / (n - 1) + r)^(-1/2) times T's singular
+    vectors. Values that are zero but for rounding take no part. None where a ridge of 0 leaves a covariance
+    singular, or for numbers that are not finite.
+    """
+    k, *regs, squares = options
+    n, d1 = len(H1), H1.shape[1]
+    scores, weights = [], []
+    for H, centre, r in zip((H1, H2), (mean[:d1], mean[d1:]), regs, strict=True):
+        A = H.to(mean.dtype) - centre
+        if not bool(torch.isfinite(A).all()):
+            return None
+        U, s, Vh = torch.linalg.svd(A, full_matrices=False)
+        rank = int((s > s[0] * max(A.shape) * torch.finfo(s.dtype).eps).sum())
+        if r == 0 and rank < A.shape[1]:
+            return None
+        U, s, Vh = U[:, :rank], s[:rank], Vh[:rank]
+        scores.append(U * (s / (s.square() + r * (n - 1)).sqrt()))
+        weights.append(Vh.mT / (s.square() / (n - 1) + r).sqrt())
+    U, D, Vh = torch.linalg.svd(scores[0].mT @ scores[1], full_matrices=False)
+    zero = 16 * torch.finfo(D.dtype).eps * max(H1.shape[1], H2.shape[1])
+    kept = int((D[:k] > zero).sum())
+    return _by_triplets(weights[0] @ U[:, :kept], D[:kept], weights[1] @ Vh[:kept].mT, squares, n)
+
+
+def _by_triplets(W1: Tensor, D: Tensor, W2: Tensor, squares: bool, n: float) -> tuple[Tensor, Tensor]:
     slope = 2 * D if squares else torch.ones_like(D)
     N11, N12, N22 = (W1 * (slope * D)) @ W1.mT, (W1 * slope) @ W2.mT, (W2 * (slope * D)) @ W2.mT
     A = torch.cat([torch.cat([N11, -N12], 1), torch.cat([-N12.mT, N22], 1)]) / (n - 1)
     return -(D.square().sum() if squares else D.sum()), A
 
 
-def _not_positive_definite(name: str, d: int, n: float, reg: float, S: Tensor) -> Exception:
-    from fastcca.errors import NumericalError
-
-    if not bool(torch.isfinite(S).all()):
-        return ValueError(f"{name} contains NaN or infinity")
-    variance = float(S.diagonal().mean())
-    return NumericalError(
-        f"{name}: the covariance of its {d} columns over {n:g} rows with reg={reg:g} is not positive "
-        f"definite to working precision; a reg of {1e-4 * (variance or 1.0):.6g} or more makes it well-posed"
-    )
-
-
 def _device_gradients(H1: Tensor, H2: Tensor, mean: Tensor, A: Tensor) -> tuple[Tensor, Tensor]:
     d1 = H1.shape[1]
     G = (torch.cat([H1, H2], 1).to(A.dtype) - mean) @ A
     return G[:, :d1].to(H1.dtype).contiguous(), G[:, d1:].to(H2.dtype).contiguous()
+
+
+def _whole_coefficients(
+    n: float,
+    mean: Tensor,
+    scatter: Tensor,
+    dims: tuple[int, int],
+    options: tuple[int, float, float, bool],
+    H: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """The value and A from moments on any device; where its own formulas do not serve, by the core."""
+    if not _on_cpu(H):
+        try:
+            with torch.autocast(H.device.type, enabled=False):
+                found = _by_moments(n, mean, scatter, dims, options, torch.finfo(H.dtype).eps)
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+            found = None
+        if found is not None:
+            return found
+    k, reg1, reg2, squares = options
+    centre = mean.cpu().double().numpy()
+    eps = 0 * centre + torch.finfo(mean.dtype).eps
+    whole = from_parts(dims, eps, n, centre, 0 * centre, scatter.cpu().double().numpy())
+    value, A = correlation_coefficients(whole, k, (reg1, reg2), "squares" if squares else "trace")
+    return mean.new_tensor(value), torch.from_numpy(A).to(mean.device, mean.dtype)
 
 
 class _GlobalLoss(torch.autograd.Function):
@@ -303,14 +379,12 @@ class _GlobalLoss(torch.autograd.Function):
     def forward(
         ctx: Any, H1: Tensor, H2: Tensor, options: tuple[int, float, float, bool], group: Any
     ) -> Tensor:
-        k, reg1, reg2, squares = options
-        on_cpu = _on_cpu(H1)
         a, b = H1.detach(), H2.detach()
-        d1, wide = H1.shape[1], _wide(H1.device)
-        # A worker's own rows may be as few as one: their moments, not their covariance, are needed.
-        local = Moments()
-        if on_cpu:
-            local.update(a.numpy(), b.numpy(), names=("H1", "H2"))
+        dims, wide = (H1.shape[1], H2.shape[1]), _wide(H1.device)
+        # A worker's own rows may be as few as one: their moments, not their covariance, are needed. In double
+        # throughout, which ill-conditioned views need: the workers' moments are all that is shared.
+        if _on_cpu(H1):
+            local = Moments().update(a.double().numpy(), b.double().numpy(), names=("H1", "H2"))
             n, mean, scatter = local.n, torch.from_numpy(local.mean), torch.from_numpy(local.scatter)
         else:
             H = torch.cat([a, b], 1).to(wide)
@@ -325,15 +399,13 @@ class _GlobalLoss(torch.autograd.Function):
         delta = mean - whole_mean
         scatter = scatter + n * torch.outer(delta, delta)
         torch.distributed.all_reduce(scatter, group=group)
-        if on_cpu:
-            centre = whole_mean.numpy()
-            whole = from_parts(local.dims, local.eps, total, centre, 0 * centre, scatter.numpy())
-            value, A = correlation_coefficients(whole, k, (reg1, reg2), "squares" if squares else "trace")
-            grads = [torch.from_numpy(g) for g in correlation_gradients(a.numpy(), b.numpy(), whole.mean, A)]
-            loss = H1.new_tensor(value)
-        else:
-            device_value, device_A = _device_coefficients(total, scatter, d1, options)
-            grads, loss = list(_device_gradients(a, b, whole_mean, device_A)), device_value.to(H1.dtype)
+        value, A = _whole_coefficients(total, whole_mean, scatter, dims, options, H1)
+        grads = (
+            [torch.from_numpy(g) for g in correlation_gradients(a.numpy(), b.numpy(), whole_mean, A)]
+            if _on_cpu(H1)
+            else _device_gradients(a, b, whole_mean, A)
+        )
+        loss = value.to(H1.dtype)
         ctx.workers = torch.distributed.get_world_size(group)
         ctx.save_for_backward(*grads)
         return loss
