@@ -151,3 +151,185 @@ def test_a_constant_stream_has_no_lag(streams, estimator):
     halves = detector.windows(np.vstack([X[:100], still[:100]]), y[:200], length=100)
     assert halves.lag[0] == 0
     assert np.isfinite(halves.score).all()
+
+
+# ---- how far a lag is to be trusted
+
+
+def autoregressive(n, seed, phi=0.6, k=2):
+    """Two streams of noisy mixtures of k autoregressive signals."""
+    rng = np.random.default_rng(seed)
+    noise, signal = rng.standard_normal((n + 100, k)), np.zeros((n + 100, k))
+    for t in range(1, n + 100):
+        signal[t] = phi * signal[t - 1] + noise[t]
+    mixtures = np.random.default_rng(7)
+    return tuple(
+        signal[100:] @ mixtures.standard_normal((k, p)) + 0.5 * rng.standard_normal((n, p)) for p in (5, 4)
+    )
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return SynchronyDetector(max_lag=15).fit(*autoregressive(2000, 0))
+
+
+@pytest.mark.parametrize("late", [-14, -4, 0, 4, 14])
+def test_a_lag_within_the_range_is_sure(detector, late):
+    X, y = autoregressive(700, 1)
+    found = detector.detect(X[100:600], y[100 - late : 600 - late])
+    assert (found.lag, found.at_edge) == (late, False)
+    assert found.confidence > 0.999
+    assert found.lags[found.correlation.argmax()] == late
+    assert found.n_frames.tolist() == [500 - abs(lag) for lag in range(-15, 16)]
+
+
+def test_a_lag_at_the_end_of_the_range_or_beyond_is_warned_of(detector):
+    X, y = autoregressive(1000, 1)
+    with pytest.warns(UserWarning, match=r"largest at lag 15, the end of the lags looked at \(max_lag=15\)"):
+        assert detector.detect(X[16:], y[:-16]).at_edge
+    with pytest.warns(UserWarning, match="largest at lag -15, the end of the lags"):
+        assert detector.lag(X[:-16], y[16:]) == -15
+    for late in (25, 40):
+        assert detector.detect(X[late:], y[:-late]).confidence < 0.95
+        with pytest.warns(UserWarning, match="is one that unrelated streams reach too"):
+            detector.lag(X[late:], y[:-late])
+    with pytest.warns(UserWarning, match=r"in 5 of 5 windows of high confidence .*max_lag=15"):
+        assert detector.windows(X[15:], y[:-15], 197).at_edge.all()
+    alone = SynchronyDetector(max_lag=0).fit(X, y).detect(X, y)
+    assert (alone.lag, alone.at_edge) == (0, False)
+
+
+@pytest.mark.filterwarnings("ignore:the correlation is largest at lag")
+@pytest.mark.parametrize(("phi", "n", "k"), [(0.0, 100, 1), (0.6, 300, 2), (0.95, 300, 1), (1.0, 300, 1)])
+def test_unrelated_streams_are_seldom_confident(phi, n, k):
+    """At most one in 20, within the binomial error of 200 pairs; the autocorrelation is allowed for."""
+    mixing = SynchronyDetector(CCA(n_components=k, reg=1e-3), max_lag=10).fit(
+        *autoregressive(1000, 0, phi, k)
+    )
+    sure = [
+        mixing.detect(
+            autoregressive(n, 2 * i + 1, phi, k)[0], autoregressive(n, 2 * i + 2, phi, k)[1]
+        ).confidence
+        > 0.95
+        for i in range(200)
+    ]
+    assert sum(sure) <= 18  # of 10; P(more) = .006
+
+
+def test_the_null_variance_is_bartletts():
+    """Of two AR(1) streams the variance of a correlation is (1 + ab) / (1 - ab) / n."""
+    from scipy.signal import lfilter
+
+    from fastcca.synchrony import _null_variance
+
+    rng = np.random.default_rng(0)
+    for a, b in ((0.0, 0.5), (0.8, 0.6), (-0.7, -0.7)):
+        x, y = (lfilter([1], [1, -phi], rng.standard_normal(100_000))[:, np.newaxis] for phi in (a, b))
+        assert _null_variance(x, y) == pytest.approx((1 + a * b) / (1 - a * b), rel=0.1)
+        both = np.hstack([x, lfilter([1], [1, -a], rng.standard_normal((100_000, 1)), axis=0)])
+        pair = np.hstack([y, lfilter([1], [1, -b], rng.standard_normal((100_000, 1)), axis=0)])
+        assert _null_variance(both, pair) == pytest.approx(2 * (1 + a * b) / (1 - a * b), rel=0.1)
+
+
+# ---- frames that are missing, lengths that differ, pictures that stand still
+
+
+def test_missing_frames_are_left_out():
+    X, y = autoregressive(900, 3)
+    rng = np.random.default_rng(0)
+    holes = y.copy()
+    holes[rng.random(900) < 0.2, 1] = np.nan
+    holes[100:130] = np.nan
+    for context in (0, 1):
+        options = {"context": context, "max_lag": 6}
+        with pytest.raises(
+            ValueError, match=r"Input y contains NaN: .*; missing='omit' leaves such frames out"
+        ):
+            SynchronyDetector(**options).fit(X, holes)
+        model = SynchronyDetector(missing="omit", **options).fit(X, holes)
+        stacked = stack_frames(holes, context, context)
+        kept = ~np.isnan(stacked).any(axis=1)
+        expected = CCA(n_components=1, reg=1e-3, scale=True).fit(
+            stack_frames(X, context, context)[kept], stacked[kept]
+        )
+        np.testing.assert_array_equal(model.estimator_.x_weights_, expected.x_weights_)
+        found = model.detect(X[3:], holes[:-3])
+        assert found.lag == 3
+        assert found.confidence > 0.999
+        # by hand, one pair of frames after the other; at the ends the frames with context are others
+        zx = expected.transform(stack_frames(X[3:], context, context))[:, 0]
+        zy = np.full(897, np.nan)
+        late = stack_frames(holes[:-3], context, context)
+        here = ~np.isnan(late).any(axis=1)
+        zy[here] = expected.transform_y(late[here])[:, 0]
+        for lag, value, count in zip(found.lags, found.correlation, found.n_frames, strict=True):
+            pairs = np.array(
+                [(zx[t], zy[t + lag]) for t in range(897) if 0 <= t + lag < 897 and here[t + lag]]
+            )
+            assert len(pairs) == count
+            assert value == pytest.approx(np.corrcoef(pairs.T)[0, 1], abs=1e-10)
+    np.testing.assert_allclose(
+        lagged_correlation(zx[:, None], zy[:, None], 6, missing="omit"), found.correlation, atol=1e-12
+    )
+    with pytest.raises(ValueError, match="infinity"):
+        model.detect(X, np.where(np.isnan(holes), np.inf, holes))
+    with pytest.raises(ValueError, match="every frame of the stream y is missing"):
+        model.detect(X, y * np.nan)
+    with pytest.raises(ValueError, match="0 frames in common that neither misses, of 900"):
+        model.fit(X, y * np.nan)
+
+
+def test_streams_of_different_lengths_begin_together(detector):
+    X, y = autoregressive(600, 3)
+    with pytest.raises(ValueError, match="same length, got 600 and 500 frames; lengths='any' takes them as"):
+        detector.detect(X, y[:500])
+    model = SynchronyDetector(max_lag=15, lengths="any").fit(X, y[:500])
+    same = SynchronyDetector(max_lag=15).fit(X[:500], y[:500])
+    np.testing.assert_array_equal(model.estimator_.x_weights_, same.estimator_.x_weights_)
+    for a, b, late in ((X[4:], y[:400], 4), (X[:300], y[3:], -3)):
+        found = model.detect(a, b)
+        assert found.lag == late
+        assert found.n_frames.tolist() == [
+            sum(0 <= t + lag < len(b) for t in range(len(a))) for lag in range(-15, 16)
+        ]
+        n = min(len(a), len(b))
+        np.testing.assert_array_equal(model.windows(a, b, 100).start, np.arange(0, n - 99, 100))
+    one, two = X[:300, :1], y[:280, :1]
+    found = lagged_correlation(one, two, 5, lengths="any")
+    assert found[0] == pytest.approx(np.corrcoef(one[5:285, 0], two[:280, 0])[0, 1], abs=1e-12)
+    assert found[10] == pytest.approx(np.corrcoef(one[:275, 0], two[5:, 0])[0, 1], abs=1e-12)
+
+
+@pytest.mark.parametrize("value", ["drop", None, 3])
+@pytest.mark.parametrize("name", ["missing", "lengths"])
+def test_rules_are_named(name, value):
+    X, y = autoregressive(50, 3)
+    with pytest.raises(ValueError, match=f"{name} must be one of '.*', '.*', got {value!r}"):
+        SynchronyDetector(**{name: value}).fit(X, y)
+    with pytest.raises(ValueError, match=f"{name} must be one of"):
+        lagged_correlation(X[:, :2], y[:, :2], 3, **{name: value})
+
+
+@pytest.mark.parametrize("context", [0, 2])
+def test_windows_in_which_a_stream_stands_still_are_marked(context):
+    X, y = autoregressive(1000, 4)
+    model = SynchronyDetector(context=context, max_lag=15).fit(X, y)
+    still = y.copy()
+    still[300:400] = still[300]
+    found = model.windows(X, still, 100)
+    assert found.constant.tolist() == [i == 3 for i in range(10)]
+    assert (found.lag[3], found.score[3], found.confidence[3]) == (0, 0, 0)
+    assert not found.correlation[3].any()
+    assert (found.confidence[[0, 1, 2, 5, 6, 7, 8, 9]] > 0.999).all()
+    assert (found.lag == 0).all()
+
+
+def test_a_picture_that_stands_still_for_a_part_correlates_by_its_rest_alone(detector):
+    """Rounding makes variates of equal frames differ a little, which must not pass for a signal."""
+    X, y = autoregressive(200, 5)
+    still = y.copy()
+    still[5:] = still[5]
+    correlation = detector.correlation(X, still)
+    zero = np.arange(-15, 16) >= 5  # of these lags only equal frames are left
+    np.testing.assert_array_equal(correlation[zero], 0)
+    assert correlation[~zero].all()
