@@ -25,6 +25,7 @@ from fastcca import deep  # noqa: E402
 from fastcca.deep import MLP, DeepCCA  # noqa: E402
 from fastcca.errors import NumericalError  # noqa: E402
 from fastcca.metrics import total_correlation  # noqa: E402
+from reference import losses  # noqa: E402
 
 TINY = {"hidden": (32,), "input_noise": 0.05, "random_state": 0, "n_threads": 1, "batch_size": 100}
 
@@ -81,6 +82,44 @@ def test_attributes_agree_with_one_another(fitted):
     # The second view as a regression on the scores of the first.
     residual = ((fitted.predict(X[500:]) - Y[500:]) ** 2).mean()
     assert residual < 0.35 * Y[500:].var()
+
+
+@pytest.mark.parametrize("objective", ["trace", "squares"])
+@pytest.mark.parametrize("hidden", [(4,), ((16,), (3,))])
+def test_outputs_behind_a_bottleneck(hidden, objective):
+    """Ten outputs of rank 4 (and 3) at most: what ``history_`` has is their total correlation."""
+    X, Y = circles(300)
+    options = {**TINY, "hidden": hidden, "epochs": 4, "optimizer": "lbfgs", "dtype": "float64"}
+    model = DeepCCA(10, objective=objective, reg=1e-3, validation_fraction=0.0, **options)
+    with pytest.warns(UserWarning, match="n_components=10"):  # the linear CCA of the outputs
+        model.fit(X, Y)
+    outputs = [
+        encoder(torch.as_tensor((data - mean) / scale)).detach().numpy()
+        for encoder, data, mean, scale in (
+            (model.encoder_x_, X, model.x_mean_, model.x_scale_),
+            (model.encoder_y_, Y, model.y_mean_, model.y_scale_),
+        )
+    ]
+    assert np.linalg.matrix_rank(outputs[1] - outputs[1].mean(0)) <= 4
+    exact = -losses.by_singular_values(*outputs, (1e-3, 1e-3))[0]
+    assert model.history_[-1]["train_correlation"] == pytest.approx(exact, rel=1e-8)
+
+
+@pytest.mark.parametrize("hidden", [(4,), (32,)])
+def test_batches_of_no_more_rows_than_outputs(hidden):
+    X, Y = circles(300)
+    options = {**TINY, "hidden": hidden, "epochs": 3, "batch_size": 10}
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        model = DeepCCA(10, **options).fit(X, Y)
+    words = [str(w.message) for w in seen if "by counting" in str(w.message)]
+    assert len(words) == 1
+    assert words[0].startswith("batch_size=10 makes batches of 10 rows for networks with 10")
+    assert {w.filename for w in seen} == {__file__}
+    trained = [h["train_correlation"] for h in model.history_]
+    assert np.isfinite(trained).all()
+    assert max(trained) <= min(9, hidden[0])  # the ranks of a batch's outputs
+    assert np.isfinite(model.transform(X)).all()
 
 
 def test_same_seed_same_result_and_the_global_generator_is_left_alone():

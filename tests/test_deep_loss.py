@@ -62,7 +62,13 @@ def test_finite_where_others_are_not(name):
         H1, H2 = H1[:4], H2[:4]
     H1.requires_grad_()
     H2.requires_grad_()
-    loss = CorrelationLoss()(H1, H2)
+    if name == "batch < d":
+        with pytest.warns(
+            UserWarning, match="4 rows with 6 and 6 outputs: the correlations are 1 by counting"
+        ):
+            loss = CorrelationLoss()(H1, H2)
+    else:
+        loss = CorrelationLoss()(H1, H2)
     loss.backward()
     assert -6.001 <= loss.item() <= 0
     assert torch.isfinite(H1.grad).all()
@@ -82,6 +88,21 @@ def test_the_formulas_of_other_devices_give_the_same(k, objective):
         torch_correlation_loss(H1, torch.cat([H2, H2], 1), 4, 0.0, 0.0, False)
     with pytest.raises(ValueError, match="H1 contains NaN"):
         torch_correlation_loss(H1 * torch.nan, H2, 4, 0.1, 0.1, False)
+
+
+def test_a_loss_that_cannot_vary_says_so_once():
+    H1, H2 = views(8, 7, 7)
+    loss = CorrelationLoss(reg=1e-6)
+    match = "a batch of 8 rows with 7 and 7 outputs: .* but for reg=1e-06"
+    with pytest.warns(UserWarning, match=match) as seen:
+        loss(H1, H2)
+    assert len(seen) == 1
+    assert seen[0].filename == __file__
+    loss(H1, H2).backward()  # not again: warnings are errors here
+    # A ridge that leaves something to learn, rows enough, values alone: not a word
+    CorrelationLoss(reg=1.0)(H1, H2)
+    CorrelationLoss(reg=1e-6)(*views(9, 7, 7))
+    CorrelationLoss(reg=1e-6)(H1.detach(), H2.detach())
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])

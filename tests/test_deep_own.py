@@ -369,6 +369,7 @@ class Spy(nn.Module):
         return twin.train(self.training)
 
 
+@pytest.mark.filterwarnings("ignore:batch_size=2 makes batches of 2 rows for networks with 1")
 @pytest.mark.parametrize("n", [7, 16, 17, 23, 24, 31, 33])
 @pytest.mark.parametrize("options", [{}, {"optimizer": "lbfgs"}, {"batch_size": 2}])
 def test_an_encoder_is_never_given_more_rows_than_a_batch(n, options):
@@ -381,6 +382,7 @@ def test_an_encoder_is_never_given_more_rows_than_a_batch(n, options):
     assert max(sizes) == min(options["batch_size"], n)
 
 
+@pytest.mark.filterwarnings("ignore:batch_size=2 makes batches of 2 rows for networks with 1")
 @pytest.mark.parametrize("n", [7, 16, 17, 23, 24, 31, 33])
 @pytest.mark.parametrize("batch_size", [2, 3, 8])
 def test_nor_are_the_networks_of_an_autoencoder(n, batch_size):

@@ -7,8 +7,15 @@ import warnings
 __all__ = ["warn"]
 
 OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
-# the wrappers of methods that scikit-learn's base classes add
-WRAPPERS = tuple(f"{os.sep}sklearn{os.sep}{name}" for name in ("base.py", f"utils{os.sep}_set_output.py"))
+# the wrappers of methods that base classes of scikit-learn and PyTorch add
+WRAPPERS = tuple(
+    os.sep + os.path.join(*path)
+    for path in (
+        ("sklearn", "base.py"),
+        ("sklearn", "utils", "_set_output.py"),
+        ("torch", "nn", "modules", "module.py"),
+    )
+)
 
 
 def warn(message: str) -> None:

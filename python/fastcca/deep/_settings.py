@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from fastcca._validation import check_reg
+from fastcca._warn import warn
 from fastcca.deep._parameters import check_parameters
 from fastcca.deep._training import Plan, batches
 from fastcca.deep.correlation_loss import CorrelationLoss
@@ -16,7 +17,7 @@ from fastcca.deep.correlation_loss import CorrelationLoss
 if TYPE_CHECKING:
     from fastcca.deep.deep_cca import DeepCCA
 
-__all__ = ["check_settings", "hidden_pair", "plan_of"]
+__all__ = ["check_settings", "hidden_pair", "plan_of", "warn_of_small_batches"]
 
 
 def check_settings(model: DeepCCA) -> None:
@@ -76,6 +77,22 @@ def plan_of(model: DeepCCA, n: int) -> Plan:
         reconstruction=model.reconstruction,
         autocast=torch.bfloat16 if model.autocast else None,
         augment=model.augment,
+    )
+
+
+def warn_of_small_batches(plan: Plan, n: int, n_outputs: int) -> None:
+    """Where batches of n rows have no more rows than outputs, so that the loss cannot vary."""
+    rows = n
+    if plan.optimizer != "lbfgs":
+        used, n_batches = batches(n, plan.batch_size)
+        rows = -(-used // n_batches)
+    if rows - 1 > n_outputs:
+        return
+    plan.loss._has_warned = True  # once is enough
+    what = f"{n} training" if rows == n else f"batch_size={plan.batch_size} makes batches of {rows}"
+    warn(
+        f"{what} rows for networks with {n_outputs} outputs: their correlations are 1 by counting, whatever the "
+        f"networks, but for reg={plan.loss.reg!r}; take at least ten times as many rows as components"
     )
 
 

@@ -369,7 +369,7 @@ def full_batch_gradient(
             parts = [(tensor, gradient) for tensor, gradient in parts if tensor.requires_grad]
             if parts:  # none of an encoder that is frozen
                 torch.autograd.backward([tensor for tensor, _ in parts], [gradient for _, gradient in parts])
-    return total, -float(value.detach())
+    return total, total_correlation(value, outputs, plan.loss)
 
 
 def penalty(networks: Networks, weight_decay: float) -> float:
@@ -380,6 +380,14 @@ def penalty(networks: Networks, weight_decay: float) -> float:
         if p.grad is not None:
             p.grad.add_(p.detach(), alpha=weight_decay)
     return total
+
+
+def total_correlation(value: Tensor, outputs: list[Tensor], loss: CorrelationLoss) -> float:
+    """What the outputs' total correlation is where the loss has this value."""
+    if loss.objective == "trace":
+        return -float(value.detach())
+    with torch.no_grad():
+        return -float(CorrelationLoss(loss.k, loss.reg)(*outputs))
 
 
 def correlation_of(networks: Networks, sources: list[Source], plan: Plan, index: NDArray[np.intp]) -> float:
@@ -434,7 +442,7 @@ def _minibatches(
             outputs = [e(x) for e, x in zip(networks.encoders, inputs, strict=True)]
         check_outputs(outputs, where)
         value: Tensor = plan.loss(*outputs)
-        correlation -= float(value.detach()) / n_batches
+        correlation += total_correlation(value, outputs, plan.loss) / n_batches
         if plan.reconstruction:
             with torch.autocast(device, plan.autocast or torch.bfloat16, enabled=plan.autocast is not None):
                 for decoder, H, x in zip(networks.decoders, outputs, inputs, strict=True):

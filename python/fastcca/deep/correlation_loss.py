@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from fastcca._warn import warn
 from fastcca.deep._eager import is_one
 from fastcca.deep._transforms import transformed, value_under_transforms
 from fastcca.functional import correlation_coefficients, correlation_gradients, correlation_loss
@@ -77,6 +78,7 @@ class CorrelationLoss(nn.Module):
         self.reg = reg
         self.objective = objective
         self.process_group = process_group
+        self._has_warned = False
 
     def extra_repr(self) -> str:
         return f"k={self.k}, reg={self.reg}, objective={self.objective!r}"
@@ -94,10 +96,25 @@ class CorrelationLoss(nn.Module):
             options = (k, reg1, reg2, squares)
             return cast(Tensor, _GlobalLoss.apply(H1, H2, options, self.process_group))  # type: ignore[no-untyped-call]
         gradient = torch.is_grad_enabled() and (H1.requires_grad or H2.requires_grad)
+        value: Tensor
         if gradient and eager and _on_cpu(H1) and not _in_a_mode():
-            return cast(Tensor, _EagerLoss.apply(H1, H2, (k, reg1, reg2, squares)))  # type: ignore[no-untyped-call]
-        value: Tensor = _operator(H1, H2, k, reg1, reg2, squares, gradient)[0]
+            value = _EagerLoss.apply(H1, H2, (k, reg1, reg2, squares))  # type: ignore[no-untyped-call]
+        else:
+            value = _operator(H1, H2, k, reg1, reg2, squares, gradient)[0]
+        if gradient and eager and len(H1) - 1 <= max(H1.shape[1], H2.shape[1]) and not self._has_warned:
+            self._warn_if_constant(value, len(H1), H1.shape[1], H2.shape[1], k)
         return value
+
+    def _warn_if_constant(self, value: Tensor, m: int, d1: int, d2: int, k: int) -> None:
+        # Outputs of m - 1 directions hold all that m centred rows can: what correlates with anything.
+        if -float(value.detach()) < 0.99 * min(k, m - 1):
+            return
+        self._has_warned = True
+        warn(
+            f"a batch of {m} rows with {d1} and {d2} outputs: the correlations are 1 by counting, whatever "
+            f"the outputs, but for reg={self.reg!r}, so that there is next to nothing to learn from; take "
+            "batches of several times as many rows as outputs, or a larger reg"
+        )
 
 
 def _checked(H1: Tensor, H2: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ from fastcca.cca import CCA
 from fastcca.deep._parameters import torch_environment
 from fastcca.deep._persistence import SavedDeepModel
 from fastcca.deep._pretraining import denoise
-from fastcca.deep._settings import check_settings, hidden_pair, plan_of
+from fastcca.deep._settings import check_settings, hidden_pair, plan_of, warn_of_small_batches
 from fastcca.deep._splitting import split_rows
 from fastcca.deep._training import (
     Epoch,
@@ -128,6 +128,7 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
         The linear CCA of their outputs on all training rows.
     history_ : list of dict
         Per epoch: ``epoch``, ``loss``, ``train_correlation``, ``validation_correlation``, ``learning_rate``.
+        The correlations are total correlations of the outputs, of training batches their mean.
     best_epoch_ : int
         The epoch whose parameters are kept; 0 if training ended before the first was complete.
     x_mean_, y_mean_, x_scale_, y_scale_ : ndarray
@@ -308,7 +309,9 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
                 given = f"rows of {source.data.shape[1]} features"
                 with tried(f"the encoder of {name}", given), evaluation(encoder):
                     outputs.append(encode(encoder, source, plan.chunk, train_rows[:2]))
-            self._check_widths([H.shape[-1] if H.ndim == 2 else -1 for H in outputs])
+            widths = [H.shape[-1] if H.ndim == 2 else -1 for H in outputs]
+            self._check_widths(widths)
+            warn_of_small_batches(plan, len(train_rows), max(widths))
             if self.pretrain == "denoising" and not (self.warm_start and hasattr(self, "encoder_x_")):
                 denoise(networks, sources, train_rows, plan)
             self.x_mean_, self.y_mean_ = (

@@ -8,13 +8,13 @@ the second.
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
+from fastcca._warn import warn
 from fastcca.functional._arrays import as_matrix, common_float, thread_count
 from fastcca.functional.moments import Moments
 
@@ -162,12 +162,10 @@ def correlation_coefficients(
     if precision > math.sqrt(eps):
         dtype = "float32" if eps > 1e-10 else "float64"
         remedy = ("add the rows as float64, or " if dtype == "float32" else "") + "take a larger reg"
-        warnings.warn(
+        warn(
             f"the moments of {dtype} data are known to {eps:.0e}, so that with covariances this "
             f"ill-conditioned (reg={reg!r}) the loss may be off by {min(precision, 1.0):.0e} of its value: "
-            f"{remedy}, or compute it from the rows by correlation_loss",
-            UserWarning,
-            stacklevel=2,
+            f"{remedy}, or compute it from the rows by correlation_loss"
         )
     return value, A
 
