@@ -6,7 +6,7 @@ import scipy.sparse
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from fastcca import CCA, CCACV, KernelCCA, KernelCCACV, Moments, NumericalError
+from fastcca import CCA, CCACV, KernelCCA, KernelCCACV, Moments, NumericalError, functional
 
 both = pytest.mark.parametrize("model", [CCA(), CCACV(regs=[0.1])], ids=["CCA", "CCACV"])
 RNG = np.random.default_rng(3)
@@ -340,3 +340,47 @@ def test_moments_and_parts():
     wide = CCA(reg=0.1).fit(RNG.normal(size=(10, 30)), Y[:10])
     with pytest.raises(ValueError, match="partial_fit cannot go on from this fit"):
         wide.partial_fit(RNG.normal(size=(10, 30)), Y[:10])
+
+
+# ---- one rule for what holds no numbers -----------------------------------------------------------------
+
+ENTRANCES = {
+    "CCA": lambda a: CCA().fit(a, Y),
+    "CCA, y": lambda a: CCA().fit(Y, a),
+    "KernelCCA": lambda a: KernelCCA(1, rank=5).fit(a, Y),
+    "Moments": lambda a: Moments().update(a, Y),
+    "solve_qr": lambda a: functional.solve_qr(a, Y),
+    "top_k": lambda a: functional.top_k(a, a, 1),
+    "kernel_matrix": functional.kernel_matrix,
+    "correlation_loss": lambda a: functional.correlation_loss(a, Y),
+    "polar": functional.polar,
+}
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES)
+@pytest.mark.parametrize("value", ["1.5", b"1.5", "cat"])
+def test_text_among_objects_is_refused_everywhere(entrance, value):
+    with pytest.raises(ValueError, match=r"must hold (real )?numbers, got dtype object with text"):
+        ENTRANCES[entrance](objects(X, value))
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES)
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.parametrize("kind", ["date", "duration"])
+def test_frames_of_dates_are_refused_everywhere(entrance, library, kind):
+    frames = pytest.importorskip(library)
+    days = np.arange(40).astype("M8[D]" if kind == "date" else "m8[ms]")
+    frame = frames.DataFrame(
+        {"a": X[:, 0], "when": days.astype(days.dtype if library == "polars" else f"{days.dtype.kind}8[ns]")}
+    )
+    with pytest.raises(ValueError, match=r"must hold numbers, got dates or times \(.*\) in column 'when'"):
+        ENTRANCES[entrance](frame)
+    with pytest.raises(ValueError, match=r"must hold (real )?numbers|Expected 2D array"):
+        ENTRANCES[entrance](frame["when"])
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES)
+def test_tensors_with_gradients_are_taken_as_numbers(entrance):
+    torch = pytest.importorskip("torch")
+    for dtype in (torch.float64, torch.bfloat16):
+        ENTRANCES[entrance](torch.tensor(X).to(dtype).requires_grad_())

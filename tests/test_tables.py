@@ -316,3 +316,172 @@ def test_outputs_in_a_folder_without_permission(tmp_path):
     finally:
         tmp_path.chmod(0o700)
     assert caught.value.filename == str(tmp_path / "Z.npy")
+
+
+# ---- the same data from every file -------------------------------------------------------------------
+
+DECIMALS = np.random.default_rng(3).normal(size=(30, 4))
+INTEGERS = np.random.default_rng(4).integers(0, 500, size=(30, 4))
+
+
+def as_csv(values, header, labels=None):
+    rows = [",".join(map(repr, row)) for row in np.asarray(values).tolist()]
+    if labels is not None:
+        rows = [f"{label},{row}" for label, row in zip(labels, rows, strict=True)]
+    return "\n".join([header, *rows]) + "\n"
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["0,1,2,3", "1,2,3,4", "2019,2020,2021,2022", "2022,2021,2020,2019", "1950,1960,1965,1990", "5,7,11,40"],
+)
+def test_headers_of_numbers_over_decimals(text, header):
+    table = read_table(text(as_csv(DECIMALS, header)))
+    assert table.names == header.split(",")
+    np.testing.assert_array_equal(table.values, DECIMALS)
+
+
+def test_the_header_of_a_series(text):
+    table = read_table(text(as_csv(DECIMALS[:, :1], "0")))
+    assert table.names == ["0"]
+    np.testing.assert_array_equal(table.values, DECIMALS[:, :1])
+    table = read_table(text(as_csv(DECIMALS[:, :2], "0,1")))
+    assert table.names == ["0", "1"]
+
+
+def test_years_over_counts(text):
+    table = read_table(text(as_csv(INTEGERS, "2019,2020,2021,2022")))
+    assert table.names == ["2019", "2020", "2021", "2022"]
+    np.testing.assert_array_equal(table.values, INTEGERS)
+
+
+def test_a_first_line_that_may_be_either_is_said(text):
+    content = as_csv(INTEGERS, "0,1,2,3")
+    with pytest.warns(UserWarning, match=r"the first line, 0, 1, 2, …, is read as data; .*--header"):
+        table = read_table(text(content))
+    assert table.names is None
+    assert table.values.shape == (31, 4)
+    table = read_table(text(content), header=True)
+    assert table.names == ["0", "1", "2", "3"]
+    np.testing.assert_array_equal(table.values, INTEGERS)
+    assert read_table(text(content), header=False).values.shape == (31, 4)
+    assert read_table(text(as_csv(DECIMALS, "0,1,2,3")), header=False).values.shape == (31, 4)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.arange(12.0).reshape(4, 3),  # which goes on as it begins
+        np.column_stack([np.linspace(0, 1, 11), np.cos(np.linspace(0, 1, 11))]),  # 0, 1 and at the end 1
+        np.vstack([np.zeros(4), np.cumsum(DECIMALS, axis=0)]),  # a random walk begins at 0
+        np.vstack([[3, 1, 2, 5], DECIMALS]),
+        INTEGERS,
+    ],
+)
+@pytest.mark.parametrize("form", ["%.17g", "%.18e"])
+def test_data_are_no_header(tmp_path, values, form):
+    np.savetxt(tmp_path / "table.csv", values, form, ",")
+    table = read_table(tmp_path / "table.csv")
+    assert table.names is None
+    np.testing.assert_array_equal(table.values, values)
+
+
+@pytest.mark.parametrize("line", ["0.5,x,1.5", "1,x,3", "x,2.5,3", "x,3,1", "0.1,?7,0.3"])
+def test_an_unreadable_field_of_the_first_row_is_no_name(text, line):
+    column = next(i for i, field in enumerate(line.split(",")) if any(c in "x?" for c in field))
+    with pytest.raises(ValueError, match=f"line 1, column {column + 1}: '.*' is not a number"):
+        read_table(text(f"{line}\n1,2,3\n4,5,6\n"))
+
+
+@pytest.mark.parametrize(
+    "name", ["id", "ID", "index", "sample_id", "Unnamed: 0", "row", "subject", "patient.id"]
+)
+@pytest.mark.parametrize("labels", [range(100, 130), [f"s{i}" for i in range(30)]])
+def test_a_column_that_names_the_rows_is_left_out(text, name, labels):
+    with pytest.warns(UserWarning, match=rf"the first column, '{name}', names the rows and is left out"):
+        table = read_table(text(as_csv(DECIMALS, f"{name},a,b,c,d", labels)))
+    assert table.names == ["a", "b", "c", "d"]
+    np.testing.assert_array_equal(table.values, DECIMALS)
+
+
+def test_columns_that_do_not_name_the_rows_stay(text):
+    for header, labels in (
+        ("width,a,b,c,d", range(30)),
+        ("id,a,b,c,d", [1, 2, 3] * 10),
+        ("id,a,b,c,d", np.arange(30) / 4),
+    ):
+        table = read_table(text(as_csv(DECIMALS, header, list(labels))))
+        np.testing.assert_array_equal(table.values, np.column_stack([labels, DECIMALS]))
+    with pytest.raises(ValueError, match=r"line 2, column 1 \('id'\): 's' is not a number"):
+        read_table(text(as_csv(DECIMALS, "id,a,b,c,d", ["s"] * 30)))
+    with pytest.raises(ValueError, match=r"line 2, column 1 \('width'\): 's0' is not a number"):
+        read_table(text(as_csv(DECIMALS, "width,a,b,c,d", [f"s{i}" for i in range(30)])))
+    assert read_table(text("id\n1\n2\n3\n")).values.shape == (3, 1)  # the only column
+
+
+@pytest.mark.parametrize("labels", [range(100, 130), [f"s{i}" for i in range(30)]])
+def test_row_labels_of_parquet(tmp_path, labels):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    frame = pandas.DataFrame(DECIMALS, columns=list("abcd"))
+    frame.insert(0, "sample_id", list(labels))
+    frame.to_parquet(tmp_path / "table.parquet")
+    with pytest.warns(UserWarning, match="the first column, 'sample_id', names the rows"):
+        table = read_table(tmp_path / "table.parquet")
+    assert table.names == list("abcd")
+    np.testing.assert_array_equal(table.values, DECIMALS)
+
+
+# ---- whatever the file -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('a,b\n1,2\n3,"4\n5,6\n', "line 3: .*quote not closed"),
+        ('"a,b\n1,2\n', "line 1: .*quote not closed"),
+        ("a,b\n1," + "2" * 200_000 + "\n", "line 2: field larger than field limit"),
+        ("a" * 200_000 + ",b\n1,2\n", "line 1: field larger than field limit"),
+        ("a,b\n1,2\n3," + "x" * 5000 + "\n", r"line 3, column 2 \('b'\): 'x{60}…' is not a number"),
+        ("a,b\n1,2\n3,\x00\n", "line"),
+    ],
+)
+def test_text_that_is_no_table_is_located(text, content, message):
+    with pytest.raises(ValueError, match=rf"table\.csv: {message}") as raised:
+        read_table(text(content))
+    assert len(str(raised.value)) < 300
+
+
+def test_a_folder_is_no_table(tmp_path):
+    (tmp_path / "table.csv").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"table\.csv: is a folder"):
+        read_table(tmp_path / "table.csv")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv", ".tsv", ".mat", ".parquet"])
+def test_random_bytes_are_refused_with_a_sentence(tmp_path, suffix):
+    path = tmp_path / f"table{suffix}"
+    rng = np.random.default_rng(0)
+    starts = [
+        b"",
+        b"\x93NUMPY\x01\x00",
+        b"PK\x03\x04",
+        b"PAR1",
+        b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM",
+    ]
+    for start in starts:
+        for _ in range(5):
+            path.write_bytes(start + rng.bytes(300))
+            with pytest.raises(ValueError, match=r"table\."):
+                read_table(path)
+
+
+def test_a_lack_of_memory_names_the_file_and_its_size(tmp_path, monkeypatch):
+    def no_memory(*args, **kwargs):
+        raise MemoryError("Unable to allocate 1.00 TiB")
+
+    path = tmp_path / "table.csv"
+    path.write_text("a,b\n1,2\n")
+    monkeypatch.setattr(np, "loadtxt", no_memory)
+    with pytest.raises(MemoryError, match=r"table\.csv: out of memory while reading its 8 bytes.*1\.00 TiB"):
+        read_table(path)

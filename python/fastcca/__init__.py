@@ -1,11 +1,21 @@
 """Correlated representations and joint embeddings at the speed of matrix multiplication."""
 
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from fastcca._build import build_info, get_num_threads, set_num_threads
-from fastcca.errors import NumericalError
-from fastcca.functional.moments import Moments
+try:
+    from fastcca._build import build_info, get_num_threads, set_num_threads
+    from fastcca.errors import NumericalError
+    from fastcca.functional.moments import Moments
+except KeyboardInterrupt:
+    # The command line (python -m fastcca has no name yet) ends in one line, also before it has begun.
+    if os.path.basename(sys.argv[0]) in ("fastcca", "fastcca.exe", "-m"):
+        sys.stderr.write("fastcca: error: interrupted\n")
+        sys.stderr.flush()
+        os._exit(130)
+    raise
 
 if TYPE_CHECKING:
     from fastcca import (

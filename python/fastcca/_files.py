@@ -20,11 +20,11 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["read_arrays", "replacing", "save_arrays", "write_error"]
+__all__ = ["FULL", "read_arrays", "replacing", "save_arrays", "write_error"]
 
 _TEMPORARY = re.compile(r"\.fastcca-[0-9a-f]{16}\.tmp")
 # What a disk says when it takes no more, and does not say of which file.
-_FULL = {errno.ENOSPC, errno.EFBIG, errno.EIO} | ({errno.EDQUOT} if hasattr(errno, "EDQUOT") else set())
+FULL = {errno.ENOSPC, errno.EFBIG, errno.EIO} | ({errno.EDQUOT} if hasattr(errno, "EDQUOT") else set())
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         with suppress(OSError):  # not every system lets a folder be opened
             _to_disk(target.parent, None)
     except OSError as error:
-        if str(error.filename) == str(temporary) or (error.filename is None and error.errno in _FULL):
+        if str(error.filename) == str(temporary) or (error.filename is None and error.errno in FULL):
             raise write_error(error.errno, error.strerror, name, temporary) from error
         raise
     finally:
@@ -65,7 +65,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def write_error(number: int | None, text: str | None, name: str, written: Path) -> OSError:
     """The error of a file that cannot be written, with what the user calls it and how far it came."""
-    if number in _FULL and written.exists():
+    if number in FULL and written.exists():
         text = f"{text} (after {written.stat().st_size:,} bytes)"
     return OSError(number, text, name)
 

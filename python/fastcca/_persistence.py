@@ -217,8 +217,8 @@ def digest_of(header: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str
 
 
 def check_digest(header: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Refuse contents that are not those which were written; files of early versions have no digest."""
-    if "digest" in header and header["digest"] != digest_of(header, arrays):
+    """Refuse contents that are not those which were written."""
+    if header.get("digest") != digest_of(header, arrays):
         raise ValueError("its contents are not those that were written")
 
 

@@ -75,7 +75,7 @@ class TwoViewTransformer(
         validate_data(self, X, y, reset=reset, skip_check_array=True)
         if reset:
             self.n_y_features_in_ = y_checked.shape[1]
-            self._y_is_vector = np.asarray(y).ndim == 1
+            self._y_is_vector = np.ndim(y) == 1
             self._set_y_names(column_names(y))
         else:
             self._check_y_columns(y, y_checked)

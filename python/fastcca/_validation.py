@@ -54,6 +54,7 @@ def _as_array(name: str, data: Any) -> NDArray[Any]:
         raise ValueError(f"{name} must be an array, got None")
     if np.ma.is_masked(data):
         raise ValueError(f"{name} has masked values: fill them or leave their rows out")
+    data = _arrays.unwrapped(data, name)
     try:
         return check_array(  # type: ignore[no-any-return]
             data,

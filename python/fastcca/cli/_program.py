@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from fastcca._files import FULL
 from fastcca.errors import NumericalError
 
 __all__ = ["main"]
@@ -28,24 +29,33 @@ class _Program(click.Group):
             try:
                 # An int is the code of ctx.exit(), which ends --help and --version.
                 code = run(*args, standalone_mode=False, **options) or 0
-                sys.stdout.flush()
+                if sys.stdout is not None:  # closed by the caller: nobody wants to read
+                    sys.stdout.flush()
             except click.UsageError as error:
                 command = error.ctx.command_path if error.ctx else "fastcca"
                 code = _fail(f"{error.format_message()} (see {command} --help)", 2)
             except click.Abort:
                 code = _fail("interrupted", 130)
             except BrokenPipeError:
-                # The reader of our output has gone: nothing to tell, and nothing to flush at exit.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                # The reader of our output has gone: nothing to tell.
+                _drop_output()
                 code = 1
             except click.ClickException as error:
                 code = _fail(error.format_message(), 2)
             except OSError as error:
                 named = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error
+                if not error.filename and error.errno in FULL:
+                    _drop_output()
+                    named = f"standard output: {error.strerror}"
                 code = _fail(str(named), 2)
             except (ValueError, ImportError, MemoryError, NumericalError) as error:
                 code = _fail(str(error) or "out of memory", 2)
         sys.exit(code)
+
+
+def _drop_output() -> None:
+    """What could not be written is not tried again when the interpreter ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, code: int) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["as_matrix", "as_weights", "common_float", "refuse_non_finite", "thread_count"]
+__all__ = ["as_matrix", "as_weights", "common_float", "refuse_non_finite", "thread_count", "unwrapped"]
 
 MOST_THREADS = 4096
 
@@ -21,7 +21,7 @@ def as_matrix(value: Any, name: str) -> npt.NDArray[Any]:
     """
     if np.ma.is_masked(value):
         raise ValueError(f"{name} has masked values: fill them or leave their rows out")
-    a: npt.NDArray[Any] = np.asarray(value)
+    a: npt.NDArray[Any] = np.asarray(unwrapped(value, name))
     if a.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: {name} has dtype {a.dtype}")
     if a.dtype.kind in "USMm":
@@ -31,6 +31,8 @@ def as_matrix(value: Any, name: str) -> npt.NDArray[Any]:
 
         if issparse(value):
             raise ValueError(f"{name} is sparse, but dense data is required: use its toarray()")
+        if a.dtype.kind == "O" and any(isinstance(entry, (str, bytes)) for entry in a.flat):
+            raise ValueError(f"{name} must hold real numbers, got dtype {a.dtype} with text")
         try:
             a = a.astype(np.float64)
         except (TypeError, ValueError) as error:
@@ -47,6 +49,28 @@ def as_matrix(value: Any, name: str) -> npt.NDArray[Any]:
     if not a.flags.aligned or any(stride % a.itemsize for stride in a.strides):
         a = np.ascontiguousarray(a)
     return a
+
+
+def unwrapped(value: Any, name: str) -> Any:
+    """Tensors without their gradients; frames as they are, unless a column holds dates or times.
+
+    Those would become numbers, days or nanoseconds as the library has it.
+    """
+    library = type(value).__module__.partition(".")[0]
+    if library == "torch" and hasattr(value, "detach"):
+        value = value.detach().cpu()
+        return value.float() if "bfloat16" in str(value.dtype) else value
+    if library in ("polars", "pandas"):
+        for column, dtype in _column_types(value):
+            if any(word in str(dtype).lower() for word in ("date", "time", "duration")):
+                raise ValueError(f"{name} must hold numbers, got dates or times ({dtype}){column}")
+    return value
+
+
+def _column_types(frame: Any) -> list[tuple[str, Any]]:
+    if hasattr(frame, "columns") and hasattr(frame, "dtypes"):
+        return [(f" in column {c!r}", dtype) for c, dtype in zip(frame.columns, frame.dtypes, strict=True)]
+    return [("", frame.dtype)] if hasattr(frame, "dtype") else []
 
 
 def common_float(arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:

@@ -81,7 +81,7 @@ def top_k(
 def gallery_and_queries(gallery: Any, queries: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Both as matrices of one dtype with the same columns; a query of one dimension is one row."""
     g = _arrays.as_matrix(gallery, "gallery")
-    q = np.asarray(queries)
+    q = np.asarray(_arrays.unwrapped(queries, "queries"))
     q = _arrays.as_matrix(q[np.newaxis] if q.ndim == 1 else q, "queries")
     if g.shape[1] != q.shape[1] or g.shape[1] == 0:
         raise ValueError(
