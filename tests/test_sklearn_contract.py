@@ -50,6 +50,7 @@ from fastcca.fusion import EarlyFusion
         WARPEmbedding(),
     ]
 )
+@pytest.mark.filterwarnings("ignore:n - 1 = ")  # CCA of fewer rows than columns, without a ridge
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 

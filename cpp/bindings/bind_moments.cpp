@@ -8,7 +8,7 @@ namespace {
 
 template <typename T>
 py::tuple moments(const std::vector<Array<T>>& views, const std::vector<std::string>& names,
-                  const std::optional<Array<double>>& weights, int n_threads) {
+                  const std::optional<Array<double>>& weights, bool in_double, int n_threads) {
     require(!views.empty() && names.size() == views.size(), "every view must have a name");
     std::vector<MatrixView<T>> matrices;
     Index columns = 0;
@@ -21,10 +21,13 @@ py::tuple moments(const std::vector<Array<T>>& views, const std::vector<std::str
     if (weights && !matrices.empty() && w.size() != matrices.front().rows)
         throw std::invalid_argument("sample_weight must have one entry per row");
     try {
-        MomentSums sums = without_gil(n_threads, [&] {
-            MomentsAccumulator<T> accumulator(columns);
+        const auto sums_of = [&](auto accumulator) {
             accumulator.add(matrices, weights ? w.data() : nullptr);
             return accumulator.finish();
+        };
+        MomentSums sums = without_gil(n_threads, [&] {
+            return in_double ? sums_of(MomentsAccumulator<T, double>(columns))
+                             : sums_of(MomentsAccumulator<T>(columns));
         });
         return py::make_tuple(sums.n, to_numpy(std::move(sums.shift)), to_numpy(std::move(sums.offset)),
                               to_numpy(std::move(sums.scatter)));
@@ -40,7 +43,7 @@ py::tuple moments(const std::vector<Array<T>>& views, const std::vector<std::str
 void register_moments(py::module_& m) {
     const auto define = [&](auto type) {
         m.def("moments", &moments<decltype(type)>, py::arg("views").noconvert(), py::arg("names"),
-              py::arg("weights"), py::arg("n_threads"));
+              py::arg("weights"), py::arg("in_double"), py::arg("n_threads"));
     };
     define(double{});
     define(float{});

@@ -9,19 +9,20 @@ namespace {
 
 using Pair = std::pair<double, double>;
 using MomentsArrays =
-    std::tuple<double, Array<double>, Array<double>, Array<double>>;  // n, mean, scatter, eps
+    std::tuple<double, Array<double>, Array<double>, Array<double>, Array<double>>;  // as MomentsView
 
 // The scatter is symmetric, so C and F order read the same; its rows must be whole and without gaps.
 MomentsView moments_view(const MomentsArrays& arrays) {
-    const auto& [n, mean, scatter, eps] = arrays;
+    const auto& [n, mean, scatter, eps, rounding] = arrays;
     const Index d = mean.size();
     if (mean.ndim() != 1 || scatter.ndim() != 2 || scatter.shape(0) != d || scatter.shape(1) != d ||
-        eps.ndim() != 1 || eps.size() != d)
-        throw std::invalid_argument("moments must hold a mean (d,), a scatter (d, d) and an eps (d,)");
+        eps.ndim() != 1 || eps.size() != d || rounding.ndim() != 1 || rounding.size() != d)
+        throw std::invalid_argument(
+            "moments must hold a mean (d,), a scatter (d, d), an eps and a rounding (d,)");
     if (!(scatter.flags() & (py::array::c_style | py::array::f_style)) ||
-        !(mean.flags() & eps.flags() & py::array::c_style))
+        !(mean.flags() & eps.flags() & rounding.flags() & py::array::c_style))
         throw std::invalid_argument("moments must be contiguous");
-    return {n, {mean.data(), d}, {scatter.data(), d, d}, {eps.data(), d}};
+    return {n, {mean.data(), d}, {scatter.data(), d, d}, {eps.data(), d}, {rounding.data(), d}};
 }
 
 void check_split(Index p, Index d) {
@@ -33,7 +34,7 @@ py::tuple to_python(Solution&& s) {
     return py::make_tuple(to_numpy(std::move(s.x_weights)), to_numpy(std::move(s.y_weights)),
                           to_numpy(std::move(s.singular_values)), py::make_tuple(s.rank[0], s.rank[1]),
                           py::make_tuple(s.condition[0], s.condition[1]),
-                          py::make_tuple(s.dropped[0], s.dropped[1]));
+                          py::make_tuple(s.dropped[0], s.dropped[1]), py::make_tuple(s.lost[0], s.lost[1]));
 }
 
 py::tuple solve_moments_(const MomentsArrays& moments, Index p, Index n_components, Pair reg, int n_threads) {

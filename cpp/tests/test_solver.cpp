@@ -27,7 +27,7 @@ struct Views {
 
 struct Sums {
     double n;
-    Vector<double> mean, eps;
+    Vector<double> mean, eps, rounding;
     Matrix<double> scatter;
     Sums(const Matrix<double>& X, const Matrix<double>& Y) : n(static_cast<double>(X.rows())) {
         Matrix<double> both(X.rows(), X.cols() + Y.cols());
@@ -36,10 +36,11 @@ struct Sums {
         both.rowwise() -= mean.transpose();
         scatter = both.transpose() * both;
         eps.setConstant(mean.size(), std::numeric_limits<double>::epsilon());
+        rounding = eps;
     }
     MomentsView view() const {
         const Index d = mean.size();
-        return {n, {mean.data(), d}, {scatter.data(), d, d}, {eps.data(), d}};
+        return {n, {mean.data(), d}, {scatter.data(), d, d}, {eps.data(), d}, {rounding.data(), d}};
     }
 };
 

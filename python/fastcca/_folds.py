@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from fastcca._linear import MAX_CONDITION, LinearTwoView, column_variances
+from fastcca._linear import LinearTwoView, column_variances
 from fastcca._statistics import Weights
 from fastcca._validation import refuse_non_finite
 from fastcca.functional.moments import Moments
@@ -19,6 +19,8 @@ __all__ = ["Rows", "Split", "fast_scores", "slow_scores"]
 Reg = tuple[float, float]
 Split = tuple[NDArray[np.intp], NDArray[np.intp]]  # rows to train on, rows to test on
 
+# Above this condition number of a view its covariance, which squares it, loses more than half of the digits.
+MAX_CONDITION = 1e4
 FOLDS_BYTES = 2**29  # moments of this many bytes are held at once
 
 
@@ -43,7 +45,7 @@ class Rows(NamedTuple):
         moments = Moments()
         for part in parts:
             X, y, weights = self.take(part)
-            moments.update(X, y, sample_weight=weights, n_threads=self.n_threads)
+            moments.update(X, y, sample_weight=weights, dtype=np.float64, n_threads=self.n_threads)
         return moments
 
 

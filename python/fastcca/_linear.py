@@ -1,9 +1,12 @@
-"""The fit of a linear map of each view: which road to the solution, and what follows from it."""
+"""The fit of a linear map of each view: which solver, and what follows from its solution."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import block_diag
 
 from fastcca._statistics import ScoreStatistics, Weights, score_statistics
 from fastcca._two_view import TwoViewTransformer, View
@@ -14,13 +17,15 @@ from fastcca.functional.linalg import product
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import Solution, solve_gram, solve_moments, solve_qr
 
-__all__ = ["MAX_CONDITION", "SOLVERS", "LinearTwoView", "column_variances"]
+__all__ = ["SOLVERS", "LinearTwoView", "column_variances"]
 
 SOLVERS = ("auto", "covariance", "qr", "gram")
 
-# Above this condition number of a view its covariance, which squares it, loses more than four digits in
-# sixteen.
-MAX_CONDITION = 1e6
+DOUBLE = float(np.finfo(np.float64).eps)
+# Estimated error of correlations above which moments do not serve …
+MOST_ERROR = 5e-7
+# … and that orthogonal factors of the data are reported from.
+MOST_LOSS = 1e-3
 
 Dtypes = tuple[np.dtype[Any], np.dtype[Any]]
 Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -31,7 +36,22 @@ class Columns(NamedTuple):
 
     means: Pair
     variances: Pair
-    scales: Pair  # the weights are for columns divided by these
+    scales: Pair  # standard deviations with ``scale=True``, else ones
+
+    @property
+    def ones(self) -> Pair:
+        return np.ones_like(self.scales[0]), np.ones_like(self.scales[1])
+
+
+class Fit(NamedTuple):
+    """What a method finds."""
+
+    solution: Solution
+    weights: Pair  # of the columns as they came
+    columns: Columns
+    statistics: ScoreStatistics
+    errors: Sequence[float]  # estimates of what rounding cost the correlations, by view
+    arithmetic: float = DOUBLE  # rounding of the singular values of columns of unit norm
 
 
 class LinearTwoView(TwoViewTransformer):
@@ -55,7 +75,7 @@ class LinearTwoView(TwoViewTransformer):
 
     def _scores(self, view: View, data: NDArray[Any]) -> NDArray[Any]:
         weights, mean = (self.x_weights_, self.x_mean_) if view == "X" else (self.y_weights_, self.y_mean_)
-        scores = _project(data, weights.astype(data.dtype, copy=False), mean.astype(data.dtype, copy=False))
+        scores = _project(data, weights.astype(data.dtype, copy=False), mean)
         # NaN and infinity in the data reach their row's scores: a look at those spares a pass over the data
         if not np.isfinite(scores).all():
             refuse_non_finite(view, data)
@@ -69,25 +89,32 @@ class LinearTwoView(TwoViewTransformer):
     def _fit_arrays(
         self, X: NDArray[Any], y: NDArray[Any], weights: Weights, moments: Moments | None = None
     ) -> None:
-        """Fit to checked arrays, whose moments may be known already."""
+        """Fit to checked arrays, whose moments (with products in double) may be known already."""
         k, reg = self._parameters(X.shape[1], y.shape[1])
         wide = len(X) < max(X.shape[1], y.shape[1])
         solver = "gram" if self.solver == "auto" and wide else self.solver
-        # moments of more features than samples would be larger than the data
-        if moments is None and not (wide and solver in ("qr", "gram")):
-            moments = Moments().update(X, y, sample_weight=weights, n_threads=self.n_threads)
-        dtypes = X.dtype, y.dtype
-        if moments is not None and solver in ("auto", "covariance"):
-            if self._fit_covariance(moments, dtypes, k, reg, cautious=solver == "auto"):
+        rows = len(X) if weights is None else int(np.count_nonzero(weights))
+        n = float(len(X) if weights is None else weights.sum())
+        if solver in ("auto", "covariance"):
+            moments, fit = self._fit_of_data(X, y, weights, moments, k, reg, cautious=solver == "auto")
+            if fit is not None:
+                self._adopt("covariance", fit, moments, n, (X.dtype, y.dtype), reg, rows)
                 return
             solver = "qr"
-        self._fit_data(X, y, weights, moments, k, reg, solver)
+        # moments of more features than samples would be larger than the data
+        elif moments is None and not wide:
+            moments = self._moments(X, y, weights)
+        fit = self._fit_data(X, y, weights, moments, k, reg, solver)
+        self._adopt(solver, fit, moments, n, (X.dtype, y.dtype), reg, rows)
 
     def _fit_moments(self, moments: Moments, dtypes: Dtypes) -> None:
         k, reg = self._parameters(*moments.dims)
         if moments.n <= 1:
             raise ValueError(f"moments must hold at least 2 rows, got n_samples = {moments.n:g}")
-        self._fit_covariance(moments, dtypes, k, reg, cautious=False)
+        columns = self._columns(*_moment_statistics(moments), _smallest_variance(moments))
+        units, solution = self._solve_moments(moments, columns, k, reg)
+        fit = self._statistics(moments, columns, units, solution, _errors(solution, moments), reg)
+        self._adopt("covariance", fit, moments, moments.n, dtypes, reg, moments.n)
 
     def _parameters(self, p: int, q: int) -> tuple[int, tuple[float, float]]:
         if self.solver not in SOLVERS:
@@ -97,29 +124,128 @@ class LinearTwoView(TwoViewTransformer):
         check_n_threads(self.n_threads)
         return check_n_components(self.n_components, p, q), check_reg(self.reg)
 
-    def _fit_covariance(
-        self, moments: Moments, dtypes: Dtypes, k: int, reg: tuple[float, float], *, cautious: bool
-    ) -> bool:
-        """From moments alone. Where they will not do: False, nothing set, if ``cautious``, else a warning."""
-        columns = self._columns(*_moment_statistics(moments), dtypes)
+    def _moments(self, X: NDArray[Any], y: NDArray[Any], weights: Weights, **options: Any) -> Moments:
+        options = {"dtype": np.float64, **options}
+        return Moments().update(X, y, sample_weight=weights, n_threads=self.n_threads, **options)
+
+    def _fit_of_data(
+        self,
+        X: NDArray[Any],
+        y: NDArray[Any],
+        weights: Weights,
+        moments: Moments | None,
+        k: int,
+        reg: tuple[float, float],
+        *,
+        cautious: bool,
+    ) -> tuple[Moments, Fit | None]:
+        """By the covariance method, with what the data can add where their moments are not accurate enough.
+
+        Products in float32 serve well-conditioned views of float32 data, else those in double do. From there
+        the correlations of float64 data are refined. Where that is not enough: no fit if ``cautious``, else a
+        warning.
+        """
+        dtypes = X.dtype, y.dtype
+        if moments is None and all(dtype == np.float32 for dtype in dtypes):
+            fit = self._fit_single(X, y, weights, k, reg)
+            if fit is not None:
+                return fit
+        if moments is None:
+            moments = self._moments(X, y, weights)
+        columns = self._columns(*_moment_statistics(moments), _smallest_variance(moments))
+        if cautious and not _representable(moments):
+            return moments, None
+        units, solution = self._solve_moments(moments, columns, k, reg)
+        errors = _errors(solution, moments)
+        if cautious and (max(errors) > MOST_ERROR or any(solution.dropped)):
+            return moments, None
+        between = None
+        if max(errors) > _fine_error(dtypes):
+            if k < min(moments.dims):  # what stands just below the k-th pair may have changed places with it
+                units, solution = self._solve_moments(moments, columns, k + 8, reg)
+            solution, between = self._refined(X, y, weights, columns, units, solution, k, reg)
+            errors = [(16 * error) ** 2 for error in errors]
+        return moments, self._statistics(moments, columns, units, solution, errors, reg, between)
+
+    def _fit_single(
+        self, X: NDArray[Any], y: NDArray[Any], weights: Weights, k: int, reg: tuple[float, float]
+    ) -> tuple[Moments, Fit] | None:
+        """From products in float32, where these are accurate enough."""
         try:
-            units = moments.scaled(1 / np.concatenate(columns.scales)) if self.scale else moments
-            solution = solve_moments(units, k, reg, self.n_threads)
-        except NumericalError:
-            if cautious:
-                return False
-            raise
-        doubtful = [c > MAX_CONDITION or d for c, d in zip(solution.condition, solution.dropped, strict=True)]
-        if any(doubtful):
-            if cautious:
-                return False
-            view = doubtful.index(True)
-            warn(
-                f"{'Xy'[view]} is ill-conditioned (estimated condition number "
-                f"{solution.condition[view]:.1e}), and moments square that: correlations may be wrong. "
-                "Fit the data with solver='auto' or 'qr', or raise reg"
-            )
-        wx, wy = _in_units(solution, columns.scales)
+            moments = self._moments(X, y, weights, dtype=None)
+        except NumericalError:  # overflow, which products in double spare
+            return None
+        if not _representable(moments):
+            return None
+        columns = self._columns(*_moment_statistics(moments), _smallest_variance(moments))
+        units, solution = self._solve_moments(moments, columns, k, reg)
+        errors = _errors(solution, moments)
+        if any(solution.dropped) or max(errors) > _fine_error((X.dtype, y.dtype)):
+            return None
+        return moments, self._statistics(moments, columns, units, solution, errors, reg)
+
+    def _solve_moments(
+        self, moments: Moments, columns: Columns, k: int, reg: tuple[float, float]
+    ) -> tuple[Pair, Solution]:
+        """The solution, and what the columns were divided by for it."""
+        if self.scale and reg != (0, 0):
+            scaled = moments.scaled(1 / np.concatenate(columns.scales))
+            return columns.scales, solve_moments(scaled, k, reg, self.n_threads)
+        return columns.ones, solve_moments(moments, k, reg, self.n_threads)  # scales change rounding alone
+
+    def _refined(
+        self,
+        X: NDArray[Any],
+        y: NDArray[Any],
+        weights: Weights,
+        columns: Columns,
+        units: Pair,
+        solution: Solution,
+        k: int,
+        reg: tuple[float, float],
+    ) -> tuple[Solution, NDArray[np.float64] | None]:
+        """The solution within the span of its weights, from the scores of the data, and these' covariances.
+
+        Weights from moments are off by ε cond², and the correlations within their span by the square of that:
+        scores from the data have no more rounding than orthogonal factors have.
+        """
+        wx, wy = solution.x_weights / units[0][:, None], solution.y_weights / units[1][:, None]
+        mx, my = columns.means
+        scores = Moments()
+        step = max(1, 2**20 // (X.shape[1] + y.shape[1]))
+        for start in range(0, len(X), step):
+            rows = slice(start, start + step)
+            w = None if weights is None else weights[rows]
+            zx, zy = (product(a[rows] - m, b, self.n_threads) for a, m, b in ((X, mx, wx), (y, my, wy)))
+            scores.update(zx, zy, sample_weight=w, n_threads=self.n_threads)
+        penalised = scores.copy()
+        penalised.scatter = scores.scatter.copy()
+        for s, r, w in zip(scores.slices, reg, (solution.x_weights, solution.y_weights), strict=True):
+            # W'(S + rI)W of the weights that the ridge is for
+            penalised.scatter[s, s] += (scores.n - 1) * r * product(w.T, w, self.n_threads)
+        within = solve_moments(penalised, k, 0.0, self.n_threads)
+        rx, ry = within.x_weights, within.y_weights
+        refined = replace(
+            solution,
+            x_weights=product(solution.x_weights, rx, self.n_threads),
+            y_weights=product(solution.y_weights, ry, self.n_threads),
+            singular_values=within.singular_values,
+        )
+        blocks = block_diag(rx, ry)
+        return refined, blocks.T @ scores.scatter @ blocks / (scores.n - 1)
+
+    def _statistics(
+        self,
+        moments: Moments,
+        columns: Columns,
+        units: Pair,
+        solution: Solution,
+        errors: Sequence[float],
+        reg: tuple[float, float],
+        between: NDArray[np.float64] | None = None,
+    ) -> Fit:
+        """Weights in the units of the data, and covariances; those between the scores may be known."""
+        wx, wy, sign = _in_units(solution, units)
         # covariances of all columns with the scores: S W
         sx, sy = moments.slices
         of_x, of_y = (
@@ -130,13 +256,14 @@ class LinearTwoView(TwoViewTransformer):
         if reg == (0, 0):  # W'SW = I and W₁'S₁₂W₂ = D by construction
             one, d = np.eye(wx.shape[1]), np.diag(solution.singular_values)
             between = np.block([[one, d], [d, one]])
-        else:
+        elif between is None:
             between = np.vstack(
                 [product(w.T, with_, self.n_threads) for w, with_ in ((wx, with_x), (wy, with_y))]
             )
+        else:
+            between = between * np.outer(np.tile(sign, 2), np.tile(sign, 2))
         statistics = ScoreStatistics(between, with_x, with_y, *columns.variances)
-        self._adopt("covariance", solution, (wx, wy), columns, moments, moments.n, statistics, dtypes, reg)
-        return True
+        return Fit(solution, (wx, wy), columns, statistics, errors)
 
     def _fit_data(
         self,
@@ -147,40 +274,42 @@ class LinearTwoView(TwoViewTransformer):
         k: int,
         reg: tuple[float, float],
         solver: str,
-    ) -> None:
+    ) -> Fit:
         """From the data themselves, by orthogonal factors or n × n matrices."""
-        dtypes = X.dtype, y.dtype
         if moments is None:
-            columns = self._columns(
-                _column_statistics("X", X, weights), _column_statistics("y", y, weights), dtypes
-            )
+            known = _column_statistics("X", X, weights), _column_statistics("y", y, weights)
         else:
-            columns = self._columns(*_moment_statistics(moments), dtypes)
-        sx, sy = columns.scales
-        ux, uy = (X / sx.astype(X.dtype), y / sy.astype(y.dtype)) if self.scale else (X, y)
+            known = _moment_statistics(moments)
+        columns = self._columns(*known)
+        ux, uy, units = X, y, columns.ones
+        if self.scale and reg != (0, 0):
+            units = columns.scales
+            ux, uy = (a / s.astype(a.dtype) for a, s in zip((X, y), units, strict=True))
         solve = solve_gram if solver == "gram" else solve_qr
         solution = solve(ux, uy, k, reg, sample_weight=weights, n_threads=self.n_threads)
         del ux, uy
-        wx, wy = _in_units(solution, columns.scales)
+        # rounding errors of sums add up as random numbers do
+        arithmetic = DOUBLE * (np.sqrt(len(X)) + max(X.shape[1], y.shape[1]))
+        errors = [float(arithmetic * condition) for condition in solution.condition]
+        wx, wy, _ = _in_units(solution, units)
         mx, my = columns.means
 
         def scores(rows: slice) -> NDArray[np.float64]:
             return np.hstack([(X[rows] - mx) @ wx, (y[rows] - my) @ wy])
 
         statistics = score_statistics(X, y, weights, columns.means, columns.variances, scores)
-        n = float(len(X) if weights is None else weights.sum())
-        self._adopt(solver, solution, (wx, wy), columns, moments, n, statistics, dtypes, reg)
+        return Fit(solution, (wx, wy), columns, statistics, errors, arithmetic)
 
-    def _columns(self, x: Pair, y: Pair, dtypes: Dtypes) -> Columns:
+    def _columns(self, x: Pair, y: Pair, smallest: float = float(np.finfo(np.float64).tiny)) -> Columns:
         """From the means and variances of both views' columns."""
         scales = []
-        for name, (mean, variance), dtype in zip("Xy", (x, y), dtypes, strict=True):
-            if variance.max() <= 16 * np.finfo(dtype).tiny:
+        for name, (mean, variance) in zip("Xy", (x, y), strict=True):
+            if variance.max() <= 16 * smallest:
                 raise NumericalError(
                     f"every column of {name} is constant"
                     + (
                         ", or its square too small for float arithmetic: scale it up"
-                        if variance.any() or np.abs(mean).max() < np.sqrt(np.finfo(dtype).tiny)
+                        if variance.any() or np.abs(mean).max() < np.sqrt(smallest)
                         else ""
                     )
                 )
@@ -192,32 +321,114 @@ class LinearTwoView(TwoViewTransformer):
     def _adopt(
         self,
         solver: str,
-        solution: Solution,
-        weights: Pair,
-        columns: Columns,
+        fit: Fit,
         moments: Moments | None,
         n_samples: float,
-        statistics: ScoreStatistics,
         dtypes: Dtypes,
         reg: tuple[float, float],
+        rows: float,
     ) -> None:
-        """Set every attribute of the fit."""
+        """Set every attribute of the fit to so many rows."""
+        solution, weights, columns, statistics, *_ = fit
         found = len(solution.singular_values)
         if self.n_components is not None and found < self.n_components:
             warn(
-                f"n_components={self.n_components} is cut to {found}, the smaller rank of the two views "
+                f"n_components={self.n_components} is reduced to {found}, the smaller rank of the two views "
                 f"(X {solution.rank[0]}, y {solution.rank[1]})"
             )
+        elif not _warn_if_undetermined(solution.rank, reg, rows):
+            for view in (0, 1):
+                _warn_of_rounding(view, solver, fit, dtypes)
         x_dtype, y_dtype = dtypes
         self.solver_, self.n_components_, self.moments_ = solver, found, moments
         self.x_rank_, self.y_rank_ = solution.rank
         self.n_samples_ = float(n_samples)
-        self.x_weights_, self.y_weights_ = weights[0].astype(x_dtype), weights[1].astype(y_dtype)
-        self.x_mean_, self.y_mean_ = columns.means[0].astype(x_dtype), columns.means[1].astype(y_dtype)
+        self.x_weights_, self.y_weights_ = _cast("X", weights[0], x_dtype), _cast("y", weights[1], y_dtype)
+        self.x_mean_, self.y_mean_ = columns.means
         self.x_scale_, self.y_scale_ = columns.scales[0].astype(x_dtype), columns.scales[1].astype(y_dtype)
         self.singular_values_ = solution.singular_values.astype(np.result_type(x_dtype, y_dtype))
         known = solution.singular_values if reg == (0, 0) else None
         self._set_statistics(statistics, dtypes, canonical_correlations=known)
+
+
+def _errors(solution: Solution, moments: Moments) -> list[float]:
+    """What the rounding of the moments may cost the correlations, by view: ρ cond²."""
+    return [
+        float(moments.rounding[s].max() * condition**2)
+        for s, condition in zip(moments.slices, solution.condition, strict=True)
+    ]
+
+
+def _fine_error(dtypes: Dtypes) -> float:
+    """Such errors no fit is to be better than: of the size that orthogonal factors in this dtype have."""
+    return float(64 * np.finfo(np.result_type(*dtypes)).eps)
+
+
+def _smallest_variance(moments: Moments) -> float:
+    """The smallest normal number of the type that the products were taken in."""
+    single = moments.rounding.max(initial=0.0) >= np.finfo(np.float32).eps
+    return float(np.finfo(np.float32 if single else np.float64).tiny)
+
+
+def _representable(moments: Moments) -> bool:
+    """Whether no column that varies is near underflow in the type of the products."""
+    squares = moments.scatter.diagonal() / moments.n
+    small = squares < _smallest_variance(moments) / DOUBLE
+    return not (small & ((squares > 0) | (moments.offset != 0))).any()
+
+
+def _warn_if_undetermined(rank: tuple[int, int], reg: tuple[float, float], rows: float) -> bool:
+    """Where so few rows determine nothing. Returns whether."""
+    freedom = rows - 1
+    free = sum(r for r, penalty in zip(rank, reg, strict=True) if penalty == 0)
+    both = reg == (0, 0)
+    if not (freedom < free if both else 0 < freedom <= free):
+        return False
+    ones = f"{free - freedom:g} of the correlations are" if both else "correlations are"
+    warn(
+        f"n - 1 = {freedom:g} is too few for ranks of {rank[0]} (X) and {rank[1]} (y): {ones} 1 whatever "
+        "the data, and the weights are not determined. Give both views a ridge (reg > 0), fewer columns or "
+        "more rows",
+    )
+    return True
+
+
+def _warn_of_rounding(view: int, solver: str, fit: Fit, dtypes: Dtypes) -> None:
+    """Of directions that are left out, or of digits that are lost."""
+    name, solution, error = "Xy"[view], fit.solution, fit.errors[view]
+    if solver == "covariance":
+        most, because = max(MOST_ERROR, _fine_error(dtypes)), "for moments, which square that"
+        cure = (
+            "Fit the data with solver='auto' or 'qr', raise reg, or take moments of float32 data with "
+            "update(..., dtype=np.float64)"
+        )
+    else:
+        most, because, cure = MOST_LOSS, "for its precision", "Leave dependent columns out, or raise reg"
+    ill = f"{name} is ill-conditioned {because}"
+    # exact dependence, of dummies or copies, is no matter of rounding: the rank says it
+    exact = solver != "covariance" and solution.lost[view] <= 4 * fit.arithmetic
+    if solution.dropped[view] and exact:
+        return
+    if solution.dropped[view]:
+        varying = int((fit.columns.variances[view] > 0).sum())
+        warn(
+            f"{ill}: the {varying} columns that vary have rank {solution.rank[view]}. What is left out are "
+            f"directions of standard deviation up to {solution.lost[view]:.0e}, where each column has 1: "
+            f"rounding alone. Weights are not unique. {cure}"
+        )
+    elif error > most:
+        warn(
+            f"{ill} (estimated condition number {solution.condition[view]:.1e}): correlations may be off by "
+            f"{min(1.0, error):.0e}. {cure}"
+        )
+
+
+def _cast(name: str, weights: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
+    with np.errstate(over="ignore"):
+        out = weights.astype(dtype)
+    if not np.isfinite(out).all():
+        raise NumericalError(f"the weights of {name} overflow {dtype}: scale its columns up or use float64")
+    return out
 
 
 def _project(data: NDArray[Any], weights: NDArray[Any], mean: NDArray[Any]) -> NDArray[Any]:
@@ -225,20 +436,25 @@ def _project(data: NDArray[Any], weights: NDArray[Any], mean: NDArray[Any]) -> N
     out = np.empty((len(data), weights.shape[1]), dtype=data.dtype)
     step = max(1, 2**19 // data.shape[1])
     with np.errstate(invalid="ignore", over="ignore"):  # the caller looks at the result
+        near = mean.astype(data.dtype)
+        # what the mean loses in float32: as much of a standard deviation as the mean is large
+        rest = ((mean - near) @ weights).astype(data.dtype) if data.dtype != mean.dtype else None
         for start in range(0, len(data), step):
             rows = slice(start, start + step)
-            np.matmul(data[rows] - mean, weights, out=out[rows])
+            np.matmul(data[rows] - near, weights, out=out[rows])
+            if rest is not None:
+                out[rows] -= rest
     return out
 
 
-def _in_units(solution: Solution, scales: Pair) -> Pair:
-    """Weights for the columns in their own units; the largest entry of each column of x is positive."""
-    wx, wy = solution.x_weights / scales[0][:, None], solution.y_weights / scales[1][:, None]
+def _in_units(solution: Solution, units: Pair) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Weights for the columns as they came, and their signs: the largest entry of x's columns is positive."""
+    wx, wy = solution.x_weights / units[0][:, None], solution.y_weights / units[1][:, None]
     # As in the core: of magnitudes equal up to rounding the first decides.
     size = np.abs(wx)
     first = (size >= size.max(axis=0) * (1 - 1e-12)).argmax(axis=0)
-    sign = np.where(np.take_along_axis(wx, first[None], axis=0) < 0, -1.0, 1.0)
-    return wx * sign, wy * sign
+    sign = np.where(np.take_along_axis(wx, first[None], axis=0)[0] < 0, -1.0, 1.0)
+    return wx * sign, wy * sign, sign
 
 
 def column_variances(moments: Moments) -> NDArray[np.float64]:

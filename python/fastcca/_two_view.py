@@ -291,10 +291,10 @@ class TwoViewTransformer(
     @staticmethod
     def _regress(z: NDArray[Any], coefficients: NDArray[Any], mean: NDArray[Any]) -> NDArray[Any]:
         # in the wider dtype: targets in float64 keep their digits when the rows come in float32
-        dtype = np.result_type(z, coefficients, mean)
+        dtype = np.result_type(z, coefficients)
         with np.errstate(over="ignore", invalid="ignore"):
             out: NDArray[Any] = z.astype(dtype, copy=False) @ coefficients.astype(dtype, copy=False)
-            out += mean
+            out += mean.astype(dtype, copy=False)
         if not np.isfinite(out).all():
             raise NumericalError(f"the predicted values overflow {dtype}: rescale the data")
         return out

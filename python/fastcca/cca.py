@@ -37,11 +37,13 @@ class CCA(LinearTwoView):
         Divide each column by its standard deviation first, so that the ridge weighs all columns alike.
         Weights are given for the columns as they came. Without a ridge it changes nothing but rounding.
     solver : {"auto", "covariance", "qr", "gram"}, default="auto"
-        "covariance" works on the moments, the fastest road; "qr" on orthogonal factors of the data (Björck
-        and Golub), accurate up to condition numbers of 1 / (eps max(n, p)); "gram" on n × n matrices, for
-        more features than samples. "auto" takes "gram" where a view has more features than there are rows,
-        "qr" where the estimated condition number of a regularised view exceeds 1e6 or directions that are
-        not constant columns would be dropped, and "covariance" otherwise; ``solver_`` tells.
+        "covariance" works on the moments, the fastest; of views that are not well-conditioned it goes through
+        the data once more, to multiply float32 data in double or to refine the correlations. "qr" works on
+        orthogonal factors of the data (Björck and Golub), accurate up to condition numbers of 1e13; "gram"
+        on n × n matrices, for more features than samples. "auto" takes "gram" where a view has more features
+        than there are rows, "qr" where the estimated condition number of a regularised view, its columns
+        brought to unit variance, exceeds 5e4 or directions that are not constant columns would be dropped,
+        and "covariance" otherwise; see ``solver_``.
     n_threads : int, optional
         Threads to use; by default :func:`fastcca.get_num_threads`. Results do not depend on it.
 
@@ -61,7 +63,7 @@ class CCA(LinearTwoView):
     x_cross_loadings_, y_cross_loadings_ : ndarray of shape (p, n_components_), (q, n_components_)
         Pearson correlation of each column with the scores of the other view.
     x_mean_, y_mean_ : ndarray of shape (p,), (q,)
-        Column means.
+        Column means, always in float64.
     x_scale_, y_scale_ : ndarray of shape (p,), (q,)
         What the columns were divided by: their standard deviation with ``scale=True`` (1 for a constant
         column), else 1.
@@ -73,8 +75,8 @@ class CCA(LinearTwoView):
     n_components_ : int
         Number of pairs of directions found: min(n_components, x_rank_, y_rank_).
     x_rank_, y_rank_ : int
-        Numerical ranks of the centred views. A view of more than 512 columns whose missing directions the
-        ridge carries counts the columns that vary.
+        Numerical ranks of the centred views, see Notes. A view of more than 512 columns whose missing
+        directions the ridge carries counts the columns that vary.
     n_samples_ : float
         Number of rows N; with sample weights their sum.
     n_features_in_, n_y_features_in_ : int
@@ -88,6 +90,22 @@ class CCA(LinearTwoView):
         In ``fit``: parameters out of range, views that are not numbers or do not pair, NaN or infinity.
     NumericalError
         In ``fit``: every column of a view is constant. (It is a ValueError as well.)
+
+    Warns
+    -----
+    UserWarning
+        If n - 1 is less than the sum of the ranks without a ridge, so that correlations are 1 whatever the
+        data; if a direction is left out because it may be the rounding of the data; if a view is so
+        ill-conditioned that correlations may be wrong, with an estimate of the error; if ``n_components`` is
+        reduced.
+
+    Notes
+    -----
+    Ranks are judged on columns brought to unit variance. A direction v of them is left out where its standard
+    deviation is what rounding in the arithmetic leaves, or at most sum :math:`|v_j| \epsilon_j
+    \mathrm{rms}_j / \mathrm{sd}_j`: the entries of column j are known to :math:`\epsilon_j` times their size,
+    with the machine epsilon of their dtype. A float32 column that is the sum of two others counts as that
+    sum, however large its mean.
 
     See Also
     --------
@@ -202,11 +220,11 @@ class CCA(LinearTwoView):
                 "than samples, or was saved without moments. Start with partial_fit on a new estimator"
             )
         x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=first)
-        moments = Moments().update(x_checked, y_checked, sample_weight=weights, n_threads=self.n_threads)
+        moments = self._moments(x_checked, y_checked, weights)
         dtypes = x_checked.dtype, y_checked.dtype
         if not first and self.moments_ is not None:
             moments = self.moments_ + moments
-            dtypes = self.x_mean_.dtype, self.y_mean_.dtype
+            dtypes = self.x_weights_.dtype, self.y_weights_.dtype
         self._fit_moments(moments, dtypes)
         return self
 

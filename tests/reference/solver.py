@@ -18,9 +18,14 @@ def fix_signs(W1, W2):
 
 
 def whitener(Xc, N, r, rank):
-    """The W of W'(S + rI)W = I on the `rank` leading principal directions: V (s^2/(N-1) + r)^-1/2."""
-    _, s, Vt = np.linalg.svd(Xc, full_matrices=False)
-    return Vt[:rank].T / np.sqrt(s[:rank] ** 2 / (N - 1) + r)
+    """The W of W'(S + rI)W = I on the `rank` leading principal directions: V (s^2/(N-1) + r)^-1/2.
+
+    Without a ridge those of columns brought to unit variance, which a deficient view's weights depend on.
+    """
+    size = np.linalg.norm(Xc, axis=0) if r == 0 else np.ones(Xc.shape[1])
+    size[size <= 1e-9 * size.max()] = size.max()  # constant columns
+    _, s, Vt = np.linalg.svd(Xc / size, full_matrices=False)
+    return Vt[:rank].T / np.sqrt(s[:rank] ** 2 / (N - 1) + r) / size[:, None]
 
 
 def cca(X, Y, k, reg=(0.0, 0.0), weights=None, ranks=None):

@@ -175,8 +175,12 @@ ThinQr thin_qr(ConstRef<double> A) {
 }
 
 Matrix<double> qr_r(ConstRef<double> A) {
-    const Index n = A.rows(), d = A.cols();
-    if (n < d) return thin_qr(A).R;
+    if (A.rows() < A.cols()) return thin_qr(A).R;
+    return qr_r(A.rows(), A.cols(),
+                [&](Index start, Index count, MutableRef<double> out) { out = A.middleRows(start, count); });
+}
+
+Matrix<double> qr_r(Index n, Index d, const FillRows& fill) {
     const RowBlocks blocks(n, d);
     // [R; block; block; …] is factored, group after group.
     Matrix<double> R(0, d);
@@ -185,7 +189,8 @@ Matrix<double> qr_r(ConstRef<double> A) {
         Matrix<double> stacked(R.rows() + count * d, d);
         stacked.topRows(R.rows()) = R;
         parallel_for(count, [&](Index i) {
-            Matrix<double> block = A.middleRows(blocks.begin(first + i), blocks.length(first + i));
+            Matrix<double> block(blocks.length(first + i), d);
+            fill(blocks.begin(first + i), block.rows(), block);
             factor(block);
             stacked.middleRows(R.rows() + i * d, d) = upper(block);
         });

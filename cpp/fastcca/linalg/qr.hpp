@@ -2,6 +2,8 @@
 // factors stacked and factored again.
 #pragma once
 
+#include <functional>
+
 #include "fastcca/linalg/dense.hpp"
 
 namespace fastcca {
@@ -18,5 +20,10 @@ Matrix<double> qr_in_place(MutableRef<double> A);
 
 // R alone (m × d), at half the cost. A is read once; beside it only a few blocks of rows are held.
 Matrix<double> qr_r(ConstRef<double> A);
+
+// The same of an n × d matrix, n ≥ d, that is never held whole: fill(start, count, out) writes rows start …
+// start + count - 1 of it. Called from several threads at once.
+using FillRows = std::function<void(Index start, Index count, MutableRef<double> out)>;
+Matrix<double> qr_r(Index n, Index d, const FillRows& fill);
 
 }  // namespace fastcca

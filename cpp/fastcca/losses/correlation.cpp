@@ -21,6 +21,7 @@
 #include "fastcca/solver/centring.hpp"
 #include "fastcca/solver/covariance.hpp"
 #include "fastcca/solver/data_roads.hpp"
+#include "fastcca/solver/rank_rule.hpp"
 
 namespace fastcca {
 namespace {
@@ -275,7 +276,7 @@ struct Pair {
 
     bool all_constant(int view) const {
         for (Index j = start(view); j < start(view) + width(view); ++j)
-            if (!is_constant(scatter(j, j), n, mean[j], eps)) return false;
+            if (!is_constant(std::sqrt(scatter(j, j)), n, mean[j], eps)) return false;
         return true;
     }
 };
@@ -391,8 +392,11 @@ CorrelationCoefficients<double> correlation_coefficients(double n, const Vector<
     return by_solution(moments, options, [&](Penalty reg) {
         const Matrix<double> S = scatter;
         const Vector<double> e = Vector<double>::Constant(mean.size(), eps);
-        const MomentsView view{
-            n, {mean.data(), mean.size()}, {S.data(), S.rows(), S.cols()}, {e.data(), e.size()}};
+        const MomentsView view{n,
+                               {mean.data(), mean.size()},
+                               {S.data(), S.rows(), S.cols()},
+                               {e.data(), e.size()},
+                               {e.data(), e.size()}};
         return solve_moments(view, d1, options.k, reg);
     });
 }
@@ -484,8 +488,13 @@ double correlation_loss(const MatrixView<T>& H1, const MatrixView<T>& H2, const 
     }
     mean = exact_means(H1, H2);
     return finish(by_solution(moments, options, [&](Penalty reg) {
-        const Vector<double> weights;
-        return solve_qr(centre(H1, weights, "H1"), centre(H2, weights, "H2"), options.k, reg);
+        // A loss is a function of the numbers as they are: what rounding made of them is no matter of its.
+        const auto exactly = [](const MatrixView<T>& H, const char* name) {
+            CentredView view = centre(H, Vector<double>(), name);
+            view.noise.setZero();
+            return view;
+        };
+        return solve_qr(exactly(H1, "H1"), exactly(H2, "H2"), options.k, reg);
     }));
 }
 

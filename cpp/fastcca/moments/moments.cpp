@@ -33,8 +33,8 @@ constexpr Index kShiftRows = 64;
 
 }  // namespace
 
-template <typename T>
-MomentsAccumulator<T>::MomentsAccumulator(Index columns) : columns_(columns) {
+template <typename T, typename P>
+MomentsAccumulator<T, P>::MomentsAccumulator(Index columns) : columns_(columns) {
     const std::size_t blocks = columns <= kRowBlockColumns ? kRowBlocks : 1;
     sums_.resize(blocks);
     products_.resize(blocks);
@@ -42,8 +42,8 @@ MomentsAccumulator<T>::MomentsAccumulator(Index columns) : columns_(columns) {
 
 // shift = x_0 + sum w (x - x_0) / sum w over rows spread evenly among those that count: exactly x_0 where the
 // column is constant. A row without weight may hold anything, and must not carry the shift away.
-template <typename T>
-void MomentsAccumulator<T>::choose_shift(const std::vector<MatrixView<T>>& views, const double* weights) {
+template <typename T, typename P>
+void MomentsAccumulator<T, P>::choose_shift(const std::vector<MatrixView<T>>& views, const double* weights) {
     shift_.setZero(columns_);
     const Index rows = views.front().rows;
     std::vector<Index> counted;
@@ -74,14 +74,14 @@ void MomentsAccumulator<T>::choose_shift(const std::vector<MatrixView<T>>& views
             view.col_stride == 1 ? add(row, 1, share[k]) : add(row, view.col_stride, share[k]);
         }
         for (Index j = 0; j < view.cols; ++j, ++column) {
-            const T shift = static_cast<T>(first[j] + sum[j] / total);
+            const P shift = static_cast<P>(first[j] + sum[j] / total);
             if (std::isfinite(shift)) shift_[column] = shift;  // else the pass below reports the value
         }
     }
 }
 
-template <typename T>
-void MomentsAccumulator<T>::add(const std::vector<MatrixView<T>>& views, const double* weights) {
+template <typename T, typename P>
+void MomentsAccumulator<T, P>::add(const std::vector<MatrixView<T>>& views, const double* weights) {
     Index columns = 0;
     for (const MatrixView<T>& view : views) {
         columns += view.cols;
@@ -93,7 +93,7 @@ void MomentsAccumulator<T>::add(const std::vector<MatrixView<T>>& views, const d
     if (columns == 0 || views.front().rows == 0) return;
     const Index rows = views.front().rows;
     if (shift_.size() == 0) choose_shift(views, weights);
-    const Index chunks = (rows + kDepth<T> - 1) / kDepth<T>;
+    const Index chunks = (rows + kDepth<P> - 1) / kDepth<P>;
     if (products_.size() > 1 && chunks >= kFewChunks)
         add_by_row_blocks(views, weights);
     else
@@ -104,13 +104,13 @@ void MomentsAccumulator<T>::add(const std::vector<MatrixView<T>>& views, const d
 }
 
 // Each block of consecutive rows has its own product: no meeting of the threads before the end.
-template <typename T>
-void MomentsAccumulator<T>::add_by_row_blocks(const std::vector<MatrixView<T>>& views,
-                                              const double* weights) {
-    using Product = SymmetricProduct<T>;
+template <typename T, typename P>
+void MomentsAccumulator<T, P>::add_by_row_blocks(const std::vector<MatrixView<T>>& views,
+                                                 const double* weights) {
+    using Product = SymmetricProduct<P>;
     const Index rows = views.front().rows;
-    const Packer<T> packer(views, shift_.data(), weights);
-    const Index chunks = (rows + kDepth<T> - 1) / kDepth<T>;
+    const Packer<T, P> packer(views, shift_.data(), weights);
+    const Index chunks = (rows + kDepth<P> - 1) / kDepth<P>;
     const auto most = static_cast<Index>(products_.size());
     const Index blocks = chunks >= kManyChunks ? most : most / 2;
     parallel_for(blocks, [&](Index b) {
@@ -120,12 +120,12 @@ void MomentsAccumulator<T>::add_by_row_blocks(const std::vector<MatrixView<T>>& 
             product.emplace(Product::product_size(columns_), 1).setZero();
             sums.setZero(columns_);
         }
-        Scratch<T> packed(Product::packed_size(columns_, kDepth<T>), 1);
+        Scratch<P> packed(Product::packed_size(columns_, kDepth<P>), 1);
         for (Index c = chunks * b / blocks; c < chunks * (b + 1) / blocks; ++c) {
-            const Index start = c * kDepth<T>;
-            const Index depth = std::min(kDepth<T>, rows - start);
+            const Index start = c * kDepth<P>;
+            const Index depth = std::min(kDepth<P>, rows - start);
             packer.pack(start, depth, packed.data(), sums.data());
-            RowsAhead<T> ahead(views, start + depth, std::min(kDepth<T>, rows - start - depth),
+            RowsAhead<T> ahead(views, start + depth, std::min(kDepth<P>, rows - start - depth),
                                Product::tiles(columns_));
             for (Index p = 0; p < Product::panels(columns_); ++p)
                 Product::add_panel(packed.data(), columns_, depth, p, product->data(),
@@ -136,9 +136,9 @@ void MomentsAccumulator<T>::add_by_row_blocks(const std::vector<MatrixView<T>>& 
 }
 
 // One product; the threads pack a run of chunks together, then share out its panels.
-template <typename T>
-void MomentsAccumulator<T>::add_by_panels(const std::vector<MatrixView<T>>& views, const double* weights) {
-    using Product = SymmetricProduct<T>;
+template <typename T, typename P>
+void MomentsAccumulator<T, P>::add_by_panels(const std::vector<MatrixView<T>>& views, const double* weights) {
+    using Product = SymmetricProduct<P>;
     auto& product = products_.front();
     auto& total = sums_.front();
     if (!product) {
@@ -147,20 +147,20 @@ void MomentsAccumulator<T>::add_by_panels(const std::vector<MatrixView<T>>& view
     }
     const Index rows = views.front().rows;
     const Index panels = Product::panels(columns_);
-    const Index chunk_size = Product::packed_size(columns_, kDepth<T>);
-    const Index most = std::max<Index>(1, kSharedBytes / (chunk_size * static_cast<Index>(sizeof(T))));
-    const Index chunks = (rows + kDepth<T> - 1) / kDepth<T>;
-    const Packer<T> packer(views, shift_.data(), weights);
-    Scratch<T> packed(chunk_size, std::min(most, chunks));
+    const Index chunk_size = Product::packed_size(columns_, kDepth<P>);
+    const Index most = std::max<Index>(1, kSharedBytes / (chunk_size * static_cast<Index>(sizeof(P))));
+    const Index chunks = (rows + kDepth<P> - 1) / kDepth<P>;
+    const Packer<T, P> packer(views, shift_.data(), weights);
+    Scratch<P> packed(chunk_size, std::min(most, chunks));
     Matrix<double> sums(columns_, std::min(most, chunks));
-    const auto depth_of = [&](Index chunk) { return std::min(kDepth<T>, rows - chunk * kDepth<T>); };
+    const auto depth_of = [&](Index chunk) { return std::min(kDepth<P>, rows - chunk * kDepth<P>); };
     for (Index first = 0; first < chunks; first += most) {
         const Index here = std::min(most, chunks - first);
         sums.setZero();
         parallel_for(here, [&](Index c) {
-            T* to = packed.data() + c * chunk_size;
+            P* to = packed.data() + c * chunk_size;
             const Index depth = depth_of(first + c);
-            packer.pack((first + c) * kDepth<T>, depth, to, sums.col(c).data());
+            packer.pack((first + c) * kDepth<P>, depth, to, sums.col(c).data());
         });
         for (Index c = 0; c < here; ++c) total += sums.col(c);
         // Panel p costs in proportion to p + 1: the longest first, so that none is left to wait for.
@@ -173,17 +173,17 @@ void MomentsAccumulator<T>::add_by_panels(const std::vector<MatrixView<T>>& view
     }
 }
 
-template <typename T>
-MomentSums MomentsAccumulator<T>::finish() const {
+template <typename T, typename P>
+MomentSums MomentsAccumulator<T, P>::finish() const {
     Matrix<double> scatter(columns_, columns_);
     MomentSums out = finish(scatter);
     out.scatter = std::move(scatter);
     return out;
 }
 
-template <typename T>
-MomentSums MomentsAccumulator<T>::finish(Eigen::Ref<Matrix<double>> scatter) const {
-    using Product = SymmetricProduct<T>;
+template <typename T, typename P>
+MomentSums MomentsAccumulator<T, P>::finish(Eigen::Ref<Matrix<double>> scatter) const {
+    using Product = SymmetricProduct<P>;
     MomentSums out;
     out.n = n_;
     out.shift = Vector<double>::Zero(columns_);
@@ -197,7 +197,7 @@ MomentSums MomentsAccumulator<T>::finish(Eigen::Ref<Matrix<double>> scatter) con
         if (sums.size() > 0) out.offset += sums;
     out.offset /= n_;
     // Column blocks in parallel, the row blocks' products added in order.
-    const Index width = SymmetricProduct<T>::kPanel;
+    const Index width = SymmetricProduct<P>::kPanel;
     std::atomic<bool> finite{true};
     parallel_for((columns_ + width - 1) / width, [&](Index block) {
         const Index end = std::min(columns_, (block + 1) * width);
@@ -232,5 +232,6 @@ MomentSums MomentsAccumulator<T>::finish(Eigen::Ref<Matrix<double>> scatter) con
 
 template class MomentsAccumulator<float>;
 template class MomentsAccumulator<double>;
+template class MomentsAccumulator<float, double>;
 
 }  // namespace fastcca

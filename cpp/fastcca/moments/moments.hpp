@@ -29,13 +29,14 @@ class NonFiniteError : public std::invalid_argument {
 
 struct MomentSums {
     double n = 0;           // sum of the weights: the number of rows where there are none
-    Vector<double> shift;   // representable in T, so that x - shift is rounded once
+    Vector<double> shift;   // representable in P, so that x - shift is rounded once
     Vector<double> offset;  // kept apart from the shift: their sum would round it away
     Matrix<double> scatter;
 };
 
-// T is the data's type: products of a chunk are taken in T, everything is summed in double.
-template <typename T>
+// T is the data's type. Products of a chunk are taken in P, everything is summed in double: float data whose
+// products are taken in double lose no digit.
+template <typename T, typename P = T>
 class MomentsAccumulator {
  public:
     // `columns`: d, the number of columns of all views together.
@@ -57,7 +58,7 @@ class MomentsAccumulator {
 
     Index columns_;
     double n_ = 0;
-    Eigen::Matrix<T, Eigen::Dynamic, 1> shift_;
+    Vector<P> shift_;
     // One accumulator per row block where d is small (blocks run in parallel), else, and for few rows, the
     // first alone, whose panels run in parallel. Entry b of a vector belongs to block b.
     std::vector<Vector<double>> sums_;
@@ -66,5 +67,6 @@ class MomentsAccumulator {
 
 extern template class MomentsAccumulator<float>;
 extern template class MomentsAccumulator<double>;
+extern template class MomentsAccumulator<float, double>;
 
 }  // namespace fastcca

@@ -21,13 +21,12 @@ struct PanelSegment {
 };
 
 template <typename T>
-std::vector<PanelSegment> panel_segments(const std::vector<MatrixView<T>>& views) {
-    constexpr Index kPanel = SymmetricProduct<T>::kPanel;
+std::vector<PanelSegment> panel_segments(const std::vector<MatrixView<T>>& views, Index panel_width) {
     std::vector<PanelSegment> segments;
     Index column = 0;
     for (std::size_t v = 0; v < views.size(); ++v) {
         for (Index done = 0; done < views[v].cols;) {
-            const Index width = std::min(views[v].cols - done, kPanel - column % kPanel);
+            const Index width = std::min(views[v].cols - done, panel_width - column % panel_width);
             segments.push_back({v, done, column, width});
             done += width;
             column += width;
@@ -36,19 +35,20 @@ std::vector<PanelSegment> panel_segments(const std::vector<MatrixView<T>>& views
     return segments;
 }
 
-template <typename T>
+// Data of type T, packed as P.
+template <typename T, typename P>
 class Packer {
  public:
-    Packer(const std::vector<MatrixView<T>>& views, const T* shift, const double* weights)
-        : views_(views), segments_(panel_segments(views)), shift_(shift), weights_(weights) {}
+    Packer(const std::vector<MatrixView<T>>& views, const P* shift, const double* weights)
+        : views_(views), segments_(panel_segments(views, kPanel)), shift_(shift), weights_(weights) {}
 
     // Packs rows [start, start + depth) into `packed`, with zeros for padding columns:
     //     sqrt(w) (x - shift)
     // and adds sum w (x - shift) to `sums`. Throws NonFiniteError.
-    void pack(Index start, Index depth, T* packed, double* sums) const {
+    void pack(Index start, Index depth, P* packed, double* sums) const {
         for (const PanelSegment& s : segments_) {
             const Index panel = s.column / kPanel;
-            T* out = packed + panel * depth * kPanel + s.column % kPanel;
+            P* out = packed + panel * depth * kPanel + s.column % kPanel;
             const MatrixView<T>& view = views_[s.view];
             const T* in = view.data + start * view.row_stride + s.view_column * view.col_stride;
             const bool by_rows = view.col_stride == 1;
@@ -61,8 +61,8 @@ class Packer {
         }
         if (const PanelSegment& s = segments_.back(); (s.column + s.width) % kPanel != 0) {
             const Index columns = s.column + s.width, used = columns % kPanel;
-            T* row = packed + (columns - used) * depth;
-            for (Index k = 0; k < depth; ++k, row += kPanel) std::fill(row + used, row + kPanel, T(0));
+            P* row = packed + (columns - used) * depth;
+            for (Index k = 0; k < depth; ++k, row += kPanel) std::fill(row + used, row + kPanel, P(0));
         }
         // NaN and infinity survive every sum, so the sums of the chunk tell for all of its entries at once.
         for (const PanelSegment& s : segments_)
@@ -71,10 +71,10 @@ class Packer {
     }
 
  private:
-    static constexpr Index kPanel = SymmetricProduct<T>::kPanel;
+    static constexpr Index kPanel = SymmetricProduct<P>::kPanel;
 
     // The common case, with the width known to the compiler: contiguous rows, no weights.
-    static void pack_full(const T* in, Index stride, Index depth, const T* shift, T* out, double* sums) {
+    static void pack_full(const T* in, Index stride, Index depth, const P* shift, P* out, double* sums) {
         if constexpr (std::is_same_v<T, double>) {  // whose sums fit into registers
             using namespace Eigen::internal;
             using Packet = typename SymmetricProduct<T>::Packet;
@@ -93,7 +93,7 @@ class Packer {
             double sum[kPanel] = {};
             for (Index k = 0; k < depth; ++k, in += stride, out += kPanel)
                 for (Index c = 0; c < kPanel; ++c) {
-                    const T centred = in[c] - shift[c];
+                    const P centred = static_cast<P>(in[c]) - shift[c];
                     out[c] = centred;
                     sum[c] += static_cast<double>(centred);
                 }
@@ -101,13 +101,13 @@ class Packer {
         }
     }
 
-    void pack_rows(const T* in, Index stride, Index start, Index depth, const PanelSegment& s, T* out,
+    void pack_rows(const T* in, Index stride, Index start, Index depth, const PanelSegment& s, P* out,
                    double* sums) const {
-        const T* shift = shift_ + s.column;
+        const P* shift = shift_ + s.column;
         for (Index k = 0; k < depth; ++k, in += stride, out += kPanel) {
             const double root = root_weight(start + k);
             for (Index c = 0; c < s.width; ++c) {
-                const T centred = static_cast<T>(root) * (in[c] - shift[c]);
+                const P centred = static_cast<P>(root) * (static_cast<P>(in[c]) - shift[c]);
                 out[c] = centred;
                 sums[c] += root * static_cast<double>(centred);
             }
@@ -116,14 +116,15 @@ class Packer {
 
     // Any strides: down one column after the other, which is contiguous in F order.
     void pack_columns(const T* in, const MatrixView<T>& view, Index start, Index depth, const PanelSegment& s,
-                      T* out, double* sums) const {
+                      P* out, double* sums) const {
         for (Index c = 0; c < s.width; ++c) {
             const T* column = in + c * view.col_stride;
-            const T shift = shift_[s.column + c];
+            const P shift = shift_[s.column + c];
             double sum = 0;
             for (Index k = 0; k < depth; ++k) {
                 const double root = root_weight(start + k);
-                const T centred = static_cast<T>(root) * (column[k * view.row_stride] - shift);
+                const P centred =
+                    static_cast<P>(root) * (static_cast<P>(column[k * view.row_stride]) - shift);
                 out[k * kPanel + c] = centred;
                 sum += root * static_cast<double>(centred);
             }
@@ -145,7 +146,7 @@ class Packer {
 
     const std::vector<MatrixView<T>>& views_;
     std::vector<PanelSegment> segments_;
-    const T* shift_;
+    const P* shift_;
     const double* weights_;
 };
 

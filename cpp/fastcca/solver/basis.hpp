@@ -1,8 +1,6 @@
 // Orthonormal bases of centred data, without forming its covariance.
 #pragma once
 
-#include <memory>
-
 #include "fastcca/solver/centring.hpp"
 #include "fastcca/solver/solution.hpp"
 
@@ -15,12 +13,12 @@ struct Basis {
     Matrix<double> F;
 };
 
-// From A (m, d): centred data, or the triangle that an orthogonal transformation of its rows left. `n`
-// samples of total weight N stand behind it. Singular values of A below eps·max(n, d)·σmax are dropped.
-Basis orthogonal_basis(const Matrix<double>& A, const CentredView& source, Index n, double r);
+// From A (m, d): centred data whose columns have unit norm, or the triangle that an orthogonal transformation
+// of its rows left.
+Basis orthogonal_basis(const Matrix<double>& A, const CentredView& source, double r);
 
 // The same from the n × n matrix K = A Aᵀ of a view with more columns than rows; eigenvalues below eps·n·λmax
 // are dropped.
-Basis gram_basis(std::shared_ptr<const CentredView> source, double r);
+Basis gram_basis(const CentredView& source, double r);
 
 }  // namespace fastcca

@@ -1,10 +1,12 @@
 #include "fastcca/solver/centring.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <stdexcept>
 
 #include "fastcca/base/thread_pool.hpp"
+#include "fastcca/solver/rank_rule.hpp"
 #include "fastcca/solver/solution.hpp"
 
 namespace fastcca {
@@ -24,64 +26,89 @@ void throw_not_finite(const MatrixView<T>& data, const std::string& name) {
 
 }  // namespace
 
+Matrix<double> CentredView::data() const {
+    Matrix<double> X(rows, columns());
+    parallel_for((rows + kBlock - 1) / kBlock, [&](Index b) {
+        const Index start = b * kBlock, count = std::min(kBlock, rows - start);
+        fill(start, count, X.middleRows(start, count));
+    });
+    return X;
+}
+
 template <typename T>
 CentredView centre(const MatrixView<T>& data, const Vector<double>& weights, const std::string& name) {
     const Index n = data.rows, d = data.cols, blocks = (n + kBlock - 1) / kBlock;
-    const auto map = data.map();
     CentredView view;
     view.name = name;
     view.width = d;
+    view.rows = n;
     view.n = weights.size() > 0 ? weights.sum() : static_cast<double>(n);
-    Matrix<double>& X = view.data;
-    X.resize(n, d);
 
     // One sum per block and column, then over the blocks in their order.
-    Matrix<double> partial(d, blocks);
-    const auto for_blocks = [&](const auto& task) {
+    const auto over_blocks = [&](const auto& of_rows) {
+        Matrix<double> partial(d, blocks);
         parallel_for(blocks, [&](Index b) {
             const Index start = b * kBlock, count = std::min(kBlock, n - start);
-            partial.col(b) = task(X.middleRows(start, count), start, count);
+            Matrix<double> rows = data.map().middleRows(start, count).template cast<double>();
+            partial.col(b) = of_rows(rows, start, count);
         });
-        return Vector<double>(partial.rowwise().sum());
+        return partial;
     };
-    const auto weighted_sums = [&](const auto& rows, Index start, Index count) -> Vector<double> {
+    const auto weighted_sums = [&](const Matrix<double>& rows, Index start, Index count) -> Vector<double> {
         if (weights.size() == 0) return rows.colwise().sum().transpose();
         return rows.transpose() * weights.segment(start, count);
     };
 
     // m₀ = Σ w x / N, a first estimate of the mean …
-    Vector<double> mean = for_blocks([&](auto rows, Index start, Index count) {
-                              rows = map.middleRows(start, count).template cast<double>();
-                              return weighted_sums(rows, start, count);
-                          }) /
-                          view.n;
+    Vector<double> mean = over_blocks(weighted_sums).rowwise().sum() / view.n;
     if (!mean.allFinite()) {
         throw_not_finite(data, name);
         throw_overflow(name);
     }
-    // … whose rounding is taken out again: m = m₀ + Σ w (x - m₀) / N
-    const Vector<double> correction = for_blocks([&](auto rows, Index start, Index count) {
-                                          rows.rowwise() -= mean.transpose();
-                                          return weighted_sums(rows, start, count);
-                                      }) /
-                                      view.n;
-    const Vector<double> squares = for_blocks([&](auto rows, Index start, Index count) -> Vector<double> {
+    // … whose rounding is taken out again: m = m₀ + Σ w (x - m₀) / N. Beside it max |√w (x - m₀)|.
+    Matrix<double> largest_of(d, blocks);
+    const Matrix<double> corrections = over_blocks([&](Matrix<double>& rows, Index start, Index count) {
+        rows.rowwise() -= mean.transpose();
+        Vector<double> sums = weighted_sums(rows, start, count);
+        if (weights.size() > 0) rows.array().colwise() *= weights.segment(start, count).array().sqrt();
+        largest_of.col(start / kBlock) = rows.cwiseAbs().colwise().maxCoeff().transpose();
+        return sums;
+    });
+    const Vector<double> correction = corrections.rowwise().sum() / view.n;
+    const Vector<double> largest = largest_of.rowwise().maxCoeff();
+    // Squares in units of the largest, which neither overflow nor underflow.
+    const Vector<double> unit = (largest.array() > 0).select(largest, 1.0);
+    const auto centred_rows = [mean, correction, weights](Matrix<double>& rows, Index start, Index count) {
+        rows.rowwise() -= mean.transpose();
         rows.rowwise() -= correction.transpose();
         if (weights.size() > 0) rows.array().colwise() *= weights.segment(start, count).array().sqrt();
-        return rows.colwise().squaredNorm().transpose();
-    });
-    mean += correction;
-    if (!squares.allFinite()) throw_overflow(name);
+    };
+    const Matrix<double> squares =
+        over_blocks([&](Matrix<double>& rows, Index start, Index count) -> Vector<double> {
+            centred_rows(rows, start, count);
+            for (Index j = 0; j < d; ++j) rows.col(j) /= unit[j];
+            return rows.colwise().squaredNorm().transpose();
+        });
+    const Vector<double> norms = unit.cwiseProduct(squares.rowwise().sum().cwiseSqrt());
+    if (!norms.cwiseAbs2().allFinite()) throw_overflow(name);
 
     const double eps = static_cast<double>(std::numeric_limits<T>::epsilon());
     for (Index j = 0; j < d; ++j)
-        if (!is_constant(squares[j], view.n, mean[j], eps)) view.kept.push_back(j);
-    const auto r = static_cast<Index>(view.kept.size());
-    if (r == 0) throw_all_constant(name);
-    if (r < d) {
-        for (Index j = 0; j < r; ++j) X.col(j) = X.col(view.kept[static_cast<std::size_t>(j)]);
-        X.conservativeResize(n, r);
+        if (!is_constant(norms[j], view.n, mean[j] + correction[j], eps)) view.kept.push_back(j);
+    if (view.kept.empty()) throw_all_constant(name);
+    view.norms = norms(view.kept);
+    view.noise.resize(view.columns());
+    for (Index i = 0; i < view.columns(); ++i) {
+        const Index j = view.kept[static_cast<std::size_t>(i)];
+        view.noise[i] = entry_noise(norms[j], view.n, mean[j] + correction[j], eps);
     }
+    view.fill = [data, centred_rows, kept = view.kept, norms](Index start, Index count,
+                                                              MutableRef<double> out) {
+        Matrix<double> rows = data.map().middleRows(start, count).template cast<double>();
+        centred_rows(rows, start, count);
+        for (std::size_t i = 0; i < kept.size(); ++i)
+            out.col(static_cast<Index>(i)) = rows.col(kept[i]) / norms[kept[i]];
+    };
     return view;
 }
 

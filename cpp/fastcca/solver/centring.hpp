@@ -1,10 +1,12 @@
-// The data of one view, centred and without its constant columns: what the QR and the Gram road start from.
+// The data of one view, centred, brought to unit norm and without the constant columns: what the QR and the
+// Gram solver start from. Rows are read where they lie, when they are asked for.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
-#include "fastcca/base/types.hpp"
+#include "fastcca/linalg/dense.hpp"
 
 namespace fastcca {
 
@@ -12,8 +14,15 @@ struct CentredView {
     std::string name;
     Index width = 0;          // columns of the view as given
     std::vector<Index> kept;  // those that are not constant
-    double n = 0;             // sum of the weights
-    Matrix<double> data;      // √wᵢ (xᵢ - mean), one row per sample, the kept columns
+    Index rows = 0;
+    double n = 0;          // sum of the weights
+    Vector<double> norms;  // of √wᵢ (xᵢ - mean), the kept columns
+    Vector<double> noise;  // rounding of the data beside a norm of 1: see RankRule
+    // Writes rows start … start + count - 1 of √wᵢ (xᵢ - mean) / norm, the kept columns. The data must live.
+    std::function<void(Index start, Index count, MutableRef<double> out)> fill;
+
+    Index columns() const { return static_cast<Index>(kept.size()); }
+    Matrix<double> data() const;  // all rows
 };
 
 // Weights count as repetitions; an empty vector stands for ones. Throws std::invalid_argument at the first

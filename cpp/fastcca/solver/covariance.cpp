@@ -5,22 +5,50 @@
 #include <limits>
 
 #include "fastcca/base/thread_pool.hpp"
+#include "fastcca/solver/rank_rule.hpp"
 
 namespace fastcca {
 namespace {
 
 // Above this reciprocal condition of S + rI the rounding in directions that S lacks is too small to matter.
 constexpr double kCarried = 1e-11;
+// Standard deviations whose squares begin to lose digits.
+constexpr double kSmallest = 1e-146;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-// A whitened covariance: W with Wᵀ (S + rI) W = I, as L⁻ᵀ from S + rI = L Lᵀ or as V (Λ + r)^-½ from
-// S = V Λ Vᵀ without the dropped directions.
+// A view's covariance in units that make it as well-conditioned as units can. With e the standard deviations
+// that the ridge leaves, eⱼ² = Sⱼⱼ + r:
+//     S + rI = E M E,    M with a diagonal of ones
+struct Scaled {
+    Vector<double> deviation;  // √Sⱼⱼ
+    Vector<double> e;
+    Matrix<double> M;
+
+    Scaled(Matrix<double> S, double r) : deviation(S.diagonal().cwiseSqrt()), M(std::move(S)) {
+        e = (M.diagonal().array() + r).sqrt();
+        const Vector<double> inverse = e.cwiseInverse();
+        M = inverse.asDiagonal() * M * inverse.asDiagonal();
+        M.diagonal().setOnes();
+    }
+    // The matrix of correlations: what M is without the ridge.
+    Matrix<double> correlations() const {
+        const Vector<double> ratio = e.cwiseQuotient(deviation);
+        Matrix<double> C = ratio.asDiagonal() * M * ratio.asDiagonal();
+        C.diagonal().setOnes();
+        return C;
+    }
+};
+
+// W with Wᵀ (S + rI) W = I: E⁻¹ L⁻ᵀ from M = L Lᵀ, or E⁻¹ V Λ^-½ from M = V Λ Vᵀ without the dropped
+// directions.
 struct Whitening {
     Matrix<double> factor;
     bool triangular = false;
+    Vector<double> inverse_e;
 
     // Wᵀ B
     Matrix<double> project(Matrix<double> B) const {
+        B = inverse_e.asDiagonal() * B;
         if (triangular) {
             solve_lower<double>(factor, B);
             return B;
@@ -29,23 +57,36 @@ struct Whitening {
     }
     // W U
     Matrix<double> weights(Matrix<double> U) const {
-        if (triangular) {
+        if (triangular)
             solve_lower_transposed<double>(factor, U);
-            return U;
-        }
-        return product(factor, Op::kNone, U);
+        else
+            U = product(factor, Op::kNone, U);
+        return inverse_e.asDiagonal() * U;
     }
 };
 
-// The Cholesky factor of S + rI, and estimates of its extreme eigenvalues; neither where there is none.
+// The rank rule for the square roots of eigenvalues.
+struct EigenvalueRule {
+    double tolerance;  // relative to λmax
+    Vector<double> noise;
+
+    // Above this no eigenvalue is dropped.
+    double safe(double largest) const { return kMargin * std::max(tolerance * largest, noise.squaredNorm()); }
+    std::vector<Index> kept(const Eigendecomposition& e) const {
+        const RankRule rule{std::sqrt(tolerance), noise};
+        const Vector<double> roots = e.values.reverse().cwiseMax(0.0).cwiseSqrt();
+        return rule.kept(roots, [&] { return Matrix<double>(e.vectors.rowwise().reverse()); });
+    }
+};
+
+// The Cholesky factor of M, and estimates of its extreme eigenvalues; zeros where there is none.
 struct Factor {
     Matrix<double> L;
     Extremes extremes{0, 0};
-    bool safe(double tolerance) const { return extremes.smallest > kMargin * tolerance * extremes.largest; }
+    bool safe(const EigenvalueRule& rule) const { return extremes.smallest > rule.safe(extremes.largest); }
 };
-Factor factorise(const Matrix<double>& S, double r) {
-    Factor f{S};
-    f.L.diagonal().array() += r;
+Factor factorise(Matrix<double> M) {
+    Factor f{std::move(M)};
     if (cholesky<double>(f.L) < 0) f.extremes = extreme_eigenvalues(f.L);
     return f;
 }
@@ -74,37 +115,57 @@ bool has_rank(const Matrix<double>& S, Index k, double threshold) {
 constexpr Index kCountedColumns = 512;
 constexpr Index kFewComponents = 200;
 
-// Whitens S + rI by Cholesky where S is of full rank by a safe margin, or where a ridge carries what is
-// missing and the k components asked for are there all the same; says whether it did.
-bool whiten_by_cholesky(const Matrix<double>& S, double r, double tolerance, Index k, Whitening& whitening,
-                        WhitenedView& view) {
-    Factor f = factorise(S, r);
-    if (!f.safe(tolerance)) return false;
-    // With a ridge the rank is still that of S. It is full where λmin(S + rI) exceeds r by more than the
-    // estimate's doubt; else a factorisation of S itself tells.
-    const double threshold = kMargin * tolerance * f.extremes.largest;
-    if (r > 0 && !(f.extremes.smallest / 4 > r + threshold)) {
-        const bool carried = S.rows() > kCountedColumns && k <= kFewComponents && f.safe(kCarried) &&
-                             has_rank(S, k, threshold);
-        if (!carried && !factorise(S, 0).safe(tolerance)) return false;
-    }
-    view.rank = S.rows();
-    view.condition = std::sqrt(f.extremes.condition());
-    whitening = {std::move(f.L), true};
-    return true;
+// The rank of the data, whatever the ridge. It is full where λmin(M) exceeds what the ridge gives it by more
+// than the estimate's doubt; else the correlations themselves decide. Of many columns whose missing
+// directions the ridge carries, and which hold the k components asked for all the same, none is counted.
+Index rank_beside_ridge(const Scaled& scaled, double r, const Factor& with_ridge, const EigenvalueRule& rule,
+                        Index k) {
+    const Index d = scaled.M.rows();
+    const double smallest_unit = scaled.e.minCoeff();
+    if (with_ridge.extremes.smallest / 4 >
+        r / (smallest_unit * smallest_unit) + rule.safe(static_cast<double>(d)))
+        return d;
+    const Matrix<double> C = scaled.correlations();
+    const Factor f = factorise(C);
+    if (f.safe(rule)) return d;
+    const bool carried = with_ridge.extremes.smallest > kCarried * with_ridge.extremes.largest;
+    if (carried && d > kCountedColumns && k <= kFewComponents &&
+        has_rank(C, k, rule.safe(static_cast<double>(d))))
+        return d;
+    return static_cast<Index>(rule.kept(eigendecomposition(C)).size());
 }
 
-void whiten_by_eigenvalues(const Matrix<double>& S, double r, double tolerance, Whitening& whitening,
-                           WhitenedView& view) {
-    const Eigendecomposition e = eigendecomposition(S);
-    const Index d = S.rows();
-    const double largest = e.values[d - 1], smallest = e.values[0];
-    view.rank = (e.values.array() >= tolerance * largest).count();
-    view.dropped = view.rank < d && smallest + r < tolerance * (largest + r);
-    view.condition = smallest + r > 0 ? std::sqrt((largest + r) / (smallest + r)) : kInfinity;
-    // W = V (Λ + r)^-½
-    const Vector<double> scale = (e.values.tail(view.rank).array() + r).sqrt().inverse();
-    whitening = {e.vectors.rightCols(view.rank) * scale.asDiagonal(), false};
+// `noise`: what the rounding of the data and of the moments makes of columns of unit variance.
+void whiten(const Scaled& scaled, double r, const Vector<double>& noise, Index k, Whitening& whitening,
+            WhitenedView& view) {
+    const Index d = scaled.M.rows();
+    const Vector<double> part = scaled.deviation.cwiseQuotient(scaled.e);  // 1 without a ridge
+    const EigenvalueRule rule{rank_tolerance(d), noise.cwiseProduct(part)};
+    whitening.inverse_e = scaled.e.cwiseInverse();
+    Factor f = factorise(scaled.M);
+    view.rank = d;
+    if (r > 0) view.rank = rank_beside_ridge(scaled, r, f, {rank_tolerance(d), noise}, k);
+    if (f.safe(rule)) {
+        view.condition = std::sqrt(f.extremes.condition());
+        whitening.factor = std::move(f.L);
+        whitening.triangular = true;
+        return;
+    }
+    const Eigendecomposition e = eigendecomposition(scaled.M);
+    const std::vector<Index> kept = rule.kept(e);
+    const auto count = static_cast<Index>(kept.size());
+    const Vector<double> values = e.values.reverse();
+    const Matrix<double> vectors = e.vectors.rowwise().reverse();
+    view.rank = std::min(view.rank, count);
+    view.dropped = count < d;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(d) && view.dropped; ++i)
+        if (i == kept.size() || kept[i] != static_cast<Index>(i)) {
+            view.lost = std::sqrt(std::max(0.0, values[static_cast<Index>(i)]));
+            break;
+        }
+    view.condition = values[d - 1] > 0 ? std::sqrt(values[0] / values[d - 1]) : kInfinity;
+    const Vector<double> inverse_root = values(kept).array().rsqrt();
+    whitening.factor = vectors(Eigen::all, kept) * inverse_root.asDiagonal();
 }
 
 }  // namespace
@@ -112,7 +173,7 @@ void whiten_by_eigenvalues(const Matrix<double>& S, double r, double tolerance, 
 std::vector<Index> varying_columns(const MomentsView& m, Index start, Index width) {
     std::vector<Index> kept;
     for (Index j = start; j < start + width; ++j)
-        if (!is_constant(m.scatter(j, j), m.n, m.mean[j], m.eps[j])) kept.push_back(j - start);
+        if (!is_constant(std::sqrt(m.scatter(j, j)), m.n, m.mean[j], m.eps[j])) kept.push_back(j - start);
     return kept;
 }
 
@@ -132,9 +193,7 @@ Matrix<double> covariance(const MomentsView& m, const std::vector<Index>& rows, 
     return scaled_scatter(m, rows, row0, cols, col0, m.n - 1);
 }
 
-double rank_tolerance(Index d, double eps) {
-    return std::max(std::numeric_limits<double>::epsilon() * static_cast<double>(d), eps);
-}
+double rank_tolerance(Index d) { return std::numeric_limits<double>::epsilon() * static_cast<double>(d); }
 
 Solution solve_moments(const MomentsView& m, Index p, Index n_components, Penalty reg) {
     std::array<WhitenedView, 2> views;
@@ -147,10 +206,17 @@ Solution solve_moments(const MomentsView& m, Index p, Index n_components, Penalt
         if (!m.scatter.diagonal().segment(start[v], width[v]).allFinite()) throw_overflow(v == 0 ? "X" : "y");
         view.kept = varying_columns(m, start[v], width[v]);
         if (view.kept.empty()) throw_all_constant(v == 0 ? "X" : "y");
-        const Matrix<double> S = covariance(m, view.kept, start[v], view.kept, start[v]);
-        const double tolerance = rank_tolerance(S.rows(), m.eps.segment(start[v], width[v]).maxCoeff());
-        if (!whiten_by_cholesky(S, r[v], tolerance, n_components, whitening[v], view))
-            whiten_by_eigenvalues(S, r[v], tolerance, whitening[v], view);
+        const Scaled scaled(covariance(m, view.kept, start[v], view.kept, start[v]), r[v]);
+        Vector<double> noise(static_cast<Index>(view.kept.size()));
+        for (Index i = 0; i < noise.size(); ++i) {
+            const Index j = start[v] + view.kept[static_cast<std::size_t>(i)];
+            // Entries of the matrix of correlations are known to √(ρᵢρⱼ), so that λ = vᵀ C v is to
+            // (Σ |vⱼ| √ρⱼ)².
+            noise[i] =
+                entry_noise(std::sqrt(m.scatter(j, j)), m.n, m.mean[j], m.eps[j]) + std::sqrt(m.rounding[j]);
+        }
+        if (scaled.deviation.minCoeff() < kSmallest) throw_underflow(v == 0 ? "X" : "y");
+        whiten(scaled, r[v], noise, n_components, whitening[v], view);
         view.to_weights = [&w = whitening[v]](const Matrix<double>& U) { return w.weights(U); };
     }
     // T = W₁ᵀ S₁₂ W₂ = (W₂ᵀ (W₁ᵀ S₁₂)ᵀ)ᵀ

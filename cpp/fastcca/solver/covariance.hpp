@@ -10,9 +10,10 @@ namespace fastcca {
 // The moments of two stacked views, as floor 1 hands them in.
 struct MomentsView {
     double n;
-    Eigen::Map<const Vector<double>> mean;     // (p + q)
-    Eigen::Map<const Matrix<double>> scatter;  // (p + q, p + q), about the mean
-    Eigen::Map<const Vector<double>> eps;      // of the least precise data of each column
+    Eigen::Map<const Vector<double>> mean;      // (p + q)
+    Eigen::Map<const Matrix<double>> scatter;   // (p + q, p + q), about the mean
+    Eigen::Map<const Vector<double>> eps;       // of the least precise data of each column
+    Eigen::Map<const Vector<double>> rounding;  // relative error of each column's sum of squares
 };
 
 struct Penalty {
@@ -33,9 +34,7 @@ Matrix<double> covariance(const MomentsView& moments, const std::vector<Index>& 
 
 Solution solve_moments(const MomentsView& moments, Index p, Index n_components, Penalty reg);
 
-// Directions of a covariance with λ below this share of λmax are dropped: eps·d for arithmetic in double.
-// Where the products were taken in float32 their rounding, which the sums in double do not let grow with d,
-// may be more.
-double rank_tolerance(Index d, double eps);
+// The error of eigenvalues of d × d matrices, relative to the largest.
+double rank_tolerance(Index d);
 
 }  // namespace fastcca

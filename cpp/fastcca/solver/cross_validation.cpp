@@ -6,6 +6,7 @@
 
 #include "fastcca/base/thread_pool.hpp"
 #include "fastcca/linalg/svd.hpp"
+#include "fastcca/solver/rank_rule.hpp"
 
 namespace fastcca {
 namespace {
@@ -33,7 +34,8 @@ void clear_constant(const MomentsView& m, Index start, const std::vector<Index>&
                     MutableRef<double> rows) {
     for (std::size_t i = 0; i < kept.size(); ++i) {
         const Index j = start + kept[i];
-        if (is_constant(m.scatter(j, j), m.n, m.mean[j], m.eps[j])) rows.row(static_cast<Index>(i)).setZero();
+        if (is_constant(std::sqrt(m.scatter(j, j)), m.n, m.mean[j], m.eps[j]))
+            rows.row(static_cast<Index>(i)).setZero();
     }
 }
 
@@ -42,7 +44,7 @@ FoldView decompose(const Fold& fold, Eigen::Map<const Vector<double>> total_vari
     const MomentsView& m = fold.train;
     FoldView view;
     for (const Index j : varying_columns(m, start, width))
-        if (m.scatter(start + j, start + j) > kCancellation * m.eps[start + j] * total_variation[start + j])
+        if (m.scatter(start + j, start + j) > kCancellation * kEps * total_variation[start + j])
             view.kept.push_back(j);
     if (view.kept.empty()) throw_all_constant(std::string("the training part of a fold of ") + name);
 
@@ -51,8 +53,11 @@ FoldView decompose(const Fold& fold, Eigen::Map<const Vector<double>> total_vari
     const Index d = S.rows();
     const double cancelled =
         kCancellation * kEps * total_variation.segment(start, width).maxCoeff() / (m.n - 1);
-    const double threshold =
-        std::max(rank_tolerance(d, m.eps.segment(start, width).maxCoeff()) * e.values[d - 1], cancelled);
+    double rounding = 0;
+    for (Index i = 0; i < d; ++i)
+        rounding = std::max(rounding, m.rounding[start + view.kept[static_cast<std::size_t>(i)]] * S(i, i));
+    const double threshold = std::max(
+        rank_tolerance(d) * e.values[d - 1] + rounding * std::sqrt(static_cast<double>(d)), cancelled);
     const Index rank = std::max<Index>(1, (e.values.array() >= threshold).count());
     view.values = e.values.tail(rank);
     view.vectors = e.vectors.rightCols(rank);

@@ -8,10 +8,10 @@
 namespace fastcca {
 
 // Björck and Golub: T = Q₁ᵀ Q₂ from orthogonal factors of the data; a ridge appends rows √(r(N-1)) I.
-Solution solve_qr(CentredView x, CentredView y, Index n_components, Penalty reg);
+Solution solve_qr(const CentredView& x, const CentredView& y, Index n_components, Penalty reg);
 
 // From the n × n matrices X Xᵀ of the views that have more columns than rows; a thin view beside a wide one
 // keeps its QR basis.
-Solution solve_gram(CentredView x, CentredView y, Index n_components, Penalty reg);
+Solution solve_gram(const CentredView& x, const CentredView& y, Index n_components, Penalty reg);
 
 }  // namespace fastcca

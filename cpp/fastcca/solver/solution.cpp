@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "fastcca/base/errors.hpp"
 #include "fastcca/linalg/svd.hpp"
@@ -32,11 +33,6 @@ void fix_signs(Matrix<double>& x_weights, Matrix<double>& y_weights) {
     }
 }
 
-bool is_constant(double sum_of_squares, double n, double mean, double eps) {
-    const double rounding = 4 * eps * mean;
-    return !(sum_of_squares > n * rounding * rounding);
-}
-
 void throw_all_constant(const std::string& view) {
     throw NumericalError(view + " has rank 0: every one of its columns is constant");
 }
@@ -45,18 +41,26 @@ void throw_overflow(const std::string& view) {
     throw NumericalError("the variances of " + view + " overflow: rescale its columns");
 }
 
+void throw_underflow(const std::string& view) {
+    throw NumericalError("the variances of " + view + " underflow: scale its columns up");
+}
+
 Solution solve_whitened(const Matrix<double>& T, const WhitenedView& x, const WhitenedView& y,
                         Index n_components) {
-    const Index k = std::min({n_components, x.rank, y.rank});
+    const Index k = std::min({n_components, x.rank, y.rank, T.rows(), T.cols()});
     Svd svd = truncated_svd(T, k);
     Solution s;
     s.singular_values = svd.values.cwiseMax(0.0).cwiseMin(1.0);
     s.x_weights = spread(x.to_weights(svd.U), x);
     s.y_weights = spread(y.to_weights(svd.V), y);
+    for (const auto& [weights, view] : {std::pair{&s.x_weights, "X"}, std::pair{&s.y_weights, "y"}})
+        if (!weights->allFinite())
+            throw NumericalError(std::string("the weights of ") + view + " overflow: scale its columns up");
     fix_signs(s.x_weights, s.y_weights);
     s.rank = {x.rank, y.rank};
     s.condition = {x.condition, y.condition};
     s.dropped = {x.dropped, y.dropped};
+    s.lost = {x.lost, y.lost};
     return s;
 }
 

@@ -15,9 +15,11 @@ struct Solution {
     Matrix<double> x_weights;  // (p, k)
     Matrix<double> y_weights;  // (q, k)
     Vector<double> singular_values;
-    std::array<Index, 2> rank;        // numerical ranks of the centred data
-    std::array<double, 2> condition;  // of the centred, regularised views without their constant columns
+    std::array<Index, 2> rank;  // numerical ranks of the centred data
+    // Of the centred, regularised views without their constant columns, these brought to unit norm.
+    std::array<double, 2> condition;
     std::array<bool, 2> dropped;  // were directions left out that are not constant and that r does not cure
+    std::array<double, 2> lost;   // the largest singular value left out, of columns of unit norm
 };
 
 // A view as the roads meet: an orthonormal basis of its whitened space, and the way back from coordinates
@@ -28,6 +30,7 @@ struct WhitenedView {
     Index rank = 0;
     double condition = 0;
     bool dropped = false;
+    double lost = 0;
     std::function<Matrix<double>(const Matrix<double>&)> to_weights;  // (rank, k) -> (kept, k)
 };
 
@@ -42,10 +45,8 @@ inline constexpr double kMargin = 16;
 // The sign rule: in each column of x_weights the entry of largest magnitude is positive; y follows.
 void fix_signs(Matrix<double>& x_weights, Matrix<double>& y_weights);
 
-// A column counts as constant where its sum of squares about the mean is what rounding the mean leaves.
-bool is_constant(double sum_of_squares, double n, double mean, double eps);
-
 [[noreturn]] void throw_all_constant(const std::string& view);
 [[noreturn]] void throw_overflow(const std::string& view);
+[[noreturn]] void throw_underflow(const std::string& view);
 
 }  // namespace fastcca

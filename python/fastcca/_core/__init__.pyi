@@ -19,6 +19,7 @@ def moments(
     views: Sequence[NDArray[np.float32]] | Sequence[NDArray[np.float64]],
     names: Sequence[str],
     weights: NDArray[np.float64] | None,
+    in_double: bool,
     n_threads: int,
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
 
@@ -34,7 +35,7 @@ def solve_positive(
 ) -> NDArray[np.float64] | None: ...
 
 # solver
-_Moments = tuple[float, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+_Moments = tuple[float, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 _Solution = tuple[
     NDArray[np.float64],
     NDArray[np.float64],
@@ -42,6 +43,7 @@ _Solution = tuple[
     tuple[int, int],
     tuple[float, float],
     tuple[bool, bool],
+    tuple[float, float],
 ]
 
 def solve_moments(

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
+from fastcca.errors import NumericalError
 from fastcca.functional._arrays import as_matrix, as_weights, common_float, thread_count
 
 __all__ = ["Moments"]
@@ -42,14 +43,17 @@ class Moments:
         large beside the spread.
     eps : ndarray of shape (d,)
         Machine epsilon of the least precise data seen of each column (float32 or float64).
+    rounding : ndarray of shape (d,)
+        Relative rounding error of each diagonal entry of ``scatter``: the machine epsilon of the products,
+        and more where rows were taken out that varied more than those that stay.
 
     Notes
     -----
     Data are centred as they are read, by a first estimate of the mean, so that a mean of 1e8 beside a
     variance of 1 costs no digit. Products of float32 data are taken in float32 over short runs of rows and
-    summed in float64. Results are bitwise the same for every number of threads. The pairwise update and its
-    inverse are those of Chan, Golub & LeVeque, "Updating formulae and a pairwise algorithm for computing
-    sample variances", COMPSTAT 1982.
+    summed in float64, unless ``update(..., dtype=np.float64)`` asks for exact products. Results are bitwise
+    the same for every number of threads. The pairwise update and its inverse are those of Chan, Golub &
+    LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", COMPSTAT 1982.
 
     Examples
     --------
@@ -65,7 +69,7 @@ class Moments:
     True
     """
 
-    __slots__ = ("dims", "eps", "n", "offset", "scatter", "shift")
+    __slots__ = ("dims", "eps", "n", "offset", "rounding", "scatter", "shift")
 
     n: float
     dims: tuple[int, ...]
@@ -73,17 +77,24 @@ class Moments:
     offset: Array
     scatter: Array
     eps: Array
+    rounding: Array
 
     def __init__(self) -> None:
         none = np.zeros(0)
-        self._fill(n=0.0, dims=(), shift=none, offset=none, scatter=np.zeros((0, 0)), eps=none)
+        self._fill(n=0.0, dims=(), shift=none, offset=none, scatter=np.zeros((0, 0)), eps=none, rounding=none)
 
     def _fill(self, **parts: Any) -> None:
         """Take the parts given and keep the others; a ValueError, and no change, where they do not fit."""
         new = {slot: parts[slot] if slot in parts else getattr(self, slot) for slot in self.__slots__}
         new["n"], new["dims"] = _count(new["n"]), _widths(new["dims"])
         d = sum(new["dims"])
-        for name, shape in (("shift", (d,)), ("offset", (d,)), ("scatter", (d, d)), ("eps", (d,))):
+        for name, shape in (
+            ("shift", (d,)),
+            ("offset", (d,)),
+            ("scatter", (d, d)),
+            ("eps", (d,)),
+            ("rounding", (d,)),
+        ):
             new[name] = _part(name, new[name], shape)
         for name, value in new.items():
             object.__setattr__(self, name, value)
@@ -99,6 +110,8 @@ class Moments:
     def __setstate__(self, state: Any) -> None:
         if isinstance(state, tuple):  # how Python pickles slots by itself, and earlier versions did
             state = state[1]
+        if isinstance(state, dict) and "eps" in state:  # of before their rounding was known
+            state = {"rounding": state["eps"], **state}
         if not isinstance(state, dict) or set(state) != set(self.__slots__):
             raise ValueError(f"moments must consist of {', '.join(self.__slots__)}")
         self._fill(**state)
@@ -133,6 +146,7 @@ class Moments:
         *views: npt.ArrayLike,
         sample_weight: npt.ArrayLike | None = None,
         names: Sequence[str] | None = None,
+        dtype: npt.DTypeLike | None = None,
         n_threads: int | None = None,
     ) -> Moments:
         """Add rows.
@@ -146,6 +160,9 @@ class Moments:
             Weights, not negative; they count as repetitions.
         names : sequence of str, optional
             What error messages call the views; "X", "y" where there are two.
+        dtype : float64, optional
+            Type of the products; by default that of the data. ``np.float64`` multiplies float32 data without
+            rounding, at half the speed: for ill-conditioned views, and where rows are to be taken out again.
         n_threads : int, optional
             Threads to use; by default :func:`fastcca.get_num_threads`.
 
@@ -172,19 +189,23 @@ class Moments:
         dims = tuple(a.shape[1] for a in arrays)
         if self.dims and dims != self.dims:
             raise ValueError(f"the views have {dims} columns, but earlier rows had {self.dims}")
+        if dtype is not None and np.dtype(dtype) != np.float64:
+            raise ValueError(f"dtype must be float64 or None, got {dtype!r}")
         weights = None if sample_weight is None else as_weights(sample_weight, rows[0])
         eps = np.repeat([float(np.finfo(a.dtype).eps) for a in arrays], dims)
         added = Moments()
         for rows_ in _row_chunks(arrays):
             w = None if weights is None else weights[rows_]
             parts = common_float([a[rows_] for a in arrays])
+            options = dtype is not None, thread_count(n_threads)
             try:
-                sums = _core.moments(parts, list(names), w, thread_count(n_threads))
+                sums = _core.moments(parts, list(names), w, *options)
             except ValueError:
                 if rows_.start:  # a position within the chunk means nothing to the caller
-                    _core.moments(common_float(arrays), list(names), weights, thread_count(n_threads))
+                    _core.moments(common_float(arrays), list(names), weights, *options)
                 raise
-            added._absorb(from_parts(dims, eps, *sums))
+            products = np.finfo(np.float64 if dtype is not None else parts[0].dtype).eps
+            added._absorb(from_parts(dims, eps, *sums, rounding=np.full(eps.shape, float(products))))
         self._absorb(added)
         return self
 
@@ -205,7 +226,9 @@ class Moments:
             raise ValueError(f"factors must have shape {self.shift.shape}, got {f.shape}")
         scatter = self.scatter * f
         scatter *= f[:, np.newaxis]
-        return from_parts(self.dims, self.eps, self.n, self.shift * f, self.offset * f, scatter)
+        return from_parts(
+            self.dims, self.eps, self.n, self.shift * f, self.offset * f, scatter, rounding=self.rounding
+        )
 
     def _absorb(self, other: Moments) -> None:
         """Merge ``other`` into self.
@@ -231,7 +254,10 @@ class Moments:
         delta = offset - self.offset
         scatter = self.scatter + other.scatter
         scatter += np.outer((self.n * (other.n / n)) * delta, delta)
-        self._fill(n=n, offset=(self.n * self.offset + other.n * offset) / n, scatter=scatter, eps=eps)
+        errors = self.rounding * self.scatter.diagonal() + other.rounding * other.scatter.diagonal()
+        rounding = _relative(errors, scatter.diagonal(), np.maximum(self.rounding, other.rounding))
+        offset = (self.n * self.offset + other.n * offset) / n
+        self._fill(n=n, offset=offset, scatter=scatter, eps=eps, rounding=rounding)
 
     def __add__(self, other: Moments) -> Moments:
         if not isinstance(other, Moments):
@@ -250,6 +276,9 @@ class Moments:
         ValueError
             If ``other`` holds more rows than self, or other columns, or rows that self cannot hold: more
             variation than there is.
+        NumericalError
+            If products were taken in float32, and what stays of a column varies too little beside what is
+            taken out for two digits to be left.
         """
         if not isinstance(other, Moments):
             return NotImplemented
@@ -270,21 +299,34 @@ class Moments:
         scatter = self.scatter - other.scatter
         scatter -= np.outer((n * (other.n / self.n)) * delta, delta)
         left, whole = np.diag(scatter), np.diag(self.scatter)
-        negative = left < -64 * self.eps * whole
+        negative = left < -64 * self.rounding * whole
         if negative.any():
             column = int(negative.argmax())
             raise ValueError(
                 f"these rows are not among those to be reduced: column {column} varies more in them"
             )
+        errors = self.rounding * whole + other.rounding * other.scatter.diagonal()
         gone = left <= 64 * np.finfo(np.float64).eps * whole
+        lost = (errors > left / 64) & (self.rounding > np.finfo(np.float32).eps / 2) & (whole > 0)
+        if lost.any():
+            column = int(lost.argmax())
+            digits = max(0.0, -np.log10(errors[column] / max(left[column], np.finfo(float).tiny)))
+            raise NumericalError(
+                f"too little is left of column {column}: the rows taken out varied so much more than those "
+                f"that stay that {digits:.1f} digits remain of products in float32. "
+                "Take the moments with update(..., dtype=np.float64)"
+            )
+        rounding = _relative(errors, left, self.rounding)
         scatter[gone, :] = 0
         scatter[:, gone] = 0
-        rest._fill(n=n, offset=offset, scatter=scatter)
+        rest._fill(n=n, offset=offset, scatter=scatter, rounding=rounding)
         return rest
 
     def copy(self) -> Moments:
         """A copy that shares its arrays, which no method changes in place."""
-        return from_parts(self.dims, self.eps, self.n, self.shift, self.offset, self.scatter)
+        return from_parts(
+            self.dims, self.eps, self.n, self.shift, self.offset, self.scatter, rounding=self.rounding
+        )
 
     def __repr__(self) -> str:
         return f"Moments(n={self.n:g}, dims={self.dims})"
@@ -299,11 +341,27 @@ def _row_chunks(arrays: list[npt.NDArray[Any]]) -> list[slice]:
     return [slice(start, min(n, start + step)) for start in range(0, n, step)]
 
 
+def _relative(errors: Array, values: Array, otherwise: Array) -> Array:
+    """errors / values, between the rounding of a double and all; ``otherwise`` where the value is 0."""
+    with np.errstate(over="ignore"):
+        relative = np.divide(errors, values, out=otherwise.copy(), where=values > 0)
+    return np.clip(relative, np.finfo(np.float64).eps, 1.0)
+
+
 def from_parts(
-    dims: tuple[int, ...], eps: Array, n: float, shift: Array, offset: Array, scatter: Array
+    dims: tuple[int, ...],
+    eps: Array,
+    n: float,
+    shift: Array,
+    offset: Array,
+    scatter: Array,
+    *,
+    rounding: Array | None = None,
 ) -> Moments:
+    """Moments of these parts; their rounding is that of the data unless given."""
     moments = Moments()
-    moments._fill(n=n, dims=dims, shift=shift, offset=offset, scatter=scatter, eps=eps)
+    rounding = eps if rounding is None else rounding
+    moments._fill(n=n, dims=dims, shift=shift, offset=offset, scatter=scatter, eps=eps, rounding=rounding)
     return moments
 
 
@@ -333,8 +391,8 @@ def _part(name: str, value: Any, shape: tuple[int, ...]) -> Array:
 
 def _check_values(m: Moments) -> None:
     """What no data can have as moments is refused: whoever made this did not make it here."""
-    for name in ("shift", "offset", "scatter", "eps"):
+    for name in ("shift", "offset", "scatter", "eps", "rounding"):
         if not np.all(np.isfinite(getattr(m, name))):
             raise ValueError(f"{name} of moments contains NaN or infinity")
-    if np.any(np.diag(m.scatter) < 0) or np.any(m.eps < 0):
-        raise ValueError("moments cannot have negative sums of squares or a negative eps")
+    if np.any(np.diag(m.scatter) < 0) or np.any(m.eps < 0) or np.any(m.rounding < 0):
+        raise ValueError("moments cannot have negative sums of squares or a negative eps or rounding")

@@ -1,4 +1,4 @@
-"""Canonical correlation analysis of moments or data: three roads to one solution."""
+"""Canonical correlation analysis of moments or data: three methods, one solution."""
 
 from __future__ import annotations
 
@@ -33,15 +33,25 @@ class Solution:
         Correlations of the pairs in the (penalised) metric, in [0, 1]: without a ridge the canonical
         correlations.
     rank : tuple of two int
-        Numerical rank of each centred view. Of more than 512 columns, whose missing directions a ridge
-        carries and which hold the components asked for all the same, the number that vary: no rank is
+        Numerical rank of each centred view, see Notes. Of more than 512 columns, whose missing directions a
+        ridge carries and which hold the components asked for all the same, the number that vary: no rank is
         counted then.
     condition : tuple of two float
-        Condition number of each centred view with its ridge, constant columns set aside: the square root of
-        that of S + rI. An estimate, commonly within a factor of two; inf where a view is singular.
+        Condition number of each centred view with its ridge, constant columns set aside and the others
+        brought to unit variance: the square root of that of E (S + rI) E with a diagonal of ones. An
+        estimate, commonly within a factor of two; inf where a view is singular.
     dropped : tuple of two bool
-        Whether directions of a view that are not constant columns were left out although the ridge
+        Whether directions of a view that are not constant columns were left out because the ridge
         does not lift them above rounding.
+    lost : tuple of two float
+        The largest standard deviation among them, of columns brought to unit variance; 0 if there are none.
+
+    Notes
+    -----
+    The rank rule of every method: columns are brought to unit variance, so that no unit of measurement
+    decides. A direction v of them is dropped where its standard deviation is what rounding in the arithmetic
+    leaves, or at most sum |v_j| eps_j rms_j / sd_j: the entries of column j are known to eps_j |entry| only,
+    with eps_j the machine epsilon of their dtype.
     """
 
     x_weights: Array
@@ -50,15 +60,17 @@ class Solution:
     rank: tuple[int, int]
     condition: tuple[float, float]
     dropped: tuple[bool, bool]
+    lost: tuple[float, float]
 
 
 def solve_moments(
     moments: Moments, n_components: int | None = None, reg: Reg = 0.0, n_threads: int | None = None
 ) -> Solution:
-    """Regularised CCA from moments: the covariance road.
+    """Regularised CCA from moments: the covariance method.
 
     Whitens S11 + r1 I and S22 + r2 I by their Cholesky factors, and takes the leading singular triples of
-    T = L1^-1 S12 L2^-T. Directions of a view whose variance is below eps d of the largest are dropped.
+    T = L1^-1 S12 L2^-T. Correlations are off by some ``moments.rounding`` times the square of the larger
+    condition number.
 
     Parameters
     ----------
@@ -84,7 +96,7 @@ def solve_moments(
 
     See Also
     --------
-    solve_qr : For views whose condition number exceeds 1e6, which covariances square.
+    solve_qr : For views whose condition number exceeds 1e4, which covariances square.
     solve_gram : For more features than samples.
 
     References
@@ -116,8 +128,7 @@ def solve_qr(
     """Regularised CCA by orthogonal factors of the data: accurate where covariances are not.
 
     T = Q1'Q2 from the QR factors of the centred views; no condition number is squared. A ridge stands as
-    rows sqrt(r (N - 1)) I below the data. Singular values of a view below eps max(n, d) of its largest are
-    dropped.
+    rows sqrt(r (N - 1)) I below the data, which are read in blocks and never copied whole where n > p + q.
 
     Parameters
     ----------
@@ -169,8 +180,9 @@ def solve_gram(
     """Regularised CCA through n x n matrices: for views with more features than samples.
 
     Of a view with more columns than rows the eigenvectors of the centred X X' serve as basis, shrunk by
-    sqrt(l / (l + r (N - 1))); one with fewer columns keeps its QR basis. Eigenvalues below eps n of the
-    largest are dropped. Without a ridge, as many correlations are 1 as the ranks leave no freedom for.
+    sqrt(l / (l + r (N - 1))); one with fewer columns keeps its QR basis, and so does one whose eigenvalues
+    reach below 1e-8 of the largest where no ridge lifts them. Without a ridge, as many correlations are 1 as
+    the ranks leave no freedom for.
 
     Parameters, returned value and errors are those of :func:`solve_qr`.
 
@@ -304,12 +316,13 @@ def _two_views(moments: Moments) -> tuple[int, int]:
     return p, q
 
 
-def _parts(moments: Moments) -> tuple[float, Array, Array, Array]:
+def _parts(moments: Moments) -> tuple[float, Array, Array, Array, Array]:
     """What the core reads of moments, the scatter without gaps (it is symmetric: C or F order)."""
     scatter = moments.scatter
     if not (scatter.flags.c_contiguous or scatter.flags.f_contiguous):
         scatter = np.ascontiguousarray(scatter)
-    return moments.n, moments.mean, scatter, moments.eps
+    rounding = moments.rounding if moments.rounding.size else moments.eps
+    return moments.n, moments.mean, scatter, moments.eps, rounding
 
 
 def _components(n_components: int | None, p: int, q: int) -> int:
