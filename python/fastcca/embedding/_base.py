@@ -13,7 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from fastcca._validation import as_matrix, as_weights, refuse_non_finite
-from fastcca.embedding._calibration import content_folds, temperature_of
+from fastcca.embedding._calibration import content_folds, some_rows, temperature_of
 from fastcca.embedding._checks import check_number
 from fastcca.embedding._prediction import LabelPrediction
 from fastcca.embedding._preprocessing import InputScaling
@@ -22,6 +22,7 @@ from fastcca.embedding._training_data import Learned, TrainingData, project
 __all__ = ["LabelEmbedding"]
 
 N_FOLDS = 3
+MOST_DECISIONS = 2**22  # from which the temperature is found
 
 
 class LabelEmbedding(LabelPrediction):
@@ -125,18 +126,24 @@ class LabelEmbedding(LabelPrediction):
         )
 
     def _calibrated(self, data: TrainingData, chosen: dict[str, Any], learned: Learned) -> float:
-        """The temperature that suits decisions on held-out rows; classes of one row stay in every part."""
+        """The temperature that suits decisions on held-out rows; classes of one row stay in every part.
+
+        Of so many decisions that they would fill the memory some rows' are taken: they are for one number.
+        """
         held_out: list[NDArray[np.float64]] = []
         rows: list[NDArray[Any]] = []
+        count = np.isin(data.folds, range(self._n_calibration_fits)).sum() or len(data.y)
+        asked = some_rows(data.features, MOST_DECISIONS / (count * data.n_classes))
         for fold in range(self._n_calibration_fits):
             out = data.folds == fold
-            if out.any():
+            if (out & asked).any():
                 part = self._learn(data.subset(~out), **chosen)
+                out &= asked
                 held_out.append(self._decisions(project(data.features[out], part), part.labels))
                 rows.append(np.flatnonzero(out))
         if not rows:  # every class has one row: all that is left are the rows learned from
-            decisions = self._decisions(project(data.features, learned), learned.labels)
-            return temperature_of(decisions, data.y, data.weight)
+            decisions = self._decisions(project(data.features[asked], learned), learned.labels)
+            return temperature_of(decisions, data.y[asked], data.weight[asked])
         index = np.concatenate(rows)
         return temperature_of(np.concatenate(held_out), data.y[index], data.weight[index])
 

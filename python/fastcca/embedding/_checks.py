@@ -28,10 +28,14 @@ def check_number(
     return float(value)
 
 
-def check_n_components(value: Any, n_classes: int) -> int:
-    """The dimensions asked for, at most one a class; None: that number, 100 at most."""
+def check_n_components(value: Any, n_classes: int, n_features: int) -> int:
+    """The dimensions asked for, at most one a class; None: that number, or 100 or p + 1 of more than 100.
+
+    Rows lie in an affine space of p dimensions; what labels have outside it shifts their nearness, for which
+    one dimension more is enough.
+    """
     if value is None:
-        return min(n_classes, 100)
+        return n_classes if n_classes <= 100 else min(100, n_features + 1)
     if check_count("n_components", value) > n_classes:
         raise ValueError(f"n_components={value} is more than the number of classes, {n_classes}")
     return int(value)

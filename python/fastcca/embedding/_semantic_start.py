@@ -34,9 +34,7 @@ class KnownAttributes:
         share = data.share
         if classes is None:
             rows = data.extra["attributes"]
-            member = np.zeros((data.n_classes, len(data.y)))
-            member[data.y, np.arange(len(data.y))] = data.weight
-            classes = (member / member.sum(axis=1, keepdims=True)) @ rows
+            classes = data.class_means(rows)
         else:
             rows = classes[data.y]
         centred = rows - share @ rows

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from fastcca.errors import NumericalError
 
@@ -46,12 +47,17 @@ class TrainingData:
         """The weights as parts of one."""
         return self.weight / self.weight.sum()  # type: ignore[no-any-return]
 
-    def class_means(self) -> NDArray[np.float64]:
-        """(n_classes, p), float64."""
-        member = np.zeros((self.n_classes, len(self.y)))
-        member[self.y, np.arange(len(self.y))] = self.weight
-        member /= member.sum(axis=1, keepdims=True)
-        return member @ self.features.astype(np.float64, copy=False)
+    def class_sums(self, values: NDArray[Any], *, weighted: bool = True) -> NDArray[np.float64]:
+        """(n_classes, m): the sum of the rows of ``values`` (n, m) over the rows of each class."""
+        n = len(self.y)
+        weight = self.weight if weighted else np.ones(n)
+        member = csr_array((weight, (self.y, np.arange(n))), shape=(self.n_classes, n))
+        return np.asarray(member @ values.astype(np.float64, copy=False))
+
+    def class_means(self, values: NDArray[Any] | None = None) -> NDArray[np.float64]:
+        """(n_classes, m): the mean of the features, or of other ``values`` (n, m), of each class."""
+        totals = np.bincount(self.y, self.weight, self.n_classes)[:, np.newaxis]
+        return self.class_sums(self.features if values is None else values) / totals
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ class UnifiedLearning(ExtensibleEmbedding):
         return scaling, scaling.transform(x.astype(np.float64))
 
     def _choose(self, data: TrainingData) -> dict[str, Any]:
-        return {"reg": best_reg(data, np.eye(data.n_classes))}
+        return {"reg": best_reg(data)}
 
     def _learn(self, data: TrainingData, **chosen: Any) -> Learned:
         graph = label_graph(self.taxonomy, self.classes_)

@@ -37,7 +37,8 @@ class LargeMarginEmbedding(LabelEmbedding):
     Parameters
     ----------
     n_components : int, optional
-        Dimensions d of the space, at most the number of classes. By default that number, 100 at most.
+        Dimensions d of the space, at most the number of classes. By default that number; of more than 100
+        classes 100, or p + 1 if that is less (which loses nothing).
     loss : {"hinge", "worst", "rank", "softmax"}, default="hinge"
         What the labels that violate the margin of a sample count. "hinge": their sum, as above. "worst": the
         worst one alone. "rank": their sum times L(r) / r, where r is their number and
@@ -200,11 +201,11 @@ class LargeMarginEmbedding(LabelEmbedding):
             margin = margin * label_costs(self.taxonomy, self.classes_)
         natural = _natural_penalty(self.loss, n_classes) * (1.0 if self.similarity == "euclidean" else 0.05)
         return {
-            "n_components": check_n_components(self.n_components, n_classes),
+            "n_components": check_n_components(self.n_components, n_classes, data.features.shape[1]),
             "margin": margin,
             "weight_penalty": natural if self.weight_penalty is None else float(self.weight_penalty),
             "label_penalty": 1e-3 if self.label_penalty is None else float(self.label_penalty),
-            "reg": best_reg(data, np.eye(n_classes)),
+            "reg": best_reg(data),
             "seed": int(check_random_state(self.random_state).randint(2**31 - 1)),
         }
 

@@ -95,10 +95,9 @@ class RidgeEmbedding(LabelEmbedding):
             check_number("reg", self.reg, low=0.0)
 
     def _choose(self, data: TrainingData) -> dict[str, Any]:
-        return {"reg": float(self.reg) if self.reg is not None else best_reg(data, np.eye(data.n_classes))}
+        return {"reg": float(self.reg) if self.reg is not None else best_reg(data)}
 
     def _learn(self, data: TrainingData, **chosen: Any) -> Learned:
         reg = chosen["reg"]
-        targets = np.eye(data.n_classes)
-        weights, intercept = next(ridge_path(data, targets, [reg]))
-        return Learned(weights, intercept, targets, {"reg_": reg})
+        weights, intercept = next(ridge_path(data, None, [reg]))
+        return Learned(weights, intercept, np.eye(data.n_classes), {"reg_": reg})

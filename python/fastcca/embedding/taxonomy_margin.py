@@ -163,10 +163,10 @@ class LargeMarginTaxonomyEmbedding(LabelEmbedding):
             costs = label_costs(self.taxonomy, self.classes_)
         if self.reg is not None:
             return {"costs": costs, "reg": float(self.reg)}
-        return {"costs": costs, "reg": 3.0 * best_reg(data, np.eye(n_classes))}
+        return {"costs": costs, "reg": 3.0 * best_reg(data)}
 
     def _learn(self, data: TrainingData, **chosen: Any) -> Learned:
-        weights, intercept = next(ridge_path(data, np.eye(data.n_classes), [chosen["reg"]]))
+        weights, intercept = next(ridge_path(data, None, [chosen["reg"]]))
         mapped = data.features @ weights + intercept
         mu = 0.1 if self.mu is None else float(self.mu)
         while True:

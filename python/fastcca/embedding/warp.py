@@ -31,7 +31,8 @@ class WARPEmbedding(LabelEmbedding):
     Parameters
     ----------
     n_components : int, optional
-        Dimensions d of the space, at most the number of classes. By default that number, 100 at most.
+        Dimensions d of the space, at most the number of classes. By default that number; of more than 100
+        classes 100, or p + 1 if that is less (which loses nothing).
     margin : float, default=1.0
         m > 0, in the units of the scores.
     max_norm : float, default=3.0
@@ -137,8 +138,8 @@ class WARPEmbedding(LabelEmbedding):
 
     def _choose(self, data: TrainingData) -> dict[str, Any]:
         return {
-            "n_components": check_n_components(self.n_components, data.n_classes),
-            "reg": best_reg(data, np.eye(data.n_classes)),
+            "n_components": check_n_components(self.n_components, data.n_classes, data.features.shape[1]),
+            "reg": best_reg(data),
             "seed": int(check_random_state(self.random_state).randint(2**31 - 1)),
         }
 
