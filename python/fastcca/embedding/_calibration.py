@@ -35,7 +35,7 @@ def some_rows(features: NDArray[Any], fraction: float) -> NDArray[np.bool_]:
     if fraction >= 1.0:
         return np.ones(len(features), dtype=bool)
     place = np.abs(_content_key(features)) * 2.0**20 % 1.0
-    return place <= max(fraction, float(place.min()))  # type: ignore[no-any-return]
+    return place <= max(fraction, float(place.min()))
 
 
 def _content_key(features: NDArray[Any]) -> NDArray[np.float64]:

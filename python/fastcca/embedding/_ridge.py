@@ -5,6 +5,7 @@ the number of classes as the weights do.
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,9 @@ class _Regression:
         self.keep = self.values > max(a.shape) * np.finfo(np.float64).eps * self.values[-1]
 
     def gain(self, reg: float) -> Floats:
-        return np.divide(1.0, self.values + reg, out=np.zeros_like(self.values), where=self.keep)
+        out = np.zeros_like(self.values)
+        np.divide(1.0, self.values + reg, out=out, where=self.keep)
+        return out
 
     def weights(self, reg: float) -> tuple[Floats, Floats]:
         weights = self.axes @ (self.gain(reg)[:, np.newaxis] * self.projected)
@@ -72,9 +75,9 @@ class _Regression:
         return np.array([g @ square @ g + 2.0 * (g @ linear) + constant for g in gains])
 
 
-def _vectors(of_classes: Floats, targets: Targets) -> Floats:
+def _vectors(of_classes: NDArray[Any], targets: Targets) -> Floats:
     """What stands for the classes along the last axis, by their vectors."""
-    return of_classes.copy() if targets is None else of_classes @ targets
+    return of_classes.astype(np.float64) if targets is None else of_classes @ targets
 
 
 def ridge_path(
