@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         synchrony,
         taxonomy,
     )
+    from fastcca._align import align
     from fastcca._persistence import load
     from fastcca.cca import CCA
     from fastcca.cca_cv import CCACV
@@ -44,6 +45,7 @@ __all__ = [
     "KernelCCACV",
     "Moments",
     "NumericalError",
+    "align",
     "build_info",
     "datasets",
     "embedding",
@@ -65,6 +67,7 @@ _LAZY = {
     "CCACV": "fastcca.cca_cv",
     "KernelCCA": "fastcca.kernel_cca",
     "KernelCCACV": "fastcca.kernel_cca_cv",
+    "align": "fastcca._align",
     "load": "fastcca._persistence",
 }
 # `deep` is not among them, it takes PyTorch, nor is `distributed`, it takes dask.

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcca._linear import _column_statistics as column_statistics
-from fastcca._validation import as_matrix, column_names
+from fastcca._validation import as_matrix, check_same_rows, column_names
 from fastcca.errors import NumericalError
+from fastcca.functional._arrays import place_of
 
 __all__ = ["Modalities", "Names", "check_modalities", "named", "pick", "scaled_statistics"]
 
@@ -83,6 +84,7 @@ def check_modalities(
         if fitting and found[name] is None:
             raise ValueError(f"every row of modality {name!r} is missing: there is nothing to learn from")
     found = {name: view for name, view in found.items() if view is not None}
+    check_same_rows(**found)
     data = {name: as_matrix(name, _filled(view), min_rows=1 + fitting) for name, view in found.items()}
     columns = {name: column_names(view) for name, view in found.items()}
     for name, a in data.items():
@@ -101,7 +103,7 @@ def check_modalities(
         told = ", ".join(f"{n} in {name!r}" for name, n in rows.items())
         raise ValueError(f"all modalities must have the same number of rows, got {told}")
     n = next(iter(rows.values()))
-    present = {name: _present(name, a) for name, a in data.items()}
+    present = {name: _present(name, a, found[name]) for name, a in data.items()}
     if fitting:
         for name, mask in present.items():
             if not mask.any():
@@ -121,7 +123,7 @@ def _filled(view: Any) -> Any:
     return [[np.nan] * width if row is None else row for row in view]
 
 
-def _present(name: str, a: NDArray[Any]) -> NDArray[np.bool_]:
+def _present(name: str, a: NDArray[Any], view: Any) -> NDArray[np.bool_]:
     """Rows that are not NaN throughout; refuses NaN and infinity in those, with the first position."""
     present = np.empty(len(a), dtype=bool)
     for rows in blocks(len(a), a.shape[1]):
@@ -133,8 +135,9 @@ def _present(name: str, a: NDArray[Any]) -> NDArray[np.bool_]:
             if bad.any():
                 row, column = (int(i) for i in np.argwhere(bad)[0])
                 kind = "NaN" if np.isnan(a[rows.start + row, column]) else "infinity"
+                where = place_of(view, rows.start + row, column)
                 raise ValueError(
-                    f"Input {name} contains {kind}: the first is at row {rows.start + row}, column {column}"
+                    f"Input {name} contains {kind}: the first is at {where}"
                     + ("; a row that lacks the modality must be NaN throughout" if kind == "NaN" else "")
                 )
         present[rows] = ~missing

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastcca._persistence import SavedModel
 from fastcca._statistics import ScoreStatistics, Weights, least_squares, loadings, score_statistics
-from fastcca._validation import as_matrix, as_weights, column_names, refuse_non_finite
+from fastcca._validation import as_matrix, as_weights, check_same_rows, column_names, refuse_non_finite
 from fastcca.errors import NumericalError
 from fastcca.metrics import column_correlations
 
@@ -65,8 +65,9 @@ class TwoViewTransformer(
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y is None."
             )
-        x_checked = as_matrix("X", X, min_rows=2 if reset else 1)
-        y_checked = as_matrix("y", y, vector=True, min_rows=2 if reset else 1)
+        check_same_rows(X=X, y=y, sample_weight=sample_weight)
+        x_checked = as_matrix("X", X, min_rows=2 if reset else 1, complete=True)
+        y_checked = as_matrix("y", y, vector=True, min_rows=2 if reset else 1, complete=True)
         if len(x_checked) != len(y_checked):
             raise ValueError(
                 f"X and y must have the same number of rows, got {len(x_checked)} and {len(y_checked)}"
@@ -84,7 +85,7 @@ class TwoViewTransformer(
     def _check_view(self, view: View, data: Any) -> NDArray[Any]:
         """One view of a fitted estimator as a 2-d float array of the right width."""
         check_is_fitted(self)
-        checked = as_matrix(view, data, vector=view == "y")
+        checked = as_matrix(view, data, vector=view == "y", complete=True)
         if view == "X":
             validate_data(self, data, reset=False, skip_check_array=True)
         else:

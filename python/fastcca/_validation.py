@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_array
 
 from fastcca.functional import _arrays
-from fastcca.functional._arrays import refuse_non_finite
+from fastcca.functional._arrays import check_same_rows, refuse_non_finite, text_columns
 
 __all__ = [
     "as_matrix",
@@ -18,17 +18,20 @@ __all__ = [
     "check_n_components",
     "check_n_threads",
     "check_reg",
+    "check_same_rows",
     "column_names",
     "refuse_non_finite",
 ]
 
 
-def as_matrix(name: str, data: Any, *, vector: bool = False, min_rows: int = 1) -> NDArray[Any]:
+def as_matrix(
+    name: str, data: Any, *, vector: bool = False, min_rows: int = 1, complete: bool = False
+) -> NDArray[Any]:
     """``data`` as a 2-d array of float32 or float64, without a copy where it is one already.
 
     Integers and booleans become float64, half precision float32, objects float64 if they are numbers.
     With ``vector`` a 1-d array is taken as one column. Finiteness is not checked here: the pass over the
-    data that follows does it.
+    data that follows does it. Only of data frames, with ``complete``: here their labels are known.
     """
     a = _as_array(name, data)
     if vector and a.ndim == 1:
@@ -44,7 +47,10 @@ def as_matrix(name: str, data: Any, *, vector: bool = False, min_rows: int = 1) 
     if rows < min_rows:
         samples = "1 sample" if rows == 1 else f"{rows} samples"
         raise ValueError(f"{name} has {samples} (shape={a.shape}) while a minimum of {min_rows} is required.")
-    return _floats(name, a)
+    a = _floats(name, a, text_columns(data))
+    if complete and hasattr(data, "columns"):
+        refuse_non_finite(name, a, data)
+    return a
 
 
 def _as_array(name: str, data: Any) -> NDArray[Any]:
@@ -77,15 +83,15 @@ def _kind(error: Exception) -> type[Exception]:
     return TypeError if isinstance(error, TypeError) else ValueError
 
 
-def _floats(name: str, a: NDArray[Any]) -> NDArray[Any]:
+def _floats(name: str, a: NDArray[Any], odd: str = "") -> NDArray[Any]:
     if a.dtype.kind == "O" and not any(isinstance(value, (str, bytes)) for value in a.flat):
         try:
             a = a.astype(np.float64)
         except (TypeError, ValueError) as error:
-            raise _kind(error)(_named(name, error)) from None
+            raise _kind(error)(f"{_named(name, error)}{odd}") from None
     if a.dtype.kind not in "biuf":
         text = " with text" if a.dtype.kind == "O" else ""
-        raise ValueError(f"{name} must hold numbers, got dtype {a.dtype}{text}")
+        raise ValueError(f"{name} must hold numbers, got dtype {a.dtype}{text}{odd}")
     return _arrays.as_matrix(a, name)
 
 

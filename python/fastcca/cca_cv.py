@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from fastcca._folds import Rows, fast_scores, slow_scores
 from fastcca._linear import LinearTwoView
 from fastcca._search import adopt_features, ridge_grid, row_splits, search_results
-from fastcca._validation import check_n_components, check_n_threads, check_reg
+from fastcca._validation import check_n_components, check_n_threads, check_reg, check_same_rows
 from fastcca.cca import CCA
 from fastcca.functional.moments import Moments
 
@@ -137,6 +137,7 @@ class CCACV(LinearTwoView):
         ValueError
             See :class:`CCACV`.
         """
+        check_same_rows(X=X, y=y, groups=groups)
         x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
         check_n_threads(self.n_threads)
         k = check_n_components(self.n_components, x_checked.shape[1], y_checked.shape[1])

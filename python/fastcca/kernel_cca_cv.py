@@ -13,7 +13,7 @@ from fastcca._kernel import KernelTwoView
 from fastcca._kernel_features import FeatureSums, LandmarkView, collect, solve_features
 from fastcca._search import TIE, adopt_features, ridge_grid, row_splits, search_results
 from fastcca._two_view import Weights
-from fastcca._validation import check_reg, refuse_non_finite
+from fastcca._validation import check_reg, check_same_rows, refuse_non_finite
 from fastcca.functional.kernels import Kernel
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import held_out_correlations
@@ -158,6 +158,7 @@ class KernelCCACV(KernelTwoView):
         ValueError
             See :class:`KernelCCACV`.
         """
+        check_same_rows(X=X, y=y, groups=groups)
         x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
         self._check_parameters()
         refuse_non_finite("X", x_checked)

@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
 from fastcca._persistence import SavedModel
-from fastcca._validation import as_matrix, check_count
+from fastcca._validation import as_matrix, check_count, check_same_rows
 from fastcca._warn import warn
 from fastcca.cca import CCA
 from fastcca.functional._arrays import refuse_non_finite
@@ -382,6 +382,7 @@ class SynchronyDetector(SavedModel, BaseEstimator):  # type: ignore[misc]
         chosen = (
             CCA(n_components=1, reg=1e-3, scale=True) if self.estimator is None else clone(self.estimator)
         )
+        check_same_rows(X=X, y=y)
         (a, in_a), (b, in_b) = self._stacked(X, y)
         n = min(len(a), len(b))
         both = in_a[:n] & in_b[:n]

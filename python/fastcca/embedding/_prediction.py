@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastcca._persistence import SavedModel
 from fastcca._statistics import unit_rows
-from fastcca._validation import as_matrix, refuse_non_finite
+from fastcca._validation import as_matrix, check_same_rows, refuse_non_finite
 from fastcca.embedding._preprocessing import InputScaling
 from fastcca.embedding._training_data import Learned, project
 from fastcca.errors import NumericalError
@@ -123,6 +123,7 @@ class LabelPrediction(
         float
             Between 0 and 1.
         """
+        check_same_rows(X=X, y=y, sample_weight=sample_weight)
         return float(super().score(X, y, sample_weight))
 
     def predict_top_k(self, X: ArrayLike, k: int = 5) -> NDArray[Any]:
@@ -218,7 +219,7 @@ class LabelPrediction(
 
     def _check_rows(self, X: ArrayLike) -> NDArray[Any]:
         check_is_fitted(self)
-        x = as_matrix("X", X)
+        x = as_matrix("X", X, complete=True)
         validate_data(self, X, reset=False, skip_check_array=True)
         refuse_non_finite("X", x)
         return x

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from fastcca._validation import as_matrix, check_count, refuse_non_finite
+from fastcca._validation import as_matrix, check_count, check_same_rows, refuse_non_finite
 from fastcca.embedding._explanation import Explanation
 from fastcca.embedding._label_loss import LabelLoss
 from fastcca.embedding._semantics import AttributeLoss
@@ -314,7 +314,9 @@ class UnifiedSemanticEmbedding(UnifiedLearning):
         if sample_attributes is not None:
             if self.attributes is not None:
                 raise ValueError("sample_attributes and attributes are both given: leave one of them out")
-            extra["attributes"] = as_matrix("sample_attributes", sample_attributes).astype(np.float64)
+            check_same_rows(X=X, sample_attributes=sample_attributes)
+            given = as_matrix("sample_attributes", sample_attributes, complete=True)
+            extra["attributes"] = given.astype(np.float64)
             refuse_non_finite("sample_attributes", extra["attributes"])
             n_rows = len(as_matrix("X", X))
             if len(extra["attributes"]) != n_rows:

@@ -7,7 +7,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["as_matrix", "as_weights", "common_float", "refuse_non_finite", "thread_count", "unwrapped"]
+__all__ = [
+    "as_matrix",
+    "as_weights",
+    "check_same_rows",
+    "common_float",
+    "place_of",
+    "refuse_non_finite",
+    "text_columns",
+    "thread_count",
+    "unwrapped",
+]
 
 MOST_THREADS = 4096
 
@@ -25,18 +35,19 @@ def as_matrix(value: Any, name: str) -> npt.NDArray[Any]:
     if a.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: {name} has dtype {a.dtype}")
     if a.dtype.kind in "USMm":
-        raise ValueError(f"{name} must hold real numbers, got dtype {a.dtype}")
+        raise ValueError(f"{name} must hold real numbers, got dtype {a.dtype}{text_columns(value)}")
     if a.dtype.kind not in "fiub":
         from scipy.sparse import issparse  # not at import time: the command line starts without it
 
         if issparse(value):
             raise ValueError(f"{name} is sparse, but dense data is required: use its toarray()")
         if a.dtype.kind == "O" and any(isinstance(entry, (str, bytes)) for entry in a.flat):
-            raise ValueError(f"{name} must hold real numbers, got dtype {a.dtype} with text")
+            raise ValueError(f"{name} must hold real numbers, got dtype {a.dtype} with text{text_columns(value)}")
         try:
             a = a.astype(np.float64)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{name} must hold real numbers, got dtype {a.dtype}: {error}") from error
+            odd = text_columns(value) or f": {error}"
+            raise ValueError(f"{name} must hold real numbers, got dtype {a.dtype}{odd}") from error
     if a.ndim == 1:
         a = a[:, np.newaxis]
     if a.ndim != 2:
@@ -48,6 +59,8 @@ def as_matrix(value: Any, name: str) -> npt.NDArray[Any]:
     # Fields of records and the like: addresses that are no multiple of the item's size.
     if not a.flags.aligned or any(stride % a.itemsize for stride in a.strides):
         a = np.ascontiguousarray(a)
+    if hasattr(value, "columns"):  # here the names are known, at a pass over data that were converted anyway
+        refuse_non_finite(name, a, value)
     return a
 
 
@@ -104,16 +117,74 @@ def as_weights(weights: Any, n_rows: int, name: str = "sample_weight") -> npt.ND
     return np.ascontiguousarray(w)
 
 
-def refuse_non_finite(name: str, a: npt.NDArray[Any]) -> None:
-    """Raise a ValueError with the first position of a NaN or an infinity in ``a``, row by row."""
+def refuse_non_finite(name: str, a: npt.NDArray[Any], table: Any = None) -> None:
+    """Raise a ValueError with the first position of a NaN or an infinity in ``a``, row by row.
+
+    ``table`` is the data frame that ``a`` came from: its labels are told as well.
+    """
     step = max(1, 2**20 // max(1, a.shape[1]))
     for start in range(0, len(a), step):
         bad = ~np.isfinite(a[start : start + step])
         if bad.any():
             row, column = (int(i) for i in np.argwhere(bad)[0])
             kind = "NaN" if np.isnan(a[start + row, column]) else "infinity"
+            where = place_of(table, start + row, column)
+            raise ValueError(f"Input {name} contains {kind}: the first is at {where}")
+
+
+def place_of(table: Any, row: int, column: int) -> str:
+    """A place in a table, by its labels too where the table is a data frame."""
+    of_row, of_column = _label(index_of(table), row), _label(getattr(table, "columns", None), column)
+    return f"row {row}{of_row}, column {column}{of_column}"
+
+
+def _label(labels: Any, place: int) -> str:
+    """The label of a row or a column, where it has one besides its number."""
+    return "" if labels is None or labels[place] == place else f" ({_text(labels[place])})"
+
+
+def _text(label: Any) -> str:
+    return repr(label) if isinstance(label, (str, tuple)) else str(label)
+
+
+def text_columns(table: Any) -> str:
+    """What of a data frame holds no numbers, as the end of a message."""
+    columns, dtypes = getattr(table, "columns", None), getattr(table, "dtypes", None)
+    if columns is None or dtypes is None or not len(columns):
+        return ""
+    for place, (column, dtype) in enumerate(zip(columns, dtypes, strict=True)):
+        numeric = dtype.is_numeric() or str(dtype) == "Boolean" if hasattr(dtype, "is_numeric") else False
+        if not numeric and getattr(dtype, "kind", "O") not in "biufc":
+            return f": column {place} ({column!r}) holds {dtype}"
+    return ""
+
+
+def index_of(table: Any) -> Any:
+    """The row labels of a table of pandas, or None."""
+    index = getattr(table, "index", None)
+    return index if hasattr(index, "equals") else None
+
+
+def check_same_rows(**tables: Any) -> None:
+    """Refuse tables of pandas that are taken together and whose indexes say that their rows do not match."""
+    first: tuple[str, Any] | None = None
+    for name, table in tables.items():
+        index = index_of(table)
+        if index is None:
+            continue
+        if first is None:
+            first = name, index
+        elif len(index) == len(first[1]) and not index.equals(first[1]):
+            pairs = enumerate(zip(first[1], index, strict=True))
+            place = next((i for i, (a, b) in pairs if a is not b and a != b), None)
+            if place is None:
+                continue
+            same = set(index) == set(first[1])
+            what = "the same row labels in another order" if same else "different row labels"
             raise ValueError(
-                f"Input {name} contains {kind}: the first is at row {start + row}, column {column}"
+                f"{first[0]} and {name} have {what}: row {place} is {_text(first[1][place])} in {first[0]} "
+                f"and {_text(index[place])} in {name}. Match the rows by their labels, "
+                f"fastcca.align({first[0]}, {name}), or pass {name}.to_numpy() to take them as they stand"
             )
 
 

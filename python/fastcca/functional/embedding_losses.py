@@ -12,7 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
-from fastcca.functional._arrays import as_matrix, as_weights, common_float, refuse_non_finite, thread_count
+from fastcca.functional._arrays import (
+    as_matrix,
+    as_weights,
+    check_same_rows,
+    common_float,
+    refuse_non_finite,
+    thread_count,
+)
 
 __all__ = ["ConstraintTable", "hinge_embedding_loss"]
 
@@ -235,6 +242,7 @@ def hinge_embedding_loss(
     >>> grad_Z
     array([[2., 0.]])
     """
+    check_same_rows(Z=Z, y=y, sample_weight=sample_weight)
     z, u = common_float([as_matrix(Z, "Z"), as_matrix(U, "U")])
     n, n_nodes = len(z), len(u)
     if z.shape[1] != u.shape[1] or z.shape[1] == 0:

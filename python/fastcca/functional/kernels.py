@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fastcca import _core
 from fastcca.errors import NumericalError
-from fastcca.functional._arrays import as_matrix, as_weights, common_float, thread_count
+from fastcca.functional._arrays import as_matrix, as_weights, check_same_rows, common_float, thread_count
 
 __all__ = ["IncompleteCholesky", "incomplete_cholesky", "kernel_matrix", "median_gamma"]
 
@@ -204,6 +204,7 @@ def median_gamma(X: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
     >>> median_gamma([[0.0], [0.0], [2.0]])
     0.25
     """
+    check_same_rows(X=X, sample_weight=sample_weight)
     x = checked(X, "X")
     if sample_weight is not None:
         weights = as_weights(sample_weight, len(x))

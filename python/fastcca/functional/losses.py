@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from fastcca import _core
 from fastcca._warn import warn
-from fastcca.functional._arrays import as_matrix, common_float, thread_count
+from fastcca.functional._arrays import as_matrix, check_same_rows, common_float, thread_count
 from fastcca.functional.moments import Moments
 
 __all__ = ["correlation_coefficients", "correlation_gradients", "correlation_loss"]
@@ -225,6 +225,7 @@ def correlation_gradients(
 
 
 def _views(H1: npt.ArrayLike, H2: npt.ArrayLike, least: int = 2) -> list[Array]:
+    check_same_rows(H1=H1, H2=H2)
     views = [as_matrix(H1, "H1"), as_matrix(H2, "H2")]
     for name, view in zip(("H1", "H2"), views, strict=True):
         if view.shape[1] == 0:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fastcca import _core
 from fastcca.errors import NumericalError
-from fastcca.functional._arrays import as_matrix, as_weights, common_float, thread_count
+from fastcca.functional._arrays import as_matrix, as_weights, check_same_rows, common_float, thread_count
 
 __all__ = ["Moments"]
 
@@ -181,6 +181,7 @@ class Moments:
             names = ("X", "y") if len(views) == 2 else [f"views[{i}]" for i in range(len(views))]
         if not views:
             raise ValueError("update takes at least one view")
+        check_same_rows(**dict(zip(names, views, strict=True)), sample_weight=sample_weight)
         arrays = [as_matrix(view, name) for view, name in zip(views, names, strict=True)]
         rows = [len(a) for a in arrays]
         if len(set(rows)) > 1:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
-from fastcca.functional._arrays import as_matrix, as_weights, thread_count
+from fastcca.functional._arrays import as_matrix, as_weights, check_same_rows, thread_count
 from fastcca.functional.moments import Moments
 
 __all__ = ["Solution", "held_out_correlations", "solve_gram", "solve_moments", "solve_qr"]
@@ -293,6 +293,7 @@ def _solve_data(
     *,
     gram: bool,
 ) -> Solution:
+    check_same_rows(X=X, y=y, sample_weight=sample_weight)
     X, y = as_matrix(X, "X"), as_matrix(y, "y")
     if len(X) != len(y):
         raise ValueError(f"X and y must have the same number of rows, got {len(X)} and {len(y)}")

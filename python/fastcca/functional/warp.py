@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
-from fastcca.functional._arrays import as_matrix
+from fastcca.functional._arrays import as_matrix, check_same_rows
 
 __all__ = ["warp_epoch"]
 
@@ -106,6 +106,7 @@ def warp_epoch(
         raise TypeError(f"W and V must be of one dtype, got {W.dtype} and {V.dtype}")
     if np.shares_memory(W, V):
         raise ValueError("W and V must not share memory")
+    check_same_rows(X=X, y=y)
     x = as_matrix(X, "X").astype(W.dtype, copy=False)
     if W.shape != (V.shape[1], x.shape[1]):
         raise ValueError(

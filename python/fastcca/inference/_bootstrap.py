@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from fastcca._linear import LinearTwoView
-from fastcca._validation import as_matrix, check_count
+from fastcca._validation import as_matrix, check_count, check_same_rows
 from fastcca.functional.moments import Moments
 
 __all__ = ["BootstrapResult", "bootstrap"]
@@ -113,7 +113,8 @@ def bootstrap(
     check_count("n_bootstrap", n_bootstrap, low=2)
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
-    a, b = as_matrix("X", X, min_rows=2), as_matrix("y", y, vector=True, min_rows=2)
+    check_same_rows(X=X, y=y)
+    a, b = (as_matrix(n, v, vector=n == "y", min_rows=2, complete=True) for n, v in (("X", X), ("y", y)))
     whole = clone(estimator).fit(a, b)
     k = whole.n_components_
     moments = Moments().update(a, b)

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 
 from fastcca._kernel import KernelTwoView
 from fastcca._linear import LinearTwoView
-from fastcca._validation import as_matrix, check_count, refuse_non_finite
+from fastcca._validation import as_matrix, check_count, check_same_rows, refuse_non_finite
 from fastcca.functional.linalg import product
 from fastcca.inference._kernel_views import whitened_kernel_views
 from fastcca.inference._model import whitened_views
@@ -127,6 +127,7 @@ def permutation_test(
             f"estimator must be a CCA, CCACV, KernelCCA or KernelCCACV, got {type(estimator).__name__}"
         )
     check_count("n_permutations", n_permutations)
+    check_same_rows(X=X, y=y, groups=groups, confounds=confounds)
     model = clone(estimator)
     a, b, _ = model._check_pair(X, y, reset=True)
     shuffle = _shuffler(len(a), groups)
@@ -185,7 +186,7 @@ def _rest(M: Floats, rows: int, columns: int) -> Floats:
 
 def _confound_basis(confounds: ArrayLike, n: int) -> Floats:
     """An orthonormal basis of the centred confounds."""
-    c = as_matrix("confounds", confounds, vector=True)
+    c = as_matrix("confounds", confounds, vector=True, complete=True)
     if len(c) != n:
         raise ValueError(f"confounds must have {n} rows, as X has, got {len(c)}")
     refuse_non_finite("confounds", c)

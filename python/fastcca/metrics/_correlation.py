@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastcca._validation import as_weights
+from fastcca._validation import as_weights, check_same_rows
 from fastcca.metrics._pairs import pair
 
 __all__ = ["column_correlations", "total_correlation"]
@@ -52,6 +52,7 @@ def total_correlation(
     >>> round(total_correlation(Z, Z * [2.0, -1.0], k=1), 12)
     1.0
     """
+    check_same_rows(Zx=Zx, Zy=Zy, sample_weight=sample_weight)
     return float(column_correlations(*pair(Zx, Zy, k), sample_weight=sample_weight).sum())
 
 
@@ -85,6 +86,7 @@ def column_correlations(
     >>> column_correlations(Z, Z * [2.0, -1.0])
     array([ 1., -1.])
     """
+    check_same_rows(Zx=Zx, Zy=Zy, sample_weight=sample_weight)
     zx, zy = pair(Zx, Zy, min_rows=2)
     w = as_weights(sample_weight, len(zx), more_than=0.0)
     if w is not None:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastcca._validation import as_weights
+from fastcca._validation import as_weights, check_same_rows
 from fastcca.metrics._pairs import check_k, finite_matrix
 from fastcca.taxonomy import Taxonomy
 
@@ -63,6 +63,7 @@ def hit_at_k(
     >>> hit_at_k(["cat", "lion"], scores, k=2, classes=["cat", "dog", "lion"])
     1.0
     """
+    check_same_rows(y_true=y_true, scores=scores, sample_weight=sample_weight)
     true, best, _ = _best(y_true, scores, k, classes)
     return float(np.average((best == true[:, None]).any(axis=1), weights=_weights(sample_weight, true)))
 
@@ -127,6 +128,7 @@ def hierarchical_precision_at_k(
     0.75
     """
     _check_taxonomy(taxonomy)
+    check_same_rows(y_true=y_true, scores=scores, sample_weight=sample_weight)
     true, best, labels = _best(y_true, scores, k, classes)
     hops = taxonomy.distances(labels)
     # S of class y: every class as near as the k-th nearest, y itself being the first.
@@ -178,6 +180,7 @@ def superclass_confusion(
            [0, 1]]), array(['feline', 'canine'], dtype=object))
     """
     _check_taxonomy(taxonomy)
+    check_same_rows(y_true=y_true, y_pred=y_pred)
     true, pred = _labels("y_true", y_true), _labels("y_pred", y_pred)
     if true.shape != pred.shape:
         raise ValueError(f"y_true and y_pred must have the same shape, got {true.shape} and {pred.shape}")
@@ -250,6 +253,7 @@ def generalised_zero_shot(
     >>> generalised_zero_shot(["cat", "cat", "dog"], ["cat", "dog", "dog"], unseen=["cat"])
     GeneralisedZeroShot(harmonic_mean=0.6666666666666666, seen=1.0, unseen=0.5)
     """
+    check_same_rows(y_true=y_true, y_pred=y_pred)
     true, pred = _labels("y_true", y_true), _labels("y_pred", y_pred)
     if true.shape != pred.shape:
         raise ValueError(f"y_true and y_pred must have the same shape, got {true.shape} and {pred.shape}")

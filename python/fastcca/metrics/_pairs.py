@@ -5,7 +5,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
-from fastcca._validation import as_matrix, refuse_non_finite
+from fastcca._validation import as_matrix, check_same_rows, refuse_non_finite
 
 __all__ = ["check_k", "finite_matrix", "pair"]
 
@@ -18,7 +18,7 @@ def check_k(k: Any, largest: int | None = None, what: str = "") -> None:
 
 
 def finite_matrix(name: str, z: ArrayLike, min_rows: int = 1, *, vector: bool = False) -> NDArray[Any]:
-    a = as_matrix(name, z, vector=vector, min_rows=min_rows)
+    a = as_matrix(name, z, vector=vector, min_rows=min_rows, complete=True)
     refuse_non_finite(name, a)
     return a
 
@@ -26,6 +26,7 @@ def finite_matrix(name: str, z: ArrayLike, min_rows: int = 1, *, vector: bool = 
 def pair(
     Zx: ArrayLike, Zy: ArrayLike, k: int | None = None, min_rows: int = 1
 ) -> tuple[NDArray[Any], NDArray[Any]]:
+    check_same_rows(Zx=Zx, Zy=Zy)
     zx, zy = finite_matrix("Zx", Zx, min_rows), finite_matrix("Zy", Zy, min_rows)
     if zx.shape != zy.shape:
         raise ValueError(f"Zx and Zy must have the same shape, got {zx.shape} and {zy.shape}")

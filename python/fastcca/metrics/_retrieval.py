@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastcca._statistics import unit_rows
+from fastcca._validation import check_same_rows
 from fastcca.metrics._pairs import check_k, finite_matrix
 
 __all__ = ["mean_average_precision", "median_rank", "partner_ranks", "recall_at_k"]
@@ -347,7 +348,10 @@ class _Search(NamedTuple):
                 f"Zx and Zy must have the same number of columns, got {zx.shape[1]} and {zy.shape[1]}"
             )
         codes = None
+        check_same_rows(**{"Zx": Zx, names[0]: ids_x})
+        check_same_rows(**{"Zy": Zy, names[1]: ids_y})
         if ids_x is None and ids_y is None:
+            check_same_rows(Zx=Zx, Zy=Zy)
             if len(zx) != len(zy):
                 raise ValueError(
                     f"Zx and Zy must have the same shape, got {zx.shape} and {zy.shape}; where they are not "
