@@ -40,7 +40,7 @@ HEAVY = {"torch": {"deep"}, "safetensors": {"deep"}, "matplotlib": {"plotting"},
 HEAVY |= {"distributed": {"distributed"}, "pandas": set(), "polars": set(), "pyarrow": set()}
 
 # Rooms of the C++ core, from the ground up.
-CPP_ROOMS = ["base", "linalg", "moments", "solver", "kernels", "losses", "retrieval"]
+CPP_ROOMS = ["base", "linalg", "moments", "solver", "kernels", "losses", "retrieval", "level"]
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -16,7 +16,7 @@ import pytest
 
 import fastcca
 from fastcca import _core
-from fastcca._core import _cpu
+from fastcca._core import _bindings
 
 ROOT = Path(__file__).parents[1]
 CORE = Path(_core.__file__).parent
@@ -47,7 +47,7 @@ def output(*command: str) -> str:
 
 @pytest.mark.skipif(shutil.which("objdump") is None, reason="objdump (binutils) is not installed")
 @pytest.mark.skipif(not ON_X86_64, reason="the CPU levels are those of x86-64")
-@pytest.mark.parametrize("name", ["_cpu", "_core_v2"])
+@pytest.mark.parametrize("name", ["_bindings", "_core_v2"])
 def test_old_cpus_meet_no_avx_instruction(name: str) -> None:
     listing = output("objdump", "-d", "--no-show-raw-insn", str(extension(name)))
     instructions = re.findall(r"^\s+[0-9a-f]+:\t([a-z]\S*)(?:[ \t]+(.*))?$", listing, re.MULTILINE)
@@ -86,7 +86,7 @@ def test_only_the_init_function_is_exported(level: str) -> None:
 @pytest.mark.parametrize("level", BUILT)
 def test_a_level_can_be_forced(level: str) -> None:
     run = python("import fastcca; print(fastcca.build_info()['isa'])", FASTCCA_ISA=level)
-    if _cpu.supports(level):
+    if _bindings.cpu_supports(level):
         assert run.stdout.strip() == level
     else:
         assert run.returncode != 0
@@ -102,7 +102,7 @@ def test_an_unknown_level_is_an_import_error() -> None:
 def test_the_best_level_is_chosen() -> None:
     run = python("import fastcca; print(fastcca.build_info()['isa'])", FASTCCA_ISA="")
     assert run.stdout.strip() == next(
-        level for level in _core.LEVELS if level in BUILT and _cpu.supports(level)
+        level for level in _core.LEVELS if level in BUILT and _bindings.cpu_supports(level)
     )
 
 
@@ -139,7 +139,7 @@ def stub_functions() -> dict[str, list[list[str]]]:
 def compiled_functions() -> dict[str, list[list[str]]]:
     """The same, of the functions in the compiled module, read from the signatures in their docstrings."""
     found: dict[str, list[list[str]]] = {}
-    for name, value in vars(_core._extension).items():
+    for name, value in vars(_bindings).items():
         if name.startswith("_") or not callable(value) or isinstance(value, type):
             continue
         signatures = re.findall(rf"^(?:\d+\. )?({name}\(.*\)) -> ", value.__doc__, re.MULTILINE)
@@ -160,7 +160,7 @@ def test_the_stub_names_what_the_module_offers() -> None:
     named = {node.name for node in nodes if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
     named |= {ast.unparse(node.target) for node in nodes if isinstance(node, ast.AnnAssign)}
     named = {name for name in named if not name.startswith("_")}
-    offered = {name for name in vars(_core._extension) if not name.startswith("_")}
+    offered = {name for name in vars(_bindings) if not name.startswith("_")}
     assert named - {"levels_built", "LEVELS"} == offered
 
 

@@ -1,6 +1,5 @@
-// Threads, errors, and what this module was built with.
+// The CPU level in use, its threads and its errors.
 #include <Eigen/Core>
-
 #include <atomic>
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -15,6 +14,26 @@
 
 namespace fastcca::bindings {
 namespace {
+
+const Level* the_level = nullptr;
+
+// Which levels may run here. Compiled, as all of this module, for the oldest CPU, and no more than this.
+bool cpu_supports(const std::string& level) {
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+    __builtin_cpu_init();
+#define HAS(feature) (__builtin_cpu_supports(feature) != 0)
+    // Feature by feature rather than by the level's name, which compilers before GCC 12 do not know.
+    // The compiler's answer includes whether the operating system saves the wide registers.
+    const bool v2 = HAS("sse3") && HAS("ssse3") && HAS("sse4.1") && HAS("sse4.2") && HAS("popcnt");
+    const bool v3 = v2 && HAS("avx") && HAS("avx2") && HAS("bmi") && HAS("bmi2") && HAS("fma");
+    const bool v4 =
+        v3 && HAS("avx512f") && HAS("avx512bw") && HAS("avx512cd") && HAS("avx512dq") && HAS("avx512vl");
+#undef HAS
+    return level == "v2" ? v2 : level == "v3" ? v3 : level == "v4" ? v4 : false;
+#else
+    return level == "generic";
+#endif
+}
 
 // Python handles signals on its main thread alone: the other threads need not stop for the GIL.
 std::atomic<unsigned long> main_thread{0};
@@ -34,28 +53,31 @@ void find_main_thread() {
 #endif
 }
 
-std::string compiler() {
-#if defined(__clang__)
-    return "clang " __clang_version__;
-#elif defined(__GNUC__)
-    return "gcc " __VERSION__;
-#elif defined(_MSC_VER)
-    return "msvc " FASTCCA_TEXT(_MSC_VER);
-#else
-    return "unknown";
-#endif
-}
-
 std::string eigen() {
     return FASTCCA_TEXT(EIGEN_WORLD_VERSION) "." FASTCCA_TEXT(EIGEN_MAJOR_VERSION) "." FASTCCA_TEXT(
         EIGEN_MINOR_VERSION);
 }
 
+// From now on all functions run on the level whose table the capsule holds; once for a process, since
+// objects of one level mean nothing to another.
+void use_level(const py::capsule& table) {
+    const auto* level = static_cast<const Level*>(table.get_pointer());
+    if (the_level && the_level != level) throw std::runtime_error("a CPU level is in use already");
+    if (level->size != sizeof(Level))
+        throw py::import_error("the compiled modules of fastcca were built from different sources");
+    the_level = level;
+    find_main_thread();
+    level->set_interrupt_hook(&python_signals);
+}
+
 }  // namespace
 
+const Level& level() {
+    if (!the_level) throw std::runtime_error("no CPU level has been chosen");
+    return *the_level;
+}
+
 void register_base(py::module_& m) {
-    find_main_thread();
-    set_interrupt_hook(&python_signals);
     py::register_local_exception_translator([](std::exception_ptr p) {
         try {
             if (p) std::rethrow_exception(p);
@@ -65,11 +87,13 @@ void register_base(py::module_& m) {
             PyErr_SetNone(PyExc_KeyboardInterrupt);
         }
     });
-    m.attr("level") = FASTCCA_LEVEL;
-    m.attr("compiler") = compiler();
     m.attr("eigen") = eigen();
-    m.def("num_threads", &num_threads);
-    m.def("set_num_threads", &set_num_threads, py::arg("n"));
+    m.def("cpu_supports", &cpu_supports, py::arg("level"));
+    m.def("use_level", &use_level, py::arg("table"));
+    m.def("level", [] { return level().name; });
+    m.def("compiler", [] { return level().compiler; });
+    m.def("num_threads", [] { return level().num_threads(); });
+    m.def("set_num_threads", [](int n) { level().set_num_threads(n); }, py::arg("n"));
 }
 
 }  // namespace fastcca::bindings

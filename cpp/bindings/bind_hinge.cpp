@@ -8,9 +8,6 @@
 
 #include "bindings/bindings.hpp"
 #include "bindings/call.hpp"
-#include "fastcca/losses/hinge.hpp"
-#include "fastcca/losses/warp.hpp"
-#include "fastcca/moments/moments.hpp"
 
 namespace fastcca::bindings {
 namespace {
@@ -95,23 +92,19 @@ py::tuple hinge_loss_(const Array<T>& Z, const Array<T>& U, const Indices& y,
     problem.loss = loss_of(loss);
     problem.seed = seed;
     const auto call = [&](T* grad_Z, T* grad_U) {
-        try {
-            return without_gil(n_threads, [&] { return hinge_loss<T>(problem, grad_Z, grad_U); });
-        } catch (const NonFiniteError& e) {
-            throw py::value_error(std::string(e.view == 0 ? "Z" : "U") + " contains " +
-                                  (e.is_nan ? "NaN" : "infinity") + ": the first is at row " +
-                                  std::to_string(e.row) + ", column " + std::to_string(e.column));
-        }
+        return checked(
+            n_threads, {"Z", "U"}, [&] { return core<T>().hinge_loss(problem, grad_Z, grad_U); }, "");
     };
     if (!gradient) {
         const HingeValue value = call(nullptr, nullptr);
         return py::make_tuple(value.value, py::none(), py::none(), value.violations);
     }
     // Samples and nodes as columns: the memory of row-major gradients.
-    Scratch<T> grad_Z(problem.Z.cols, problem.Z.rows), grad_U(problem.U.cols, problem.U.rows);
-    const HingeValue value = call(grad_Z.data(), grad_U.data());
-    return py::make_tuple(value.value, to_numpy(std::move(grad_Z)).attr("T"),
-                          to_numpy(std::move(grad_U)).attr("T"), value.violations);
+    const auto grad_Z = core<T>().scratch(problem.Z.cols, problem.Z.rows),
+               grad_U = core<T>().scratch(problem.U.cols, problem.U.rows);
+    const HingeValue value = call(grad_Z->data(), grad_U->data());
+    return py::make_tuple(value.value, to_numpy(grad_Z).attr("T"), to_numpy(grad_U).attr("T"),
+                          value.violations);
 }
 
 template <typename T>
@@ -135,14 +128,8 @@ std::tuple<double, Index, Index> warp_epoch_(const Array<T>& X, const Indices& y
     if (y.size() != epoch.X.rows || W.shape(0) != epoch.width || W.shape(1) != epoch.X.cols)
         throw std::invalid_argument("the shapes of X, y, W and V do not fit");
     T *w = W.mutable_data(), *v = V.mutable_data();
-    try {
-        const WarpResult result = without_gil(1, [&] { return warp_epoch<T>(epoch, w, v); });
-        return {result.loss, result.updates, result.draws};
-    } catch (const NonFiniteError& e) {
-        throw py::value_error(std::string("X contains ") + (e.is_nan ? "NaN" : "infinity") +
-                              ": the first is at row " + std::to_string(e.row) + ", column " +
-                              std::to_string(e.column));
-    }
+    const WarpResult result = checked(1, {"X"}, [&] { return core<T>().warp_epoch(epoch, w, v); }, "");
+    return {result.loss, result.updates, result.draws};
 }
 
 }  // namespace

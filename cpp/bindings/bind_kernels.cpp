@@ -5,14 +5,11 @@
 
 #include "bindings/bindings.hpp"
 #include "bindings/call.hpp"
-#include "fastcca/kernels/dual.hpp"
-#include "fastcca/kernels/features.hpp"
-#include "fastcca/kernels/incomplete_cholesky.hpp"
 
 namespace fastcca::bindings {
 namespace {
 
-// (name, gamma, degree, coef0), as floor 3 has checked them.
+// (name, gamma, degree, coef0), as the functional layer has checked them.
 using Spec = std::tuple<std::string, double, int, double>;
 
 KernelSpec kernel_spec(const Spec& spec) {
@@ -44,10 +41,13 @@ MatrixView<T> rows_of(const Array<T>& X, const std::string& name) {
 }
 
 template <typename T>
-Landmarks<T> landmarks_of(const Array<T>& points, const Spec& spec) {
-    const KernelSpec kernel = kernel_spec(spec);
-    const MatrixView<T> view = rows_of(points, "landmarks");
-    return kernel.type == KernelType::kGiven ? Landmarks<T>(view.rows) : Landmarks<T>(kernel, view);
+LandmarkPoints<T> landmarks_of(const Array<T>& points, const Spec& spec) {
+    return {kernel_spec(spec), rows_of(points, "landmarks")};
+}
+// The columns of the rows that the landmarks are evaluated against.
+template <typename T>
+Index columns_of(const LandmarkPoints<T>& landmarks) {
+    return landmarks.kernel.type == KernelType::kGiven ? landmarks.points.rows : landmarks.points.cols;
 }
 
 void check_columns(Index got, Index expected, const std::string& name) {
@@ -56,26 +56,16 @@ void check_columns(Index got, Index expected, const std::string& name) {
                                     std::to_string(expected));
 }
 
-// Runs f without the GIL; positions of NaN and infinity become sentences.
-template <typename F>
-auto call(int n_threads, const std::vector<std::string>& names, F&& f) {
-    try {
-        return without_gil(n_threads, f);
-    } catch (const NonFiniteError& e) {
-        throw py::value_error("Input " + names.at(e.view) + " contains " + (e.is_nan ? "NaN" : "infinity") +
-                              ": the first is at row " + std::to_string(e.row) + ", column " +
-                              std::to_string(e.column));
-    }
-}
-
 template <typename T>
 py::array matrix(const Array<T>& X, const std::optional<Array<T>>& Y, const Spec& spec, int n_threads) {
     const KernelSpec kernel = kernel_spec(spec);
     const MatrixView<T> x = rows_of(X, "X");
-    if (!Y) return to_numpy(call(n_threads, {"X"}, [&] { return kernel_matrix<T>(kernel, x); }));
+    if (!Y)
+        return to_numpy(
+            checked(n_threads, {"X"}, [&] { return core<T>().symmetric_kernel_matrix(kernel, x); }));
     const MatrixView<T> y = rows_of(*Y, "Y");
     check_columns(y.cols, x.cols, "Y");
-    return to_numpy(call(n_threads, {"Y"}, [&] { return kernel_matrix<T>(kernel, x, y); }));
+    return to_numpy(checked(n_threads, {"Y"}, [&] { return core<T>().kernel_matrix(kernel, x, y); }));
 }
 
 template <typename T>
@@ -85,14 +75,12 @@ py::array scores(const Array<T>& X, const Array<T>& landmarks, const Spec& spec,
     const MatrixView<T> x = matrix_view(X, name.c_str());
     const Matrix<double> coef = matrix_of(coefficients, "coefficients");
     const Vector<double> shift = vector_of(offset, "offset");
-    Matrix<T> z = call(n_threads, {name}, [&] {
-        const Landmarks<T> points = landmarks_of(landmarks, spec);
-        check_columns(x.cols, points.columns(), name);
-        if (coef.rows() != points.size() || coef.cols() != shift.size())
-            throw std::invalid_argument("coefficients, offset and landmarks differ in size");
-        return kernel_scores<T>(points, x, coef, shift);
-    });
-    return to_numpy(std::move(z));
+    const LandmarkPoints<T> points = landmarks_of(landmarks, spec);
+    check_columns(x.cols, columns_of(points), name);
+    if (coef.rows() != points.points.rows || coef.cols() != shift.size())
+        throw std::invalid_argument("coefficients, offset and landmarks differ in size");
+    return to_numpy(
+        checked(n_threads, {name}, [&] { return core<T>().kernel_scores(points, x, coef, shift); }));
 }
 
 // The factorisation with the data that it reads.
@@ -103,8 +91,8 @@ class PyPivotedCholesky {
                       const std::string& pivoting, Index block, std::uint64_t seed,
                       const std::optional<Array<double>>& weights, std::string name)
         : data_(X), name_(std::move(name)) {
-        const auto kernel = std::make_shared<BuiltinColumns<T>>(kernel_spec(spec), rows_of(X, name_));
-        begin(kernel, {rank, tol, pivoting_of(pivoting), block, seed}, weights);
+        begin(core<T>().kernel_columns(kernel_spec(spec), rows_of(X, name_)),
+              {rank, tol, pivoting_of(pivoting), block, seed}, weights);
     }
     // columns(pivots) -> K(pivots, all rows), square(rows) -> K(rows, rows)
     PyPivotedCholesky(const Array<double>& diagonal, py::function columns, py::function square, Index rank,
@@ -135,7 +123,7 @@ class PyPivotedCholesky {
     bool step(int n_threads) {
         require(!ended_, "the factorisation has ended");
         ended_ = true;
-        const bool more = call(n_threads, {name_}, [&] { return cholesky_->step(); });
+        const bool more = checked(n_threads, {name_}, [&] { return core<T>().cholesky_step(*cholesky_); });
         ended_ = false;
         return more;
     }
@@ -163,14 +151,13 @@ class PyPivotedCholesky {
         if (weights) w = vector_of(*weights, "sample_weight");
         if (weights && w.size() != kernel->size())
             throw std::invalid_argument("sample_weight must have one entry per row");
-        cholesky_ = call(0, {name_}, [&] {
-            return std::make_unique<PivotedCholesky<T>>(std::move(kernel), options, std::move(w));
-        });
+        cholesky_ = checked(
+            0, {name_}, [&] { return core<T>().pivoted_cholesky(std::move(kernel), options, std::move(w)); });
     }
 
     py::object data_;
     std::string name_;
-    std::unique_ptr<PivotedCholesky<T>> cholesky_;
+    std::shared_ptr<PivotedCholesky<T>> cholesky_;
     bool ended_ = false;
 };
 
@@ -185,11 +172,14 @@ template <typename T>
 class PyFeatureMoments {
  public:
     PyFeatureMoments(const Map<T>& x, const Map<T>& y, std::vector<std::string> names)
-        : names_(std::move(names)),
-          moments_(map_of(x), map_of(y), vector_of(std::get<3>(x), "shift"),
-                   vector_of(std::get<3>(y), "shift")),
-          columns_{std::get<3>(x).size(), std::get<3>(y).size()} {
+        : names_(std::move(names)), columns_{std::get<3>(x).size(), std::get<3>(y).size()} {
         require(names_.size() == 2, "names must name two views");
+        const LandmarkPoints<T> points[2] = {landmarks_of(std::get<0>(x), std::get<2>(x)),
+                                             landmarks_of(std::get<0>(y), std::get<2>(y))};
+        kernel_columns_ = {columns_of(points[0]), columns_of(points[1])};
+        moments_ =
+            core<T>().feature_moments(points[0], factor_of(x, points[0]), vector_of(std::get<3>(x), "shift"),
+                                      points[1], factor_of(y, points[1]), vector_of(std::get<3>(y), "shift"));
     }
 
     void add(const Input<T>& x, const Input<T>& y, const std::optional<Array<double>>& weights,
@@ -200,7 +190,7 @@ class PyFeatureMoments {
             const auto& [kernel_input, columns, diagonal] = v == 0 ? x : y;
             inputs[v] = {matrix_view(kernel_input, names_.at(v).c_str()),
                          matrix_view(columns, names_.at(v).c_str()), nullptr};
-            check_columns(inputs[v].kernel_input.cols, moments_.map(v).columns(), names_[v]);
+            check_columns(inputs[v].kernel_input.cols, kernel_columns_[v], names_[v]);
             check_columns(inputs[v].columns.cols, columns_[v], names_[v]);
             if (diagonal) {
                 diagonals[v] = vector_of(*diagonal, "diagonal");
@@ -214,38 +204,39 @@ class PyFeatureMoments {
         if (weights) w = vector_of(*weights, "sample_weight");
         if (weights && w.size() != inputs[0].columns.rows)
             throw std::invalid_argument("sample_weight must have one entry per row");
-        call(n_threads, names_, [&] { moments_.add(inputs[0], inputs[1], weights ? w.data() : nullptr); });
+        checked(n_threads, names_, [&] {
+            core<T>().add_features(*moments_, inputs[0], inputs[1], weights ? w.data() : nullptr);
+        });
     }
     py::tuple finish(int n_threads) const {
-        MomentSums sums = without_gil(n_threads, [&] { return moments_.finish(); });
+        MomentSums sums = without_gil(n_threads, [&] { return core<T>().finish_features(*moments_); });
         return py::make_tuple(sums.n, to_numpy(std::move(sums.shift)), to_numpy(std::move(sums.offset)),
                               to_numpy(std::move(sums.scatter)));
     }
     // (sum w g c', sum w c, sum w c²) of features g and shifted columns c
     py::tuple columns() const {
-        ColumnSums sums = moments_.columns();
+        ColumnSums sums = moments_->columns();
         return py::make_tuple(to_numpy(std::move(sums.cross)), to_numpy(std::move(sums.sum)),
                               to_numpy(std::move(sums.square)));
     }
     // (left out, whole) of the kernels' traces, for each view
     py::tuple residuals() const {
-        const auto& x = moments_.residual(0);
-        const auto& y = moments_.residual(1);
+        const auto& x = moments_->residual(0);
+        const auto& y = moments_->residual(1);
         return py::make_tuple(py::make_tuple(x.left, x.trace), py::make_tuple(y.left, y.trace));
     }
 
  private:
-    static FeatureMap<T> map_of(const Map<T>& map) {
-        Landmarks<T> points = landmarks_of(std::get<0>(map), std::get<2>(map));
-        const Matrix<double> L = matrix_of(std::get<1>(map), "factor");
-        if (L.rows() != points.size() || L.cols() != points.size())
+    static Matrix<double> factor_of(const Map<T>& map, const LandmarkPoints<T>& landmarks) {
+        Matrix<double> L = matrix_of(std::get<1>(map), "factor");
+        if (L.rows() != landmarks.points.rows || L.cols() != landmarks.points.rows)
             throw std::invalid_argument("factor must be square, of the number of landmarks");
-        return FeatureMap<T>(std::move(points), L);
+        return L;
     }
 
     std::vector<std::string> names_;
-    FeatureMoments<T> moments_;
-    std::array<Index, 2> columns_;
+    std::array<Index, 2> columns_, kernel_columns_{};
+    std::shared_ptr<FeatureMoments<T>> moments_;
 };
 
 // The Cholesky factor of the landmarks' kernel matrix. Empty, with the pivot's number, where it is not
@@ -253,7 +244,7 @@ class PyFeatureMoments {
 py::tuple landmark_factor(const Array<double>& K, int n_threads) {
     Matrix<double> L = matrix_of(K, "K");
     require(L.rows() == L.cols() && L.rows() >= 1, "K must be square");
-    const Index failed = without_gil(n_threads, [&] { return cholesky<double>(L); });
+    const Index failed = without_gil(n_threads, [&] { return level().cholesky(L); });
     return py::make_tuple(to_numpy(std::move(L)), failed);
 }
 
@@ -263,7 +254,7 @@ py::array landmark_coefficients(const Array<double>& factor, const Array<double>
     Matrix<double> W = matrix_of(weights, "weights");
     require(L.rows() == L.cols() && L.rows() == W.rows() && L.rows() >= 1,
             "factor and weights differ in size");
-    without_gil(n_threads, [&] { solve_lower_transposed<double>(L, W); });
+    without_gil(n_threads, [&] { level().solve_lower_transposed(L, W); });
     return to_numpy(std::move(W));
 }
 
@@ -275,7 +266,7 @@ py::object dual(const Array<double>& Kx, const Array<double>& Ky, bool bach_jord
             "Kx and Ky must be square and of one size");
     require(components >= 1, "components must be at least 1");
     const DualOptions options{bach_jordan, shift.first, shift.second, components, tol};
-    DualSolution s = without_gil(n_threads, [&] { return solve_dual(kx, ky, options); });
+    DualSolution s = without_gil(n_threads, [&] { return level().solve_dual(kx, ky, options); });
     if (!s.converged) return py::none();
     return py::make_tuple(to_numpy(std::move(s.singular_values)), to_numpy(std::move(s.x_coefficients)),
                           to_numpy(std::move(s.y_coefficients)), to_numpy(std::move(s.x_scores)),

@@ -1,9 +1,6 @@
 // Functions of one matrix: inverse square root, polar factor, leading singular triplets.
 #include "bindings/bindings.hpp"
 #include "bindings/call.hpp"
-#include "fastcca/linalg/dense.hpp"
-#include "fastcca/linalg/roots.hpp"
-#include "fastcca/linalg/svd.hpp"
 
 namespace fastcca::bindings {
 namespace {
@@ -11,17 +8,17 @@ namespace {
 py::array inverse_sqrt_(const Array<double>& S, double floor, int n_threads) {
     const Matrix<double> matrix = matrix_of(S, "S");
     require(matrix.rows() == matrix.cols(), "S must be square");
-    return to_numpy(without_gil(n_threads, [&] { return inverse_sqrt(matrix, floor); }));
+    return to_numpy(without_gil(n_threads, [&] { return level().inverse_sqrt(matrix, floor); }));
 }
 
 py::array polar_(const Array<double>& T, double eps, int n_threads) {
     const Matrix<double> matrix = matrix_of(T, "T");
-    return to_numpy(without_gil(n_threads, [&] { return polar(matrix, eps); }));
+    return to_numpy(without_gil(n_threads, [&] { return level().polar(matrix, eps); }));
 }
 
 py::tuple truncated_svd_(const Array<double>& A, Index k, double tol, int n_threads) {
     const Matrix<double> matrix = matrix_of(A, "A");
-    Svd svd = without_gil(n_threads, [&] { return truncated_svd(matrix, k, tol); });
+    Svd svd = without_gil(n_threads, [&] { return level().truncated_svd(matrix, k, tol); });
     return py::make_tuple(to_numpy(std::move(svd.U)), to_numpy(std::move(svd.values)),
                           to_numpy(std::move(svd.V)));
 }
@@ -30,13 +27,7 @@ py::array product_(const Array<double>& A, const Array<double>& B, int n_threads
     const MatrixView<double> a = matrix_view(A, "A");
     const Matrix<double> b = matrix_of(B, "B");
     if (a.cols != b.rows()) throw std::invalid_argument("A has other columns than B has rows");
-    return to_numpy(without_gil(n_threads, [&] {
-        // C order, the transpose of F order, is read where it lies.
-        if (a.col_stride != 1) return product(a.map(), Op::kNone, b);
-        using Transposed = Eigen::Map<const Matrix<double>, 0, Eigen::OuterStride<>>;
-        return product(Transposed(a.data, a.cols, a.rows, Eigen::OuterStride<>(a.row_stride)), Op::kTranspose,
-                       b);
-    }));
+    return to_numpy(without_gil(n_threads, [&] { return level().product(a, b); }));
 }
 
 // A⁻¹ B of a positive definite A; None where a pivot is not above floor.
@@ -44,9 +35,9 @@ py::object solve_positive_(const Array<double>& A, const Array<double>& B, doubl
     Matrix<double> l = matrix_of(A, "A"), x = matrix_of(B, "B");
     if (l.rows() != l.cols() || l.cols() != x.rows()) throw std::invalid_argument("A must be square, B fit");
     const bool solved = without_gil(n_threads, [&] {
-        if (cholesky<double>(l) >= 0 || !(l.diagonal().array().square() > floor).all()) return false;
-        solve_lower<double>(l, x);
-        solve_lower_transposed<double>(l, x);
+        if (level().cholesky(l) >= 0 || !(l.diagonal().array().square() > floor).all()) return false;
+        level().solve_lower(l, x);
+        level().solve_lower_transposed(l, x);
         return true;
     });
     return solved ? py::object(to_numpy(std::move(x))) : py::none();

@@ -4,8 +4,6 @@
 
 #include "bindings/bindings.hpp"
 #include "bindings/call.hpp"
-#include "fastcca/losses/correlation.hpp"
-#include "fastcca/moments/moments.hpp"
 
 namespace fastcca::bindings {
 namespace {
@@ -33,28 +31,15 @@ py::tuple correlation_loss_(const Array<T>& H1, const Array<T>& H2, Index k, dou
     check_k(k, v1.cols, v2.cols);
     require(v1.rows >= 2, "a correlation takes at least 2 samples");
     const CorrelationOptions options = correlation_options(k, reg1, reg2, squares, gradient);
-    if (!gradient) {
-        const double value =
-            without_gil(n_threads, [&] { return correlation_loss<T>(v1, v2, options, nullptr, nullptr); });
-        return py::make_tuple(value, py::none(), py::none());
-    }
+    const auto call = [&](T* g1, T* g2) {
+        return checked(
+            n_threads, {"H1", "H2"}, [&] { return core<T>().correlation_loss(v1, v2, options, g1, g2); }, "");
+    };
+    if (!gradient) return py::make_tuple(call(nullptr, nullptr), py::none(), py::none());
     // Samples as columns: the memory of a row-major gradient.
-    Scratch<T> G1(v1.cols, v1.rows), G2(v2.cols, v2.rows);
-    T *g1 = G1.data(), *g2 = G2.data();
-    const double value = without_gil(n_threads, [&] { return correlation_loss<T>(v1, v2, options, g1, g2); });
-    return py::make_tuple(value, to_numpy(std::move(G1)).attr("T"), to_numpy(std::move(G2)).attr("T"));
-}
-
-template <typename T>
-py::tuple correlation_loss_checked(const Array<T>& H1, const Array<T>& H2, Index k, double reg1, double reg2,
-                                   bool squares, bool gradient, int n_threads) {
-    try {
-        return correlation_loss_<T>(H1, H2, k, reg1, reg2, squares, gradient, n_threads);
-    } catch (const NonFiniteError& e) {
-        throw py::value_error(std::string(e.view == 0 ? "H1" : "H2") + " contains " +
-                              (e.is_nan ? "NaN" : "infinity") + ": the first is at row " +
-                              std::to_string(e.row) + ", column " + std::to_string(e.column));
-    }
+    const auto G1 = core<T>().scratch(v1.cols, v1.rows), G2 = core<T>().scratch(v2.cols, v2.rows);
+    const double value = call(G1->data(), G2->data());
+    return py::make_tuple(value, to_numpy(G1).attr("T"), to_numpy(G2).attr("T"));
 }
 
 py::tuple correlation_coefficients_(double n, const Array<double>& mean, const Array<double>& scatter,
@@ -68,8 +53,8 @@ py::tuple correlation_coefficients_(double n, const Array<double>& mean, const A
     check_k(k, d1, mu.size() - d1);
     require(n >= 2, "a correlation takes at least 2 samples");
     require(S.allFinite() && mu.allFinite(), "the moments contain NaN or infinity");
-    CorrelationCoefficients<double> c =
-        without_gil(n_threads, [&] { return correlation_coefficients(n, mu, S, d1, eps, options); });
+    Coefficients c =
+        without_gil(n_threads, [&] { return level().correlation_coefficients(n, mu, S, d1, eps, options); });
     return py::make_tuple(c.value, to_numpy(std::move(c.A)), c.precision);
 }
 
@@ -83,10 +68,9 @@ py::tuple correlation_gradients_(const Array<T>& H1, const Array<T>& H2, const A
     require(mu.size() == v1.cols + v2.cols, "mean must have an entry for each column of H1 and H2");
     require(a.rows() == mu.size() && a.cols() == mu.size(), "A must be square, with a row for each column");
     // Samples as columns: the memory of a row-major gradient.
-    Scratch<T> G1(v1.cols, v1.rows), G2(v2.cols, v2.rows);
-    T *g1 = G1.data(), *g2 = G2.data();
-    without_gil(n_threads, [&] { correlation_gradients<T, double>(v1, v2, mu, a, g1, g2); });
-    return py::make_tuple(to_numpy(std::move(G1)).attr("T"), to_numpy(std::move(G2)).attr("T"));
+    const auto G1 = core<T>().scratch(v1.cols, v1.rows), G2 = core<T>().scratch(v2.cols, v2.rows);
+    without_gil(n_threads, [&] { core<T>().correlation_gradients(v1, v2, mu, a, G1->data(), G2->data()); });
+    return py::make_tuple(to_numpy(G1).attr("T"), to_numpy(G2).attr("T"));
 }
 
 }  // namespace
@@ -94,9 +78,9 @@ py::tuple correlation_gradients_(const Array<T>& H1, const Array<T>& H2, const A
 void register_losses(py::module_& m) {
     const auto define = [&](auto type) {
         using T = decltype(type);
-        m.def("correlation_loss", &correlation_loss_checked<T>, py::arg("H1").noconvert(),
-              py::arg("H2").noconvert(), py::arg("k"), py::arg("reg1"), py::arg("reg2"), py::arg("squares"),
-              py::arg("gradient"), py::arg("n_threads"));
+        m.def("correlation_loss", &correlation_loss_<T>, py::arg("H1").noconvert(), py::arg("H2").noconvert(),
+              py::arg("k"), py::arg("reg1"), py::arg("reg2"), py::arg("squares"), py::arg("gradient"),
+              py::arg("n_threads"));
         m.def("correlation_gradients", &correlation_gradients_<T>, py::arg("H1").noconvert(),
               py::arg("H2").noconvert(), py::arg("mean"), py::arg("A"), py::arg("n_threads"));
     };

@@ -1,8 +1,6 @@
 // Retrieval: exact search of a gallery.
 #include "bindings/bindings.hpp"
 #include "bindings/call.hpp"
-#include "fastcca/moments/moments.hpp"
-#include "fastcca/retrieval/top_k.hpp"
 
 namespace fastcca::bindings {
 namespace {
@@ -26,13 +24,7 @@ py::tuple top_k_(const Array<T>& gallery, const Array<T>& queries, const std::st
     py::array_t<T> scores({q.rows, k});
     Index* const i = indices.mutable_data();
     T* const s = scores.mutable_data();
-    try {
-        without_gil(n_threads, [&] { top_k<T>(g, q, kind, k, i, s); });
-    } catch (const NonFiniteError& e) {
-        throw py::value_error(std::string("Input ") + (e.view == 0 ? "gallery" : "queries") + " contains " +
-                              (e.is_nan ? "NaN" : "infinity") + ": the first is at row " +
-                              std::to_string(e.row) + ", column " + std::to_string(e.column));
-    }
+    checked(n_threads, {"gallery", "queries"}, [&] { core<T>().top_k(g, q, kind, k, i, s); });
     return py::make_tuple(indices, scores);
 }
 

@@ -1,8 +1,6 @@
-// The solver's roads: moments or data in, weights and correlations out.
+// The solver: moments or data in, weights and correlations out.
 #include "bindings/bindings.hpp"
 #include "bindings/call.hpp"
-#include "fastcca/solver/cross_validation.hpp"
-#include "fastcca/solver/data_roads.hpp"
 
 namespace fastcca::bindings {
 namespace {
@@ -42,7 +40,7 @@ py::tuple solve_moments_(const MomentsArrays& moments, Index p, Index n_componen
     check_split(p, view.mean.size());
     require(n_components >= 1, "n_components must be at least 1");
     return to_python(without_gil(
-        n_threads, [&] { return solve_moments(view, p, n_components, {reg.first, reg.second}); }));
+        n_threads, [&] { return level().solve_moments(view, p, n_components, {reg.first, reg.second}); }));
 }
 
 template <typename TX, typename TY>
@@ -58,8 +56,9 @@ py::tuple solve_data(const Array<TX>& x, const Array<TY>& y,
     require(n_components >= 1, "n_components must be at least 1");
     if (X.cols < 1 || Y.cols < 1) throw std::invalid_argument("X and y must have at least one column");
     return to_python(without_gil(n_threads, [&] {
-        const auto solve = gram ? &solve_gram : &solve_qr;
-        return solve(centre(X, weights, "X"), centre(Y, weights, "y"), n_components, {reg.first, reg.second});
+        const auto solve = gram ? level().solve_gram : level().solve_qr;
+        return solve(core<TX>().centre(X, weights, "X"), core<TY>().centre(Y, weights, "y"), n_components,
+                     {reg.first, reg.second});
     }));
 }
 
@@ -79,7 +78,7 @@ py::array held_out(const std::vector<std::pair<MomentsArrays, MomentsArrays>>& f
     std::vector<Penalty> penalties;
     for (const auto& [x, y] : regs) penalties.push_back({x, y});
     const auto rows = without_gil(n_threads, [&] {
-        return held_out_correlations(views, {total.data(), total.size()}, p, penalties, n_components);
+        return level().held_out_correlations(views, {total.data(), total.size()}, p, penalties, n_components);
     });
     py::array_t<double> result({static_cast<py::ssize_t>(rows.size()), static_cast<py::ssize_t>(regs.size()),
                                 static_cast<py::ssize_t>(n_components)});

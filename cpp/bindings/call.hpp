@@ -1,5 +1,5 @@
-// The border between Python and the core: arrays become views, the core runs without the GIL, results
-// become arrays that own the core's memory.
+// Between Python and the core: arrays become views, the core runs without the GIL, results become arrays
+// that own the core's memory. The core is reached through the table of the CPU level in use alone.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -7,10 +7,12 @@
 #include <pybind11/stl.h>
 
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -18,14 +20,23 @@
 #include <cxxabi.h>
 #endif
 
-#include "fastcca/base/errors.hpp"
-#include "fastcca/base/scratch.hpp"
-#include "fastcca/base/thread_pool.hpp"
-#include "fastcca/base/types.hpp"
+#include "fastcca/level/level.hpp"
 
 namespace fastcca::bindings {
 
 namespace py = pybind11;
+
+// The table of the level in use. Throws where none has been chosen yet.
+const Level& level();
+
+template <typename T>
+const TypedLevel<T>& core() {
+    if constexpr (std::is_same_v<T, float>) {
+        return level().f32;
+    } else {
+        return level().f64;
+    }
+}
 
 // An array argument of exactly this dtype (declare it py::arg().noconvert()), of any strides.
 template <typename T>
@@ -61,27 +72,33 @@ Vector<T> vector_of(const Array<T>& a, const char* name) {
 }
 
 // Hands a matrix to NumPy without a copy: the array (F order) keeps the matrix alive.
-template <typename T, template <typename> class Storage>
-py::array matrix_to_numpy(Storage<T>&& m) {
-    auto* owned = new Storage<T>(std::move(m));
-    py::capsule owner(owned, [](void* p) { delete static_cast<Storage<T>*>(p); });
+template <typename Owned, typename T>
+py::array owned_to_numpy(std::unique_ptr<Owned> owned, const T* data, Index rows, Index cols) {
+    py::capsule owner(owned.get(), [](void* p) { delete static_cast<Owned*>(p); });
+    owned.release();
     const auto item = static_cast<py::ssize_t>(sizeof(T));
-    return py::array_t<T>({owned->rows(), owned->cols()}, {item, item * owned->rows()}, owned->data(), owner);
+    return py::array_t<T>({rows, cols}, {item, item * rows}, data, owner);
 }
 template <typename T>
 py::array to_numpy(Matrix<T>&& m) {
-    return matrix_to_numpy<T, Matrix>(std::move(m));
+    auto owned = std::make_unique<Matrix<T>>(std::move(m));
+    const Matrix<T>& matrix = *owned;
+    return owned_to_numpy(std::move(owned), matrix.data(), matrix.rows(), matrix.cols());
 }
 template <typename T>
-py::array to_numpy(Scratch<T>&& m) {
-    return matrix_to_numpy<T, Scratch>(std::move(m));
+py::array to_numpy(std::shared_ptr<Scratch<T>> m) {
+    const Scratch<T>& matrix = *m;
+    auto owned = std::make_unique<std::shared_ptr<Scratch<T>>>(std::move(m));
+    return owned_to_numpy(std::move(owned), matrix.data(), matrix.rows(), matrix.cols());
 }
 
 template <typename T>
 py::array to_numpy(Vector<T>&& v) {
-    auto* owned = new Vector<T>(std::move(v));
-    py::capsule owner(owned, [](void* p) { delete static_cast<Vector<T>*>(p); });
-    return py::array_t<T>({owned->size()}, {static_cast<py::ssize_t>(sizeof(T))}, owned->data(), owner);
+    auto owned = std::make_unique<Vector<T>>(std::move(v));
+    const Vector<T>& vector = *owned;
+    py::capsule owner(owned.get(), [](void* p) { delete static_cast<Vector<T>*>(p); });
+    owned.release();
+    return py::array_t<T>({vector.size()}, {static_cast<py::ssize_t>(sizeof(T))}, vector.data(), owner);
 }
 
 // What a function of the core relies on. Layer 3 says it in the user's words; here it keeps every read within
@@ -145,13 +162,31 @@ class GilHeld {
 // the Python exception that the signal handler raised.
 template <typename F>
 auto without_gil(int n_threads, F&& f) {
+    using Result = decltype(f());
     try {
         const GilReleased released;
-        const ThreadScope threads(n_threads);
-        return f();
+        if constexpr (std::is_void_v<Result>) {
+            level().with_threads(n_threads, [&] { f(); });
+        } else {
+            std::optional<Result> result;
+            level().with_threads(n_threads, [&] { result.emplace(f()); });
+            return std::move(*result);
+        }
     } catch (const Interrupted&) {
         if (PyErr_Occurred()) throw py::error_already_set();
         throw;
+    }
+}
+
+// The same, where the core looks for NaN and infinity in the views of these names.
+template <typename F>
+auto checked(int n_threads, const std::vector<std::string>& names, F&& f, const char* prefix = "Input ") {
+    try {
+        return without_gil(n_threads, f);
+    } catch (const NonFiniteError& e) {
+        throw py::value_error(prefix + names.at(e.view) + " contains " + (e.is_nan ? "NaN" : "infinity") +
+                              ": the first is at row " + std::to_string(e.row) + ", column " +
+                              std::to_string(e.column));
     }
 }
 

@@ -1,8 +1,9 @@
-// One extension module per CPU level: the same bindings over the core compiled for that level.
+// The one module that Python calls. It is compiled once, for the oldest CPU, and reaches the core through the
+// table of a CPU level (level_module.cpp).
 #include "bindings/bindings.hpp"
 
-PYBIND11_MODULE(FASTCCA_MODULE, m, pybind11::mod_gil_not_used()) {
-    m.doc() = "The compiled core of fastcca, for one CPU level.";
+PYBIND11_MODULE(_bindings, m, pybind11::mod_gil_not_used()) {
+    m.doc() = "The compiled core of fastcca, at the CPU level chosen by use_level.";
     fastcca::bindings::register_base(m);
     fastcca::bindings::register_kernels(m);
     fastcca::bindings::register_moments(m);

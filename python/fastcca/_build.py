@@ -42,9 +42,9 @@ def build_info() -> dict[str, Any]:
     """
     return {
         "version": version("fastcca"),
-        "isa": _core.level,
+        "isa": _core.level(),
         "levels": sorted(_core.levels_built),
-        "compiler": _core.compiler,
+        "compiler": _core.compiler(),
         "eigen": _core.eigen,
         "threads": _core.num_threads(),
     }

@@ -1,10 +1,10 @@
-"""Picks the extension module that was built for this CPU and offers its functions under one name."""
+"""Picks the core that was built for this CPU and offers its functions."""
 
 import importlib
 import importlib.util
 import os
 
-from fastcca._core import _cpu
+from fastcca._core import _bindings
 
 LEVELS = ("v4", "v3", "v2", "generic")  # best first
 
@@ -15,7 +15,7 @@ def _built() -> list[str]:
 
 def _choose() -> str:
     built = _built()
-    usable = [level for level in built if _cpu.supports(level)]
+    usable = [level for level in built if _bindings.cpu_supports(level)]
     wanted = os.environ.get("FASTCCA_ISA")
     if not wanted:
         if usable:
@@ -31,5 +31,5 @@ def _choose() -> str:
 
 
 levels_built = _built()
-_extension = importlib.import_module(f"{__name__}._core_{_choose()}")
-globals().update({name: value for name, value in vars(_extension).items() if not name.startswith("_")})
+_bindings.use_level(importlib.import_module(f"{__name__}._core_{_choose()}").table)
+globals().update({name: value for name, value in vars(_bindings).items() if not name.startswith("_")})

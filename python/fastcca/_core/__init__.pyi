@@ -1,4 +1,4 @@
-# One stub for the extension modules of every CPU level: they offer the same names.
+# The functions of the compiled bindings, whichever CPU level does the work.
 
 from collections.abc import Callable, Sequence
 from typing import Any, overload
@@ -6,11 +6,13 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-level: str
-compiler: str
 eigen: str
 levels_built: list[str]
 
+def cpu_supports(level: str) -> bool: ...
+def use_level(table: Any) -> None: ...
+def level() -> str: ...
+def compiler() -> str: ...
 def num_threads() -> int: ...
 def set_num_threads(n: int) -> None: ...
 
