@@ -15,7 +15,7 @@ from reference import embedding_losses as ref
 pytestmark = pytest.mark.core
 Array = npt.NDArray[np.float64]
 
-VIOLATORS = ["sum", "worst", "rank", "warp", "softmax"]
+VIOLATORS = ["sum", "worst", "semihard", "rank", "warp", "softmax"]
 
 
 def problem(rng: np.random.Generator, n: int, d: int, K: int) -> tuple[Array, Array, npt.NDArray[np.int64]]:

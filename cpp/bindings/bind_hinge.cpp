@@ -26,6 +26,7 @@ HingeSimilarity similarity_of(const std::string& name) {
 HingeLoss loss_of(const std::string& name) {
     if (name == "sum") return HingeLoss::kSum;
     if (name == "worst") return HingeLoss::kWorst;
+    if (name == "semihard") return HingeLoss::kSemiHard;
     if (name == "rank") return HingeLoss::kRank;
     if (name == "warp") return HingeLoss::kSampled;
     if (name == "softmax") return HingeLoss::kSoftmax;

@@ -20,8 +20,8 @@ using fastcca::Matrix;
 
 namespace {
 
-constexpr HingeLoss kLosses[] = {HingeLoss::kSum, HingeLoss::kWorst, HingeLoss::kRank, HingeLoss::kSampled,
-                                 HingeLoss::kSoftmax};
+constexpr HingeLoss kLosses[] = {HingeLoss::kSum,  HingeLoss::kWorst,   HingeLoss::kSemiHard,
+                                 HingeLoss::kRank, HingeLoss::kSampled, HingeLoss::kSoftmax};
 
 // Samples as columns: the memory of a row-major view.
 template <typename T>
@@ -105,7 +105,8 @@ TEST_CASE("the summed hinge loss is what its formula says") {
 
 TEST_CASE("gradients of the hinge losses equal difference quotients") {
     for (const auto similarity : {HingeSimilarity::kEuclidean, HingeSimilarity::kCosine})
-        for (const HingeLoss kind : {HingeLoss::kSum, HingeLoss::kWorst, HingeLoss::kSoftmax}) {
+        for (const HingeLoss kind :
+             {HingeLoss::kSum, HingeLoss::kWorst, HingeLoss::kSemiHard, HingeLoss::kSoftmax}) {
             Data<double> data(12, 5, 9);
             HingeProblem<double> p = data.problem(kind);
             p.similarity = similarity;

@@ -63,6 +63,12 @@ def pair_weights(
         return float(scale * positive.sum()), scale * mask, r
     if violators == "worst":
         return float(positive.max(initial=0.0)), mask * (np.arange(m) == np.argmax(v)) if m else mask, r
+    if violators == "semihard":  # the nearest node farther than the positive one, else the farthest of all
+        farther = [k for k in range(m) if e[k] < 0]
+        k = max(farther, key=lambda k: v[k]) if farther else min(range(m), key=lambda k: v[k], default=None)
+        if k is None or v[k] <= 0:
+            return 0.0, 0 * mask, r
+        return float(v[k]), 1.0 * (np.arange(m) == k), r
     for t in range(1, m + 1):  # warp
         k = min(m - 1, int(draw(t - 1) * m))
         if v[k] > 0:

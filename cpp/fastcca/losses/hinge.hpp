@@ -7,6 +7,8 @@
 // and the loss of the pair (p, negatives) is one of
 //     kSum      Σ_c [v_c]₊
 //     kWorst    max_c [v_c]₊
+//     kSemiHard [v_c]₊ of the largest v_c among the c with D(z, u_c) > D(z, u_p), or, where there is none, of
+//               the smallest v_c (Schroff, Kalenichenko and Philbin, 2015)
 //     kRank     L(r)/r Σ_c [v_c]₊, where r counts the v_c > 0 and L(r) = 1 + 1/2 + … + 1/r
 //     kSampled  L(⌊m/t⌋) [v_c]₊ for the first violator c among at most m draws from the m negatives, found at
 //               draw t (WARP: Weston, Bengio and Usunier, 2011); kRank with its sum is what it estimates
@@ -23,7 +25,7 @@
 namespace fastcca {
 
 enum class HingeSimilarity { kEuclidean, kCosine };
-enum class HingeLoss { kSum, kWorst, kRank, kSampled, kSoftmax };
+enum class HingeLoss { kSum, kWorst, kSemiHard, kRank, kSampled, kSoftmax };
 
 // Class y has the pairs class_start[y] … class_start[y + 1] − 1; pair j the node positive[j] and the nodes
 // negatives[negative_start[j] … negative_start[j + 1] − 1].

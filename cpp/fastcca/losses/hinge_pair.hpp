@@ -66,6 +66,30 @@ HingeValue pair_loss(HingeLoss loss, Index positive, Index n, const Score& score
             add(positive, -1);
             break;
         }
+        case HingeLoss::kSemiHard: {
+            Index farther = -1, nearer = -1;  // the hardest and the easiest of them
+            double hard = 0, easy = 0;
+            for (Index k = 0; k < n; ++k) {
+                const Index c = negative(k);
+                const double v = violation(c);
+                if (v > 0) ++out.violations;
+                if (score(c) < at) {
+                    if (farther >= 0 && v <= hard) continue;
+                    farther = c;
+                    hard = v;
+                } else if (nearer < 0 || v < easy) {
+                    nearer = c;
+                    easy = v;
+                }
+            }
+            const Index chosen = farther >= 0 ? farther : nearer;
+            const double v = farther >= 0 ? hard : easy;
+            if (chosen < 0 || !(v > 0)) break;
+            out.value = v;
+            add(chosen, 1);
+            add(positive, -1);
+            break;
+        }
         case HingeLoss::kSampled:
             for (Index t = 1; t <= n; ++t) {
                 const double draw = draws(static_cast<std::uint64_t>(t - 1)) * static_cast<double>(n);

@@ -9,19 +9,28 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from fastcca._warn import warn
 from fastcca.deep._hinge_operator import (
     forward,
     forward_pairs,
     hinge_operator,
     operator_value,
+    other_groups,
     pair_operator,
+    sample_losses,
 )
+from fastcca.deep._transforms import transformed
 
 __all__ = ["HingeEmbeddingLoss", "PairEmbeddingLoss"]
 
 Similarity = Literal["euclidean", "cosine"]
-Reduction = Literal["mean", "sum"]
-Violators = Literal["sum", "worst"]
+Reduction = Literal["mean", "sum", "none"]
+Violators = Literal["sum", "worst", "semihard", "rank"]
+Loss = Literal["hinge", "softmax"]
+
+REDUCTIONS = ("mean", "sum", "none")
+VIOLATORS = ("sum", "worst", "semihard", "rank")
+COLLAPSED = 50  # batches in a row whose loss is that of a collapsed embedding
 
 _INTEGERS = frozenset((torch.int64, torch.int32, torch.int16, torch.uint8))
 
@@ -39,22 +48,36 @@ class HingeEmbeddingLoss(nn.Module):
         One for all, or the cost of taking class y (row) for class c (column).
     similarity : {"euclidean", "cosine"}
         D: the squared Euclidean distance, or minus the cosine.
-    reduction : {"mean", "sum"}
-        Over the batch.
-    violators : {"sum", "worst"}
-        Whether to sum over all classes that violate the margin, or to take the worst alone.
+    reduction : {"mean", "sum", "none"}
+        Over the batch: the mean (weighted where there are weights), the sum, or the losses one by one, (B,).
+    violators : {"sum", "worst", "semihard", "rank"}
+        What to make of the classes that violate the margin: "sum" all; "worst" takes the worst alone;
+        "semihard" the worst of those that are farther than the own class, or, where none is, the farthest of
+        all; "rank" the sum times L(r)/r, where r counts them and L(r) = 1 + 1/2 + ... + 1/r.
+    loss : {"hinge", "softmax"}
+        "softmax" is log(1 + sum_c exp(D(z, u_y) - D(z, u_c))), the log-loss of classes at negative distances
+        as logits. It knows neither ``margin`` nor ``violators``.
+    class_weight : Tensor of shape (C,), optional
+        Factors of the losses of the samples of each class, not negative.
 
     Notes
     -----
+    "worst" can collapse all embeddings into one point, above all at the start of the training of a network:
+    there the loss of a sample is the margin, and every step towards the worst class is as good as one away
+    from it. "semihard" and "sum" do not.
+
     On the CPU the tensors are read in place by the compiled core, see
     :func:`fastcca.functional.hinge_embedding_loss`; on other devices the same formulas run in PyTorch.
     ``torch.compile`` and ``torch.export`` see one operator. Half precision is computed in float32, also
     within autocast. ``torch.func`` differentiates it (``grad``, ``vmap``, ``jvp``); there is no second
-    derivative.
+    derivative. With ``reduction="none"`` it runs in PyTorch's own operations throughout.
 
     References
     ----------
-    Weinberger & Chapelle, "Large margin taxonomy embedding for document categorization", NIPS 2008.
+    Weinberger & Chapelle, "Large margin taxonomy embedding for document categorization", NIPS 2008. Schroff,
+    Kalenichenko & Philbin, "FaceNet: a unified embedding for face recognition and clustering", CVPR 2015
+    ("semihard"). Weston, Bengio & Usunier, "WSABIE: scaling up to large vocabulary image annotation", IJCAI
+    2011 ("rank").
 
     Examples
     --------
@@ -69,6 +92,7 @@ class HingeEmbeddingLoss(nn.Module):
     """
 
     costs: Tensor | None
+    class_weight: Tensor | None
 
     def __init__(
         self,
@@ -76,6 +100,8 @@ class HingeEmbeddingLoss(nn.Module):
         similarity: Similarity = "euclidean",
         reduction: Reduction = "mean",
         violators: Violators = "sum",
+        loss: Loss = "hinge",
+        class_weight: Tensor | None = None,
     ) -> None:
         super().__init__()
         if isinstance(margin, Tensor):
@@ -86,18 +112,30 @@ class HingeEmbeddingLoss(nn.Module):
                 )
             if not bool(torch.isfinite(margin).all()):
                 raise ValueError("margin contains NaN or infinity")
+            if loss == "softmax":
+                raise ValueError("loss='softmax' has no margin: a matrix of costs would not be used")
         self.margin = 0.0 if isinstance(margin, Tensor) else _number(margin)
         self.register_buffer("costs", margin if isinstance(margin, Tensor) else None)
         self.similarity = _one_of("similarity", similarity, ("euclidean", "cosine"))
-        self.reduction = _one_of("reduction", reduction, ("mean", "sum"))
-        self.violators = _one_of("violators", violators, ("sum", "worst"))
+        self.reduction = _one_of("reduction", reduction, REDUCTIONS)
+        self.violators = _one_of("violators", violators, VIOLATORS)
+        self.loss = _one_of("loss", loss, ("hinge", "softmax"))
+        if class_weight is not None:
+            _check_weights("class_weight", class_weight, None)
+        self.register_buffer("class_weight", class_weight)
 
     def extra_repr(self) -> str:
         margin = "a matrix" if self.costs is not None else f"{self.margin}"
-        return f"margin={margin}, similarity={self.similarity!r}, reduction={self.reduction!r}"
+        return (
+            f"margin={margin}, similarity={self.similarity!r}, reduction={self.reduction!r}, "
+            f"violators={self.violators!r}, loss={self.loss!r}"
+        )
 
-    def forward(self, Z: Tensor, U: Tensor, y: Tensor) -> Tensor:
-        """The loss of rows ``Z`` (B, d) of classes ``y`` (B,) against the class embeddings ``U`` (C, d)."""
+    def forward(self, Z: Tensor, U: Tensor, y: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """The loss of rows ``Z`` (B, d) of classes ``y`` (B,) against the class embeddings ``U`` (C, d).
+
+        ``sample_weight`` (B,) are factors of the rows' losses, not negative.
+        """
         Z, U = _checked(Z, U, "Z", "U")
         if not isinstance(y, Tensor) or y.dtype not in _INTEGERS:
             raise TypeError(f"y must be a tensor of integers, got {_kind(y)}")
@@ -111,17 +149,32 @@ class HingeEmbeddingLoss(nn.Module):
             if costs.shape[0] != U.shape[0]:
                 raise ValueError(f"U has {U.shape[0]} classes, but margin is of {costs.shape[0]}")
             costs = costs.to(Z.dtype)
-        gradient = torch.is_grad_enabled() and (Z.requires_grad or U.requires_grad)
-        weight = 1 / len(Z) if self.reduction == "mean" else 1.0
-        options = (
-            y if y.dtype == torch.int64 else y.long(),
-            costs,
-            self.margin,
-            self.similarity,
-            self.violators,
-            weight,
-            gradient,
-        )
+        y = y if y.dtype == torch.int64 else y.long()
+        weights = None if sample_weight is None else _check_weights("sample_weight", sample_weight, Z)
+        if self.class_weight is not None:
+            if len(self.class_weight) != U.shape[0]:
+                raise ValueError(
+                    f"U has {U.shape[0]} classes, but class_weight is of {len(self.class_weight)}"
+                )
+            _check_classes(y, U)
+            of_class = self.class_weight.to(Z)[y]
+            weights = of_class if weights is None else weights * of_class
+        form = "softmax" if self.loss == "softmax" else self.violators
+        if self.reduction == "none":
+            _check_classes(y, U)
+            losses = sample_losses(Z, U, y, costs, self.margin, self.similarity, form)
+            return losses if weights is None else weights * losses
+        options = {
+            "y": y,
+            "costs": costs,
+            "margin": self.margin,
+            "similarity": self.similarity,
+            "violators": form,
+            "weight": 1 / len(Z) if self.reduction == "mean" else 1.0,
+            "gradient": torch.is_grad_enabled() and (Z.requires_grad or U.requires_grad),
+            "weights": _normalised(weights, self.reduction),
+            "negatives": None,
+        }
         return operator_value(hinge_operator, forward, options, Z, U)
 
 
@@ -138,15 +191,31 @@ class PairEmbeddingLoss(nn.Module):
         In the units of D.
     similarity : {"euclidean", "cosine"}
         D: the squared Euclidean distance, or minus the cosine.
-    reduction : {"mean", "sum"}
-        Over the pairs of the batch.
+    reduction : {"mean", "sum", "none"}
+        Over the pairs of the batch: the mean, weighted where there are weights, the sum, or the losses of the
+        pairs, (B,).
     hardest : bool, default=False
-        Whether the nearest violator alone counts, instead of the sum over all.
+        Whether the worst violator alone counts: the same as ``violators="worst"``. **It can collapse**, see
+        below.
+    violators : {"sum", "worst", "semihard", "rank"}
+        What to make of the rows that violate the margin, as of :class:`HingeEmbeddingLoss`.
+    loss : {"hinge", "softmax"}
+        "softmax" is the log-loss of the partner among all rows, at negative distances as logits (InfoNCE). It
+        knows neither ``margin`` nor ``violators``.
+
+    Warns
+    -----
+    UserWarning
+        Once, when the loss of the hardest negatives was that of a collapsed embedding in 50 batches in a row.
 
     Notes
     -----
     Without negatives, minimising D(f(x), g(y)) over pairs alone, every row may go to one and the same point.
-    See :class:`HingeEmbeddingLoss` for devices, precision and compilation.
+    The hardest negatives alone often lead there too when a network starts to learn: once all rows are nearly
+    one point, each loss is twice the margin and its gradient next to nothing. Recall is then at chance. Train
+    with all violators or with "semihard" ones, at least at first.
+
+    See :class:`HingeEmbeddingLoss` for devices, precision, compilation and sources.
 
     Examples
     --------
@@ -163,29 +232,132 @@ class PairEmbeddingLoss(nn.Module):
         similarity: Similarity = "euclidean",
         reduction: Reduction = "mean",
         hardest: bool = False,
+        violators: Violators = "sum",
+        loss: Loss = "hinge",
     ) -> None:
         super().__init__()
         self.margin = _number(margin)
         self.similarity = _one_of("similarity", similarity, ("euclidean", "cosine"))
-        self.reduction = _one_of("reduction", reduction, ("mean", "sum"))
-        self.hardest = hardest
+        self.reduction = _one_of("reduction", reduction, REDUCTIONS)
+        if not isinstance(hardest, bool):
+            raise ValueError(f"hardest must be True or False, got {hardest!r}")
+        _one_of("violators", violators, VIOLATORS)
+        if hardest and violators not in ("sum", "worst"):
+            raise ValueError(f"hardest=True is violators='worst', got violators={violators!r} too")
+        self.violators = "worst" if hardest else violators
+        self.loss = _one_of("loss", loss, ("hinge", "softmax"))
+        self._collapsed = 0
+
+    @property
+    def hardest(self) -> bool:
+        return self.violators == "worst"
 
     def extra_repr(self) -> str:
         return (
             f"margin={self.margin}, similarity={self.similarity!r}, reduction={self.reduction!r}, "
-            f"hardest={self.hardest}"
+            f"violators={self.violators!r}, loss={self.loss!r}"
         )
 
-    def forward(self, Z1: Tensor, Z2: Tensor) -> Tensor:
-        """The loss of rows ``Z1`` (B, d) paired with rows ``Z2`` (B, d)."""
+    def forward(
+        self, Z1: Tensor, Z2: Tensor, groups: Tensor | None = None, sample_weight: Tensor | None = None
+    ) -> Tensor:
+        """The loss of rows ``Z1`` (B, d) paired with rows ``Z2`` (B, d).
+
+        ``groups`` (B,) are integers that say which item a pair is of (several captions of a picture): rows of
+        one item are not each other's negatives. ``sample_weight`` (B,) are factors of the pairs' losses, not
+        negative.
+        """
         Z1, Z2 = _checked(Z1, Z2, "Z1", "Z2")
         if Z1.shape[0] != Z2.shape[0]:
             raise ValueError(f"Z1 has {Z1.shape[0]} rows and Z2 has {Z2.shape[0]}: they must be paired")
+        if groups is not None:
+            if not isinstance(groups, Tensor) or groups.dtype not in _INTEGERS:
+                raise TypeError(f"groups must be a tensor of integers, got {_kind(groups)}")
+            if groups.shape != (len(Z1),) or groups.device != Z1.device:
+                raise ValueError(
+                    f"groups must hold one item for each of the {len(Z1)} pairs on {Z1.device}, got shape "
+                    f"{tuple(groups.shape)} on {groups.device}"
+                )
+        weights = None if sample_weight is None else _check_weights("sample_weight", sample_weight, Z1)
+        form = "softmax" if self.loss == "softmax" else self.violators
+        if self.reduction == "none":
+            y, others = torch.arange(len(Z1), device=Z1.device), other_groups(groups)
+            losses = sample_losses(Z1, Z2, y, None, self.margin, self.similarity, form, others)
+            losses = losses + sample_losses(Z2, Z1, y, None, self.margin, self.similarity, form, others)
+            return losses if weights is None else weights * losses
         gradient = torch.is_grad_enabled() and (Z1.requires_grad or Z2.requires_grad)
-        violators = "worst" if self.hardest else "sum"
-        weight = 1 / len(Z1) if self.reduction == "mean" else 1.0
-        options = (self.margin, self.similarity, violators, weight, gradient)
-        return operator_value(pair_operator, forward_pairs, options, Z1, Z2)
+        options = {
+            "margin": self.margin,
+            "similarity": self.similarity,
+            "violators": form,
+            "weight": 1 / len(Z1) if self.reduction == "mean" else 1.0,
+            "gradient": gradient,
+            "weights": _normalised(weights, self.reduction),
+            "groups": groups,
+        }
+        value = operator_value(pair_operator, forward_pairs, options, Z1, Z2)
+        if form == "worst" and gradient and weights is None and _at_hand(value):
+            self._watch(value.item() if self.reduction == "mean" else value.item() / len(Z1))
+        return value
+
+    def _watch(self, mean_loss: float) -> None:
+        """Counts the batches whose loss is that of one point, and says so once."""
+        if self._collapsed > COLLAPSED:
+            return
+        # of one point it is 2 margin; nearing it, embeddings come from above, and those that learn pass below
+        one_point = 1.9 * self.margin <= mean_loss <= 2.5 * self.margin and self.margin > 0
+        self._collapsed = self._collapsed + 1 if one_point else 0
+        if self._collapsed == COLLAPSED:
+            self._collapsed += 1  # once
+            warn(
+                f"the loss of the hardest negatives was about twice the margin in {COLLAPSED} batches in a "
+                f"row ({mean_loss:.3g} in the last), as of embeddings that have collapsed into one point; "
+                "use violators='semihard' or 'sum'"
+            )
+
+
+def _at_hand(value: Tensor) -> bool:
+    """Whether the number can be read without waiting for a device, outside of compilers and transforms."""
+    return value.device.type == "cpu" and not torch.compiler.is_compiling() and not transformed(value)
+
+
+def _check_classes(y: Tensor, U: Tensor) -> None:
+    """As the core checks them, for PyTorch's operations."""
+    if torch.compiler.is_compiling() or transformed(y, U) or y.device.type != "cpu":
+        return
+    bad = (y < 0) | (y >= len(U))
+    if bool(bad.any()):
+        row = int(bad.int().argmax())
+        raise ValueError(f"y must hold classes from 0 to {len(U) - 1}, got {int(y[row])} at row {row}")
+
+
+def _check_weights(name: str, weights: Any, like: Tensor | None) -> Tensor:
+    """Weights as constants of the dtype of ``like``, one for each of its rows."""
+    if not isinstance(weights, Tensor) or weights.is_complex() or weights.dtype == torch.bool:
+        raise TypeError(f"{name} must be a tensor of numbers, got {_kind(weights)}")
+    shape = tuple(weights.shape)
+    if weights.ndim != 1 or (
+        like is not None and (len(weights) != len(like) or weights.device != like.device)
+    ):
+        expected = (
+            "be 1-d" if like is None else f"hold one weight for each of the {len(like)} rows on {like.device}"
+        )
+        raise ValueError(f"{name} must {expected}, got shape {shape} on {weights.device}")
+    if weights.requires_grad:
+        raise ValueError(f"{name} is a constant of the loss: it must not require a gradient")
+    readable = not (torch.compiler.is_compiling() or transformed(weights))
+    if readable and not bool((torch.isfinite(weights) & (weights >= 0)).all()):
+        raise ValueError(f"{name} must hold finite numbers that are not negative")
+    return weights if like is None else weights.to(like.dtype)
+
+
+def _normalised(weights: Tensor | None, reduction: str) -> Tensor | None:
+    """With sum 1 for a weighted mean."""
+    if weights is None or reduction != "mean":
+        return weights
+    if not (torch.compiler.is_compiling() or transformed(weights)) and not bool(weights.any()):
+        raise ValueError("the weights of a mean must not all be zero")
+    return weights / weights.sum()
 
 
 def _number(margin: Any) -> float:

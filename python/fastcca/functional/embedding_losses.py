@@ -26,7 +26,7 @@ __all__ = ["ConstraintTable", "hinge_embedding_loss"]
 Array = npt.NDArray[Any]
 Indices = npt.NDArray[np.int64]
 Similarity = Literal["euclidean", "cosine"]
-Violators = Literal["sum", "worst", "rank", "warp"]
+Violators = Literal["sum", "worst", "semihard", "rank", "warp"]
 Loss = Literal["hinge", "softmax"]
 Reduction = Literal["mean", "sum"]
 
@@ -180,11 +180,13 @@ def hinge_embedding_loss(
         with everything, and no gradient.
     reduction : {"mean", "sum"}
         Over samples.
-    violators : {"sum", "worst", "rank", "warp"}
-        What to make of the v_c of a pair: "sum", all that are positive; "worst", the largest; "rank", the
-        sum times L(r)/r, where r counts the positive ones and L(r) = 1 + 1/2 + ... + 1/r; "warp", an
-        estimate of "rank" from draws: negative nodes are drawn until one violates its margin, at most as
-        many times as there are, m; found at draw t, it counts L(floor(m/t)) times. Gradients hold L fixed.
+    violators : {"sum", "worst", "semihard", "rank", "warp"}
+        What to make of the v_c of a pair: "sum", all that are positive; "worst", the largest; "semihard",
+        the largest of the nodes that are farther than the positive one, or, where none is, the smallest;
+        "rank", the sum times L(r)/r, where r counts the positive ones and L(r) = 1 + 1/2 + ... + 1/r;
+        "warp", an estimate of "rank" from draws: negative nodes are drawn until one violates its margin, at
+        most as many times as there are, m; found at draw t, it counts L(floor(m/t)) times. Gradients hold L
+        fixed.
     loss : {"hinge", "softmax"}
         "softmax" is log(1 + sum_c exp(D(z, u_y) - D(z, u_c))), the log-loss of classes at negative distances
         as logits. It knows neither margin nor violators.
@@ -227,6 +229,9 @@ def hinge_embedding_loss(
     ----------
     Weston, Bengio & Usunier, "WSABIE: scaling up to large vocabulary image annotation", IJCAI 2011.
 
+    Schroff, Kalenichenko & Philbin, "FaceNet: a unified embedding for face recognition and clustering", CVPR
+    2015 ("semihard").
+
     Hwang & Sigal, "A unified semantic embedding: relating taxonomies and attributes", NIPS 2014.
 
     Examples
@@ -261,7 +266,7 @@ def hinge_embedding_loss(
     for name, value, allowed in (
         ("similarity", similarity, ("euclidean", "cosine")),
         ("reduction", reduction, ("mean", "sum")),
-        ("violators", violators, ("sum", "worst", "rank", "warp")),
+        ("violators", violators, ("sum", "worst", "semihard", "rank", "warp")),
         ("loss", loss, ("hinge", "softmax")),
     ):
         if value not in allowed:
