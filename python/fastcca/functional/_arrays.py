@@ -42,7 +42,9 @@ def as_matrix(value: Any, name: str) -> npt.NDArray[Any]:
         if issparse(value):
             raise ValueError(f"{name} is sparse, but dense data is required: use its toarray()")
         if a.dtype.kind == "O" and any(isinstance(entry, (str, bytes)) for entry in a.flat):
-            raise ValueError(f"{name} must hold real numbers, got dtype {a.dtype} with text{text_columns(value)}")
+            raise ValueError(
+                f"{name} must hold real numbers, got dtype {a.dtype} with text{text_columns(value)}"
+            )
         try:
             a = a.astype(np.float64)
         except (TypeError, ValueError) as error:
