@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
@@ -14,7 +15,8 @@ from sklearn.model_selection import (
 
 from fastcca import CCA, CCACV, _folds
 
-pytestmark = pytest.mark.core
+# the grids here are short, and what lies beyond them is of no account but where the test says so
+pytestmark = [pytest.mark.core, pytest.mark.filterwarnings("ignore:the best ridge")]
 
 REGS = [1e-4, 1e-2, 1.0, 30.0]
 
@@ -92,7 +94,12 @@ def test_components_and_dtypes(rng, n_components, dtype):
 def test_default_grid_and_grid_for_each_view(rng):
     X, Y = two_views(rng)
     default = CCACV(n_components=2).fit(X, Y)
-    np.testing.assert_allclose([p["reg"] for p in default.cv_results_["params"]], np.logspace(-6, 1, 20))
+    units = X.var(axis=0, ddof=1).mean(), Y.var(axis=0, ddof=1).mean()
+    np.testing.assert_allclose(
+        [p["reg"] for p in default.cv_results_["params"]], np.outer(np.logspace(-6, 3, 19), units)
+    )
+    scaled = CCACV(n_components=2, scale=True).fit(X, Y)
+    np.testing.assert_allclose([p["reg"] for p in scaled.cv_results_["params"]], np.logspace(-6, 3, 19))
     gx, gy = np.array([1e-3, 1.0]), [1e-2, 0.5, 2.0]
     ours = CCACV(n_components=2, regs=(gx, gy)).fit(X, Y)
     pairs = [(a, b) for a in gx.tolist() for b in gy]
@@ -202,9 +209,97 @@ def test_threads_change_no_bit(rng):
     np.testing.assert_array_equal(scores[2], scores[0])
 
 
-def test_one_row_folds_are_refused(rng):
-    with pytest.raises(ValueError, match="at least 2 are needed to correlate"):
-        CCACV(cv=LeaveOneOut()).fit(*two_views(rng))
+@pytest.mark.parametrize("shape", [(90, 9, 6), (30, 40, 5)], ids=["tall", "wide"])
+@pytest.mark.parametrize("units", [1e-6, 1e3, (1e5, 1e-3)])
+def test_units_of_measurement_make_no_difference(rng, shape, units):
+    X, Y = two_views(rng, *shape)
+    X[:, 3] = 7.0  # constant: not counted
+    fx, fy = units if isinstance(units, tuple) else (units, units)
+    one, other = CCACV(2).fit(X, Y), CCACV(2).fit(X * fx, Y * fy)
+    assert other.best_index_ == one.best_index_
+    np.testing.assert_allclose(other.reg_, np.multiply(one.reg_, (fx**2, fy**2)), rtol=1e-9)
+    np.testing.assert_allclose(
+        other.cv_results_["mean_test_score"], one.cv_results_["mean_test_score"], atol=1e-7
+    )
+    np.testing.assert_allclose(other.transform(X * fx), one.transform(X), rtol=1e-6, atol=1e-7)
+    weights = rng.integers(1, 3, size=shape[0]).astype(float)
+    a = CCACV(2).fit(X * fx, Y * fy, sample_weight=weights).reg_
+    np.testing.assert_allclose(
+        a, np.multiply(CCACV(2).fit(X, Y, sample_weight=weights).reg_, (fx**2, fy**2)), rtol=1e-9
+    )
+
+
+def pooled(X, Y, splits, model, weights=None):
+    """Correlations over all held-out rows at once, each row's scores about its training rows' means."""
+    zx, zy, w = [], [], []
+    for train, test in splits:
+        fitted = clone(model).fit(X[train], Y[train], None if weights is None else weights[train])
+        zx.append((X[test] - fitted.x_mean_) @ fitted.x_weights_)
+        zy.append((Y[test] - fitted.y_mean_) @ fitted.y_weights_)
+        w.append(np.ones(len(test)) if weights is None else weights[test])
+    zx, zy, w = np.vstack(zx), np.vstack(zy), np.concatenate(w)[:, None]
+    return np.mean((w * zx * zy).sum(0) / np.sqrt((w * zx**2).sum(0) * (w * zy**2).sum(0)))
+
+
+@pytest.mark.parametrize("shape", [(36, 4, 3), (14, 20, 3), (14, 20, 18)])
+@pytest.mark.parametrize("scale", [False, True])
+@pytest.mark.parametrize(
+    "cv", [LeaveOneOut(), KFold(7), ShuffleSplit(9, test_size=3, random_state=0)], ids=["one", "two", "some"]
+)
+def test_tiny_test_parts_are_pooled(rng, shape, scale, cv):
+    X, Y = two_views(rng, *shape)
+    splits = list(cv.split(X))
+    if isinstance(cv, KFold) and shape[0] == 36:
+        splits = list(KFold(12).split(X))
+    regs = [1e-2, 1.0, 10.0]
+    for weights in (None, rng.integers(1, 4, size=len(X)).astype(float)):
+        search = CCACV(2, regs=regs, cv=splits, scale=scale).fit(X, Y, sample_weight=weights)
+        results = search.cv_results_
+        expected = [pooled(X, Y, splits, CCA(2, reg=reg, scale=scale), weights) for reg in regs]
+        np.testing.assert_allclose(results["mean_test_score"], expected, atol=1e-7)
+        assert set(results) == {"params", "param_reg", "mean_test_score", "rank_test_score"}
+        assert search.n_splits_ == len(splits)
+        assert search.best_score_ == pytest.approx(max(expected))
+
+
+def test_leave_one_out_tells_relation_from_none(rng):
+    X, Y = two_views(rng, 60, 5, 4)
+    related = CCACV(1, cv=LeaveOneOut()).fit(X, Y).best_score_
+    none = CCACV(1, cv=LeaveOneOut()).fit(X, rng.normal(size=(60, 4))).best_score_
+    assert related > 0.7
+    assert none < 0.4
+    assert abs(related - CCACV(1, cv=10).fit(X, Y).best_score_) < 0.15
+
+
+def test_pooled_rows_must_leave_something_to_correlate(rng):
+    X, Y = two_views(rng)
+    with pytest.raises(ValueError, match="1 test row in all, at least 2"):
+        CCACV(cv=[(np.arange(80), [85])]).fit(X, Y)
+    with pytest.raises(ValueError, match=r"split 0 has 1 train row\(s\), at least 2 are needed"):
+        CCACV(cv=[([3], np.arange(10, 80))]).fit(X, Y)
+    with pytest.raises(ValueError, match="sums to 0 over the test rows of all splits, expected more than 0"):
+        CCACV(cv=[(np.arange(80), [85]), (np.arange(80), [86])]).fit(X, Y, np.r_[np.ones(80), np.zeros(10)])
+    one_empty = np.r_[np.ones(89), 0.0]
+    CCACV(2, regs=[0.1], cv=LeaveOneOut()).fit(X, Y, one_empty)
+
+
+@pytest.mark.filterwarnings("error:the best ridge")
+def test_the_best_ridge_at_an_end_of_the_grid_is_told(rng):
+    X, Y = two_views(rng, n=60, p=20, q=15)
+    best = max(CCACV(2).fit(X, Y).reg_)
+    with pytest.warns(UserWarning, match=r"the best ridge, \S+, is the largest of the grid \(1e-06 to"):
+        CCACV(2, regs=[1e-6, 1e-5, best / 1e3]).fit(X, Y)
+    with pytest.warns(UserWarning, match="is the smallest of the grid"):
+        CCACV(2, regs=[1e2 * best, 1e3 * best, 1e4 * best]).fit(X, Y)
+    with pytest.warns(UserWarning, match=r"the best ridge of y, \S+, is the largest of the grid"):
+        CCACV(2, regs=([1e-2 * best, best, 1e2 * best], [1e-6, 1e-5, best / 1e3])).fit(X, Y)
+    CCACV(2, regs=[1e-2 * best, best, 1e2 * best]).fit(X, Y)
+    CCACV(2, regs=[best, 1e3 * best]).fit(X, Y)  # two ridges compared: no inner one
+    # nothing is gained without a ridge, and below 0 there is none
+    X, Y = two_views(rng, n=3000, p=3, q=3)
+    CCACV(3).fit(X, Y)
+    search = CCACV(3, regs=[0.0, 1.0, 10.0]).fit(X, Y)
+    assert search.reg_ == 0.0
 
 
 @pytest.mark.parametrize("scale", [False, True])

@@ -117,6 +117,22 @@ def test_fit_chooses_the_ridge(views, files):
     np.testing.assert_array_equal(found.x_weights_, expected.best_estimator_.x_weights_)
     assert found.get_params()["reg"] == expected.best_estimator_.reg
     assert "saved to" in out
+    training = expected.canonical_correlations_.mean()
+    assert f"{training:.4f} in training, {expected.best_score_:.4f} cross-validated (3 folds)" in out
+
+
+def test_a_warning_is_told_once_in_a_sentence(files, monkeypatch):
+    fit = CCA.fit
+
+    def warns(self, *args, **options):
+        for place in ("one", "two"):
+            exec(f"import warnings; warnings.warn('a word of\\ncaution', stacklevel=1)  # {place}")
+        return fit(self, *args, **options)
+
+    monkeypatch.setattr(CCA, "fit", warns)
+    code, _, err = run("fit", files / "X.npy", files / "Y.npy", "-o", files / "m.npz")
+    assert code == 0
+    assert err.strip() == "fastcca: warning: a word of caution"
 
 
 def test_fit_of_kernel_cca(views, files):

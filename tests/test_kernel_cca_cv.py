@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.model_selection import GridSearchCV, KFold, ShuffleSplit
+from sklearn.model_selection import GridSearchCV, KFold, LeaveOneOut, ShuffleSplit
 
 import fastcca
 from fastcca import KernelCCA, KernelCCACV
@@ -83,6 +83,7 @@ def test_the_refit_is_a_fit_to_all_rows(views: Any, tmp_path: Any) -> None:
     )
 
 
+@pytest.mark.filterwarnings("ignore:the best ridge")
 def test_it_chooses_as_grid_search_does(rng: np.random.Generator) -> None:
     # Landmarks of each training part here, of all rows there: at full rank of smooth kernels, the same space.
     X = rng.uniform(-1, 1, size=(80, 1))
@@ -139,9 +140,51 @@ def test_grids_of_each_view(views: Any) -> None:
         ({"regs": []}, "regs must be a sequence"),
         ({"rank": 0}, "rank must be a positive integer, got 0"),
         ({"penalty": "none"}, "penalty must be one of"),
-        ({"cv": 80}, "has 1 test row(s), at least 2 are needed"),
+        ({"cv": [(range(80), [85])]}, "the splits have 1 test row in all, at least 2 are needed"),
     ],
 )
 def test_parameters_out_of_range(parameters: Any, message: str, views: Any) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         KernelCCACV(**parameters).fit(*views)
+
+
+@pytest.mark.parametrize("penalty", ["ridge", "bach-jordan"])
+@pytest.mark.parametrize(
+    "cv", [LeaveOneOut(), ShuffleSplit(8, test_size=3, random_state=0)], ids=["one", "some"]
+)
+def test_tiny_test_parts_are_pooled(penalty: Any, cv: Any, rng: np.random.Generator) -> None:
+    X = rng.normal(size=(24, 2))
+    Y = X**2 + 0.3 * rng.normal(size=(24, 2))
+    search = KernelCCACV(2, gammas=[0.3], regs=REGS, cv=cv, penalty=penalty).fit(X, Y)
+    whole = KernelCCA(2, gamma=0.3).fit(X, Y, landmarks=(None, None))
+    points = whole.x_landmarks_, whole.y_landmarks_
+    expected = []
+    for reg in REGS:
+        zx, zy = [], []
+        for train, test in cv.split(X):
+            model = KernelCCA(2, gamma=0.3, reg=reg, penalty=penalty)
+            model.fit(X[train], Y[train], landmarks=points)
+            zx.append(model.transform(X[test]) - model.transform(X[train]).mean(axis=0))
+            zy.append(model.transform_y(Y[test]) - model.transform_y(Y[train]).mean(axis=0))
+        a, b = np.vstack(zx), np.vstack(zy)
+        expected.append(np.mean((a * b).sum(0) / np.sqrt((a**2).sum(0) * (b**2).sum(0))))
+    np.testing.assert_allclose(search.cv_results_["mean_test_score"], expected, atol=1e-6)
+    assert "std_test_score" not in search.cv_results_
+
+
+def test_units_make_no_difference_to_the_linear_kernel(views: Any) -> None:
+    X, Y = views
+    one = KernelCCACV(1, kernel="linear").fit(X, Y)
+    other = KernelCCACV(1, kernel="linear").fit(1e3 * X, 1e-2 * Y)
+    assert other.best_index_ == one.best_index_
+    np.testing.assert_allclose(
+        other.cv_results_["mean_test_score"], one.cv_results_["mean_test_score"], atol=1e-6
+    )
+
+
+def test_the_best_regularisation_at_an_end_of_the_grid_is_told(rng: np.random.Generator) -> None:
+    t = rng.normal(size=(100, 1))
+    X = np.hstack([t + rng.normal(size=(100, 1)), rng.normal(size=(100, 3))])
+    Y = np.hstack([t**2 + rng.normal(size=(100, 1)), rng.normal(size=(100, 3))])
+    with pytest.warns(UserWarning, match="the best ridge, 1e-08, is the smallest of the grid"):
+        KernelCCACV(1, gammas=["median"], regs=[1e-8, 1e-7, 1e-6]).fit(X, Y)

@@ -396,7 +396,9 @@ def test_pickles_and_copies_of_nonsense_are_refused(name, value):
 
 @pytest.mark.parametrize("state", [None, 3, {}, {"n": 1.0}, (None, None), ["n"]])
 def test_pickles_that_lack_parts_are_refused(state):
-    with pytest.raises(ValueError, match="moments must consist of dims, eps, n, offset, rounding, scatter, shift"):
+    with pytest.raises(
+        ValueError, match="moments must consist of dims, eps, n, offset, rounding, scatter, shift"
+    ):
         Moments.__new__(Moments).__setstate__(state)
 
 

@@ -7,14 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from fastcca._linear import LinearTwoView, column_variances
+from fastcca._linear import LinearTwoView, _column_statistics, column_variances
 from fastcca._statistics import Weights
 from fastcca._validation import refuse_non_finite
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import held_out_correlations
 from fastcca.metrics import column_correlations
 
-__all__ = ["Rows", "Split", "fast_scores", "slow_scores"]
+__all__ = ["FoldMoments", "PooledScores", "Rows", "Split", "fast_scores", "pooled_scores", "slow_scores"]
 
 Reg = tuple[float, float]
 Split = tuple[NDArray[np.intp], NDArray[np.intp]]  # rows to train on, rows to test on
@@ -49,40 +49,56 @@ class Rows(NamedTuple):
         return moments
 
 
-def fast_scores(
-    data: Rows, splits: list[Split], pairs: list[Reg], k: int, scale: bool
-) -> tuple[NDArray[np.float64], Moments | None]:
-    """Scores (splits, ridges) from moments, NaN where they will not do; the moments of all rows if known."""
-    scores = np.full((len(splits), len(pairs)), np.nan)
-    width = max(data.X.shape[1], data.y.shape[1])
-    usable = [i for i, (train, _) in enumerate(splits) if len(train) >= width]
-    if not usable:
-        return scores, None
+class FoldMoments:
+    """The moments that the splits share: of all rows, and of the folds where each row is in one of them."""
 
-    n = len(data.X)
-    # splits whose training rows are all that are not held out
-    whole = [i for i in usable if (np.bincount(np.concatenate(splits[i]), minlength=n) == 1).all()]
-    d = data.X.shape[1] + data.y.shape[1]
-    batch = max(1, FOLDS_BYTES // (8 * d * d))
-    held_out: dict[int, Moments] = {}
-    total: Moments | None = None
-    if whole:
-        tested = np.bincount(np.concatenate([splits[i][1] for i in whole]), minlength=n)
-        if (tested == 1).all() and len(
-            whole
-        ) <= batch:  # one pass over the data serves all folds and their sum
-            held_out = {i: data.moments(splits[i][1]) for i in whole}
-            total = sum(held_out.values(), Moments())
+    def __init__(self, data: Rows, splits: list[Split]) -> None:
+        n = len(data.X)
+        width = max(data.X.shape[1], data.y.shape[1])
+        # where moments will do
+        self.usable = [i for i, (train, _) in enumerate(splits) if len(train) >= width]
+        # splits whose training rows are all that are not held out
+        self.whole = [
+            i for i in self.usable if (np.bincount(np.concatenate(splits[i]), minlength=n) == 1).all()
+        ]
+        d = data.X.shape[1] + data.y.shape[1]
+        self.batch = max(1, FOLDS_BYTES // (8 * d * d))
+        self.held_out: dict[int, Moments] = {}
+        self.total: Moments | None = None
+        if self.whole:
+            tested = np.bincount(np.concatenate([splits[i][1] for i in self.whole]), minlength=n)
+            if (tested == 1).all() and len(self.whole) <= self.batch:
+                # one pass over the data serves all folds and their sum
+                self.held_out = {i: data.moments(splits[i][1]) for i in self.whole}
+                self.total = sum(self.held_out.values(), Moments())
+            else:
+                self.total = data.moments()
+
+    def mean_variances(self, data: Rows) -> tuple[float, float]:
+        """Of the columns of each view that vary; 1 where none does."""
+        if self.total is not None:
+            variances = column_variances(self.total)
+            parts = [variances[s] for s in self.total.slices]
         else:
-            total = data.moments()
-        for start in range(0, len(whole), batch):
-            some = whole[start : start + batch]
-            folds = [held_out.get(i) or data.moments(splits[i][1]) for i in some]
-            scores[some] = _scores_of(total, folds, pairs, k, scale, data.n_threads)
-    for i in sorted(set(usable) - set(whole)):
+            parts = [_column_statistics(n, a, data.weights)[1] for n, a in (("X", data.X), ("y", data.y))]
+        x, y = (float(part[part > 0].mean()) if (part > 0).any() else 1.0 for part in parts)
+        return x, y
+
+
+def fast_scores(
+    data: Rows, splits: list[Split], shared: FoldMoments, pairs: list[Reg], k: int, scale: bool
+) -> NDArray[np.float64]:
+    """Scores (splits, ridges) from moments, NaN where they will not do."""
+    scores = np.full((len(splits), len(pairs)), np.nan)
+    if shared.total is not None:
+        for start in range(0, len(shared.whole), shared.batch):
+            some = shared.whole[start : start + shared.batch]
+            folds = [shared.held_out.get(i) or data.moments(splits[i][1]) for i in some]
+            scores[some] = _scores_of(shared.total, folds, pairs, k, scale, data.n_threads)
+    for i in sorted(set(shared.usable) - set(shared.whole)):
         train, test = (data.moments(rows) for rows in splits[i])
         scores[i] = _scores_of(train + test, [test], pairs, k, scale, data.n_threads)
-    return scores, total
+    return scores
 
 
 def _scores_of(
@@ -127,11 +143,7 @@ def slow_scores(
     scores: NDArray[np.float64], data: Rows, splits: list[Split], pairs: list[Reg], model: LinearTwoView
 ) -> None:
     """Fill the scores that are NaN by fitting ``model`` with each ridge to each training part."""
-    if not model.scale:
-        # A rotation of a view changes no correlation, and its narrow copy is quick to fit again and again;
-        # scaled columns are not to be rotated.
-        data = data._replace(X=_narrow("X", data.X), y=_narrow("y", data.y))
-        model.n_components = min(model.n_components or 1, data.X.shape[1], data.y.shape[1])
+    data, model = _quick(data, model)
     for i, (train, test) in enumerate(splits):
         missing = np.flatnonzero(np.isnan(scores[i]))
         if not len(missing):
@@ -139,12 +151,84 @@ def slow_scores(
         X, y, weights = data.take(train)
         X_test, y_test, test_weights = data.take(test)
         for j in missing:
-            fitted = clone(model).set_params(reg=pairs[j])
-            with warnings.catch_warnings():  # that n_components is cut concerns the fit to all rows alone
-                warnings.simplefilter("ignore", UserWarning)
-                fitted._fit_arrays(X, y, weights)
+            fitted = _fitted(model, pairs[j], X, y, weights)
             zx, zy = fitted._scores("X", X_test), fitted._scores("y", y_test)
             scores[i, j] = column_correlations(zx, zy, sample_weight=test_weights).mean()
+
+
+class PooledScores:
+    """Correlations over the held-out rows of all splits, each row's scores taken about its training means.
+
+    r = sum z₁ z₂ / √(sum z₁² sum z₂²) for each component: the sign of a pair of variates, which every fit is
+    free to choose, drops out of it, so that a split may hold out a single row.
+    """
+
+    def __init__(self, n_candidates: int, k: int) -> None:
+        self.sums = np.zeros((3, n_candidates, k))
+
+    def add(self, candidate: int, *parts: NDArray[Any]) -> None:
+        """Sums of z₁z₂, z₁² and z₂² over some rows, for as many components as the fit has."""
+        for total, part in zip(self.sums, parts, strict=True):
+            total[candidate, : len(part)] += part
+
+    def scores(self) -> NDArray[np.float64]:
+        """The mean over the components; one that is constant counts 0."""
+        across, x, y = self.sums
+        scale = np.sqrt(x) * np.sqrt(y)
+        r = np.divide(across, scale, out=np.zeros_like(scale), where=scale > 0)
+        return r.clip(-1.0, 1.0).mean(axis=1)  # type: ignore[no-any-return]
+
+
+def pooled_scores(
+    data: Rows, splits: list[Split], shared: FoldMoments, pairs: list[Reg], model: LinearTwoView
+) -> NDArray[np.float64]:
+    """A score for each ridge from the held-out rows of all splits, by fits to each training part."""
+    total = shared.total
+    narrow, model = _quick(data, model)
+    if narrow.X is not data.X or narrow.y is not data.y:
+        data, total = narrow, None
+    pooled = PooledScores(len(pairs), model.n_components or min(data.X.shape[1], data.y.shape[1]))
+    for i, (train, test) in enumerate(splits):
+        X, y, weights = data.take(train)
+        X_test, y_test, w = data.take(test)
+        moments = None
+        if total is not None and i in shared.whole:
+            moments = total - (shared.held_out.get(i) or data.moments(test))
+        for j, pair in enumerate(pairs):
+            fitted = _fitted(model, pair, X, y, weights, moments)
+            zx = fitted._scores("X", X_test).astype(np.float64)
+            zy = fitted._scores("y", y_test).astype(np.float64)
+            wx, wy = (zx, zy) if w is None else (zx * w[:, np.newaxis], zy * w[:, np.newaxis])
+            pooled.add(j, (wx * zy).sum(axis=0), (wx * zx).sum(axis=0), (wy * zy).sum(axis=0))
+    return pooled.scores()
+
+
+def _quick(data: Rows, model: LinearTwoView) -> tuple[Rows, LinearTwoView]:
+    """The same search on views that are not wider than they have rows.
+
+    A rotation of a view changes no correlation, and its narrow copy is quick to fit again and again; scaled
+    columns are not to be rotated.
+    """
+    if model.scale:
+        return data, model
+    data = data._replace(X=_narrow("X", data.X), y=_narrow("y", data.y))
+    k = min(model.n_components or 1, data.X.shape[1], data.y.shape[1])
+    return data, clone(model).set_params(n_components=k)
+
+
+def _fitted(
+    model: LinearTwoView,
+    reg: Reg,
+    X: NDArray[Any],
+    y: NDArray[Any],
+    weights: Weights,
+    moments: Moments | None = None,
+) -> LinearTwoView:
+    fitted: LinearTwoView = clone(model).set_params(reg=reg)
+    with warnings.catch_warnings():  # that n_components is cut concerns the fit to all rows alone
+        warnings.simplefilter("ignore", UserWarning)
+        fitted._fit_arrays(X, y, weights, moments)
+    return fitted
 
 
 def _narrow(name: str, a: NDArray[Any]) -> NDArray[Any]:

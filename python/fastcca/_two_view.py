@@ -76,7 +76,7 @@ class TwoViewTransformer(
         validate_data(self, X, y, reset=reset, skip_check_array=True)
         if reset:
             self.n_y_features_in_ = y_checked.shape[1]
-            self._y_is_vector = np.ndim(y) == 1
+            self._y_is_vector = len(y.shape if hasattr(y, "shape") else np.asarray(y).shape) == 1
             self._set_y_names(column_names(y))
         else:
             self._check_y_columns(y, y_checked)

@@ -5,14 +5,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastcca._folds import Rows, fast_scores, slow_scores
+from fastcca._folds import FoldMoments, Rows, fast_scores, pooled_scores, slow_scores
 from fastcca._linear import LinearTwoView
-from fastcca._search import adopt_features, ridge_grid, row_splits, search_results
+from fastcca._search import (
+    adopt_features,
+    default_grid,
+    pools,
+    ridge_grid,
+    row_splits,
+    search_results,
+    warn_of_end,
+)
 from fastcca._validation import check_n_components, check_n_threads, check_reg, check_same_rows
 from fastcca.cca import CCA
 from fastcca.functional.moments import Moments
 
 __all__ = ["CCACV"]
+
+# The ridges compared where none are given, relative to the mean variance of the columns of each view.
+FACTORS = np.logspace(-6, 3, 19)
 
 
 class CCACV(LinearTwoView):
@@ -30,10 +41,14 @@ class CCACV(LinearTwoView):
         Number of pairs of directions, at most min(p, q), which is the default.
     regs : array_like, or pair of array_like, optional
         Ridges to compare, each the same for both views; or a pair of grids ``(regs_x, regs_y)``, every
-        combination of which is tried. By default ``numpy.logspace(-6, 1, 20)``.
+        combination of which is tried. They are in the units of a variance, as ``CCA.reg`` is. By default
+        ``numpy.logspace(-6, 3, 19)`` times the mean variance of the columns of each view, so that the units
+        of measurement make no difference.
     cv : int, splitter or iterable, default=5
         As in scikit-learn: the number of contiguous folds, a splitter, or pairs of row indices (train, test).
-        Every test part takes two rows.
+        Where a test part has fewer than five rows (one, in leave-one-out) the held-out rows of all splits
+        are scored together: their scores about the means of their training rows, correlated over all of
+        them.
     scale : bool, default=False
         Divide each column by its standard deviation in the training rows first; the ridge is then a share
         of a variance.
@@ -54,7 +69,8 @@ class CCACV(LinearTwoView):
     cv_results_ : dict
         As ``GridSearchCV`` gives it: ``params``, ``param_reg``, ``split{i}_test_score``, ``mean_test_score``,
         ``std_test_score``, ``rank_test_score``. A score is the mean over components of the Pearson
-        correlation of held-out scores; a component that is constant there counts 0.
+        correlation of held-out scores; a component that is constant there counts 0. Scores over the rows of
+        all splits together have no ``split{i}_test_score`` and no ``std_test_score``.
     n_splits_ : int
         Number of splits.
     x_weights_, y_weights_, canonical_correlations_, ... : ndarray
@@ -67,6 +83,11 @@ class CCACV(LinearTwoView):
         or infinity.
     NumericalError
         In ``fit``: every column of a view is constant in the training rows of a split.
+
+    Warns
+    -----
+    UserWarning
+        If the best ridge is an end of the grid (of three values or more), beyond which a better one may lie.
 
     See Also
     --------
@@ -84,11 +105,11 @@ class CCACV(LinearTwoView):
     >>> common = rng.normal(size=(200, 1))
     >>> X = np.hstack([common + rng.normal(size=(200, 1)), rng.normal(size=(200, 40))])
     >>> Y = np.hstack([common + rng.normal(size=(200, 1)), rng.normal(size=(200, 40))])
-    >>> search = CCACV(n_components=1, regs=[1e-3, 1e-1, 10.0]).fit(X, Y)
+    >>> search = CCACV(n_components=1, regs=[1e-3, 1.0, 1e2, 1e4]).fit(X, Y)
     >>> search.reg_
-    10.0
+    100.0
     >>> search.cv_results_["rank_test_score"]
-    array([3, 2, 1], dtype=int32)
+    array([4, 3, 1, 2], dtype=int32)
     """
 
     solver = "auto"  # not a parameter: the refit chooses
@@ -141,14 +162,22 @@ class CCACV(LinearTwoView):
         x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
         check_n_threads(self.n_threads)
         k = check_n_components(self.n_components, x_checked.shape[1], y_checked.shape[1])
-        regs = ridge_grid(self.regs)
-        pairs = [check_reg(reg) for reg in regs]
+        given = None if self.regs is None else ridge_grid(self.regs)
+        pairs = [] if given is None else [check_reg(reg) for reg in given]
         splits = row_splits(self.cv, x_checked, y, groups, weights)
         data = Rows(x_checked, y_checked, weights, self.n_threads)
+        shared = FoldMoments(data, splits)
+        units = (1.0, 1.0) if self.scale or given is not None else shared.mean_variances(data)
+        regs = default_grid(FACTORS, units) if given is None else given
+        pairs = [check_reg(reg) for reg in regs]
 
-        scores, moments = fast_scores(data, splits, pairs, k, self.scale)
-        if np.isnan(scores).any():
-            slow_scores(scores, data, splits, pairs, CCA(k, scale=self.scale, n_threads=self.n_threads))
+        model = CCA(k, scale=self.scale, n_threads=self.n_threads)
+        if pools(splits):
+            scores = pooled_scores(data, splits, shared, pairs, model)
+        else:
+            scores = fast_scores(data, splits, shared, pairs, k, self.scale)
+            if np.isnan(scores).any():
+                slow_scores(scores, data, splits, pairs, model)
 
         self.n_splits_ = len(splits)
         self.cv_results_ = search_results([{"reg": reg} for reg in regs], scores)
@@ -157,7 +186,8 @@ class CCACV(LinearTwoView):
         self.best_index_ = int(max(ties, key=lambda i: sum(pairs[i])))
         self.best_score_ = float(mean[self.best_index_])
         self.reg_ = regs[self.best_index_]
-        self._refit(data, moments)
+        warn_of_end(pairs, mean, self.best_index_, self.regs is None)
+        self._refit(data, shared.total)
         return self
 
     def _refit(self, data: Rows, moments: Moments | None) -> None:

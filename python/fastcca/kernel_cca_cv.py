@@ -1,6 +1,6 @@
 """Kernel canonical correlation analysis whose widths and regularisation are chosen by cross-validation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import reduce
 from operator import add
 from typing import Any, Literal
@@ -8,10 +8,20 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastcca._folds import Split
+from fastcca._folds import PooledScores, Split
 from fastcca._kernel import KernelTwoView
 from fastcca._kernel_features import FeatureSums, LandmarkView, collect, solve_features
-from fastcca._search import TIE, adopt_features, ridge_grid, row_splits, search_results
+from fastcca._linear import _column_statistics
+from fastcca._search import (
+    TIE,
+    adopt_features,
+    default_grid,
+    pools,
+    ridge_grid,
+    row_splits,
+    search_results,
+    warn_of_end,
+)
 from fastcca._two_view import Weights
 from fastcca._validation import check_reg, check_same_rows, refuse_non_finite
 from fastcca.functional.kernels import Kernel
@@ -26,6 +36,9 @@ Array = NDArray[Any]
 Reg = tuple[float, float]
 
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the median widths, where none are given
+FACTORS_OF_REG = np.logspace(
+    -6, 0, 7
+)  # relative to the unit of each view, where no regularisations are given
 
 
 class KernelCCACV(KernelTwoView):
@@ -46,9 +59,12 @@ class KernelCCACV(KernelTwoView):
         median widths of the views.
     regs : array_like, or pair of array_like, optional
         Regularisations to compare, each for both views; or a pair of grids ``(regs_x, regs_y)``, every
-        combination of which is tried. By default ``numpy.logspace(-6, 0, 7)``.
+        combination of which is tried. By default ``numpy.logspace(-6, 0, 7)``; for the linear kernel, whose
+        features have the units of the data, times the total variance of each view.
     cv : int, splitter or iterable, default=5
         As in scikit-learn: the number of contiguous folds, a splitter, or pairs of row indices (train, test).
+        Where a test part has fewer than five rows the held-out rows of all splits are scored together, as in
+        :class:`CCACV`.
     penalty, degree, coef0, rank, tol, pivoting, random_state, n_threads, verbose
         As in :class:`KernelCCA`.
 
@@ -78,6 +94,11 @@ class KernelCCACV(KernelTwoView):
         or infinity.
     NumericalError
         In ``fit``: a kernel that is not positive semidefinite, rows that are all the same.
+
+    Warns
+    -----
+    UserWarning
+        If the best regularisation is an end of a grid that was given (of three values or more).
 
     See Also
     --------
@@ -163,17 +184,25 @@ class KernelCCACV(KernelTwoView):
         self._check_parameters()
         refuse_non_finite("X", x_checked)
         refuse_non_finite("y", y_checked)
-        regs = ridge_grid(np.logspace(-6, 0, 7) if self.regs is None else self.regs)
+        if self.regs is not None:
+            regs = ridge_grid(self.regs)
+        else:
+            of_x, of_y = (
+                _unit(kernel, name, data, weights)
+                for kernel, name, data in zip(self._kernels(1.0), "Xy", (x_checked, y_checked), strict=True)
+            )
+            regs = default_grid(FACTORS_OF_REG, (of_x, of_y))
         pairs = [check_reg(reg) for reg in regs]
         kernels = self._grid_of_kernels(x_checked, y_checked, weights)
         splits = row_splits(self.cv, x_checked, y, groups, weights)
 
-        scores = np.empty((len(splits), len(kernels), len(regs)))
+        pooled = pools(splits)
+        scores = np.empty((1 if pooled else len(splits), len(kernels), len(regs)))
         best = (-np.inf, 0.0), 0, 0  # (mean score, largest reg), width, reg
         for i, of_views in enumerate(kernels):
             model = self._model((float(of_views[0].gamma), float(of_views[1].gamma)), regs[0])
             views = model._choose_views(of_views, x_checked, y_checked, weights, None)
-            total, scores[:, i] = self._held_out(views, x_checked, y_checked, weights, splits, pairs)
+            total, scores[:, i] = self._held_out(views, x_checked, y_checked, weights, splits, pairs, pooled)
             mean = scores[:, i].mean(axis=0).round(TIE)
             j = max(range(len(regs)), key=lambda j: (mean[j], sum(pairs[j])))
             if (mean[j], sum(pairs[j])) > best[0]:
@@ -184,10 +213,13 @@ class KernelCCACV(KernelTwoView):
         self.n_splits_ = len(splits)
         gammas = [(float(kx.gamma), float(ky.gamma)) for kx, ky in kernels]
         params = [{"gamma": gamma, "reg": reg} for gamma in gammas for reg in regs]
-        self.cv_results_ = search_results(params, scores.reshape(len(splits), -1))
+        table = scores.reshape(len(scores), -1)
+        self.cv_results_ = search_results(params, table[0] if pooled else table)
         self.best_index_ = i * len(regs) + j
         self.best_score_ = float(self.cv_results_["mean_test_score"][self.best_index_])
         self.gamma_, self.reg_ = gammas[i], regs[j]
+        if self.regs is not None:
+            warn_of_end(pairs, scores[:, i].mean(axis=0), j, default=False)
         model, views, total = kept
         model.reg = self.reg_
         model._fit_sums(views, total, pairs[j], (x_checked.dtype, y_checked.dtype))
@@ -218,8 +250,9 @@ class KernelCCACV(KernelTwoView):
         weights: Weights,
         splits: list[Split],
         pairs: list[Reg],
+        pooled: bool,
     ) -> tuple[FeatureSums, NDArray[np.float64]]:
-        """The sums over all rows, and scores (splits, regularisations)."""
+        """The sums over all rows, and scores (splits, regularisations), or (1, regularisations) if pooled."""
 
         def sums(rows: NDArray[np.intp]) -> FeatureSums:
             run = len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all()
@@ -233,12 +266,39 @@ class KernelCCACV(KernelTwoView):
         if each_row_once and all(len(train) + len(test) == n for train, test in splits):
             folds = [sums(test) for _, test in splits]
             total = reduce(add, folds)
-            return total, self._scores_of(total.moments, [fold.moments for fold in folds], pairs, k)
+            held_out = [fold.moments for fold in folds]
+            if pooled:
+                return total, self._pooled_scores(((total.moments - f, f) for f in held_out), pairs, k)
+            return total, self._scores_of(total.moments, held_out, pairs, k)
+        if pooled:
+            parts = ((sums(train).moments, sums(test).moments) for train, test in splits)
+            return sums(np.arange(n)), self._pooled_scores(parts, pairs, k)
         scores = []
         for train, test in splits:
-            held_out = sums(test).moments
-            scores.append(self._scores_of(sums(train).moments + held_out, [held_out], pairs, k)[0])
+            fold = sums(test).moments
+            scores.append(self._scores_of(sums(train).moments + fold, [fold], pairs, k)[0])
         return sums(np.arange(n)), np.array(scores)
+
+    def _pooled_scores(
+        self, parts: Iterable[tuple[Moments, Moments]], pairs: list[Reg], k: int
+    ) -> NDArray[np.float64]:
+        """Scores (1, regularisations) of the held-out rows of all splits: training and held-out moments."""
+        found = PooledScores(len(pairs), k)
+        for train, fold in parts:
+            sx, sy = fold.slices
+            # about the means of the training rows
+            away = fold.mean - train.mean
+            scatter = fold.scatter + fold.n * np.outer(away, away)
+            for j, pair in enumerate(pairs):
+                solution = solve_features(train, k, pair, self.penalty, self.n_threads)
+                wx, wy = solution.x_weights, solution.y_weights
+                found.add(
+                    j,
+                    np.einsum("ij,ij->j", wx, scatter[sx, sy] @ wy),
+                    np.einsum("ij,ij->j", wx, scatter[sx, sx] @ wx),
+                    np.einsum("ij,ij->j", wy, scatter[sy, sy] @ wy),
+                )
+        return found.scores()[np.newaxis]
 
     def _scores_of(
         self, total: Moments, folds: list[Moments], pairs: list[Reg], k: int
@@ -261,6 +321,13 @@ class KernelCCACV(KernelTwoView):
                 )
                 scores[i, j] = np.divide(across, scale, out=np.zeros_like(scale), where=scale > 0).mean()
         return scores
+
+
+def _unit(kernel: Kernel, name: str, data: Array, weights: Weights) -> float:
+    """The variance of all features together where they have units of the data, else 1."""
+    if kernel.kernel != "linear":
+        return 1.0
+    return float(_column_statistics(name, data, weights)[1].sum()) or 1.0
 
 
 def _plain(gammas: Any) -> list[Gamma]:

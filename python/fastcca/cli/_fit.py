@@ -92,14 +92,15 @@ def fit(
         raise click.UsageError("--solver and --scale are for --model cca")
     suffixes = (".safetensors", ".npz") if model == "deep-cca" else (".npz",)
     check_output(output, suffixes, inputs=(x.path, y.path))
+    search = None
     if model == "deep-cca":
         fitted = _fit_deep(x, y, components, reg, reg_y, epochs, seed)
     elif model == "kernel-cca":
-        fitted = _fit_kernel(x, y, components, reg, reg_y, cv, kernel, gamma, rank)
+        fitted, search = _fit_kernel(x, y, components, reg, reg_y, cv, kernel, gamma, rank)
     else:
-        fitted = _fit_linear(x, y, components, reg, reg_y, scale, solver, cv)
+        fitted, search = _fit_linear(x, y, components, reg, reg_y, scale, solver, cv)
     fitted.save(output)
-    describe(fitted)
+    describe(fitted, search)
     click.echo(f"saved to {output}")
 
 
@@ -140,12 +141,13 @@ def _fit_kernel(
     kernel: str | None,
     gamma: float | None,
     rank: int | None,
-) -> Any:
+) -> tuple[Any, Any]:
     from fastcca.kernel_cca import KernelCCA
     from fastcca.kernel_cca_cv import KernelCCACV
 
     if cv is not None and (reg, reg_y, gamma) != (None, None, None):
         raise click.UsageError("--cv chooses itself: it goes with neither --reg, --reg-y nor --gamma")
+    search = None
     x_table, y_table = read_pair(x, y)
     views = x_table.values, y_table.values
     options: dict[str, Any] = {
@@ -155,7 +157,8 @@ def _fit_kernel(
         "verbose": sys.stderr.isatty(),
     }
     if cv is not None:
-        fitted = KernelCCACV(cv=cv, **options).fit(*views).best_estimator_
+        search = KernelCCACV(cv=cv, **options).fit(*views)
+        fitted = search.best_estimator_
     else:
         x_reg = 1e-4 if reg is None else reg
         fitted = KernelCCA(
@@ -165,7 +168,7 @@ def _fit_kernel(
         ).fit(*views)
     _set_names(fitted, x_table, y_table)
     click.echo(f"{x.path} and {y.path}, {len(x_table.values)} rows")
-    return fitted
+    return fitted, search
 
 
 def _fit_linear(
@@ -177,7 +180,7 @@ def _fit_linear(
     scale: bool,
     solver: Literal["auto", "covariance", "qr", "gram"],
     cv: int | None,
-) -> Any:
+) -> tuple[Any, Any]:
     from fastcca.cca import CCA
     from fastcca.cca_cv import CCACV
 
@@ -185,10 +188,11 @@ def _fit_linear(
         raise click.UsageError(
             "--cv chooses the ridge itself: it goes with neither --reg, --reg-y nor --solver"
         )
+    search = None
     x_table, y_table = read_pair(x, y)
     if cv is not None:
-        search = CCACV(n_components=components, scale=scale, cv=cv)
-        fitted = search.fit(x_table.values, y_table.values).best_estimator_
+        search = CCACV(n_components=components, scale=scale, cv=cv).fit(x_table.values, y_table.values)
+        fitted = search.best_estimator_
     else:
         x_reg = 0.0 if reg is None else reg
         ridge = x_reg if reg_y is None else (x_reg, reg_y)
@@ -196,7 +200,7 @@ def _fit_linear(
         fitted = _fit_cca(cca, x_table.values, y_table.values)
     _set_names(fitted, x_table, y_table)
     click.echo(f"{x.path} and {y.path}, {len(x_table.values)} rows")
-    return fitted
+    return fitted, search
 
 
 def _set_names(fitted: Any, x: Table, y: Table) -> None:

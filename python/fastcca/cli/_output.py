@@ -7,7 +7,8 @@ import click
 __all__ = ["describe", "print_lines", "with_article"]
 
 
-def describe(fitted: Any) -> None:
+def describe(fitted: Any, search: Any = None) -> None:
+    """What a model is; of a ``search`` that chose it also how it did on rows that it was not fitted to."""
     lines: dict[str, Any] = {"model": _call(fitted)}
     frames = 1
     # a SynchronyDetector, whose estimator sees frames with their neighbours
@@ -32,6 +33,11 @@ def describe(fitted: Any) -> None:
         correlations = " ".join(f"{value:.4f}" for value in fitted.canonical_correlations_[:10])
         lines["correlations"] = _some(correlations, fitted.n_components_)
         lines["total"] = f"{fitted.canonical_correlations_.sum():.4f}"
+        if search is not None:
+            lines["mean"] = (
+                f"{fitted.canonical_correlations_.mean():.4f} in training, {search.best_score_:.4f} "
+                f"cross-validated ({search.n_splits_} folds)"
+            )
     print_lines(lines)
 
 

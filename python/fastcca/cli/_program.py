@@ -25,7 +25,7 @@ class _Program(click.Group):
             # Only what is meant for the user.
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", UserWarning)
-            warnings.showwarning = _show_warning
+            warnings.showwarning = _once(_show_warning)
             try:
                 # An int is the code of ctx.exit(), which ends --help and --version.
                 code = run(*args, standalone_mode=False, **options) or 0
@@ -61,6 +61,18 @@ def _drop_output() -> None:
 def _fail(message: str, code: int) -> int:
     click.echo(f"fastcca: error: {' '.join(message.split())}", err=True)
     return code
+
+
+def _once(show: Callable[..., None]) -> Callable[..., None]:
+    """Each message the first time alone, wherever it arises."""
+    shown: set[str] = set()
+
+    def show_new(message: Warning | str, *args: Any, **options: Any) -> None:
+        if str(message) not in shown:
+            shown.add(str(message))
+            show(message, *args, **options)
+
+    return show_new
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
