@@ -533,3 +533,13 @@ def test_weights_whose_sum_overflows_are_refused(rng):
             model.fit(X, y, sample_weight=np.full(30, 1e308))
     with pytest.raises(ValueError, match="weights times class_weight overflow"):
         LargeMarginEmbedding(class_weight={0: 1e308}).fit(X, y)
+
+
+@pytest.mark.filterwarnings("error")
+def test_columns_too_small_to_scale_are_named(rng):
+    X = rng.normal(size=(20, 3))
+    y = np.arange(20) % 2
+    small = X * [1.0, 1.0, 1e-310]
+    for model in (NearestClassMean(scale_power=1.0), RidgeEmbedding(scale_power=1.0)):
+        with pytest.raises(NumericalError, match="column 2 of X is too small for float arithmetic"):
+            model.fit(small, y)

@@ -59,7 +59,10 @@ def warn_of_end(
         both = len(found) == 2 and found[0][1] == found[1][1]
         views = " and ".join(f"of {view}, {what}" for view, what in found)
         said = f", {found[0][1]}" if both else f" {views}"
-        warn(f"the best ridge{said}: one beyond may be better. Give regs that reach further")
+        warn(
+            f"the best ridge{said}: a better one than its held-out correlation of {mean[best]:.3f} may lie "
+            "beyond. Give regs that reach further"
+        )
 
 
 def pools(splits: list[Split]) -> bool:

@@ -67,7 +67,14 @@ class InputScaling(SavedModel):
         scale[~varies] = 0.0
         scale /= np.sqrt((share @ x**2) @ scale**2)
         x *= scale
-        self.factor_ = scale / unit
+        with np.errstate(over="ignore"):
+            self.factor_ = scale / unit
+        if not np.isfinite(self.factor_).all():
+            column = int(np.argmin(np.isfinite(self.factor_)))
+            raise NumericalError(
+                f"column {column} of {self.name} is too small for float arithmetic, within {unit[column]:.3g} "
+                "of its mean: scale it up"
+            )
         self.center_ = np.zeros(x.shape[1])
         if self.normalize:
             x *= np.sqrt(2.0 / (1.0 + np.einsum("ij,ij->i", x, x)))[:, np.newaxis]

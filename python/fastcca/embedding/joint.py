@@ -44,7 +44,8 @@ class JointEmbedding(TwoViewTransformer):
         fewer; ``n_components_`` tells, and a warning does where a number was given.
     loss : {"hinge", "worst", "softmax"}, default="hinge"
         What the rows that violate the margin of a pair count: their sum, as above; the worst one alone; or
-        the log-loss of picking the partner, with -D as logits, which knows no margin.
+        the log-loss of picking the partner, with -D as logits, which knows no margin. The worst row alone can
+        draw all rows to one point, where it costs twice the margin whatever the rows; the sum does not.
     similarity : {"euclidean", "cosine"}, default="euclidean"
         D: the squared Euclidean distance, or minus the cosine.
     margin : float, default=1.0

@@ -222,6 +222,10 @@ def hinge_embedding_loss(
 
     Notes
     -----
+    "worst" alone can collapse an embedding that is learned from scratch: where all samples and nodes are
+    nearly in one point the largest v_c is the margin whatever the sample, and its gradient draws them nearer
+    still. "sum" and "semihard" do not.
+
     float32 data are multiplied in float32 and summed in float64. With squared distances Z and U are taken
     less the middle of U, which changes nothing but the rounding. The work is 6 n d n_nodes flops.
 
