@@ -25,7 +25,7 @@ DOUBLE = float(np.finfo(np.float64).eps)
 # Estimated error of correlations above which moments do not serve …
 MOST_ERROR = 5e-7
 # … and that orthogonal factors of the data are reported from.
-MOST_LOSS = 1e-3
+MOST_LOSS = 1e-4
 
 Dtypes = tuple[np.dtype[Any], np.dtype[Any]]
 Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -51,7 +51,6 @@ class Fit(NamedTuple):
     columns: Columns
     statistics: ScoreStatistics
     errors: Sequence[float]  # estimates of what rounding cost the correlations, by view
-    arithmetic: float = DOUBLE  # rounding of the singular values of columns of unit norm
 
 
 class LinearTwoView(TwoViewTransformer):
@@ -203,11 +202,12 @@ class LinearTwoView(TwoViewTransformer):
         solution: Solution,
         k: int,
         reg: tuple[float, float],
-    ) -> tuple[Solution, NDArray[np.float64] | None]:
+    ) -> tuple[Solution, NDArray[np.float64]]:
         """The solution within the span of its weights, from the scores of the data, and these' covariances.
 
-        Weights from moments are off by ε cond², and the correlations within their span by the square of that:
-        scores from the data have no more rounding than orthogonal factors have.
+        Weights from moments are off by ε cond², those from a triangular factor by ε cond, and correlations
+        within their span by the square of that. The rounding of the scores, ε cond in each row, is as random
+        as the rows are many.
         """
         wx, wy = solution.x_weights / units[0][:, None], solution.y_weights / units[1][:, None]
         mx, my = columns.means
@@ -223,7 +223,9 @@ class LinearTwoView(TwoViewTransformer):
         for s, r, w in zip(scores.slices, reg, (solution.x_weights, solution.y_weights), strict=True):
             # W'(S + rI)W of the weights that the ridge is for
             penalised.scatter[s, s] += (scores.n - 1) * r * product(w.T, w, self.n_threads)
-        within = solve_moments(penalised, k, 0.0, self.n_threads)
+        within = solve_moments(penalised, min(k, len(solution.singular_values)), 0.0, self.n_threads)
+        if len(within.singular_values) < min(k, len(solution.singular_values)):
+            return solution, scores.scatter / (scores.n - 1)  # not to be told from rounding any more
         rx, ry = within.x_weights, within.y_weights
         refined = replace(
             solution,
@@ -288,17 +290,17 @@ class LinearTwoView(TwoViewTransformer):
         solve = solve_gram if solver == "gram" else solve_qr
         solution = solve(ux, uy, k, reg, sample_weight=weights, n_threads=self.n_threads)
         del ux, uy
-        # rounding errors of sums add up as random numbers do
-        arithmetic = DOUBLE * (np.sqrt(len(X)) + max(X.shape[1], y.shape[1]))
-        errors = [float(arithmetic * condition) for condition in solution.condition]
-        wx, wy, _ = _in_units(solution, units)
+        errors = [DOUBLE * condition for condition in solution.condition]
+        solution, between = self._refined(X, y, weights, columns, units, solution, k, reg)
+        wx, wy, sign = _in_units(solution, units)
         mx, my = columns.means
 
         def scores(rows: slice) -> NDArray[np.float64]:
             return np.hstack([(X[rows] - mx) @ wx, (y[rows] - my) @ wy])
 
         statistics = score_statistics(X, y, weights, columns.means, columns.variances, scores)
-        return Fit(solution, (wx, wy), columns, statistics, errors, arithmetic)
+        statistics = replace(statistics, scores=between * np.outer(np.tile(sign, 2), np.tile(sign, 2)))
+        return Fit(solution, (wx, wy), columns, statistics, errors)
 
     def _columns(self, x: Pair, y: Pair, smallest: float = float(np.finfo(np.float64).tiny)) -> Columns:
         """From the means and variances of both views' columns."""
@@ -406,7 +408,7 @@ def _warn_of_rounding(view: int, solver: str, fit: Fit, dtypes: Dtypes) -> None:
         most, because, cure = MOST_LOSS, "for its precision", "Leave dependent columns out, or raise reg"
     ill = f"{name} is ill-conditioned {because}"
     # exact dependence, of dummies or copies, is no matter of rounding: the rank says it
-    exact = solver != "covariance" and solution.lost[view] <= 4 * fit.arithmetic
+    exact = solver != "covariance" and solution.lost[view] <= 2 * DOUBLE
     if solution.dropped[view] and exact:
         return
     if solution.dropped[view]:

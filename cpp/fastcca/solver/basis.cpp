@@ -59,7 +59,7 @@ Basis tall_basis(ThinQr qr, const CentredView& source, double r) {
     const Index d = qr.R.cols();
     Basis basis;
     WhitenedView& view = basis.view = view_of(source);
-    RankRule rule{data_arithmetic(source.rows, d), source.noise};
+    RankRule rule{data_arithmetic(d), source.noise};
     // With a ridge, [A D; √(r(N-1)) I] = [Q P₁; P₂] R₂ E with D the norms and E those of the columns on the
     // left: the columns of R₂ have unit norm as those of R do without one.
     Vector<double> E = source.norms;
@@ -155,7 +155,7 @@ struct WideView {
 Basis wide_basis(const Matrix<double>& data, const CentredView& source, double r) {
     Basis basis;
     basis.view = view_of(source);
-    const WideView wide(data, source, r, data_arithmetic(source.rows, data.cols()));
+    const WideView wide(data, source, r, data_arithmetic(data.cols()));
     // Aᵀ = Q R, Rᵀ = E s Vᵀ, so that A = E s (Q V)ᵀ
     const ThinQr qr = thin_qr(wide.A.transpose());
     const Svd svd = full_svd(qr.R.transpose());

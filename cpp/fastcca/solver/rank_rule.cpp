@@ -31,9 +31,8 @@ std::vector<Index> RankRule::kept(const Vector<double>& s,
     return kept;
 }
 
-double data_arithmetic(Index n, Index d) {
-    return std::numeric_limits<double>::epsilon() *
-           (std::sqrt(static_cast<double>(n)) + static_cast<double>(d));
+double data_arithmetic(Index d) {
+    return 4 * std::numeric_limits<double>::epsilon() * std::sqrt(static_cast<double>(d));
 }
 
 }  // namespace fastcca

@@ -34,8 +34,8 @@ struct RankRule {
     std::vector<Index> kept(const Vector<double>& s, const std::function<Matrix<double>()>& directions) const;
 };
 
-// `arithmetic` of singular values computed in double from n rows of d columns: the rounding errors of sums
-// add up as random numbers do, as √n.
-double data_arithmetic(Index n, Index d);
+// `arithmetic` of singular values computed in double from d columns. It does not grow with the rows, whose
+// rounding errors are as random as their numbers.
+double data_arithmetic(Index d);
 
 }  // namespace fastcca
