@@ -378,6 +378,7 @@ def test_only_landmarks_are_kept(rng: np.random.Generator) -> None:
 # Components, ranks
 
 
+@pytest.mark.filterwarnings("ignore:the 4 landmarks")
 def test_number_of_components(views: Any) -> None:
     X, Y = views
     assert KernelCCA().fit(X, Y).n_components_ == 10
@@ -484,3 +485,37 @@ def test_progress_goes_to_stderr(views: Any, capsys: pytest.CaptureFixture[str])
     assert captured.out == ""
     for text in ("X: pivots", "y: pivots", "residual=", "moments: rows"):
         assert text in captured.err
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "laplacian"])
+def test_the_median_width_depends_on_no_unit(kernel: str, rng: np.random.Generator) -> None:
+    t = rng.uniform(0, 6.28, size=(300, 1))
+    X = np.hstack([np.cos(t), np.sin(t)]) + 0.1 * rng.normal(size=(300, 2))
+    Y = np.cos(2 * t) + 0.1 * rng.normal(size=(300, 1))
+    fits = [KernelCCA(1, kernel=kernel, reg=1e-3).fit(X * unit, Y * unit) for unit in (1.0, 0.01, 100.0)]
+    for model, unit in zip(fits[1:], (0.01, 100.0), strict=True):
+        np.testing.assert_allclose(model.singular_values_, fits[0].singular_values_, rtol=1e-8)
+        np.testing.assert_allclose(
+            np.abs(model.transform(X * unit)), np.abs(fits[0].transform(X)), rtol=1e-5, atol=1e-6
+        )
+    if kernel == "laplacian":
+        distances = np.abs(X[:, None] - X[None]).sum(axis=2)[np.triu_indices(300, 1)]
+        assert fits[0].x_gamma_ == pytest.approx(1 / np.median(distances))
+
+
+@pytest.mark.parametrize("kernel", ["linear", "polynomial"])
+@pytest.mark.parametrize("mean", [0.0, 1e2, 1e4])
+def test_a_large_mean_costs_no_direction(kernel: str, mean: float, rng: np.random.Generator) -> None:
+    A = rng.normal(size=(300, 3))
+    Y = A[:, :2] + 0.5 * rng.normal(size=(300, 2))
+    model = KernelCCA(2, kernel=kernel, degree=1, gamma=1.0, reg=1e-6).fit(A + mean, Y + mean)
+    expected = CCA(2, reg=1e-6).fit(A, Y)
+    np.testing.assert_allclose(model.singular_values_, expected.singular_values_, atol=1e-5)
+
+
+def test_kernels_that_hardly_vary_and_landmarks_that_leave_much_out_warn(rng: np.random.Generator) -> None:
+    A = rng.normal(size=(300, 3))
+    with pytest.warns(UserWarning, match=r"X's linear kernel vary by \de-1\d of their size"):
+        KernelCCA(1, kernel=("linear", "rbf"), reg=1e-3).fit(A + 3e5, A[:, :1])
+    with pytest.warns(UserWarning, match=r"the 10 landmarks of X leave out 9\d% of its kernel's trace"):
+        KernelCCA(1, kernel=("rbf", "linear"), gamma=100.0, rank=10, reg=1e-3).fit(A, A[:, :1])

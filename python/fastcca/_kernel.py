@@ -26,6 +26,7 @@ from fastcca.functional.kernels import Kernel, check_rank
 __all__ = ["KernelTwoView"]
 
 PENALTIES = ("ridge", "bach-jordan")
+MOST_RESIDUAL = 0.7  # of the trace of a kernel, without a warning
 
 # Where every row may be a landmark, n × n factors are cheaper than moments of 2n features between these n.
 DUAL_ROWS = range(400, 12001)
@@ -231,6 +232,12 @@ class KernelTwoView(TwoViewTransformer):
         wx, wy, ax, ay = (a * sign for a in (solution.x_weights, solution.y_weights, ax, ay))
         offsets = moments.mean[sx] @ wx, moments.mean[sy] @ wy
         left = tuple(float(part / whole) for part, whole in sums.residual)
+        for name, view, part in zip("Xy", views, left, strict=True):
+            if part > MOST_RESIDUAL:
+                warn(
+                    f"the {view.rank} landmarks of {name} leave out {part:.0%} of its kernel's trace: "
+                    "the solution is that of another kernel. Raise rank, or widen the kernel (smaller gamma)"
+                )
         self._adopt(
             (views[0].kernel, views[1].kernel),
             (views[0].points, views[1].points),

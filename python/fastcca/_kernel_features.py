@@ -13,6 +13,7 @@ from tqdm import tqdm
 from fastcca import _core
 from fastcca._two_view import Weights
 from fastcca._validation import refuse_non_finite
+from fastcca._warn import warn
 from fastcca.errors import NumericalError
 from fastcca.functional._arrays import thread_count
 from fastcca.functional.kernels import Kernel, factorise
@@ -25,6 +26,8 @@ __all__ = ["CALLED_SLAB", "FeatureSums", "LandmarkView", "choose_landmarks", "co
 # among a sample of so many rows. Uniform pivots do not look at the features: for them a few more
 # rows than the rank are enough, to stand in for copies.
 SELECTION_BYTES = 2**30
+SAMPLED_ROWS = 256
+LEAST_PART = 1e-10
 _SLAB = 16384  # rows handed to the core at a time: what a progress bar and an interrupt see
 CALLED_SLAB = 2048  # the same where kernel values come from Python
 
@@ -89,6 +92,7 @@ def choose_landmarks(
 ) -> NDArray[np.intp]:
     """Row indices of the pivots of an incomplete Cholesky factorisation."""
     rank = min(rank, len(data))
+    tol *= _varying_part(kernel, data, weights, name)
     counted = np.arange(len(data)) if weights is None else np.flatnonzero(weights)
     many = max(2 * rank, SELECTION_BYTES // (rank * data.itemsize))
     pivots = np.empty(0, dtype=np.intp)
@@ -115,6 +119,25 @@ def choose_landmarks(
         if len(pivots) == rank:
             break
     return pivots
+
+
+def _varying_part(kernel: Kernel, data: Array, weights: Weights, name: str) -> float:
+    """The part of the kernel's trace that centring leaves, where it may be little; warns of too little."""
+    if kernel.kernel not in ("linear", "polynomial"):
+        return 1.0
+    rows = data if weights is None else data[weights > 0]
+    rows = rows[:: max(1, len(rows) // SAMPLED_ROWS)].astype(np.float64)
+    K = np.asarray(kernel.matrix(rows), dtype=np.float64)
+    trace = float(K.trace())
+    part = (trace - float(K.mean()) * len(K)) / trace if trace > 0 else 1.0
+    eps = float(np.finfo(np.float64).eps)
+    part = min(1.0, max(part, eps))
+    if 16 * eps < part < LEAST_PART:  # below that nothing varies, which is an error later
+        warn(
+            f"the values of {name}'s {kernel.kernel} kernel vary by {part:.0e} of their size: directions are "
+            "lost to rounding. Centre the columns of the data, for instance by StandardScaler"
+        )
+    return part
 
 
 def collect(

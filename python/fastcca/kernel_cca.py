@@ -35,7 +35,8 @@ class KernelCCA(KernelTwoView):
         function of two arrays of rows that returns their kernel values. A pair gives each view its own.
     gamma : float, "median" or pair of them, default="median"
         Width of rbf and laplacian kernels, scale of the polynomial. "median": 1 / the median of the squared
-        distances in that view (:func:`fastcca.functional.median_gamma`).
+        distances in that view, for laplacian of those in the 1-norm
+        (:func:`fastcca.functional.median_gamma`).
     reg : float or pair of float, default=1e-4
         Regularisation of each view, r or κ below.
     penalty : {"ridge", "bach-jordan"}, default="ridge"
@@ -46,7 +47,8 @@ class KernelCCA(KernelTwoView):
     rank : int, default=1000
         The largest number of landmarks of a view; above n it means n.
     tol : float, default=1e-8
-        In [0, 1). Landmarks are added until they leave out at most this part of the kernel's trace.
+        In [0, 1). Landmarks are added until they leave out at most this part of the kernel's trace; of linear
+        and polynomial kernels, whose values may be large beside what varies in them, of the centred kernel's.
     pivoting : {"greedy", "random", "uniform"}, default="greedy"
         How landmarks are chosen: see :func:`fastcca.functional.incomplete_cholesky`; among all rows as long
         as n · rank numbers take at most a gibibyte, else among a fixed sample of so many rows.

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial.distance import pdist
 
 from fastcca import _core
 from fastcca.errors import NumericalError
@@ -63,7 +64,9 @@ class Kernel:
         if self.gamma != "median":
             return self
         needs_gamma = self.kernel in ("rbf", "laplacian", "polynomial")
-        return replace(self, gamma=median_gamma(X, sample_weight=sample_weight) if needs_gamma else 1.0)
+        norm = "l1" if self.kernel == "laplacian" else "l2"
+        gamma = median_gamma(X, sample_weight=sample_weight, norm=norm) if needs_gamma else 1.0
+        return replace(self, gamma=gamma)
 
     def matrix(self, X: Array, Y: Array | None = None, n_threads: int | None = None) -> Array:
         """K(X, Y), or K(X, X), for checked arrays of one dtype."""
@@ -180,11 +183,12 @@ def kernel_matrix(
     return k.matrix(x, y, n_threads)
 
 
-def median_gamma(X: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None) -> float:
-    """The median heuristic: 1 / median of the squared distances between the rows.
+def median_gamma(X: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None, norm: str = "l2") -> float:
+    """The median heuristic: 1 / median of the distances that the kernel takes, between the rows.
 
-    Only positive distances count, between distinct rows of positive weight; all pairs of up to 1000 distinct
-    rows, else of a fixed sample of 1000.
+    These are ||x - y||² for "rbf" and ||x - y||_1 for "laplacian", so that neither depends on the unit of the
+    data. Only positive distances count, between distinct rows of positive weight; all pairs of up to 1000
+    distinct rows, else of a fixed sample of 1000.
 
     Parameters
     ----------
@@ -192,11 +196,13 @@ def median_gamma(X: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
         Rows.
     sample_weight : array-like of shape (n,), optional
         Rows of weight 0 are left out; otherwise the weights change nothing.
+    norm : {"l2", "l1"}
+        Squared Euclidean distances, for kernels exp(-gamma ||x - y||²), or those of exp(-gamma ||x - y||_1).
 
     Returns
     -------
     float
-        The width, for kernels exp(-gamma ||x - y||²). 1.0 where there are no two different rows.
+        The width. 1.0 where there are no two different rows.
 
     Examples
     --------
@@ -206,6 +212,8 @@ def median_gamma(X: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
     """
     check_same_rows(X=X, sample_weight=sample_weight)
     x = checked(X, "X")
+    if norm not in ("l1", "l2"):
+        raise ValueError(f"norm must be 'l1' or 'l2', got {norm!r}")
     if sample_weight is not None:
         weights = as_weights(sample_weight, len(x))
         if not np.all(weights > 0):
@@ -219,18 +227,23 @@ def median_gamma(X: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
     unit = float(np.exp2(np.floor(np.log2(largest)))) if largest > 0 else 1.0
     rows = rows / unit
     centred = rows - rows.mean(axis=0)
-    products = centred @ centred.T
-    norms = np.diag(products)
-    squares = (norms[:, None] + norms[None, :] - 2 * products)[np.triu_indices(len(rows), 1)]
-    squares = squares[squares > 0]
-    if not squares.size:
+    if norm == "l1":
+        distances = pdist(centred, "cityblock")
+    else:
+        products = centred @ centred.T
+        norms = np.diag(products)
+        distances = (norms[:, None] + norms[None, :] - 2 * products)[np.triu_indices(len(rows), 1)]
+    distances = distances[distances > 0]
+    if not distances.size:
         return 1.0
+    middle = np.median(distances)
     with np.errstate(over="ignore", under="ignore"):
-        gamma = float(1 / np.median(squares) / unit / unit)
+        gamma = float(1 / middle / unit if norm == "l1" else 1 / middle / unit / unit)
     if not 0 < gamma < np.inf:
+        distance = (middle if norm == "l1" else np.sqrt(middle)) * unit
         raise NumericalError(
-            f"the median distance between rows, about {np.sqrt(np.median(squares)) * unit:.1e}, has a square "
-            "beyond the range of float64: rescale the data, or give gamma"
+            f"the median distance between rows, about {distance:.1e}, "
+            "is beyond the range of float64, or its square is: rescale the data, or give gamma"
         )
     return gamma
 
