@@ -91,8 +91,8 @@ def warn_of_small_batches(plan: Plan, n: int, n_outputs: int) -> None:
     plan.loss._has_warned = True  # once is enough
     what = f"{n} training" if rows == n else f"batch_size={plan.batch_size} makes batches of {rows}"
     warn(
-        f"{what} rows for networks with {n_outputs} outputs: their correlations are 1 by counting, whatever the "
-        f"networks, but for reg={plan.loss.reg!r}; take at least ten times as many rows as components"
+        f"{what} rows for networks with {n_outputs} outputs: their correlations are 1 by counting, whatever "
+        f"the networks, but for reg={plan.loss.reg!r}; take at least ten times as many rows as components"
     )
 
 

@@ -72,8 +72,8 @@ class InputScaling(SavedModel):
         if not np.isfinite(self.factor_).all():
             column = int(np.argmin(np.isfinite(self.factor_)))
             raise NumericalError(
-                f"column {column} of {self.name} is too small for float arithmetic, within {unit[column]:.3g} "
-                "of its mean: scale it up"
+                f"column {column} of {self.name} is too small for float arithmetic, within "
+                f"{unit[column]:.3g} of its mean: scale it up"
             )
         self.center_ = np.zeros(x.shape[1])
         if self.normalize:
