@@ -166,6 +166,17 @@ def test_nothing_or_only_one_view_to_train(optimizer):
     assert torch.equal(weights(model.fit(X, Y).encoder_x_), weights(frozen))
 
 
+def test_reconstruction_from_all_outputs_of_own_encoders():
+    X, Y = views()
+    wide = nn.Linear(6, 4), nn.Sequential(nn.Linear(6, 3))
+    model = DeepCCA(2, encoders=wide, reconstruction=0.1, **OPTIONS).fit(X, Y)
+    assert model.transform(X).shape == (300, 2)
+    # the loss has the errors of both views, beside the correlation
+    plain = DeepCCA(2, encoders=wide, **OPTIONS).fit(X, Y)
+    assert plain.history_[0]["loss"] == pytest.approx(-plain.history_[0]["train_correlation"])
+    assert model.history_[0]["loss"] + model.history_[0]["train_correlation"] > 0.1
+
+
 # ---- callbacks
 
 

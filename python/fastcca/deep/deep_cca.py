@@ -312,6 +312,9 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
             widths = [H.shape[-1] if H.ndim == 2 else -1 for H in outputs]
             self._check_widths(widths)
             warn_of_small_batches(plan, len(train_rows), max(widths))
+            if self.reconstruction:
+                networks.decoders.extend(self._build_decoders(widths, [a.shape[1] for a in data]))
+                networks.to(device, dtype)
             if self.pretrain == "denoising" and not (self.warm_start and hasattr(self, "encoder_x_")):
                 denoise(networks, sources, train_rows, plan)
             self.x_mean_, self.y_mean_ = (
@@ -366,13 +369,14 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
             encoders = copy.deepcopy(list(self.encoders))
         else:
             encoders = self._build_encoders(widths)
-        decoders: list[nn.Module] = []
-        if self.reconstruction:
-            hidden = hidden_pair(self.hidden) if self.encoders is None else [[256], [256]]
-            for encoder, width, layers in zip(encoders, widths, hidden, strict=True):
-                n_outputs = getattr(encoder, "n_outputs", self.n_components)
-                decoders.append(MLP(n_outputs, [*reversed(layers), width], self.activation))
-        return Networks(encoders, decoders).to(device, dtype)
+        return Networks(encoders, []).to(device, dtype)
+
+    def _build_decoders(self, n_outputs: list[int], widths: list[int]) -> list[nn.Module]:
+        hidden = hidden_pair(self.hidden) if self.encoders is None else [[256], [256]]
+        return [
+            MLP(n, [*reversed(layers), width], self.activation)
+            for n, layers, width in zip(n_outputs, hidden, widths, strict=True)
+        ]
 
     def _build_encoders(self, widths: list[int]) -> list[nn.Module]:
         return [
