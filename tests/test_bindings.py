@@ -14,7 +14,7 @@ LABELS = np.arange(N) % M
 RBF = ("rbf", 1.0, 3, 1.0)
 GIVEN = ("given", 1.0, 3, 1.0)
 MEAN, EPS, SCATTER = np.zeros(P + Q), np.full(P + Q, 2.0**-52), np.eye(P + Q) * N
-MOMENTS = (float(N), MEAN, SCATTER, EPS)
+MOMENTS = (float(N), MEAN, SCATTER, EPS, EPS)  # the last: the rounding of the scatter
 # class_start, positives, negative_start, negatives: two classes with a pair each
 TABLE = tuple(np.array(part) for part in ([0, 1, 2], [0, 1], [0, 2, 3], [2, 3, 4]))
 F_OF_M = np.tril(np.ones((M, M)))
@@ -60,7 +60,7 @@ def feature_moments(x=(), y=(), names=("X", "y"), weights=None, **changed):
 # A call of each function that is in order, and what is wrong with the others.
 CALLS = {
     "moments": (
-        {"views": [X, Y], "names": ["X", "y"], "weights": np.ones(N), "n_threads": 1},
+        {"views": [X, Y], "names": ["X", "y"], "weights": np.ones(N), "in_double": False, "n_threads": 1},
         [
             {"views": []},
             {"views": [X, Y[:-1]]},
@@ -89,11 +89,12 @@ CALLS = {
             {"p": P + Q},
             {"n_components": 0},
             {"n_components": -3},
-            {"moments": (1.0, MEAN, SCATTER[:-1, :-1], EPS)},
-            {"moments": (1.0, MEAN[:-1], SCATTER, EPS)},
-            {"moments": (1.0, MEAN, SCATTER, EPS[:-1])},
-            {"moments": (1.0, MEAN, SCATTER[0], EPS)},
-            {"moments": (1.0, MEAN, np.ones((2 * P + 2 * Q, P + Q))[::2], EPS)},
+            {"moments": (1.0, MEAN, SCATTER[:-1, :-1], EPS, EPS)},
+            {"moments": (1.0, MEAN[:-1], SCATTER, EPS, EPS)},
+            {"moments": (1.0, MEAN, SCATTER, EPS[:-1], EPS)},
+            {"moments": (1.0, MEAN, SCATTER, EPS, EPS[:-1])},
+            {"moments": (1.0, MEAN, SCATTER[0], EPS, EPS)},
+            {"moments": (1.0, MEAN, np.ones((2 * P + 2 * Q, P + Q))[::2], EPS, EPS)},
         ],
     ),
     "solve_data": (
@@ -130,8 +131,8 @@ CALLS = {
             {"p": 0},
             {"n_components": 0},
             {"total_variation": np.ones(P + Q - 1)},
-            {"folds": [(MOMENTS, (1.0, MEAN[1:], SCATTER[1:, 1:], EPS[1:]))]},
-            {"folds": [((1.0, MEAN[1:], SCATTER[1:, 1:], EPS[1:]), MOMENTS)]},
+            {"folds": [(MOMENTS, (1.0, MEAN[1:], SCATTER[1:, 1:], EPS[1:], EPS[1:]))]},
+            {"folds": [((1.0, MEAN[1:], SCATTER[1:, 1:], EPS[1:], EPS[1:]), MOMENTS)]},
         ],
     ),
     "correlation_loss": (
@@ -357,6 +358,10 @@ CALLS = {
 OTHERS_OF_CORE = {  # functions of no arrays, and the classes that the tests below call
     "num_threads",
     "set_num_threads",
+    "level",
+    "compiler",
+    "cpu_supports",
+    "use_level",
     "PivotedCholesky32",
     "PivotedCholesky64",
     "FeatureMoments32",
@@ -368,6 +373,14 @@ def test_every_function_of_the_core_is_called_here():
     functions = {name for name in dir(_core) if callable(getattr(_core, name)) and not name.startswith("_")}
     modules = {"importlib", "os"}
     assert functions - modules == set(CALLS) | OTHERS_OF_CORE
+
+
+def test_a_level_is_a_table_of_functions_and_nothing_else():
+    level = _core.level()
+    for wrong in (None, 3, "v3", b"v3", object(), np.zeros(100, dtype=np.int64)):
+        with pytest.raises((TypeError, ValueError)):
+            _core.use_level(wrong)
+    assert _core.level() == level
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -74,7 +74,8 @@ class FeatureSums:
 
     def __add__(self, other: FeatureSums) -> FeatureSums:
         fields = ("moments", "cross", "column_sum", "column_square", "residual")
-        return FeatureSums(*(getattr(self, name) + getattr(other, name) for name in fields))
+        with np.errstate(over="ignore", invalid="ignore"):  # whoever uses the sums looks at them
+            return FeatureSums(*(getattr(self, name) + getattr(other, name) for name in fields))
 
 
 def choose_landmarks(

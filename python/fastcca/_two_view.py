@@ -75,6 +75,9 @@ class TwoViewTransformer(
         weights = as_weights(sample_weight, len(x_checked), more_than=1.0 if reset else 0.0)
         validate_data(self, X, y, reset=reset, skip_check_array=True)
         if reset:
+            self.n_features_in_ = x_checked.shape[
+                1
+            ]  # also of a buffer, whose columns scikit-learn cannot count
             self.n_y_features_in_ = y_checked.shape[1]
             self._y_is_vector = len(y.shape if hasattr(y, "shape") else np.asarray(y).shape) == 1
             self._set_y_names(column_names(y))

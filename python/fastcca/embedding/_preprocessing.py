@@ -86,13 +86,13 @@ class InputScaling(SavedModel):
         """Finite rows, as float64: a square of float32 overflows at 1e20, a common fill value."""
         with np.errstate(over="ignore", invalid="ignore"):
             z: NDArray[np.float64] = X - self.mean_
-            # f = (z / u) √(2 / (u⁻² + ‖z / u‖²)), u = 1 but for rows whose squares would overflow
-            unit = np.ones((len(z), 1))
+            z *= self.factor_
             if self.normalize:
-                largest = np.abs(z).max(axis=1, keepdims=True, initial=0.0, where=self.factor_ > 0)
-                unit[largest > 1e100] = largest[largest > 1e100]
-            z *= self.factor_ / unit if (unit != 1.0).any() else self.factor_
-            if self.normalize:
+                # f = (z / u) √(2 / (u⁻² + ‖z / u‖²)), u = 1 but for rows whose squares would overflow
+                largest = np.abs(z).max(axis=1, keepdims=True, initial=0.0)
+                unit = np.where(largest > 1e100, largest, 1.0)
+                if (unit != 1.0).any():
+                    z /= unit
                 squares = unit**-2.0 + np.einsum("ij,ij->i", z, z)[:, np.newaxis]
                 z *= np.sqrt(2.0 / squares)
                 z -= self.center_

@@ -240,9 +240,9 @@ def median_gamma(X: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
     with np.errstate(over="ignore", under="ignore"):
         gamma = float(1 / middle / unit if norm == "l1" else 1 / middle / unit / unit)
     if not 0 < gamma < np.inf:
-        distance = (middle if norm == "l1" else np.sqrt(middle)) * unit
+        exponent = np.log10(middle) / (1 if norm == "l1" else 2) + np.log10(unit)
         raise NumericalError(
-            f"the median distance between rows, about {distance:.1e}, "
+            f"the median distance between rows, about 1e{exponent:+.0f}, "
             "is beyond the range of float64, or its square is: rescale the data, or give gamma"
         )
     return gamma

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
+from fastcca.errors import NumericalError
 from fastcca.functional._arrays import as_matrix, refuse_non_finite, thread_count
 
 __all__ = ["inverse_sqrt", "polar", "truncated_svd"]
@@ -174,9 +175,13 @@ def truncated_svd(
         raise ValueError(f"tol must be above 0, got {tol}")
     U, s, V = _core.truncated_svd(matrix, k, tol, thread_count(n_threads))
     signs = np.where(U[np.argmax(np.abs(U), axis=0), np.arange(k)] < 0, -1.0, 1.0)
+    with np.errstate(over="ignore"):
+        s = s.astype(dtype, copy=False)
+    if not np.isfinite(s).all():
+        raise NumericalError(f"the singular values of A overflow {dtype}: scale A down")
     return (
         (U * signs).astype(dtype, copy=False),
-        s.astype(dtype, copy=False),
+        s,
         (V * signs).T.astype(dtype, copy=False),
     )
 

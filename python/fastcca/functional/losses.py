@@ -221,6 +221,8 @@ def correlation_gradients(
     d = a.shape[1] + b.shape[1]
     if mean.shape != (d,) or A.shape != (d, d):
         raise ValueError(f"mean and A must have shapes {(d,)} and {(d, d)}, got {mean.shape} and {A.shape}")
+    if not (np.isfinite(mean).all() and np.isfinite(A).all()):
+        raise ValueError("mean and A must not hold NaN or infinity")
     return _core.correlation_gradients(a, b, mean, A, thread_count(n_threads))
 
 

@@ -216,7 +216,8 @@ class Moments:
 
         A column counts as constant when its standard deviation is within a few rounding errors of its mean.
         """
-        tiny = self.n * (4 * self.eps * np.abs(self.mean)) ** 2
+        with np.errstate(over="ignore"):  # beyond 1e170, where squares of the column overflow as well
+            tiny = self.n * (4 * self.eps * np.abs(self.mean)) ** 2
         constant: npt.NDArray[np.bool_] = np.diag(self.scatter) <= tiny
         return constant
 

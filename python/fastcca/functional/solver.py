@@ -267,6 +267,8 @@ def held_out_correlations(
     k = _components(n_components, p, q)
     pairs = []
     for i, fold in enumerate(folds):
+        if not isinstance(fold, Moments):
+            raise TypeError(f"folds must be Moments, got {type(fold).__name__}")
         if tuple(fold.dims) != tuple(total.dims):
             raise ValueError(
                 f"folds[{i}].dims == {tuple(fold.dims)}, expected {tuple(total.dims)} as in total"
