@@ -257,8 +257,8 @@ class KernelTwoView(TwoViewTransformer):
         with np.errstate(over="ignore", invalid="ignore"):
             variance = np.maximum(sums.column_square - n * mean**2, 0.0) / (n - 1)
         if not np.isfinite(variance).all():
-            view = "X" if not np.isfinite(variance[:p]).all() else "y"
-            raise NumericalError(f"the variances of {view} overflow: scale its columns down")
+            name = "X" if not np.isfinite(variance[:p]).all() else "y"
+            raise NumericalError(f"the variances of {name} overflow: scale its columns down")
         shift = np.concatenate(
             [view.points.mean(axis=0, dtype=np.float64).astype(np.result_type(*dtypes)) for view in views]
         )

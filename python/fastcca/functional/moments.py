@@ -226,11 +226,12 @@ class Moments:
         f = np.asarray(factors, dtype=np.float64)
         if f.shape != self.shift.shape:
             raise ValueError(f"factors must have shape {self.shift.shape}, got {f.shape}")
-        scatter = self.scatter * f
-        scatter *= f[:, np.newaxis]
-        return from_parts(
-            self.dims, self.eps, self.n, self.shift * f, self.offset * f, scatter, rounding=self.rounding
-        )
+        with np.errstate(over="ignore", invalid="ignore"):
+            scatter, shift, offset = self.scatter * f, self.shift * f, self.offset * f
+            scatter *= f[:, np.newaxis]
+        if not all(np.isfinite(part).all() for part in (scatter, shift, offset)):
+            raise NumericalError("the moments of the scaled columns overflow: take smaller factors")
+        return from_parts(self.dims, self.eps, self.n, shift, offset, scatter, rounding=self.rounding)
 
     def _absorb(self, other: Moments) -> None:
         """Merge ``other`` into self.
