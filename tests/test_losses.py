@@ -324,9 +324,11 @@ def test_moments_that_are_not_precise_enough_say_so() -> None:
     H1, H2 = ill_conditioned_float32()
     exact = ref.by_singular_values(H1, H2, (1e-8, 1e-8))[0]
     assert correlation_loss(H1, H2, reg=1e-8)[0] == pytest.approx(exact, rel=1e-9)
-    doubles = Moments().update(H1.astype(np.float64), H2.astype(np.float64))
+    doubles = Moments().update(H1, H2, dtype=np.float64)
     assert correlation_coefficients(doubles, reg=1e-8)[0] == pytest.approx(exact, rel=1e-8)
-    with pytest.warns(UserWarning, match=r"moments of float32 data .*reg=1e-08.* may be off by") as caught:
+    with pytest.warns(
+        UserWarning, match=r"known to 1e-07 .*reg=1e-08.* may be off by .*dtype=numpy.float64"
+    ) as caught:
         value, _ = correlation_coefficients(Moments().update(H1, H2), reg=1e-8)
     stated = float(str(caught[0].message).split("off by ")[1].split(" ")[0])
     assert abs(value / exact - 1) < stated < 0.1
@@ -334,7 +336,7 @@ def test_moments_that_are_not_precise_enough_say_so() -> None:
     rng = np.random.default_rng(70)
     B = rng.normal(size=(60, 5))
     tilted = B * np.logspace(0, -7, 5) @ np.linalg.qr(rng.normal(size=(5, 5)))[0]
-    with pytest.warns(UserWarning, match="moments of float64 data .*take a larger reg, or compute it from"):
+    with pytest.warns(UserWarning, match=r"known to 2e-16 .* of its value: take a larger reg, or compute it"):
         correlation_coefficients(Moments().update(tilted, B + rng.normal(size=(60, 5))), reg=0)
 
 
@@ -477,7 +479,7 @@ def test_coefficients_and_gradients_check_their_arguments(rng: np.random.Generat
 
 def test_the_core_checks_the_sizes_it_is_given(rng: np.random.Generator) -> None:
     H1, H2 = views(rng, 20, 4, 3)
-    mean, S, rest = np.zeros(7), np.eye(7), (0.1, 0.1, False, 1e-16, 1)
+    mean, S, rest = np.zeros(7), np.eye(7), (0.1, 0.1, False, 1e-16, 1e-16, 1)
     for d1 in (-1, 0, 7, 8, 2**62):
         with pytest.raises(ValueError, match="both views must have columns"):
             _core.correlation_coefficients(20.0, mean, S, d1, 1, *rest)

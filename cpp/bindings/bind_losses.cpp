@@ -44,7 +44,7 @@ py::tuple correlation_loss_(const Array<T>& H1, const Array<T>& H2, Index k, dou
 
 py::tuple correlation_coefficients_(double n, const Array<double>& mean, const Array<double>& scatter,
                                     Index d1, Index k, double reg1, double reg2, bool squares, double eps,
-                                    int n_threads) {
+                                    double rounding, int n_threads) {
     const CorrelationOptions options = correlation_options(k, reg1, reg2, squares, true);
     const Vector<double> mu = vector_of(mean, "mean");
     const Matrix<double> S = matrix_of(scatter, "scatter");
@@ -53,8 +53,8 @@ py::tuple correlation_coefficients_(double n, const Array<double>& mean, const A
     check_k(k, d1, mu.size() - d1);
     require(n >= 2, "a correlation takes at least 2 samples");
     require(S.allFinite() && mu.allFinite(), "the moments contain NaN or infinity");
-    Coefficients c =
-        without_gil(n_threads, [&] { return level().correlation_coefficients(n, mu, S, d1, eps, options); });
+    Coefficients c = without_gil(
+        n_threads, [&] { return level().correlation_coefficients(n, mu, S, d1, eps, rounding, options); });
     return py::make_tuple(c.value, to_numpy(std::move(c.A)), c.precision);
 }
 
@@ -88,7 +88,7 @@ void register_losses(py::module_& m) {
     define(float{});
     m.def("correlation_coefficients", &correlation_coefficients_, py::arg("n"), py::arg("mean"),
           py::arg("scatter"), py::arg("d1"), py::arg("k"), py::arg("reg1"), py::arg("reg2"),
-          py::arg("squares"), py::arg("eps"), py::arg("n_threads"));
+          py::arg("squares"), py::arg("eps"), py::arg("rounding"), py::arg("n_threads"));
 }
 
 }  // namespace fastcca::bindings

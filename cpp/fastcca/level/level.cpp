@@ -130,8 +130,9 @@ Matrix<double> matrix_product(const MatrixView<double>& A, const Matrix<double>&
 }
 
 Coefficients coefficients(double n, const Vector<double>& mean, const Matrix<double>& scatter, Index d1,
-                          double eps, const CorrelationOptions& options) {
-    const CorrelationCoefficients<double> c = correlation_coefficients(n, mean, scatter, d1, eps, options);
+                          double eps, double rounding, const CorrelationOptions& options) {
+    const CorrelationCoefficients<double> c =
+        correlation_coefficients(n, mean, scatter, d1, eps, rounding, options);
     return {c.value, Matrix<double>(c.A), c.precision};
 }
 

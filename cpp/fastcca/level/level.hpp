@@ -109,7 +109,7 @@ struct Level {
     DualSolution (*solve_dual)(Matrix<double>& Kx, Matrix<double>& Ky, const DualOptions&);
     Coefficients (*correlation_coefficients)(double n, const Vector<double>& mean,
                                              const Matrix<double>& scatter, Index d1, double eps,
-                                             const CorrelationOptions&);
+                                             double rounding, const CorrelationOptions&);
     TypedLevel<float> f32;
     TypedLevel<double> f64;
 };

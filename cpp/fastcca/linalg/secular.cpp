@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "fastcca/base/errors.hpp"
 #include "fastcca/base/thread_pool.hpp"
 
 namespace fastcca {
@@ -12,6 +13,9 @@ namespace {
 constexpr double kEps = std::numeric_limits<double>::epsilon();
 // Columns and rows that one task computes.
 constexpr Index kSlice = 32;
+// Steps to a root, of which some five are needed; then halvings, more than there are powers of two between
+// the largest number and the least beside its last bit.
+constexpr int kSteps = 100, kHalvings = 2200;
 
 // f(λ) = 1 + ψ + φ,  ψ = ρ Σ_{i≤j} z_i² / (d_i − λ),  φ = ρ Σ_{i>j} z_i² / (d_i − λ), with their derivatives.
 struct Secular {
@@ -37,8 +41,8 @@ Secular evaluate(const Vector<double>& weights, const Vector<double>& offsets, d
 // The zero of f between the poles d_j and d_{j+1} (the last: above d_j), where f rises from −∞ to +∞ (to 1).
 // Bunch, Nielsen and Sorensen, "Rank-one modification of the symmetric eigenproblem" (1978): ψ and φ are
 // replaced by r + s / (pole − x) with their values and slopes at x, of which the zero is found exactly. A
-// bracket sees to it that this goes on to converge whatever rounding does. Returns λ_j; the gaps d_i − λ_j
-// are exact but for the last bit, since λ_j is kept as a pole and a distance from it.
+// bracket is kept, and halved where rounding leads the steps astray or they take too many. Returns λ_j; the
+// gaps d_i − λ_j are exact but for the last bit, since λ_j is kept as a pole and a distance from it.
 double find_root(const Vector<double>& d, const Vector<double>& weights, Index j, MutableRef<double> gaps) {
     const Index n = d.size();
     const bool last = j == n - 1;
@@ -60,9 +64,11 @@ double find_root(const Vector<double>& d, const Vector<double>& weights, Index j
             f = evaluate(weights, offsets, x, j);
         }
     }
-    for (int iteration = 0; iteration < 100; ++iteration) {
+    bool found = false;
+    for (int iteration = 0; iteration < kSteps + kHalvings; ++iteration) {
         const double value = f.value();
-        if (std::abs(value) <= 2.0 * kEps * (1.0 + std::abs(f.psi) + std::abs(f.phi))) break;
+        found = std::abs(value) <= 2.0 * kEps * (1.0 + std::abs(f.psi) + std::abs(f.phi));
+        if (found) break;
         (value < 0.0 ? low : high) = x;
         // c + s₁ / (a₁ − η) + s₂ / (a₂ − η) = 0 for the step η, with c = 1 + r₁ + r₂:
         //     c η² − b η + a₁ a₂ f = 0,  b = c (a₁ + a₂) + s₁ + s₂
@@ -80,11 +86,13 @@ double find_root(const Vector<double>& d, const Vector<double>& weights, Index j
             step = b <= 0.0 ? (b - discriminant_root) / (2.0 * c) : 2.0 * constant / (b + discriminant_root);
         }
         double next = x + step;
-        if (!(next > low && next < high)) next = low + 0.5 * (high - low);
-        if (next == x || next == low || next == high) break;
+        if (iteration >= kSteps || !(next > low && next < high)) next = low + 0.5 * (high - low);
+        found = next == x || next == low || next == high;  // no number between
+        if (found) break;
         x = next;
         f = evaluate(weights, offsets, x, j);
     }
+    if (!found) throw NumericalError("eigenvalues did not converge");
     gaps = offsets.array() - x;
     return d[origin] + x;
 }

@@ -258,13 +258,14 @@ Vector<double> exact_means(const MatrixView<T>& H1, const MatrixView<T>& H2) {
     return mean;
 }
 
-// Moments of two stacked views, the first of d1 columns, of data known to `eps`.
+// Moments of two stacked views, the first of d1 columns, of data known to `eps`; the scatter is known to
+// `rounding`.
 struct Pair {
     double n;
     const Vector<double>& mean;
     ConstRef<double> scatter;
     Index d1;
-    double eps;
+    double eps, rounding;
 
     Index d2() const { return scatter.rows() - d1; }
     Index start(int view) const { return view == 0 ? 0 : d1; }
@@ -272,7 +273,6 @@ struct Pair {
     Vector<double> variances(int view) const {
         return scatter.diagonal().segment(start(view), width(view)) / (n - 1);
     }
-    double largest_variance(int view) const { return variances(view).maxCoeff(); }
 
     bool all_constant(int view) const {
         for (Index j = start(view); j < start(view) + width(view); ++j)
@@ -299,7 +299,7 @@ Trouble by_factors(const Pair& moments, double least_pivot, const CorrelationOpt
             whiteners<W>(moments.n, moments.mean, moments.scatter, d1, moments.eps, least_pivot, options);
         const double pivot = std::min(w[0].pivot, w[1].pivot);
         if (!(pivot > 0)) return Trouble::kIllConditioned;
-        out.precision = moments.eps / pivot;
+        out.precision = moments.rounding / pivot;
         if (options.gradient) out.A = Scratch<S>(d1 + d2, d1 + d2);
         const Scratch<W>&R1 = w[0].inverse, &R2 = w[1].inverse;
         // Y = L₁⁻¹ S₁₂,  T = Y L₂⁻ᵀ
@@ -363,7 +363,7 @@ CorrelationCoefficients<double> by_solution(const Pair& moments, const Correlati
         if (!s.dropped[static_cast<std::size_t>(view)]) continue;
         if (reg == 0) not_positive_definite(moments, view);
         // What moments cannot tell from zero may count beside so small a ridge.
-        out.precision = std::max(out.precision, moments.eps * moments.largest_variance(view) / reg);
+        out.precision = std::max(out.precision, moments.rounding * moments.variances(view).maxCoeff() / reg);
     }
     const Vector<double>& D = s.singular_values;
     const double zero = 16 * kEps * static_cast<double>(std::max(moments.d1, moments.d2()));
@@ -372,11 +372,12 @@ CorrelationCoefficients<double> by_solution(const Pair& moments, const Correlati
     const Blocks<double> blocks{out.A, moments.d1, 1 / (moments.n - 1)};
     out.value = -objective_of<double>(s.x_weights.leftCols(rank), D.head(rank), s.y_weights.leftCols(rank),
                                       options.squares(), options.gradient ? &blocks : nullptr);
-    // Moments are known to eps, relative to the variances; a weight of norm w sees w² of that.
+    // Entries of the scatter are known to `rounding`, relative to the variances: on columns of unit variance
+    // a weight of norm w sees w² of that.
     for (int view = 0; view < 2 && rank > 0; ++view) {
         const Matrix<double>& W = view == 0 ? s.x_weights : s.y_weights;
-        const double longest = W.leftCols(rank).colwise().squaredNorm().maxCoeff();
-        out.precision = std::max(out.precision, moments.eps * moments.largest_variance(view) * longest);
+        const Matrix<double> scaled = moments.variances(view).cwiseSqrt().asDiagonal() * W.leftCols(rank);
+        out.precision = std::max(out.precision, moments.rounding * scaled.colwise().squaredNorm().maxCoeff());
     }
     return out;
 }
@@ -385,18 +386,19 @@ CorrelationCoefficients<double> by_solution(const Pair& moments, const Correlati
 
 CorrelationCoefficients<double> correlation_coefficients(double n, const Vector<double>& mean,
                                                          ConstRef<double> scatter, Index d1, double eps,
-                                                         const CorrelationOptions& options) {
-    const Pair moments{n, mean, scatter, d1, eps};
+                                                         double rounding, const CorrelationOptions& options) {
+    const Pair moments{n, mean, scatter, d1, eps, rounding};
     CorrelationCoefficients<double> out;
     if (by_factors<double>(moments, kPivot<double>, options, out) == Trouble::kNone) return out;
     return by_solution(moments, options, [&](Penalty reg) {
         const Matrix<double> S = scatter;
         const Vector<double> e = Vector<double>::Constant(mean.size(), eps);
+        const Vector<double> r = Vector<double>::Constant(mean.size(), rounding);
         const MomentsView view{n,
                                {mean.data(), mean.size()},
                                {S.data(), S.rows(), S.cols()},
                                {e.data(), e.size()},
-                               {e.data(), e.size()}};
+                               {r.data(), r.size()}};
         return solve_moments(view, d1, options.k, reg);
     });
 }
@@ -464,7 +466,8 @@ double correlation_loss(const MatrixView<T>& H1, const MatrixView<T>& H2, const 
     Scratch<double> scatter(H1.cols + H2.cols, H1.cols + H2.cols);
     MomentSums sums = accumulator.finish(scatter);
     Vector<double> mean = sums.shift + sums.offset;
-    const Pair moments{sums.n, mean, scatter, H1.cols, std::numeric_limits<T>::epsilon()};
+    constexpr double eps = std::numeric_limits<T>::epsilon();
+    const Pair moments{sums.n, mean, scatter, H1.cols, eps, eps};
     const auto finish = [&](const auto& c) {
         using S = typename std::decay_t<decltype(c.A)>::Scalar;
         if (options.gradient) correlation_gradients<T, S>(H1, H2, mean, c.A, G1, G2);

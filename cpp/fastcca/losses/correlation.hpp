@@ -34,8 +34,8 @@ struct CorrelationCoefficients {
     double precision = 0;  // to which value and A are known from moments: an estimate of the relative error
 };
 
-// From the moments of the stacked views: n rows, mean, scatter = Σ (x − mean)(x − mean)ᵀ, which are known to
-// `eps`, the precision of the data.
+// From the moments of the stacked views: n rows, mean, scatter = Σ (x − mean)(x − mean)ᵀ. `eps` is the
+// precision of the data, `rounding` the relative error of the scatter's diagonal.
 //
 // By Cholesky factors where these are accurate and T is of full rank, else by the solution of CCA from the
 // same moments, without the directions that a view lacks. Where the objective has no gradient a finite one is
@@ -46,7 +46,7 @@ struct CorrelationCoefficients {
 // Throws NumericalError where a covariance is not positive definite.
 CorrelationCoefficients<double> correlation_coefficients(double n, const Vector<double>& mean,
                                                          ConstRef<double> scatter, Index d1, double eps,
-                                                         const CorrelationOptions& options);
+                                                         double rounding, const CorrelationOptions& options);
 
 // G_i = the i-th block of columns of [H₁ − mean₁, H₂ − mean₂] A, row major, m × d_i. Sums are taken in S.
 template <typename T, typename S>

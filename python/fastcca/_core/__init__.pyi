@@ -93,6 +93,7 @@ def correlation_coefficients(
     reg2: float,
     squares: bool,
     eps: float,
+    rounding: float,
     n_threads: int,
 ) -> tuple[float, NDArray[np.float64], float]: ...
 

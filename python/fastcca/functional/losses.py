@@ -155,17 +155,24 @@ def correlation_coefficients(
         raise ValueError(f"moments must be of views that have columns, got {moments.dims}")
     _check_rows(moments.n)
     options = _options(*moments.dims, k, reg, objective)
-    eps = float(moments.eps.max())
+    rounding = float(moments.rounding.max())
     value, A, precision = _core.correlation_coefficients(
-        moments.n, moments.mean, moments.scatter, moments.dims[0], *options, eps, thread_count(n_threads)
+        moments.n,
+        moments.mean,
+        moments.scatter,
+        moments.dims[0],
+        *options,
+        float(moments.eps.max()),
+        rounding,
+        thread_count(n_threads),
     )
-    if precision > math.sqrt(eps):
-        dtype = "float32" if eps > 1e-10 else "float64"
-        remedy = ("add the rows as float64, or " if dtype == "float32" else "") + "take a larger reg"
+    if precision > math.sqrt(rounding):
+        single = rounding > 2 * np.finfo(np.float64).eps
         warn(
-            f"the moments of {dtype} data are known to {eps:.0e}, so that with covariances this "
+            f"the moments are known to {rounding:.0e} of the variances, so that with covariances this "
             f"ill-conditioned (reg={reg!r}) the loss may be off by {min(precision, 1.0):.0e} of its value: "
-            f"{remedy}, or compute it from the rows by correlation_loss"
+            + ("update them with dtype=numpy.float64, " if single else "")
+            + "take a larger reg, or compute it from the rows by correlation_loss"
         )
     return value, A
 
