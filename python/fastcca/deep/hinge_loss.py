@@ -207,6 +207,7 @@ class PairEmbeddingLoss(nn.Module):
     -----
     UserWarning
         Once, when the loss of the hardest negatives was that of a collapsed embedding in 50 batches in a row.
+        On the CPU alone: elsewhere every look at the loss would wait for the device.
 
     Notes
     -----
