@@ -1,14 +1,17 @@
 """Tests of correlations: values, error rates under the null, what is refused."""
 
+import tracemalloc
 import warnings
 
 import numpy as np
 import pytest
 from scipy.stats import binom, kstest
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from fastcca import CCA, CCACV, KernelCCA, KernelCCACV
 from fastcca.datasets import make_two_views
+from fastcca.errors import NumericalError
 from fastcca.inference import bootstrap, permutation_test, wilks_test
 
 
@@ -212,7 +215,6 @@ def test_a_later_pair_is_cca_of_the_shuffled_rest_given_those_set_aside(rng):
         KernelCCA(2, reg=(0.05, 0.1), penalty="bach-jordan"),
         KernelCCA(2, kernel="linear", reg=0.0),
         KernelCCA(2, kernel=("polynomial", "laplacian"), degree=2),
-        KernelCCACV(2, gammas=[0.1, 0.5], regs=[1e-3, 1e-1]),
     ],
 )
 @pytest.mark.parametrize("n", [60, 420])  # the larger fit takes every row as a landmark
@@ -227,7 +229,7 @@ def test_kernels_are_permuted_in_their_features(estimator, n):
         2,
         kernel=fitted.kernel,
         gamma=(fitted.x_gamma_, fitted.y_gamma_),
-        reg=getattr(fitted, "reg_", None) if hasattr(fitted, "reg_") else fitted.reg,
+        reg=fitted.reg,
         penalty=fitted.penalty,
         degree=fitted.degree,
     )
@@ -248,6 +250,25 @@ def test_kernels_of_unrelated_views_are_not_significant():
         p_values.append(test.p_value[0])
     assert np.sum(np.array(p_values) <= 0.05) <= binom.ppf(0.999, 40, 0.05)
     assert 0.35 < np.mean(p_values) < 0.65
+
+
+@pytest.mark.filterwarnings("ignore:the best ridge:UserWarning")
+def test_ridges_are_chosen_for_every_shuffle():
+    # the rank of the data among all shuffles, each by the ridge that it chose, and that rank's rank
+    rng = np.random.default_rng(4)
+    X, y = rng.standard_normal((30, 8)), rng.standard_normal((30, 5))
+    y[:, 0] += 0.4 * X[:, 0]
+    search = CCACV(1, regs=[1e-3, 0.1, 1.0, 10.0], cv=3)
+    test = permutation_test(search, X, y, n_permutations=19, random_state=2)
+    shuffles = np.random.RandomState(2)
+    orders = [np.arange(30), *(shuffles.permutation(30) for _ in range(19))]
+    chosen = [clone(search).fit(X, y[order]).reg_ for order in orders]
+    assert len(set(chosen)) > 1
+    ranks = []
+    for reg in chosen:
+        values = np.array([_reference_singular_values(X, y[order], (reg, reg))[0] for order in orders])
+        ranks.append(np.sum(values >= values[len(ranks)] * (1 - 1e-9)))
+    assert test.p_value[0] == np.mean(np.array(ranks) <= ranks[0])
 
 
 def _null_views(kind, rng):
@@ -394,18 +415,180 @@ def test_bootstrap_intervals(rng):
     expected = (1 - np.array([0.9, 0.6]) ** 2) / 40
     np.testing.assert_allclose(found.standard_error(), expected, rtol=0.35)
     fitted = CCA(n_components=2).fit(views.X, views.y)
-    low, high = found.interval("x_loadings")
-    assert np.all((low <= fitted.x_loadings_ + 0.02) & (fitted.x_loadings_ - 0.02 <= high))
+    for name in ("x_loadings", "y_loadings", "x_weights", "y_weights"):
+        low, high = found.interval(name)
+        value, error = getattr(fitted, f"{name}_"), found.standard_error(name)
+        assert low.shape == value.shape
+        assert np.all((low <= value + error) & (value - error <= high))
+        np.testing.assert_allclose(high - low, 2 * 1.96 * error, rtol=0.5, atol=1e-6)
     assert np.all(found.standard_error("y_loadings") < 0.2)
 
 
-def test_a_resample_is_a_fit_to_the_rows_drawn(rng):
-    X, y = rng.standard_normal((25, 3)), rng.standard_normal((25, 2))
-    found = bootstrap(CCA(reg=0.1), X, y, n_bootstrap=2, random_state=3)
-    counts = np.random.RandomState(3).multinomial(25, np.full(25, 1 / 25))
-    rows = np.repeat(np.arange(25), counts)
-    fitted = CCA(reg=0.1).fit(X[rows], y[rows])
-    assert sorted(found.canonical_correlations[0]) == pytest.approx(sorted(fitted.canonical_correlations_))
+def _resampled_inputs():
+    rng = np.random.default_rng(8)
+    X, y = rng.standard_normal((30, 3)), rng.standard_normal((30, 2))
+    y[:, 0] += 2 * X[:, 0]
+    y[:, 1] += X[:, 1]
+    X[:, 2] *= 5
+    wide = np.hstack([X, rng.standard_normal((30, 50))])
+    yield "no ridge", CCA(), X, y
+    yield "ridge", CCA(reg=(0.3, 0.1)), X, y
+    yield "ridge, scaled", CCA(reg=0.2, scale=True), X, y
+    yield "qr", CCA(solver="qr"), X, y
+    yield "years", CCA(), np.column_stack([X[:, :1] + 2000, (X[:, :1] + 2000) ** 2]), y
+    yield "dummies", CCA(), np.eye(3)[np.arange(30) % 3], y
+    yield "wide", CCA(1, reg=(5.0, 0.1)), wide, y
+    yield "wide, scaled", CCA(1, reg=(5.0, 0.1), scale=True), wide, y
+    yield "chosen ridge", CCACV(regs=[0.3, 3.0], cv=2), X, y
+
+
+@pytest.mark.parametrize(
+    ("estimator", "X", "y"), [pytest.param(*rest, id=name) for name, *rest in _resampled_inputs()]
+)
+def test_a_resample_is_a_fit_to_the_rows_drawn(estimator, X, y):
+    found = bootstrap(estimator, X, y, n_bootstrap=3, random_state=3)
+    if isinstance(estimator, CCACV):
+        estimator = CCA(reg=clone(estimator).fit(X, y).reg_)
+    draws = np.random.RandomState(3)
+    for i, correlations in enumerate(found.canonical_correlations):
+        rows = np.repeat(np.arange(30), draws.multinomial(30, np.full(30, 1 / 30)))
+        fitted = clone(estimator).fit(X[rows], y[rows])
+        order = np.argsort(-correlations)
+        np.testing.assert_allclose(correlations[order], fitted.canonical_correlations_, atol=1e-6)
+        for name in ("x_loadings", "y_loadings", "x_weights", "y_weights"):
+            value = getattr(fitted, f"{name}_")
+            ours = getattr(found, name)[i][:, order]
+            tol = 1e-5 * np.abs(value).max()
+            if "weights" in name and np.linalg.matrix_rank(X - X.mean(0)) < X.shape[1] and not fitted.reg:
+                continue  # of dummies other weights give the same scores
+            np.testing.assert_allclose(np.abs(ours), np.abs(value), atol=tol)
+
+
+def test_components_keep_their_signs_and_order():
+    views = make_two_views(300, (5, 4), (0.8, 0.6), random_state=3)
+    found = bootstrap(CCA(2), views.X, views.y, n_bootstrap=60, random_state=0)
+    fitted = CCA(2).fit(views.X, views.y)
+    for name in ("x_weights", "y_weights", "x_loadings", "y_loadings"):
+        resampled, value = getattr(found, name), getattr(fitted, f"{name}_")
+        cosines = np.einsum("bpk,pk->bk", resampled, value)
+        cosines /= np.linalg.norm(resampled, axis=1) * np.linalg.norm(value, axis=0)
+        assert cosines.min() > 0.5
+
+
+def test_coverage_of_intervals():
+    count, n, d, true = 40, 100, 6, np.array([0.8, 0.5])
+    mix = np.linalg.qr(np.random.default_rng(99).standard_normal((d, d)))[0] * np.linspace(1, 2, d)
+    loadings = mix[:, :2] / np.linalg.norm(mix, axis=1)[:, None]
+    weights = np.linalg.inv(mix).T[:, :2]
+    inside = {"corrected": 0, "percentile": 0, "x_loadings": 0, "x_weights": 0}
+    for seed in range(count):
+        rng = np.random.default_rng(seed)
+        X, y = rng.standard_normal((n, d)), rng.standard_normal((n, d))
+        y[:, :2] = true * X[:, :2] + np.sqrt(1 - true**2) * y[:, :2]
+        X = X @ mix.T
+        found = bootstrap(CCA(2), X, y, n_bootstrap=100, random_state=seed)
+        for method in ("corrected", "percentile"):
+            low, high = found.interval(method=method)
+            inside[method] += (low <= true) & (true <= high)
+        sign = np.sign(np.einsum("pk,pk->k", found.x_weights.mean(axis=0), mix @ mix.T @ weights))
+        for name, right in (("x_loadings", loadings * sign), ("x_weights", weights * sign)):
+            low, high = found.interval(name)
+            inside[name] += np.mean((low <= right) & (right <= high), axis=0)
+    least = binom.ppf(0.001, count, 0.95)
+    assert np.all(inside["corrected"] >= least), inside
+    assert np.all(inside["percentile"] < least), inside  # the bias of training correlations, twice
+    assert np.all(inside["x_loadings"] >= least), inside
+    assert np.all(inside["x_weights"] >= least), inside
+
+
+def test_the_correction_takes_the_bias_out():
+    # a sample's second correlation of two unrelated 8-column views beside a strong pair is near .5
+    centre = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        X, y = rng.standard_normal((100, 8)), rng.standard_normal((100, 8))
+        y[:, 0] = 0.9 * X[:, 0] + np.sqrt(0.19) * y[:, 0]
+        found = bootstrap(CCA(2), X, y, n_bootstrap=60, random_state=seed)
+        (low, high), naive = found.interval(), found.interval(method="percentile")
+        assert low[1] == 0
+        assert naive[0][1] > 0.3
+        centre.append([low[0], high[0]])
+    assert abs(np.mean(centre) - 0.9) < 0.025
+
+
+def test_resamples_that_lack_a_component():
+    rng = np.random.default_rng(84)
+    X = np.column_stack([rng.normal(size=40), np.arange(40) < 2])  # a dummy that 2 rows of 40 have
+    y = X + rng.normal(size=(40, 2)) * [1, 0.3]
+    with pytest.warns(UserWarning, match=r"170 of 200 resamples have every component: in resample \d+"):
+        found = bootstrap(CCA(), X, y, random_state=0)
+    lacking = np.isnan(found.canonical_correlations)
+    assert lacking.any(axis=1).sum() == 30
+    counts = np.random.RandomState(0)
+    drawn = np.array([counts.multinomial(40, np.full(40, 1 / 40))[:2].sum() for _ in range(200)])
+    assert np.array_equal(lacking.any(axis=1), drawn == 0)
+    for name in ("canonical_correlations", "x_loadings", "y_loadings", "x_weights", "y_weights"):
+        for method in ("corrected", "basic", "percentile"):
+            low, high = found.interval(name, method)
+            assert np.all(low <= high)  # no NaN
+        assert np.isfinite(found.standard_error(name)).all()
+    full = found.canonical_correlations[drawn > 0]
+    np.testing.assert_allclose(found.standard_error()[1], full[:, 1].std(ddof=1), rtol=0.2)
+    # the only column is constant in a third of the resamples
+    with pytest.warns(UserWarning, match=r"130 of 200 resamples .* in resample 2, the first of these"):
+        found = bootstrap(CCA(), X[:30, :1], (np.arange(30) < 1).astype(float), random_state=0)
+    assert np.isfinite(found.interval()).all()
+    with pytest.raises(
+        NumericalError, match=r"only [01] of 2 resamples have every component: in resample \d"
+    ):
+        bootstrap(CCA(), X[:30, :1], (np.arange(30) < 1).astype(float), n_bootstrap=2, random_state=2)
+
+
+def test_intervals_of_one_column_and_of_perfect_pairs(rng):
+    X = rng.standard_normal((50, 2))
+    found = bootstrap(CCA(), X, X[:, 0] + rng.standard_normal(50), n_bootstrap=40, random_state=0)
+    assert [end.tolist() for end in found.interval("y_loadings")] in ([[[1.0]]] * 2, [[[-1.0]]] * 2)
+    found = bootstrap(CCA(), X, X, n_bootstrap=40, random_state=0)
+    low, high = found.interval()
+    np.testing.assert_allclose([low, high], 1, atol=1e-9)
+
+
+def test_too_few_rows_for_a_correction(rng):
+    X, y = rng.standard_normal((40, 30)), rng.standard_normal((40, 5))
+    found = bootstrap(CCA(1, reg=1.0), X, y, n_bootstrap=20, random_state=0)
+    with pytest.warns(UserWarning, match="40 rows are too few for the ranks of the views, 35 in all"):
+        low, _ = found.interval()
+    np.testing.assert_array_equal(low, found.interval(method="basic")[0])
+    with pytest.raises(ValueError, match="name must be one of 'canonical_correlations'"):
+        found.interval("z")
+    with pytest.raises(ValueError, match="method must be one of 'corrected'"):
+        found.interval(method="bca")
+    with pytest.raises(ValueError, match="name must be one of"):
+        found.standard_error("z")
+
+
+@pytest.mark.parametrize("estimator", [CCA(2), CCA(2, reg=0.5)])
+def test_resamples_do_not_depend_on_threads(estimator, rng):
+    X, y = rng.standard_normal((150, 12)), rng.standard_normal((150, 9))
+    one, three = (
+        bootstrap(estimator.set_params(n_threads=n), X, y, n_bootstrap=9, random_state=0) for n in (1, 3)
+    )
+    for name in ("canonical_correlations", "x_loadings", "y_weights"):
+        assert getattr(one, name).tobytes() == getattr(three, name).tobytes()
+    assert np.array(one.interval()).tobytes() == np.array(three.interval()).tobytes()
+
+
+@pytest.mark.parametrize("test", [permutation_test, bootstrap])
+def test_more_features_than_samples_take_no_square_of_them(test, rng):
+    X, y = rng.standard_normal((40, 5000)), rng.standard_normal((40, 3))
+    option = {"n_permutations": 19} if test is permutation_test else {"n_bootstrap": 19}
+    tracemalloc.start()
+    try:
+        test(CCA(1, reg=(500.0, 0.1)), X, y, **option, random_state=0)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 5000**2 * 8 / 4
 
 
 @pytest.mark.parametrize(
@@ -442,3 +625,5 @@ def test_estimators_and_counts_are_checked(rng, test):
     for number in (9.5, "9", True, None):
         with pytest.raises(ValueError, match=f"{count} must be a whole number >= "):
             test(CCA(), X, X, **{count: number})
+    with pytest.raises(TypeError, match=r"chooses widths and regularisation|got KernelCCACV"):
+        test(KernelCCACV(1), X, X)

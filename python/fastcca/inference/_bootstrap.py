@@ -1,7 +1,8 @@
-"""The bootstrap of correlations and loadings."""
+"""The bootstrap of correlations, loadings and weights."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,42 +13,186 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from fastcca._linear import LinearTwoView
-from fastcca._validation import as_matrix, check_count, check_same_rows
+from fastcca._validation import check_count
+from fastcca._warn import warn
+from fastcca.errors import NumericalError
 from fastcca.functional.moments import Moments
+from fastcca.inference._model import WhitenedView, ridge_of, whitened_views
+from fastcca.inference._resampled import Corrected, Pairs, corrected, pairs
 
 __all__ = ["BootstrapResult", "bootstrap"]
 
 Floats = NDArray[np.float64]
 
+METHODS = ("corrected", "basic", "percentile")
+NAMES = ("canonical_correlations", "x_loadings", "y_loadings", "x_weights", "y_weights")
+
+_BLOCK = 2**21  # numbers of the resamples' moments held at a time
+_HELD = 2**25  # and for the correction, which reads them again and again
+# A resample holds 1 - 1/e of the rows: with fewer rows than this times the ranks its correlations say little
+# of what they would be in larger samples.
+_ROWS_PER_RANK = 4
+
 
 @dataclass(frozen=True)
+class _Columns:
+    """One view's resampled coefficients, and what turns them into weights and loadings of its columns."""
+
+    weights: Floats  # (p, r): weights of columns = weights @ coefficients
+    columns: Floats  # (r, p): centred data = scores @ columns
+    coefficients: Floats  # (b, r, k)
+    with_scores: Floats  # (b, r, k): covariances of the scores Z with the resample's canonical scores
+    deviations: Floats  # (b, p): standard deviations of the columns, NaN where constant
+    scaled: Floats  # (b, r, k), or empty: what weights follow from where each resample has its own scale
+
+    def resampled(self, name: str, part: slice = slice(None)) -> Floats:
+        if name == "weights":
+            if self.scaled.size:  # the least |D w| with these scores: D^-2 N' (N D^-2 N')^-1 c
+                return np.asarray(
+                    (self.columns[:, part].T @ self.scaled) / self.deviations[:, part, None] ** 2
+                )
+            return np.asarray(self.weights[part] @ self.coefficients)
+        loadings = (self.columns[:, part].T @ self.with_scores) / self.deviations[:, part, None]
+        return np.asarray(loadings.clip(-1.0, 1.0))
+
+
 class BootstrapResult:
     """What :func:`bootstrap` found: for each quantity its standard error and its confidence interval.
+
+    Loadings and weights of the resamples are computed when asked for.
 
     Attributes
     ----------
     canonical_correlations : ndarray of shape (n_bootstrap, k)
+        Of each resample, its components matched with those of the data. NaN where a resample lacks the
+        component: rows that alone make a column vary were not drawn.
     x_loadings, y_loadings : ndarray of shape (n_bootstrap, p, k), (n_bootstrap, q, k)
-        Of each resample, its components matched with those of the data.
+        Likewise; NaN also for a column that is constant in the resample.
+    x_weights, y_weights : ndarray of shape (n_bootstrap, p, k), (n_bootstrap, q, k)
+        Likewise.
     confidence : float
         Coverage of :meth:`interval`.
     """
 
     canonical_correlations: Floats
-    x_loadings: Floats
-    y_loadings: Floats
     confidence: float
 
-    def interval(self, name: str = "canonical_correlations") -> tuple[Floats, Floats]:
-        """Lower and upper ends of the percentile interval of the attribute ``name``."""
+    def __init__(
+        self,
+        canonical_correlations: Floats,
+        confidence: float,
+        views: dict[str, _Columns],
+        whole: dict[str, Floats],
+        correction: Corrected | None,
+        too_few: str | None,
+    ) -> None:
+        self.canonical_correlations, self.confidence = canonical_correlations, confidence
+        self._views, self._whole, self._correction, self._too_few = views, whole, correction, too_few
+
+    @property
+    def x_loadings(self) -> Floats:
+        return self._views["x"].resampled("loadings")
+
+    @property
+    def y_loadings(self) -> Floats:
+        return self._views["y"].resampled("loadings")
+
+    @property
+    def x_weights(self) -> Floats:
+        return self._views["x"].resampled("weights")
+
+    @property
+    def y_weights(self) -> Floats:
+        return self._views["y"].resampled("weights")
+
+    def interval(
+        self, name: str = "canonical_correlations", method: str = "corrected"
+    ) -> tuple[Floats, Floats]:
+        """Lower and upper ends of the confidence interval of the attribute ``name``.
+
+        Parameters
+        ----------
+        name : str
+            "canonical_correlations", "x_loadings", "y_loadings", "x_weights" or "y_weights".
+        method : {"corrected", "basic", "percentile"}
+            "corrected": of correlations, the basic interval after Fisher's transform about a population
+            whose resamples look like the data, which allows for the upward bias of training correlations;
+            of loadings and weights the basic interval, which is right for them. "basic": reflects the
+            quantiles of the resamples about the estimate, after Fisher's transform for correlations
+            and loadings. "percentile": the quantiles themselves, which lie too high for correlations.
+
+        Returns
+        -------
+        low, high : ndarray
+            In the shape of ``name`` for one resample. Quantiles are over the resamples that have the
+            component.
+
+        Raises
+        ------
+        ValueError
+            For another name or method.
+
+        Warns
+        -----
+        UserWarning
+            If the rows are too few beside the ranks of the views for the correction of correlations: the
+            interval is then the basic one, and covers less often than it says.
+        """
+        if name not in NAMES:
+            raise ValueError(f"name must be one of {', '.join(map(repr, NAMES))}, got {name!r}")
+        if method not in METHODS:
+            raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}")
         tail = (1 - self.confidence) / 2
-        low, high = np.quantile(getattr(self, name), [tail, 1 - tail], axis=0)
-        return low, high
+        if name != "canonical_correlations":
+            return self._of_columns(name, method, tail)
+        hat = self._whole[name]
+        resampled = self.canonical_correlations
+        if method == "percentile":
+            return _quantiles(resampled, tail)
+        if method == "basic" or self._correction is None:
+            if method == "corrected" and self._too_few is not None:
+                warn(self._too_few)
+            low, high = _basic(hat, resampled, tail)
+        else:
+            c = self._correction
+            low, high = _quantiles(c.resampled, tail)
+            z = _fisher(hat)
+            low, high = (np.tanh(c.population + (z - end) / c.slope) for end in (high, low))
+        return np.maximum(low, 0.0), np.maximum(high, 0.0)
 
     def standard_error(self, name: str = "canonical_correlations") -> Floats:
-        """Standard deviation of the attribute ``name`` over the resamples."""
-        error: Floats = getattr(self, name).std(axis=0, ddof=1)
+        """Standard deviation of the attribute ``name`` over the resamples that have the component."""
+        if name not in NAMES:
+            raise ValueError(f"name must be one of {', '.join(map(repr, NAMES))}, got {name!r}")
+        values = getattr(self, name)
+        found = np.isfinite(values)
+        count = found.sum(axis=0)
+        mean = np.where(found, values, 0).sum(axis=0) / np.maximum(count, 1)
+        square = np.where(found, values - mean, 0) ** 2
+        error: Floats = np.sqrt(square.sum(axis=0) / np.where(count > 1, count - 1, np.nan))
         return error
+
+    def _of_columns(self, name: str, method: str, tail: float) -> tuple[Floats, Floats]:
+        side, quantity = name.split("_")
+        view, whole = self._views[side], self._whole[name]
+        low, high = np.empty_like(whole), np.empty_like(whole)
+        b, _, k = view.coefficients.shape
+        step = max(1, _BLOCK // (b * k))
+        for start in range(0, len(whole), step):
+            part = slice(start, start + step)
+            resampled = view.resampled(quantity, part)
+            if method == "percentile":
+                low[part], high[part] = _quantiles(resampled, tail)
+            elif quantity == "loadings":
+                low[part], high[part] = _basic(whole[part], resampled, tail)
+            else:
+                first, last = _quantiles(resampled, tail)
+                low[part], high[part] = 2 * whole[part] - last, 2 * whole[part] - first
+        return low, high
+
+    def __repr__(self) -> str:
+        b, k = self.canonical_correlations.shape
+        return f"BootstrapResult(n_bootstrap={b}, n_components={k}, confidence={self.confidence:g})"
 
 
 def bootstrap(
@@ -59,24 +204,25 @@ def bootstrap(
     confidence: float = 0.95,
     random_state: Any = None,
 ) -> BootstrapResult:
-    """Bootstrap of the correlations and loadings of a linear CCA.
+    """Bootstrap of the correlations, loadings and weights of a linear CCA.
 
     Rows are drawn with replacement, as pairs; a row drawn m times gets weight m, so that nothing is copied.
-    The components of a resample come in another order and with other signs: each is matched with the
-    component of the data whose x variates it correlates with the most.
+    Both views are reduced to whitened scores once, by the method that ``fit`` takes; each resample is
+    solved from the moments of these. The components of a resample come in another order and with other signs:
+    each is matched with the component of the data that its variates correlate with the most.
 
-    Training correlations are biased upwards, the more so in resamples, which repeat rows: the
-    intervals show how stable they are, not what they would be on new data.
+    Training correlations are biased upwards, those of resamples, which repeat rows, twice:
+    :meth:`BootstrapResult.interval` corrects for it. The correlations of the resamples are as they are.
 
     Parameters
     ----------
-    estimator : CCA
-        Its parameters are those of every fit.
+    estimator : CCA or CCACV
+        Its parameters are those of every fit; the ridge that a CCACV chooses for these rows is held.
     X : array_like of shape (n, p)
     y : array_like of shape (n, q) or (n,)
         The two views.
     n_bootstrap : int
-        Resamples, at least 2.
+        Resamples, at least 2; a thousand or more for intervals to be published.
     confidence : float
         Coverage of the intervals, between 0 and 1.
     random_state : int, RandomState or None
@@ -92,9 +238,26 @@ def bootstrap(
         For an estimator that is no CCA.
     ValueError
         For fewer than two resamples, a confidence outside (0, 1), and what ``fit`` refuses.
+    NumericalError
+        If fewer than two resamples have a component: in the others a view is constant.
+
+    Warns
+    -----
+    UserWarning
+        If some resamples lack a component, with their number.
+
+    Notes
+    -----
+    Of 95 % intervals from 200 resamples of Gaussian data (n = 200, 10 + 10 columns, correlations .8, .5 and
+    0), the corrected ones hold the correlations of the population in 93 to 96 % of data sets, percentile ones
+    in 52 and 18 %; ``python -m bench.inference_levels`` measures this and more. Heavy tails and correlations
+    close to each other take larger samples.
 
     References
     ----------
+    A. C. Davison and D. V. Hinkley, "Bootstrap Methods and their Application", Cambridge University Press
+    1997, chapter 5.
+
     Efron & Tibshirani, "An Introduction to the Bootstrap", Chapman & Hall 1993.
 
     Examples
@@ -113,29 +276,237 @@ def bootstrap(
     check_count("n_bootstrap", n_bootstrap, low=2)
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
-    check_same_rows(X=X, y=y)
-    a, b = (as_matrix(n, v, vector=n == "y", min_rows=2, complete=True) for n, v in (("X", X), ("y", y)))
-    whole = clone(estimator).fit(a, b)
-    k = whole.n_components_
-    moments = Moments().update(a, b)
-    covariance = moments.covariance(0, 0)
-    rng = check_random_state(random_state)
-    parts: dict[str, list[Floats]] = {
-        name: [] for name in ("canonical_correlations", "x_loadings", "y_loadings")
-    }
-    for _ in range(n_bootstrap):
-        counts = rng.multinomial(len(a), np.full(len(a), 1 / len(a))).astype(np.float64)
-        again = clone(estimator).fit(a, b, sample_weight=counts)
-        # correlations of the x variates of both fits, over all rows
-        between = whole.x_weights_.T @ covariance @ again.x_weights_
-        spread = np.sqrt(np.einsum("ij,ik,kj->j", again.x_weights_, covariance, again.x_weights_))
-        between = between / np.where(spread > 0, spread, 1)
-        mine, theirs = linear_sum_assignment(-np.abs(between))
-        sign = np.where(between[mine, theirs] < 0, -1.0, 1.0)
-        for name in parts:
-            values = np.asarray(getattr(again, f"{name}_"), dtype=np.float64)[..., theirs]
-            kept = np.full((*values.shape[:-1], k), np.nan)
-            kept[..., mine] = values if values.ndim == 1 else values * sign
-            parts[name].append(kept)
-    stacked = {name: np.stack(values) for name, values in parts.items()}
-    return BootstrapResult(confidence=confidence, **stacked)
+    model = clone(estimator)
+    a, b, _ = model._check_pair(X, y, reset=True)
+    model.fit(X, y)
+    draws = _Draws(model, a, b, n_bootstrap, check_random_state(random_state))
+    return draws.result(confidence)
+
+
+class _Draws:
+    """The resamples of one data set."""
+
+    def __init__(
+        self, model: LinearTwoView, X: NDArray[Any], y: NDArray[Any], n_bootstrap: int, rng: Any
+    ) -> None:
+        self.model, self.data, self.n_bootstrap, self.rng = model, (X, y), n_bootstrap, rng
+        self.views = whitened_views(model, X, y)
+        self.n, self.k = len(X), model.n_components_
+        self.ridge = ridge_of(model)
+        self.r = len(self.views[0].variances)
+        self.state = rng.get_state()
+        self.columns = [_regression(data, view) for data, view in zip(self.data, self.views, strict=True)]
+        self.spread = [_deviations(data, np.ones((1, self.n)))[0] for data in self.data]
+
+    def blocks(self) -> Iterator[tuple[Floats, Floats]]:
+        """How often each row is drawn, and the covariances of the scores; the same each time."""
+        self.rng.set_state(self.state)
+        d = self.r + len(self.views[1].variances)
+        size = max(1, _BLOCK // d**2)
+        for start in range(0, self.n_bootstrap, size):
+            counts = np.empty((min(size, self.n_bootstrap - start), self.n))
+            S = np.empty((len(counts), d, d))
+            for row, covariance in zip(counts, S, strict=True):
+                row[:] = self.rng.multinomial(self.n, np.full(self.n, 1 / self.n))
+                covariance[:] = self.covariance(row)
+            yield counts, S
+
+    def covariance(self, counts: Floats | None) -> Floats:
+        moments = Moments().update(
+            *(view.scores for view in self.views), sample_weight=counts, n_threads=self.model.n_threads
+        )
+        return moments.scatter / (moments.n - 1)
+
+    def result(self, confidence: float) -> BootstrapResult:
+        S = self.covariance(None)
+        whole = pairs(S[None], self.r, self.penalties(None), self.k)
+        k = whole.values.shape[1]
+        turns = self.signs(whole.x[0])
+        estimate = Pairs(whole.values, whole.x * turns, whole.y * turns, whole.correlations)
+        correlations: list[Floats] = []
+        parts: list[list[tuple[Floats, ...]]] = [[], []]
+        held: list[Floats] = []
+        for counts, block in self.blocks():
+            spread = [_deviations(data, counts) for data in self.data]
+            spread = [np.where(s > 1e-6 * one, s, np.nan) for s, one in zip(spread, self.spread, strict=True)]
+            penalties = self.penalties(spread)
+            found = self.matched(pairs(block, self.r, penalties, k), estimate)
+            correlations.append(found.correlations)
+            for part, of in zip(parts, self.coefficients(found, block, spread, penalties), strict=True):
+                part.append(of)
+            if sum(map(np.size, held)) < _HELD:
+                held.append(block)
+        resampled = np.concatenate(correlations)
+        self.report(resampled)
+        views, values = {}, {"canonical_correlations": estimate.correlations[0]}
+        spread = [of[None] for of in self.spread]
+        alone = self.coefficients(estimate, S[None], spread, self.penalties(spread))
+        for i, side in enumerate("xy"):
+            fixed = self.views[i].weights, self.columns[i]
+            views[side] = _Columns(*fixed, *(np.concatenate(part) for part in zip(*parts[i], strict=True)))
+            for name in ("weights", "loadings"):
+                values[f"{side}_{name}"] = np.nan_to_num(_Columns(*fixed, *alone[i]).resampled(name)[0])
+        # directions that a ridge shrinks to nothing take no rows
+        ranks = sum(int((view.variances > 1e-4 * view.variances.max()).sum()) for view in self.views)
+        too_few = correction = None
+        if self.n < _ROWS_PER_RANK * ranks:
+            too_few = (
+                f"{self.n} rows are too few for the ranks of the views, {ranks} in all, to correct the bias "
+                f"of training correlations, which takes {_ROWS_PER_RANK} rows each: their intervals are "
+                "basic ones, which may lie too high. Reduce the views, or score new data"
+            )
+        else:
+            variances = self.views[0].variances, self.views[1].variances
+            correction = corrected(np.concatenate(held), S, variances, k, ridge=max(self.ridge) > 0)
+        return BootstrapResult(resampled, confidence, views, values, correction, too_few)
+
+    def penalties(self, spread: list[Floats] | None) -> tuple[Floats, Floats]:
+        """The ridge as a quadratic form of the scores' coefficients; with ``scale`` each resample's own."""
+        out = []
+        for i, (view, r) in enumerate(zip(self.views, self.ridge, strict=True)):
+            fixed = np.diag(1 - view.variances) if r > 0 else np.zeros((len(view.variances),) * 2)
+            if r > 0 and self.model.scale and spread is not None:
+                # r |D W c|², D the resample's deviations; in fewer dimensions than columns the least of it
+                # among the weights of the same scores
+                ratio = np.nan_to_num(spread[i] / self.spread[i], nan=1.0)
+                fixed = np.stack(
+                    [_scaled_penalty(view, self.columns[i], self.spread[i], s, r) for s in ratio]
+                )
+            out.append(fixed)
+        return out[0], out[1]
+
+    def signs(self, x: Floats) -> Floats:
+        fitted = np.asarray(self.model.x_weights_, dtype=np.float64)[:, : x.shape[1]]
+        return np.where(np.einsum("pk,pk->k", self.views[0].weights @ x, fitted) < 0, -1.0, 1.0)
+
+    def matched(self, found: Pairs, estimate: Pairs) -> Pairs:
+        """The components of each resample in the order and with the signs of those of the data."""
+        # correlations of the data's variates with the resample's, over all rows, the sum of both views
+        between = 0.0
+        for view, mine, theirs in zip(
+            self.views, (estimate.x[0], estimate.y[0]), (found.x, found.y), strict=True
+        ):
+            weighted = mine * view.variances[:, None]
+            own = np.sqrt(np.einsum("ik,ik->k", mine, weighted))
+            length = np.sqrt(np.einsum("bik,i,bik->bk", theirs, view.variances, theirs))
+            between = between + (weighted / own).T @ theirs / np.where(length > 0, length, 1)[:, None, :]
+        shape = len(found.values), estimate.values.shape[1]
+        order, sign = np.zeros(shape, dtype=np.intp), np.full(shape, np.nan)  # NaN: missing
+        for i, table in enumerate(np.asarray(between)):
+            has = np.flatnonzero(np.isfinite(found.values[i]))
+            row, column = linear_sum_assignment(-np.abs(table[:, has]))
+            order[i, row] = has[column]
+            sign[i, row] = np.where(table[row, has[column]] < 0, -1.0, 1.0)
+
+        def ordered(a: Floats) -> Floats:
+            return np.take_along_axis(a, order if a.ndim == 2 else order[:, None, :], axis=-1)
+
+        x, y = (ordered(a) * sign[:, None, :] for a in (found.x, found.y))
+        size = np.abs(sign)
+        return Pairs(ordered(found.values) * size, x, y, ordered(found.correlations) * size)
+
+    def coefficients(
+        self, found: Pairs, S: Floats, spread: list[Floats], penalties: tuple[Floats, Floats]
+    ) -> list[tuple[Floats, ...]]:
+        """What :class:`_Columns` holds of each view's resamples."""
+        out: list[tuple[Floats, ...]] = []
+        for i, (c, of) in enumerate(
+            zip((found.x, found.y), (slice(self.r), slice(self.r, None)), strict=True)
+        ):
+            with_scores = S[:, of, of] @ c
+            variance = np.einsum("bik,bik->bk", c, with_scores)
+            deviation = np.sqrt(np.where(variance > 0, variance, np.nan))
+            view, r = self.views[i], self.ridge[i]
+            own_scale = self.model.scale and r > 0 and len(view.variances) < len(view.weights)
+            scaled = penalties[i] @ c / r if own_scale else np.empty(0)
+            out.append((c, with_scores / deviation[:, None, :], spread[i], scaled))
+        return out
+
+    def report(self, resampled: Floats) -> None:
+        """Say how many resamples lack a component."""
+        lacking = np.isnan(resampled)
+        if not lacking.any():
+            return
+        least = int(self.n_bootstrap - lacking.sum(axis=0).max())
+        first = int(lacking.any(axis=1).argmax())
+        why = f"in resample {first}, the first of these, rows that alone make a column vary were not drawn"
+        if least < 2:
+            raise NumericalError(
+                f"only {least} of {self.n_bootstrap} resamples have every component: {why}. "
+                "Leave out columns that few rows make vary, or fit fewer components"
+            )
+        warn(
+            f"{least} of {self.n_bootstrap} resamples have every component: {why}. Intervals and standard "
+            "errors are over the resamples that have the component"
+        )
+
+
+def _regression(data: NDArray[Any], view: WhitenedView) -> Floats:
+    """(r, p): the centred columns from the scores, which are uncorrelated."""
+    out = np.empty((len(view.variances), data.shape[1]))
+    step = max(1, 2**20 // len(data))
+    for start in range(0, data.shape[1], step):
+        part = slice(start, start + step)
+        columns = data[:, part] - data[:, part].mean(axis=0, dtype=np.float64)
+        out[:, part] = view.scores.T @ columns
+    variances = view.variances * (len(data) - 1)
+    out /= np.where(variances > 0, variances, np.inf)[:, None]
+    return out
+
+
+def _deviations(data: NDArray[Any], counts: Floats) -> Floats:
+    """(b, p): standard deviations of the columns where row i is drawn counts[:, i] times."""
+    out = np.empty((len(counts), data.shape[1]))
+    n = len(data)
+    step = max(1, 2**20 // n)
+    for start in range(0, data.shape[1], step):
+        part = slice(start, start + step)
+        columns = data[:, part] - data[:, part].mean(axis=0, dtype=np.float64)
+        mean = counts @ columns / n
+        out[:, part] = np.sqrt(np.maximum(counts @ columns**2 - n * mean**2, 0) / (n - 1))
+    return out
+
+
+def _scaled_penalty(view: WhitenedView, columns: Floats, spread: Floats, ratio: Floats, r: float) -> Floats:
+    """r |D w|² of weights w for columns in the data's units, D the ratios of the deviations."""
+    spread = np.where(spread > 0, spread, 1.0)
+    ratio = np.where(ratio > 0, ratio, 1.0)
+    if len(view.weights) == len(view.variances):
+        W = view.weights * (spread * ratio)[:, None]
+        return np.asarray(r * (W.T @ W))
+    N = columns / (spread * ratio)
+    return np.asarray(r * np.linalg.inv(N @ N.T))
+
+
+def _basic(whole: Floats, resampled: Floats, tail: float) -> tuple[Floats, Floats]:
+    """Quantiles reflected about the estimate, after Fisher's transform; exact where all are 1."""
+    low, high = _quantiles(_fisher(resampled), tail)
+    z = _fisher(whole)
+    ends = [2 * z - high, 2 * z - low]
+    first, last = (np.where(np.abs(end) >= _ENDLESS, np.sign(end), np.tanh(end)) for end in ends)
+    return first, last
+
+
+_ENDLESS = float(np.arctanh(1 - 1e-15))
+
+
+def _fisher(r: Floats) -> Floats:
+    clipped: Floats = np.arctanh(np.clip(r, -(1 - 1e-15), 1 - 1e-15))
+    return clipped
+
+
+def _quantiles(values: Floats, tail: float) -> tuple[Floats, Floats]:
+    """The quantiles at tail and 1 - tail along axis 0, of those that are no NaN.
+
+    The i-th smallest of m values stands at i / (m + 1), where one more is as likely to lie below.
+    """
+    ordered = np.sort(values, axis=0)  # NaN last
+    m = np.isfinite(ordered).sum(axis=0)
+    ends = []
+    for p in (tail, 1 - tail):
+        place = np.clip((m + 1) * p - 1, 0, np.maximum(m - 1, 0))
+        below = np.floor(place).astype(np.intp)
+        above = np.minimum(below + 1, np.maximum(m - 1, 0))
+        first, last = (np.take_along_axis(ordered, i[None], axis=0)[0] for i in (below, above))
+        ends.append(first + (place - below) * (last - first))
+    return ends[0], ends[1]

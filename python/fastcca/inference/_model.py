@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,30 +18,22 @@ __all__ = ["WhitenedView", "centred_product", "ridge_of", "whitened_views"]
 Floats = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
 class WhitenedView:
     """Scores Z = (A - mean) W of one view with W'(S + rI)W = I, of as many columns as the view has rank.
 
-    They hold all that CCA reads of the view: weights of any fit to these rows are W times the weights of
-    a fit to Z whose ridge is the quadratic form ``penalty``.
+    They hold all that CCA reads of the view: weights of any fit to these rows are W times those of a fit to
+    Z with the penalty r W'W = I - Z'Z / (n - 1). The columns of Z are uncorrelated.
     """
 
-    def __init__(self, data: NDArray[Any], weights: Floats, scale: Floats, reg: float) -> None:
-        scores = centred_product(data, weights)
-        if reg == 0:
-            # weights of ill-conditioned columns leave the scores not quite orthogonal: once more, on columns
-            # that are nearly so
-            q, r = np.linalg.qr(scores)
-            root = np.sqrt(len(data) - 1)
-            scores, weights = q * root, np.linalg.solve(r.T, weights.T).T * root
-        in_units = weights * scale[:, None]
-        self.scores: Floats = scores
-        self.weights: Floats = weights
-        self.penalty: Floats = reg * (in_units.T @ in_units)
+    scores: Floats  # (n, r)
+    weights: Floats  # (p, r), for columns in their own units
+    variances: Floats  # (r,), of the scores: 1 without a ridge
 
 
 def ridge_of(model: LinearTwoView) -> tuple[float, float]:
     """The ridge of each view: given, or chosen by cross-validation."""
-    return check_reg(getattr(model, "reg_", None) if hasattr(model, "reg_") else model.reg)
+    return check_reg(model.reg_ if hasattr(model, "reg_") else model.reg)
 
 
 def whitened_views(
@@ -58,12 +51,20 @@ def _whitened(data: NDArray[Any], scale: Floats, r: float, model: LinearTwoView)
     """The canonical variates of a view with itself are whitened scores of it, all that its rank allows."""
     units = data if np.all(scale == 1) else data / scale.astype(data.dtype)
     if model.solver_ == "covariance":
-        moments = Moments().update(units, units, n_threads=model.n_threads)
+        moments = Moments().update(units, units, n_threads=model.n_threads, dtype=np.float64)
         solution = solve_moments(moments, None, r, model.n_threads)
     else:
         solve = solve_gram if model.solver_ == "gram" else solve_qr
         solution = solve(units, units, None, r, n_threads=model.n_threads)
-    return WhitenedView(data, solution.x_weights / scale[:, None], scale, r)
+    weights = solution.x_weights / scale[:, None]
+    scores = centred_product(data, weights)
+    if r > 0:
+        return WhitenedView(scores, weights, np.einsum("ij,ij->j", scores, scores) / (len(data) - 1))
+    # weights of ill-conditioned columns leave the scores not quite orthogonal: once more, on columns that
+    # are nearly so
+    q, triangle = np.linalg.qr(scores)
+    root = np.sqrt(len(data) - 1)
+    return WhitenedView(q * root, np.linalg.solve(triangle.T, weights.T).T * root, np.ones(scores.shape[1]))
 
 
 def centred_product(data: NDArray[Any], weights: Floats) -> Floats:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,17 +12,21 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from fastcca._kernel import KernelTwoView
 from fastcca._linear import LinearTwoView
 from fastcca._validation import as_matrix, check_count, check_same_rows, refuse_non_finite
+from fastcca.cca import CCA
+from fastcca.cca_cv import CCACV
 from fastcca.functional.linalg import product
 from fastcca.inference._kernel_views import whitened_kernel_views
 from fastcca.inference._model import whitened_views
+from fastcca.kernel_cca import KernelCCA
+from fastcca.kernel_cca_cv import KernelCCACV
 
 __all__ = ["PermutationTest", "permutation_test"]
 
 Floats = NDArray[np.float64]
 
+_ROUNDED = 1 - 1e-10  # as large up to rounding counts: a shuffle may be the identity
 _BLOCK = 2**21  # numbers of the permuted matrices held at a time
 
 
@@ -37,7 +42,7 @@ class PermutationTest:
         For each the probability of one as large where the views are unrelated beyond the pairs before it;
         corrected for testing them in turn, so that they never decrease.
     permuted : ndarray of shape (n_permutations, k)
-        The statistic of each permutation.
+        The statistic of each permutation; after cross-validation with the ridge chosen for the data.
     """
 
     statistic: Floats
@@ -65,10 +70,11 @@ def permutation_test(
 
     Parameters
     ----------
-    estimator : CCA, CCACV, KernelCCA or KernelCCACV
+    estimator : CCA, CCACV or KernelCCA
         Fitted or not; it is fitted to these rows. ``n_components`` says how many correlations are
-        tested. The ridge, widths and landmarks are those of this fit; where cross-validation chooses
-        them, they are held in every shuffle.
+        tested. Widths and landmarks, which see each view alone, are those of this fit. The ridge of a
+        CCACV is chosen anew for every shuffle, which takes one search each: a ridge that these pairs chose
+        makes their correlation larger than a shuffle's.
     X : array_like of shape (n, p)
     y : array_like of shape (n, q) or (n,)
         The two views. Their rows must be exchangeable; repeated measurements are within ``groups``, the
@@ -122,10 +128,13 @@ def permutation_test(
     >>> (test.p_value < 0.05).tolist()
     [True, False, False]
     """
-    if not isinstance(estimator, (LinearTwoView, KernelTwoView)):
+    if isinstance(estimator, KernelCCACV):
         raise TypeError(
-            f"estimator must be a CCA, CCACV, KernelCCA or KernelCCACV, got {type(estimator).__name__}"
+            "KernelCCACV chooses widths and regularisation by these very pairs, which makes correlations "
+            "larger than a shuffle's: choose them on other rows, and test a KernelCCA that has them"
         )
+    if not isinstance(estimator, (LinearTwoView, KernelCCA)):
+        raise TypeError(f"estimator must be a CCA, CCACV or KernelCCA, got {type(estimator).__name__}")
     check_count("n_permutations", n_permutations)
     check_same_rows(X=X, y=y, groups=groups, confounds=confounds)
     model = clone(estimator)
@@ -138,18 +147,47 @@ def permutation_test(
         aside = _confound_basis(confounds, len(a))
         a, b = _residual("X", a, aside), _residual("y", b, aside)
         model.fit(a, b)
-    if isinstance(model, LinearTwoView):
-        fx, fy = (view.scores for view in whitened_views(model, a, b))
-    else:
-        fx, fy = whitened_kernel_views(model, a, b)
-    fx, fy = fx / np.sqrt(len(a) - 1), fy / np.sqrt(len(a) - 1)
-
-    k = model.n_components_
-    U, values, Vt = np.linalg.svd(product(fx.T, fy, model.n_threads), full_matrices=True)
-    zx, zy = product(fx, U, model.n_threads), product(fy, Vt.T, model.n_threads)
-    statistic = values[:k]
     rng = check_random_state(random_state)
-    permuted = np.empty((n_permutations, k))
+    state = rng.get_state()
+
+    def shuffled(views: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
+        """Observed and permuted statistics; the same shuffles each time."""
+        rng.set_state(state)
+        orders = (shuffle(rng) for _ in range(n_permutations))
+        return _statistics(views, aside, model.n_components_, orders, n_permutations, model.n_threads)
+
+    if isinstance(model, CCACV):
+        rng.set_state(state)
+        orders = (shuffle(rng) for _ in range(n_permutations))
+        own = model.best_index_
+        chosen = [own, *(_chosen_ridge(model, a, b[order], aside) for order in orders)]
+        found = {i: shuffled(_views_with_ridge(model, i, a, b)) for i in dict.fromkeys(chosen)}
+        statistic, permuted = found[own]
+        extreme = _extremeness_at_chosen_ridges(chosen, found)
+        reached = (extreme[1:] <= extreme[0]).sum(axis=0)
+    else:
+        linear = isinstance(model, LinearTwoView)
+        statistic, permuted = shuffled(_scores(model, a, b) if linear else whitened_kernel_views(model, a, b))
+        reached = (permuted >= statistic * _ROUNDED).sum(axis=0)
+    p_value = np.maximum.accumulate((reached + 1) / (n_permutations + 1))
+    return PermutationTest(statistic, p_value, permuted)
+
+
+def _statistics(
+    views: tuple[Floats, Floats],
+    aside: Floats,
+    k: int,
+    orders: Iterator[NDArray[np.intp]],
+    n_permutations: int,
+    n_threads: int | None,
+) -> tuple[Floats, Floats]:
+    """The first k singular values of T, (k,), and what the shuffles make of them, (n_permutations, k)."""
+    fx, fy = (view / np.sqrt(len(view) - 1) for view in views)
+    U, values, Vt = np.linalg.svd(product(fx.T, fy, n_threads), full_matrices=True)
+    statistic = np.zeros(k)  # another ridge may leave fewer
+    statistic[: len(values)] = values[:k]
+    zx, zy = product(fx, U, n_threads), product(fy, Vt.T, n_threads)
+    permuted = np.zeros((n_permutations, k))
     # the view of lower rank is whitened again, which is cheaper; to shuffle the other is to shuffle this one
     backwards = zx.shape[1] < zy.shape[1]
     still, moved = (np.hstack([aside, zy]), zx) if backwards else (np.hstack([aside, zx]), zy)
@@ -157,14 +195,47 @@ def permutation_test(
     for start in range(0, n_permutations, block):
         M = np.empty((min(block, n_permutations - start), still.shape[1], moved.shape[1]))
         for i in range(len(M)):
-            order = shuffle(rng)
-            M[i] = product(still.T, moved[np.argsort(order) if backwards else order], model.n_threads)
-        for j in range(k):
+            order = next(orders)
+            M[i] = product(still.T, moved[np.argsort(order) if backwards else order], n_threads)
+        for j in range(min(k, len(values))):
             permuted[start : start + len(M), j] = _rest(M, aside.shape[1] + j, j)
-    # as large up to rounding counts: a shuffle may be the identity
-    reached = (permuted >= statistic * (1 - 1e-10)).sum(axis=0)
-    p_value = np.maximum.accumulate((reached + 1) / (n_permutations + 1))
-    return PermutationTest(statistic, p_value, permuted)
+    return statistic, permuted
+
+
+def _chosen_ridge(model: CCACV, X: NDArray[Any], y: NDArray[Any], aside: Floats) -> int:
+    """The place in the grid of the ridge that cross-validation chooses for shuffled rows."""
+    if aside.shape[1]:
+        y = y - aside @ (aside.T @ y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return int(clone(model).fit(X, y).best_index_)
+
+
+def _views_with_ridge(model: CCACV, place: int, X: NDArray[Any], y: NDArray[Any]) -> tuple[Floats, Floats]:
+    reg = model.cv_results_["params"][place]["reg"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        other = CCA(model.n_components, reg, model.scale, n_threads=model.n_threads).fit(X, y)
+    return _scores(other, X, y)
+
+
+def _scores(model: LinearTwoView, X: NDArray[Any], y: NDArray[Any]) -> tuple[Floats, Floats]:
+    of_x, of_y = whitened_views(model, X, y)
+    return of_x.scores, of_y.scores
+
+
+def _extremeness_at_chosen_ridges(chosen: list[int], found: dict[int, tuple[Floats, Floats]]) -> Floats:
+    """For the data (row 0) and each shuffle: how many statistics with the ridge that it chose are as large.
+
+    Statistics with different ridges do not compare; their ranks among all shuffles with the same ridge do.
+    """
+    ranks = {}
+    for place, (statistic, permuted) in found.items():
+        every = np.vstack([statistic, permuted])
+        ranks[place] = np.column_stack(
+            [len(every) - np.searchsorted(np.sort(column), column * _ROUNDED) for column in every.T]
+        )
+    return np.array([ranks[place][i] for i, place in enumerate(chosen)])
 
 
 def _rest(M: Floats, rows: int, columns: int) -> Floats:
