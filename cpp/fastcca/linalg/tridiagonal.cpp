@@ -1,6 +1,7 @@
 #include "fastcca/linalg/tridiagonal.hpp"
 
 #include <Eigen/Eigenvalues>
+#include <Eigen/Jacobi>
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -166,6 +167,40 @@ class Merge {
     std::vector<Kind> kind_;
 };
 
+// By rotations, each of which makes an entry beside the diagonal zero, until all are but for rounding beside
+// the largest entry (Jacobi's method, cyclic): slower than QR iterations, and sure to converge. The values
+// ascend.
+void by_rotations(const Vector<double>& diagonal, const Vector<double>& beside,
+                  Eigen::Ref<Vector<double>> values, MutableRef<double> vectors) {
+    const Index n = diagonal.size();
+    Matrix<double> A = Matrix<double>::Zero(n, n), Q = Matrix<double>::Identity(n, n);
+    A.diagonal() = diagonal;
+    A.diagonal(1) = beside;
+    A.diagonal(-1) = beside;
+    const double rounding = kEps * A.norm();
+    double left = rounding;
+    for (int sweep = 0; sweep < 60; ++sweep) {
+        left = 0;
+        for (Index q = 1; q < n; ++q) left = std::max(left, A.col(q).head(q).cwiseAbs().maxCoeff());
+        if (left <= rounding) break;
+        for (Index p = 0; p < n; ++p)
+            for (Index q = p + 1; q < n; ++q) {
+                Eigen::JacobiRotation<double> rotation;
+                if (!rotation.makeJacobi(A, p, q)) continue;
+                A.applyOnTheLeft(p, q, rotation.adjoint());
+                A.applyOnTheRight(p, q, rotation);
+                Q.applyOnTheRight(p, q, rotation);
+            }
+    }
+    if (!(left <= rounding)) throw NumericalError("eigenvalues did not converge");
+    const Vector<double> unsorted = A.diagonal();
+    const std::vector<Index> order = ascending(unsorted);
+    for (Index i = 0; i < n; ++i) {
+        values[i] = unsorted[order[static_cast<std::size_t>(i)]];
+        vectors.col(i) = Q.col(order[static_cast<std::size_t>(i)]);
+    }
+}
+
 class DivideAndConquer {
  public:
     DivideAndConquer(const Vector<double>& diagonal, const Vector<double>& beside) : e_(beside) {
@@ -207,8 +242,14 @@ class DivideAndConquer {
         auto Q = result_.vectors.block(start, start, size, size);
         if (size <= kLeaf) {
             Eigen::SelfAdjointEigenSolver<Matrix<double>> leaf;
-            leaf.computeFromTridiagonal(Vector<double>(values), Vector<double>(e_.segment(start, size - 1)));
-            if (leaf.info() != Eigen::Success) throw NumericalError("eigenvalues did not converge");
+            const Vector<double> diagonal = values, beside = e_.segment(start, size - 1);
+            leaf.computeFromTridiagonal(diagonal, beside);
+            if (leaf.info() != Eigen::Success) {
+                // Entries are judged beside their neighbours: among those that are rounding of zeros this may
+                // go on past the limit.
+                by_rotations(diagonal, beside, values, Q);
+                return;
+            }
             values = leaf.eigenvalues();
             Q = leaf.eigenvectors();
             return;
