@@ -179,6 +179,7 @@ CALLS = {
             "reg2": 0.1,
             "squares": False,
             "eps": 0.0,
+            "rounding": 0.0,
             "n_threads": 1,
         },
         [

@@ -420,3 +420,12 @@ def test_an_array_changed_in_place_cannot_make_the_core_read_beyond_it():
                 continue  # of which it takes the largest alone
             with pytest.raises(ValueError):
                 use(m)
+
+
+@pytest.mark.parametrize("view", [2, -3, 2**70, 1.5, "0", None])
+def test_covariances_of_views_that_there_are(view):
+    m = some_moments()
+    np.testing.assert_array_equal(m.covariance(-1, 0), m.covariance(1, 0))
+    for pair in ((view, 0), (0, view)):
+        with pytest.raises(ValueError, match="there are 2 views, counted from 0, got view"):
+            m.covariance(*pair)

@@ -333,3 +333,10 @@ def test_a_picture_that_stands_still_for_a_part_correlates_by_its_rest_alone(det
     zero = np.arange(-15, 16) >= 5  # of these lags only equal frames are left
     np.testing.assert_array_equal(correlation[zero], 0)
     assert correlation[~zero].all()
+
+
+@pytest.mark.parametrize("count", [1_000_001, 2**31, 2**70])
+def test_contexts_beyond_all_measure_are_refused(count):
+    for name in ("before", "after"):
+        with pytest.raises(ValueError, match=f"{name} must be at most 1000000 frames, got {count}"):
+            stack_frames([1.0, 2.0], **{name: count})

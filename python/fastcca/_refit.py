@@ -5,6 +5,10 @@ from functools import wraps
 from inspect import isfunction
 from typing import Any
 
+import numpy as np
+
+from fastcca.errors import NumericalError
+
 __all__ = ["AtomicFit", "keep_after"]
 
 METHODS = ("fit", "partial_fit", "fit_moments")
@@ -30,6 +34,17 @@ def keep_after(error: BaseException, model: Any) -> None:
     error._fastcca_kept = model  # type: ignore[attr-defined]
 
 
+# What every later answer is computed from.
+_CHECKED = ("x_weights_", "y_weights_", "x_mean_", "y_mean_", "singular_values_", "canonical_correlations_")
+
+
+def _check_finite(model: Any) -> None:
+    for name in _CHECKED:
+        value = vars(model).get(name)
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise NumericalError(f"{name} would hold NaN or infinity: the data overflow, scale them down")
+
+
 def _atomic(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def atomic(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -37,7 +52,11 @@ def _atomic(method: Callable[..., Any]) -> Callable[..., Any]:
         try:
             # The fit works on attributes of its own. Those of before come back whole, in one assignment.
             object.__setattr__(self, "__dict__", before.copy())
-            return method(self, *args, **kwargs)
+            # Overflows are found where they matter, by their results: NumPy's warnings name lines of no use.
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
+                fitted = method(self, *args, **kwargs)
+            _check_finite(self)
+            return fitted
         except BaseException as error:
             if getattr(error, "_fastcca_kept", None) is not self:
                 object.__setattr__(self, "__dict__", before)

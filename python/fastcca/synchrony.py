@@ -29,6 +29,7 @@ Mask = NDArray[np.bool_]
 Missing = Literal["raise", "omit"]
 Lengths = Literal["equal", "any"]
 
+MOST_FRAMES = 1_000_000  # of context: more would be copies of the ends, without end
 LEAST = 0.95  # confidence below which `lag` says that the streams may be unrelated
 
 
@@ -50,7 +51,7 @@ def stack_frames(X: ArrayLike, before: int = 0, after: int = 0) -> NDArray[Any]:
     Raises
     ------
     ValueError
-        If ``before`` or ``after`` is negative or no integer, or the stream is empty.
+        If ``before`` or ``after`` is negative, above a million or no integer, or the stream is empty.
 
     Examples
     --------
@@ -63,6 +64,8 @@ def stack_frames(X: ArrayLike, before: int = 0, after: int = 0) -> NDArray[Any]:
     a = as_matrix("X", X, vector=True)
     for name, value in (("before", before), ("after", after)):
         check_count(name, value, low=0)
+        if value > MOST_FRAMES:
+            raise ValueError(f"{name} must be at most {MOST_FRAMES} frames, got {value}")
     t = np.arange(len(a))
     shifted = [a[np.clip(t + s, 0, len(a) - 1)] for s in range(-before, after + 1)]
     return np.hstack(shifted)
@@ -215,7 +218,8 @@ def _confidence(correlation: Floats, count: NDArray[np.intp], null_variance: flo
 def _standardised(z: Floats) -> Floats:
     """Columns of mean 0 and length 1; zeros for constant ones, whatever their mean is rounded to."""
     varies = (z != z[0]).any(axis=0)
-    # first to values about 1, whose squares neither overflow nor vanish
+    # first to values about 1, whose sums and squares neither overflow nor vanish
+    z = np.where(varies, z, 0.0)
     largest = np.abs(z).max(axis=0)
     z = z / np.where(varies, largest, 1.0)
     z = z - z.mean(axis=0)

@@ -137,6 +137,6 @@ def _orthonormal(a: Floats) -> Floats:
     """
     for _ in range(2):
         values, vectors = np.linalg.eigh(a.T @ a)
-        keep = values > 1e-13 * values[-1]
+        keep = values > 1e-13 * values.max(initial=0.0)  # none of a matrix of zeros
         a = a @ (vectors[:, keep] / np.sqrt(values[keep]))
     return a

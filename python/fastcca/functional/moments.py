@@ -133,10 +133,13 @@ class Moments:
         Raises
         ------
         ValueError
-            If n is 1 or less.
+            If n is 1 or less, or there is no such view.
         """
         if self.n <= 1:
             raise ValueError(f"a covariance takes more than 1 sample, got n = {self.n:g}")
+        for view in (i, j):
+            if not isinstance(view, Integral) or not -len(self.dims) <= int(view) < len(self.dims):
+                raise ValueError(f"there are {len(self.dims)} views, counted from 0, got view {view!r}")
         rows, columns = self.slices[i], self.slices[j]
         covariance: Array = self.scatter[rows, columns] / (self.n - 1)
         return covariance
