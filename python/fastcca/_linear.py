@@ -74,7 +74,9 @@ class LinearTwoView(TwoViewTransformer):
 
     def _scores(self, view: View, data: NDArray[Any]) -> NDArray[Any]:
         weights, mean = (self.x_weights_, self.x_mean_) if view == "X" else (self.y_weights_, self.y_mean_)
-        scores = _project(data, weights.astype(data.dtype, copy=False), mean)
+        with np.errstate(over="ignore"):  # weights beyond float32 make scores that are found below
+            weights = weights.astype(data.dtype, copy=False)
+        scores = _project(data, weights, mean)
         # NaN and infinity in the data reach their row's scores: a look at those spares a pass over the data
         if not np.isfinite(scores).all():
             refuse_non_finite(view, data)

@@ -1,6 +1,7 @@
 """``fastcca fit``: from two tables to a model in a file."""
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -215,7 +216,8 @@ def _fit_cca(cca: "CCA", x: "NDArray[Any]", y: "NDArray[Any]") -> "CCA":
     if x.nbytes + y.nbytes <= LONG or not from_moments:
         return cca.fit(x, y)
     moments = Moments()
-    for _ in by_chunks("reading", moments.update, x, y):
+    # products in double, as the fit wants them of moments that it is given
+    for _ in by_chunks("reading", partial(moments.update, dtype=np.float64), x, y):
         pass
     cca._fit_arrays(*cca._check_pair(x, y, None, reset=True), moments)  # fit, which knows the moments already
     return cca

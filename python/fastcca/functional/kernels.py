@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.distance import pdist
 
 from fastcca import _core
 from fastcca.errors import NumericalError
@@ -228,6 +227,8 @@ def median_gamma(X: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
     rows = rows / unit
     centred = rows - rows.mean(axis=0)
     if norm == "l1":
+        from scipy.spatial.distance import pdist  # not at import time: the command line starts without it
+
         distances = pdist(centred, "cityblock")
     else:
         products = centred @ centred.T
