@@ -264,11 +264,12 @@ def test_tiny_test_parts_are_pooled(rng, shape, scale, cv):
 
 def test_leave_one_out_tells_relation_from_none(rng):
     X, Y = two_views(rng, 60, 5, 4)
-    related = CCACV(1, cv=LeaveOneOut()).fit(X, Y).best_score_
-    none = CCACV(1, cv=LeaveOneOut()).fit(X, rng.normal(size=(60, 4))).best_score_
+    regs = [0.1, 1.0, 10.0]
+    related = CCACV(1, regs=regs, cv=LeaveOneOut()).fit(X, Y).best_score_
+    none = CCACV(1, regs=regs, cv=LeaveOneOut()).fit(X, rng.normal(size=(60, 4))).best_score_
     assert related > 0.7
     assert none < 0.4
-    assert abs(related - CCACV(1, cv=10).fit(X, Y).best_score_) < 0.15
+    assert abs(related - CCACV(1, regs=regs, cv=10).fit(X, Y).best_score_) < 0.15
 
 
 def test_pooled_rows_must_leave_something_to_correlate(rng):
