@@ -1,6 +1,7 @@
 """The installed package: what its modules contain, which level runs, what the stub and the docs say."""
 
 import ast
+import ctypes
 import importlib
 import importlib.util
 import os
@@ -78,6 +79,58 @@ def test_only_the_init_function_is_exported(level: str) -> None:
     names = {line.split()[-1] for line in listing.splitlines()}
     assert {name for name in names if "Eigen" in name or "fastcca" in name} == set()
     assert f"PyInit__core_{level}" in names
+
+
+GIL_SLOT = re.compile(r"mod_gil_not_used\(\)|\{Py_mod_gil, Py_MOD_GIL_NOT_USED\}")
+
+
+@pytest.mark.skipif(not (ROOT / "cpp").is_dir(), reason="the C++ sources are not beside the tests")
+def test_every_module_declares_itself_safe_without_the_gil() -> None:
+    # One module that does not would switch the GIL back on in a free-threaded interpreter.
+    modules = [
+        path
+        for path in (ROOT / "cpp").rglob("*.cpp")
+        if "PyInit_" in (text := path.read_text()) or "PYBIND11_MODULE(" in text
+    ]
+    assert {path.name for path in modules} == {"module.cpp", "level_module.cpp"}
+    for path in modules:
+        assert GIL_SLOT.search(path.read_text()), path.name
+
+
+class ModuleDefinition(ctypes.Structure):
+    """PyModuleDef up to its slots."""
+
+    _fields_ = (
+        ("base", ctypes.c_byte * (object.__basicsize__ + 3 * ctypes.sizeof(ctypes.c_void_p))),
+        ("name", ctypes.c_char_p),
+        ("doc", ctypes.c_char_p),
+        ("size", ctypes.c_ssize_t),
+        ("methods", ctypes.c_void_p),
+        ("slots", ctypes.c_void_p),
+    )
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="the slot came with Python 3.13")
+@pytest.mark.parametrize("name", ["_bindings", *(f"_core_{level}" for level in BUILT)])
+def test_the_compiled_modules_say_so_too(name: str) -> None:
+    init = getattr(ctypes.PyDLL(str(extension(name))), f"PyInit_{name}")
+    init.restype = ctypes.POINTER(ModuleDefinition)
+    slots = ctypes.cast(init().contents.slots, ctypes.POINTER(ctypes.c_void_p * 2))
+    found = {}
+    for i in range(16):
+        number, value = slots[i]
+        if not number:
+            break
+        found[number] = value
+    assert found.get(4) == 1  # Py_mod_gil: Py_MOD_GIL_NOT_USED
+
+
+@pytest.mark.skipif(
+    getattr(sys, "_is_gil_enabled", lambda: True)(), reason="the interpreter is not free-threaded"
+)
+def test_importing_fastcca_leaves_the_gil_off() -> None:
+    run = python("import sys, fastcca, fastcca.functional; print(sys._is_gil_enabled())")
+    assert run.stdout.strip() == "False"
 
 
 # Which level runs

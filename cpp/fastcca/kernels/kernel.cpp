@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "fastcca/base/thread_pool.hpp"
+#include "fastcca/linalg/micro_tile.hpp"
 #include "fastcca/moments/moments.hpp"
 
 namespace fastcca {
@@ -167,7 +168,7 @@ void Landmarks<T>::products_to_kernel(const Eigen::Matrix<T, 1, Eigen::Dynamic>&
 // Distances in the 1-norm: kLanes landmarks × 4 rows at a time stay in registers.
 template <typename T>
 void Landmarks<T>::laplacian(const Matrix<T>& packed, Index first, MutableRef<T> out) const {
-    constexpr int kLanes = 2 * EIGEN_MAX_STATIC_ALIGN_BYTES / static_cast<int>(sizeof(T));
+    constexpr int kLanes = 2 * MicroTile<T>::kLanes;
     using Lanes = Eigen::Array<T, kLanes, 1>;
     constexpr int kRows = 4;
     const Index d = packed.rows();

@@ -44,27 +44,6 @@ ConstRef<T> cols_of(const ConstRef<T>& A, Op op, Index start, Index count) {
     return rows_of<T>(A, op == Op::kNone ? Op::kTranspose : Op::kNone, start, count);
 }
 
-// C ← α op(A) op(B) + β C on this thread.
-template <typename T>
-void serial_gemm(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, MutableRef<T> C) {
-    const Index depth = op_a == Op::kNone ? A.cols() : A.rows();
-    if (beta == T(0)) {
-        C.setZero();
-    } else if (beta != T(1)) {
-        C *= beta;
-    }
-    for (Index k = 0; k < depth; k += kDepth) {
-        const Index d = std::min(kDepth, depth - k);
-        const ConstRef<T> a = cols_of<T>(A, op_a, k, d), b = rows_of<T>(B, op_b, k, d);
-        if (op_a == Op::kNone && op_b == Op::kNone) C.noalias() += alpha * a * b;
-        if (op_a == Op::kTranspose && op_b == Op::kNone) C.noalias() += alpha * a.transpose() * b;
-        if (op_a == Op::kNone && op_b == Op::kTranspose) C.noalias() += alpha * a * b.transpose();
-        if (op_a == Op::kTranspose && op_b == Op::kTranspose)
-            C.noalias() += alpha * a.transpose() * b.transpose();
-        if (k + d < depth) poll();
-    }
-}
-
 // A long sum with a small result: blocks of the sum with results of their own, added in order.
 template <typename T>
 void split_sum_gemm(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, MutableRef<T> C,
@@ -109,6 +88,8 @@ void mirror(MutableRef<T> C) {
 // The lower triangle of C ← α op(A) op(B) + β C on this thread.
 template <typename T>
 void serial_lower(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, MutableRef<T> C) {
+    if (op_a == Op::kTranspose && op_b == Op::kTranspose)
+        return serial_lower<T>(alpha, Matrix<T>(A.transpose()), Op::kNone, B, op_b, beta, C);
     const Index depth = op_a == Op::kNone ? A.cols() : A.rows();
     auto lower = C.template triangularView<Eigen::Lower>();
     if (beta == T(0)) {
@@ -122,12 +103,32 @@ void serial_lower(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T bet
         if (op_a == Op::kNone && op_b == Op::kNone) lower += alpha * a * b;
         if (op_a == Op::kTranspose && op_b == Op::kNone) lower += alpha * a.transpose() * b;
         if (op_a == Op::kNone && op_b == Op::kTranspose) lower += alpha * a * b.transpose();
-        if (op_a == Op::kTranspose && op_b == Op::kTranspose) lower += alpha * a.transpose() * b.transpose();
         if (k + d < depth) poll();
     }
 }
 
 }  // namespace
+
+template <typename T>
+void serial_gemm(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, MutableRef<T> C) {
+    // Aᵀ Bᵀ, which nobody needs to be fast, is one form of Eigen's products less to compile.
+    if (op_a == Op::kTranspose && op_b == Op::kTranspose)
+        return serial_gemm<T>(alpha, Matrix<T>(A.transpose()), Op::kNone, B, op_b, beta, C);
+    const Index depth = op_a == Op::kNone ? A.cols() : A.rows();
+    if (beta == T(0)) {
+        C.setZero();
+    } else if (beta != T(1)) {
+        C *= beta;
+    }
+    for (Index k = 0; k < depth; k += kDepth) {
+        const Index d = std::min(kDepth, depth - k);
+        const ConstRef<T> a = cols_of<T>(A, op_a, k, d), b = rows_of<T>(B, op_b, k, d);
+        if (op_a == Op::kNone && op_b == Op::kNone) C.noalias() += alpha * a * b;
+        if (op_a == Op::kTranspose && op_b == Op::kNone) C.noalias() += alpha * a.transpose() * b;
+        if (op_a == Op::kNone && op_b == Op::kTranspose) C.noalias() += alpha * a * b.transpose();
+        if (k + d < depth) poll();
+    }
+}
 
 template <typename T>
 void gemm(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, MutableRef<T> C) {
@@ -307,6 +308,7 @@ void solve_lower_transposed_right(ConstRef<T> L, MutableRef<T> B) {
 
 #define FASTCCA_INSTANTIATE(T)                                                                       \
     template void known_symmetric_product<T>(T, ConstRef<T>, Op, ConstRef<T>, Op, T, MutableRef<T>); \
+    template void serial_gemm<T>(T, ConstRef<T>, Op, ConstRef<T>, Op, T, MutableRef<T>);             \
     template void gemm<T>(T, ConstRef<T>, Op, ConstRef<T>, Op, T, MutableRef<T>);                    \
     template void symmetric_product<T>(T, ConstRef<T>, Op, T, MutableRef<T>);                        \
     template void lower_product<T>(T, ConstRef<T>, Op, ConstRef<T>, Op, T, MutableRef<T>);           \

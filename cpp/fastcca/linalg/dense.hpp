@@ -22,6 +22,11 @@ enum class Op { kNone, kTranspose };
 template <typename T>
 void gemm(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, MutableRef<T> C);
 
+// The same on the calling thread, whatever the size: for use within tasks. Written once, so that Eigen's
+// products, which take long to compile, are compiled once.
+template <typename T>
+void serial_gemm(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, MutableRef<T> C);
+
 // op(A) op(B), in a matrix of its own.
 inline Matrix<double> product(ConstRef<double> A, Op op_a, ConstRef<double> B, Op op_b = Op::kNone) {
     Matrix<double> C(op_a == Op::kNone ? A.rows() : A.cols(), op_b == Op::kNone ? B.cols() : B.rows());

@@ -56,7 +56,8 @@ void factor_panel(MutableRef<double> A, MutableRef<double> T) {
     const auto V2_top = A.block(half, half, rest, rest).triangularView<Eigen::UnitLower>();
     Matrix<double> cross = A.block(half, 0, rest, half).transpose() * V2_top;
     if (n > b)
-        cross.noalias() += A.bottomLeftCorner(n - b, half).transpose() * A.bottomRightCorner(n - b, rest);
+        serial_gemm<double>(1, A.bottomLeftCorner(n - b, half), Op::kTranspose,
+                            A.bottomRightCorner(n - b, rest), Op::kNone, 1, cross);
     cross = (T.topLeftCorner(half, half).triangularView<Eigen::Upper>() * cross).eval();
     T.topRightCorner(half, rest) = -(cross * T.bottomRightCorner(rest, rest).triangularView<Eigen::Upper>());
 }

@@ -1,6 +1,7 @@
 // Estimates of the extreme eigenvalues from a Cholesky factor.
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "fastcca/base/thread_pool.hpp"
 #include "fastcca/linalg/dense.hpp"
@@ -13,8 +14,7 @@ namespace {
 // The largest Ritz value of a positive definite operator after a few Lanczos steps
 //     A Q = Q T + β q eᵀ,   T tridiagonal with α on and β beside the diagonal,
 // with every vector orthogonalised against all before it.
-template <typename Apply>
-double largest_ritz_value(Index n, const Apply& apply) {
+double largest_ritz_value(Index n, const std::function<void(Matrix<double>&)>& apply) {
     const Index steps = std::min<Index>(n, 8);
     Matrix<double> Q(n, steps);
     Matrix<double> w = random_uniform(n, 1);

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "fastcca/base/thread_pool.hpp"
+#include "fastcca/linalg/dense.hpp"
 #include "fastcca/losses/hinge_pair.hpp"
 #include "fastcca/losses/hinge_parts.hpp"
 
@@ -55,7 +56,7 @@ HingeValue flat_hinge(const HingeProblem<T>& problem, const HingeOperands<T>& o,
             poll();
             const Index start = block * kRows, rows = std::min(kRows, n - start);
             auto scores = q.leftCols(rows);
-            scores.noalias() = o.U.transpose() * o.Z.middleCols(start, rows);
+            serial_gemm<T>(1, o.U, Op::kTranspose, o.Z.middleCols(start, rows), Op::kNone, 0, scores);
             scores.colwise() += o.bias;
             W.leftCols(rows).setZero();
             for (Index r = 0; r < rows; ++r) {
@@ -82,9 +83,9 @@ HingeValue flat_hinge(const HingeProblem<T>& problem, const HingeOperands<T>& o,
             if (!gradients.wanted()) continue;
             const auto weights = W.leftCols(rows);
             auto product = P.leftCols(rows);
-            product.noalias() = o.U * weights;
+            serial_gemm<T>(1, o.U, Op::kNone, weights, Op::kNone, 0, product);
             for (Index r = 0; r < rows; ++r) gradients.set_sample(start + r, product.col(r));
-            part.Q.noalias() += o.Z.middleCols(start, rows) * weights.transpose();
+            serial_gemm<T>(1, o.Z.middleCols(start, rows), Op::kNone, weights, Op::kTranspose, 1, part.Q);
             part.w += weights.template cast<double>().rowwise().sum();
         }
     });

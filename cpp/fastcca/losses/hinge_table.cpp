@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "fastcca/base/thread_pool.hpp"
+#include "fastcca/linalg/dense.hpp"
 #include "fastcca/losses/hinge_pair.hpp"
 #include "fastcca/losses/hinge_parts.hpp"
 
@@ -60,7 +61,7 @@ GroupResult<T> group_loss(const HingeProblem<T>& problem, const HingeOperands<T>
     Matrix<T> Z(d, group.count), U(d, n_nodes), q(n_nodes, group.count);
     for (Index r = 0; r < group.count; ++r) Z.col(r) = o.Z.col(group.samples[r]);
     for (Index k = 0; k < n_nodes; ++k) U.col(k) = o.U.col(out.nodes[static_cast<std::size_t>(k)]);
-    q.noalias() = U.transpose() * Z;
+    serial_gemm<T>(1, U, Op::kTranspose, Z, Op::kNone, 0, q);
     for (Index k = 0; k < n_nodes; ++k) q.row(k).array() += o.bias[out.nodes[static_cast<std::size_t>(k)]];
 
     const auto place = [&](Index node) {
@@ -94,10 +95,10 @@ GroupResult<T> group_loss(const HingeProblem<T>& problem, const HingeOperands<T>
     }
     if (!gradients.wanted()) return out;
     q.resize(d, group.count);
-    q.noalias() = U * W;
+    serial_gemm<T>(1, U, Op::kNone, W, Op::kNone, 0, q);
     for (Index r = 0; r < group.count; ++r) gradients.set_sample(group.samples[r], q.col(r));
     out.Q.resize(d, n_nodes);
-    out.Q.noalias() = Z * W.transpose();
+    serial_gemm<T>(1, Z, Op::kNone, W, Op::kTranspose, 0, out.Q);
     out.w = W.template cast<double>().rowwise().sum();
     return out;
 }

@@ -26,7 +26,9 @@ class RowsAhead {
 
     void fetch() {
         for (Index i = 0; i < share_ && view_ < views_.size(); ++i) {
+#if defined(__GNUC__) || defined(__clang__)
             __builtin_prefetch(at_, 0, 2);
+#endif
             if ((at_ += kLine) < end_) continue;
             if (++run_ < runs_) {
                 at_ = first_ + run_ * stride_;
