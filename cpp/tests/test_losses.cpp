@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "fastcca/base/errors.hpp"
@@ -66,8 +67,9 @@ double slope(const Views& v, const Views& direction, const CorrelationOptions& o
 }  // namespace
 
 TEST_CASE("the polar factor of a contraction") {
-    for (const auto& [m, n] :
+    for (const auto& size :
          std::vector<std::pair<Index, Index>>{{1, 1}, {5, 5}, {7, 3}, {3, 7}, {40, 40}, {130, 97}}) {
+        const Index m = size.first, n = size.second;  // what CAPTURE takes; bindings may not be captured
         CAPTURE(m);
         CAPTURE(n);
         const Matrix<double> A = fastcca::random_uniform(m, n, 5);
@@ -141,7 +143,8 @@ TEST_CASE_TEMPLATE("no polar factor is claimed where rank is missing but for rou
             }
         }
     }
-    CHECK(!fastcca::contraction_polar<S>(Matrix<S>::Constant(4, 4, std::nan(""))).has_value());
+    CHECK(!fastcca::contraction_polar<S>(Matrix<S>::Constant(4, 4, std::numeric_limits<S>::quiet_NaN()))
+               .has_value());
     CHECK(!fastcca::contraction_polar<S>(Matrix<S>::Identity(4, 4) * 3).has_value());
 }
 
