@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import mpmath
 import numpy as np
@@ -47,7 +47,7 @@ def views(seed: int, condition: float, dtype: DTypeLike, scale: float = 1.0) -> 
     def stretched(Z: Array) -> Array:
         d = Z.shape[1]
         left, right = (np.linalg.qr(rng.normal(size=(d, d)))[0] for _ in range(2))
-        return Z @ (left * np.geomspace(1, 1 / condition, d)) @ right
+        return np.asarray(Z @ (left * np.geomspace(1, 1 / condition, d)) @ right)
 
     return (stretched(A) * scale).astype(dtype), (stretched(B) / scale).astype(dtype)
 
@@ -77,7 +77,7 @@ def numpy_qr(X: Array, Y: Array) -> Array:
     return np.asarray(np.linalg.svd(q1.T @ q2, compute_uv=False))
 
 
-def ours(solver: str) -> Contender:
+def ours(solver: Literal["auto", "covariance", "qr", "gram"]) -> Contender:
     return lambda X, Y: CCA(solver=solver).fit(X, Y).canonical_correlations_
 
 
@@ -141,12 +141,12 @@ class Cell:
             except ImportError:
                 self.note = "not installed"
                 return
-            except Exception as error:
-                self.note = type(error).__name__
+            except Exception as failure:
+                self.note = type(failure).__name__
                 return
         # what is not found has a correlation of 0 here
-        error = np.abs(np.pad(found, (0, len(truth) - len(found))) - truth).max()
-        error = float(error) if np.isfinite(error) else 1.0
+        distance = np.abs(np.pad(found, (0, len(truth) - len(found))) - truth).max()
+        error = float(distance) if np.isfinite(distance) else 1.0
         self.error = max(self.error, error)
         if error > fine:
             self.warned = self.warned and bool(caught)
