@@ -161,7 +161,7 @@ class LinearTwoView(TwoViewTransformer):
         if cautious and (max(errors) > MOST_ERROR or any(solution.dropped)):
             return moments, None
         between = None
-        if max(errors) > _fine_error(dtypes):
+        if max(errors) > _fine_error(dtypes, moments.n):
             if k < min(moments.dims):  # what stands just below the k-th pair may have changed places with it
                 units, solution = self._solve_moments(moments, columns, k + 8, reg)
             solution, between = self._refined(X, y, weights, columns, units, solution, k, reg)
@@ -181,7 +181,7 @@ class LinearTwoView(TwoViewTransformer):
         columns = self._columns(*_moment_statistics(moments), _smallest_variance(moments))
         units, solution = self._solve_moments(moments, columns, k, reg)
         errors = _errors(solution, moments)
-        if any(solution.dropped) or max(errors) > _fine_error((X.dtype, y.dtype)):
+        if any(solution.dropped) or max(errors) > _fine_error((X.dtype, y.dtype), moments.n):
             return None
         return moments, self._statistics(moments, columns, units, solution, errors, reg)
 
@@ -363,9 +363,13 @@ def _errors(solution: Solution, moments: Moments) -> list[float]:
     ]
 
 
-def _fine_error(dtypes: Dtypes) -> float:
-    """Such errors no fit is to be better than: of the size that orthogonal factors in this dtype have."""
-    return float(64 * np.finfo(np.result_type(*dtypes)).eps)
+def _fine_error(dtypes: Dtypes, n: float = 0.0) -> float:
+    """Such errors no fit is to be better than: of the size that orthogonal factors in this dtype have.
+
+    The rounding of sums over many rows is that of many short ones, which average out.
+    """
+    averaged = min(4.0, max(1.0, float(np.sqrt(n / 1000))))
+    return float(64 * averaged * np.finfo(np.result_type(*dtypes)).eps)
 
 
 def _smallest_variance(moments: Moments) -> float:
