@@ -405,7 +405,7 @@ def _warn_of_rounding(view: int, solver: str, fit: Fit, dtypes: Dtypes) -> None:
     """Of directions that are left out, or of digits that are lost."""
     name, solution, error = "Xy"[view], fit.solution, fit.errors[view]
     if solver == "covariance":
-        most, because = max(MOST_ERROR, _fine_error(dtypes)), "for moments, which square that"
+        most, because = max(MOST_ERROR, _fine_error(dtypes, np.inf)), "for moments, which square that"
         cure = (
             "Fit the data with solver='auto' or 'qr', raise reg, or take moments of float32 data with "
             "update(..., dtype=np.float64)"
