@@ -494,7 +494,11 @@ def test_a_detector_is_described_and_projects_nothing(views, files, estimator):
     detector = SynchronyDetector(estimator, context=1, max_lag=12).fit(views.X, views.y)
     detector.save(files / "detector.npz")
     out = run_well("info", files / "detector.npz")
-    assert re.search(r"^model +SynchronyDetector\(context=1, max_lag=12\)$", out, re.MULTILINE)
+    assert re.search(
+        r"^model +SynchronyDetector\(context=1, lengths='equal', max_lag=12, missing='raise'\)$",
+        out,
+        re.MULTILINE,
+    )
     name = type(detector.estimator_).__name__
     assert re.search(
         rf"^estimator +{name}\(.*n_components={detector.estimator_.n_components}, ", out, re.MULTILINE

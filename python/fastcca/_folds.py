@@ -88,7 +88,7 @@ class FoldMoments:
 def fast_scores(
     data: Rows, splits: list[Split], shared: FoldMoments, pairs: list[Reg], k: int, scale: bool
 ) -> NDArray[np.float64]:
-    """Scores (splits, ridges) from moments, NaN where they will not do."""
+    """Scores (splits, ridges) from moments, NaN where they are not accurate enough."""
     scores = np.full((len(splits), len(pairs)), np.nan)
     if shared.total is not None:
         for start in range(0, len(shared.whole), shared.batch):
