@@ -318,6 +318,68 @@ def test_interrupts_of_a_fit_leave_the_estimator_as_it_was():
     assert (done.returncode, done.stdout) == (0, "12\n"), done.stderr
 
 
+# ---- memory ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/status")
+def test_a_lack_of_memory_at_any_point_is_a_memory_error():
+    """Less and less memory for a fit, a search and a loss: an error each time, and the process goes on."""
+    done = python(
+        """
+        import re, resource
+        from pathlib import Path
+        import numpy as np
+        from fastcca import CCA, Moments
+        from fastcca.functional import correlation_loss, hinge_embedding_loss, incomplete_cholesky
+        from fastcca.functional import polar, top_k
+
+        rng = np.random.default_rng(0)
+        X, Y = rng.normal(size=(3000, 300)), rng.normal(size=(3000, 200))
+        G, labels = rng.normal(size=(3000, 40)), rng.integers(300, size=3000)
+        CALLS = {
+            "fit": lambda: CCA(reg=1.0).fit(X, Y),
+            "qr": lambda: CCA(solver="qr").fit(X, Y),
+            "moments": lambda: Moments().update(X, Y),
+            "loss": lambda: correlation_loss(X, Y, reg=1.0),
+            "cholesky": lambda: incomplete_cholesky(G, gamma=0.01, rank=500),
+            "polar": lambda: polar(X),
+            "hinge": lambda: hinge_embedding_loss(X, X[:300], labels),
+            "top_k": lambda: top_k(G, G, 200),
+        }
+        for call in CALLS.values():  # threads and caches are there before
+            call()
+        size = 1024 * int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+        unlimited = resource.getrlimit(resource.RLIMIT_AS)
+
+        def relieve():
+            while True:  # Python itself may lack the memory for this
+                try:
+                    return resource.setrlimit(resource.RLIMIT_AS, unlimited)
+                except MemoryError:
+                    continue
+
+        spares = (0, 1 << 16, 1 << 18, 1 << 20, 7 << 20, 1 << 34)
+        limits = [(size + spare, unlimited[1]) for spare in spares]
+        for name, call in CALLS.items():
+            outcomes = []
+            for limit in limits:
+                try:
+                    resource.setrlimit(resource.RLIMIT_AS, limit)
+                    call()
+                    outcomes.append("done")
+                except MemoryError:
+                    outcomes.append("memory")
+                finally:
+                    relieve()
+            assert outcomes[-1] == "done", (name, outcomes)
+            print(name, outcomes.count("memory"))
+        """,
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "FASTCCA_NUM_THREADS": "2"},
+    )
+    assert done.returncode == 0, done
+    assert [line.split()[0] for line in done.stdout.splitlines()][-1] == "top_k"
+
+
 # ---- damaged and lying model files -----------------------------------------------------------------------
 
 

@@ -5,6 +5,11 @@
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
 #endif
+#if defined(__linux__)
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include "bindings/bindings.hpp"
 #include "bindings/call.hpp"
@@ -58,6 +63,26 @@ std::string eigen() {
         EIGEN_MINOR_VERSION);
 }
 
+#if defined(__linux__)
+// The stack of a process' first thread grows as it is used, and where no address space is left for that
+// (RLIMIT_AS) the kernel ends the process in the midst of a call. What a call of the core may use is
+// therefore taken at once, while there is address space; the other threads' stacks are whole from their
+// start.
+[[gnu::noinline]] void touch_stack(std::size_t bytes) {
+    volatile char* const deep = static_cast<volatile char*>(__builtin_alloca(bytes));
+    *deep = 0;
+}
+
+void reserve_stack() {
+    constexpr std::size_t kNeeded = std::size_t{1} << 20;
+    rlimit limit{};
+    if (getpid() != static_cast<pid_t>(syscall(SYS_gettid)) || getrlimit(RLIMIT_STACK, &limit) != 0) return;
+    if (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= 8 * kNeeded) touch_stack(kNeeded);
+}
+#else
+void reserve_stack() {}
+#endif
+
 // From now on all functions run on the level whose table the capsule holds; once for a process, since
 // objects of one level mean nothing to another.
 void use_level(const py::capsule& table) {
@@ -67,6 +92,7 @@ void use_level(const py::capsule& table) {
         throw py::import_error("the compiled modules of fastcca were built from different sources");
     the_level = level;
     find_main_thread();
+    reserve_stack();
     level->set_interrupt_hook(&python_signals);
 }
 
