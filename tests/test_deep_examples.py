@@ -13,7 +13,10 @@ torch = pytest.importorskip("torch", reason="PyTorch (the extra `deep`) is not i
 torch.set_num_threads(1)  # tiny networks
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the examples are not beside the tests")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the examples are not beside the tests"),
+]
 
 
 def printed(name):

@@ -51,6 +51,7 @@ def test_bad_numbers_are_seen():
     assert bad_numbers([np.float32(np.inf)]) == "result[0] holds infinity"
 
 
+@pytest.mark.slow
 def test_the_command_runs():
     script = Path(__file__).parent / "fuzz" / "run.py"
     command = [sys.executable, script, "--seconds", "4", "--seed", "1", "--only", "top_k,moments"]

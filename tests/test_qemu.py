@@ -33,6 +33,7 @@ def run(command: list[str], **environ: str) -> tuple[str, np.ndarray]:
     return isa, np.array([float.fromhex(value) for value in values.split()])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("qemu-x86_64") is None, reason="qemu-x86_64 (qemu-user) is not installed")
 def test_fits_on_nehalem() -> None:
     from fastcca import _core
