@@ -23,7 +23,7 @@ struct Data {
 };
 
 struct Sums {
-    Vector<double> mean, eps;
+    Vector<double> mean, eps, rounding;
     Matrix<double> scatter;
     double n;
 
@@ -35,10 +35,11 @@ struct Sums {
         scatter.resize(both.cols(), both.cols());
         fastcca::symmetric_product<double>(1.0, both, fastcca::Op::kTranspose, 0.0, scatter);
         eps.setConstant(mean.size(), 2.2e-16);
+        rounding = eps;
     }
     fastcca::MomentsView view() const {
         const Index d = mean.size();
-        return {n, {mean.data(), d}, {scatter.data(), d, d}, {eps.data(), d}};
+        return {n, {mean.data(), d}, {scatter.data(), d, d}, {eps.data(), d}, {rounding.data(), d}};
     }
 };
 

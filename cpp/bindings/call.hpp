@@ -149,7 +149,10 @@ class GilHeld {
         released_state = nullptr;
     }
     ~GilHeld() {
-        if (released_) released_state = PyEval_SaveThread();
+        if (!released_) return;
+        // Unwound by an interpreter that is being finalised, this thread has lost the GIL within Python.
+        while (!PyGILState_Check()) std::this_thread::sleep_for(std::chrono::hours(1));
+        released_state = PyEval_SaveThread();
     }
     GilHeld(const GilHeld&) = delete;
     GilHeld& operator=(const GilHeld&) = delete;

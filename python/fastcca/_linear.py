@@ -342,7 +342,7 @@ class LinearTwoView(TwoViewTransformer):
             )
         elif not _warn_if_undetermined(solution.rank, reg, rows):
             for view in (0, 1):
-                _warn_of_rounding(view, solver, fit, dtypes)
+                _warn_of_rounding(view, solver, fit, dtypes, n_samples)
         x_dtype, y_dtype = dtypes
         self.solver_, self.n_components_, self.moments_ = solver, found, moments
         self.x_rank_, self.y_rank_ = solution.rank
@@ -401,11 +401,11 @@ def _warn_if_undetermined(rank: tuple[int, int], reg: tuple[float, float], rows:
     return True
 
 
-def _warn_of_rounding(view: int, solver: str, fit: Fit, dtypes: Dtypes) -> None:
+def _warn_of_rounding(view: int, solver: str, fit: Fit, dtypes: Dtypes, n: float) -> None:
     """Of directions that are left out, or of digits that are lost."""
     name, solution, error = "Xy"[view], fit.solution, fit.errors[view]
     if solver == "covariance":
-        most, because = max(MOST_ERROR, _fine_error(dtypes, np.inf)), "for moments, which square that"
+        most, because = max(MOST_ERROR, _fine_error(dtypes, n)), "for moments, which square that"
         cure = (
             "Fit the data with solver='auto' or 'qr', raise reg, or take moments of float32 data with "
             "update(..., dtype=np.float64)"
