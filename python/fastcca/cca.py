@@ -73,7 +73,7 @@ class CCA(LinearTwoView):
     solver_ : str
         The solver that was used.
     n_components_ : int
-        Number of pairs of directions found: min(n_components, x_rank_, y_rank_).
+        Number of pairs of directions found: ``min(n_components, x_rank_, y_rank_)``.
     x_rank_, y_rank_ : int
         Numerical ranks of the centred views, see Notes. A view of more than 512 columns whose missing
         directions the ridge carries counts the columns that vary.

@@ -50,8 +50,8 @@ class Solution:
     -----
     The rank rule of every method: columns are brought to unit variance, so that no unit of measurement
     decides. A direction v of them is dropped where its standard deviation is what rounding in the arithmetic
-    leaves, or at most sum |v_j| eps_j rms_j / sd_j: the entries of column j are known to eps_j |entry| only,
-    with eps_j the machine epsilon of their dtype.
+    leaves, or at most ``sum |v_j| eps_j rms_j / sd_j``: the entries x of column j are known to
+    ``eps_j |x|`` only, with ``eps_j`` the machine epsilon of their dtype.
     """
 
     x_weights: Array
