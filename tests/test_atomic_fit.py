@@ -14,7 +14,7 @@ import pytest
 
 import fastcca
 from fastcca import CCA, CCACV, KernelCCA, KernelCCACV, Moments, NumericalError
-from fastcca._refit import METHODS, AtomicFit
+from fastcca._models.atomic_fit import METHODS, AtomicFit
 from fastcca.embedding import (
     AttributeHierarchyLabelEmbedding,
     AttributeLabelEmbedding,
@@ -231,7 +231,7 @@ def test_a_first_fit_that_fails_leaves_an_estimator_that_is_not_fitted():
 
 def test_every_class_that_fits_keeps_the_contract():
     pytest.importorskip("torch")
-    from fastcca.deep._atomic import AtomicModule
+    from fastcca.deep._atomic_fit import AtomicModule
 
     found = set()
     for info in pkgutil.walk_packages(fastcca.__path__, "fastcca."):

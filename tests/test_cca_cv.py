@@ -13,7 +13,8 @@ from sklearn.model_selection import (
     TimeSeriesSplit,
 )
 
-from fastcca import CCA, CCACV, _folds
+from fastcca import CCA, CCACV
+from fastcca.cca import model_selection
 
 # the grids here are short, and what lies beyond them is of no account but where the test says so
 pytestmark = [pytest.mark.core, pytest.mark.filterwarnings("ignore:the best ridge")]
@@ -50,9 +51,9 @@ def assert_same_search(ours, theirs, atol=1e-8):
 def count_fits(monkeypatch):
     fits = []
     monkeypatch.setattr(
-        _folds,
+        model_selection,
         "column_correlations",
-        lambda *a, _f=_folds.column_correlations, **k: fits.append(1) or _f(*a, **k),
+        lambda *a, _f=model_selection.column_correlations, **k: fits.append(1) or _f(*a, **k),
     )
     return fits
 
@@ -165,7 +166,7 @@ def test_many_folds_are_taken_in_batches(rng, monkeypatch):
     X, Y = two_views(rng)
     cv = KFold(9)
     whole = CCACV(n_components=2, regs=REGS, cv=cv).fit(X, Y)
-    monkeypatch.setattr(_folds, "FOLDS_BYTES", 2 * 8 * 15**2)
+    monkeypatch.setattr(model_selection, "FOLDS_BYTES", 2 * 8 * 15**2)
     batched = CCACV(n_components=2, regs=REGS, cv=cv).fit(X, Y)
     np.testing.assert_allclose(
         batched.cv_results_["mean_test_score"], whole.cv_results_["mean_test_score"], atol=1e-12

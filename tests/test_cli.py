@@ -384,7 +384,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_fit(files, monkeypat
     def refuse(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied", "something of its own")
 
-    monkeypatch.setattr("fastcca._tables.tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr("fastcca.cli._tables.tempfile.TemporaryFile", refuse)
     # the tables are not even looked for
     code, out, err = run("fit", "absent.npy", "absent.npy", "-o", files / "m.npz")
     told = f"{files / 'm.npz'}: cannot write in its folder (Permission denied)"

@@ -8,7 +8,8 @@ from click.testing import CliRunner
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import KFold
 
-from fastcca import CCA, CCACV, _demo, cli
+from fastcca import CCA, CCACV, cli
+from fastcca.cli import _demo
 from fastcca.datasets import load_digit_halves
 
 

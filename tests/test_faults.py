@@ -17,7 +17,7 @@ import pytest
 import fastcca
 import fastcca.cli
 from fastcca import CCA
-from fastcca._files import read_arrays, replacing, save_arrays
+from fastcca._models.atomic_write import read_arrays, replacing, save_arrays
 from fastcca.datasets import make_two_views
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX limits and signals")
@@ -129,7 +129,7 @@ def test_what_a_killed_writer_left_goes_at_the_next_run(tmp_path):
             sys.executable,
             "-c",
             "import sys, time\n"
-            "from fastcca._files import replacing\n"
+            "from fastcca._models.atomic_write import replacing\n"
             "with replacing(sys.argv[1]) as temporary:\n"
             "    temporary.write_bytes(b'half')\n"
             "    print('writing', flush=True)\n"
@@ -576,14 +576,14 @@ class TestDeep:
                 fastcca.load(path)
 
     def test_a_network_larger_than_its_weights_is_not_built(self, path):
-        from fastcca import _persistence
-        from fastcca.deep import _persistence as deep_persistence
+        from fastcca._models import files
+        from fastcca.deep import _files as deep_files
 
         def change(header, tensors):
             for entry in header["state"]["dict"]:
                 if entry[0] == "hidden":
                     entry[1] = {"tuple": [200_000, 200_000]}
-            header["digest"] = _persistence.digest_of(header, deep_persistence._bytes(tensors))
+            header["digest"] = files.digest_of(header, deep_files._bytes(tensors))
 
         self.rewrite(path, change)
         # 160 GB, which would not be had

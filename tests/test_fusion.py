@@ -11,7 +11,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 
 import fastcca
-from fastcca._modalities import check_modalities
+from fastcca._arguments.modalities import check_modalities
 from fastcca.errors import NumericalError
 from fastcca.fusion import EarlyFusion
 

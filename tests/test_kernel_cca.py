@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from sklearn.gaussian_process.kernels import RBF
 
 import fastcca
-from fastcca import CCA, KernelCCA, _kernel, _kernel_features
+from fastcca import CCA, KernelCCA
+from fastcca.cca import kernel as kernel_module
 from fastcca.errors import NumericalError
 from fastcca.functional import incomplete_cholesky, median_gamma
 from reference import kernels as ref
@@ -41,7 +42,7 @@ def test_full_rank_is_dense_kernel_cca(
 ) -> None:
     X, Y = views
     if road == "dual":
-        monkeypatch.setattr(_kernel, "DUAL_ROWS", range(2, 1000))
+        monkeypatch.setattr(kernel_module, "DUAL_ROWS", range(2, 1000))
     model = KernelCCA(4, gamma=(0.1, 0.2), reg=reg, penalty=penalty, tol=0).fit(X, Y)
     d, zx, zy = ref.dense_kcca(ref.kernel(X, X, "rbf", 0.1), ref.kernel(Y, Y, "rbf", 0.2), 4, reg, penalty)
     assert model.x_rank_ == model.y_rank_ == 150
@@ -64,7 +65,7 @@ def test_both_roads_agree_on_everything(penalty: str, views: Any, monkeypatch: p
     model = KernelCCA(3, reg=1e-2, penalty=penalty, tol=0)
     moments = model.fit(X, Y)
     state = dict(vars(moments))
-    monkeypatch.setattr(_kernel, "DUAL_ROWS", range(2, 1000))
+    monkeypatch.setattr(kernel_module, "DUAL_ROWS", range(2, 1000))
     dual = KernelCCA(3, reg=1e-2, penalty=penalty, tol=0).fit(X, Y)
     assert dual.x_landmark_indices_.tolist() == list(range(150))
     assert set(vars(dual)) | {"_sums"} == set(state)
@@ -85,7 +86,7 @@ def test_both_roads_agree_on_everything(penalty: str, views: Any, monkeypatch: p
 
 def test_the_dual_road_leaves_copies_to_the_other(views: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     X, Y = (np.vstack([view, view[:20]]) for view in views)
-    monkeypatch.setattr(_kernel, "DUAL_ROWS", range(2, 1000))
+    monkeypatch.setattr(kernel_module, "DUAL_ROWS", range(2, 1000))
     model = KernelCCA(2, tol=0).fit(X, Y)
     assert model.x_rank_ == model.y_rank_ == 150
 
@@ -326,7 +327,7 @@ def test_landmarks_come_from_a_sample_of_many_rows(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     X, Y = rng.normal(size=(3000, 3)), rng.normal(size=(3000, 2))
-    monkeypatch.setattr(_kernel_features, "SELECTION_BYTES", 500 * 20 * 8)
+    monkeypatch.setattr(kernel_module, "SELECTION_BYTES", 500 * 20 * 8)
     a, b = KernelCCA(2, rank=20).fit(X, Y), KernelCCA(2, rank=20).fit(X, Y)
     np.testing.assert_array_equal(a.x_landmark_indices_, b.x_landmark_indices_)
     np.testing.assert_array_equal(a.x_landmarks_, X[a.x_landmark_indices_])

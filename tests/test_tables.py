@@ -9,8 +9,8 @@ import pytest
 import scipy.io
 import scipy.sparse
 
-from fastcca._files import replacing
-from fastcca._tables import check_output, read_table, table_writer
+from fastcca._models.atomic_write import replacing
+from fastcca.cli._tables import check_output, read_table, table_writer
 
 VALUES = np.array([[1.5, -2.0, 3.25e-300], [0.1, 1e300, -0.0], [7.0, 8.0, 9.0]])
 

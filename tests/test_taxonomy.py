@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastcca import _persistence
+from fastcca._models import files
 from fastcca.taxonomy import Taxonomy
 
 ANIMALS = {"animal": {"deer": ["moose"], "cat": {"tiger": None, "lion": {}}, "mole": None}}
@@ -264,8 +264,8 @@ def test_copies_pickles_and_models(animals):
     assert again == animals
     assert again.nodes == animals.nodes
     for tree in (animals, Taxonomy.from_edges([(1, 0)]), Taxonomy.from_edges([(("a", 1), "r")])):
-        stored = json.loads(json.dumps(_persistence._encode(tree, {}, "taxonomy")))
-        again = _persistence._decode(stored, {})
+        stored = json.loads(json.dumps(files._encode(tree, {}, "taxonomy")))
+        again = files._decode(stored, {})
         assert again == tree
         assert again.nodes == tree.nodes
 

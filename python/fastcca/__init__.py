@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 try:
-    from fastcca._build import build_info, get_num_threads, set_num_threads
+    from fastcca._config import build_info, get_num_threads, set_num_threads
     from fastcca.errors import NumericalError
     from fastcca.functional.moments import Moments
 except KeyboardInterrupt:
@@ -29,12 +29,11 @@ if TYPE_CHECKING:
         synchrony,
         taxonomy,
     )
-    from fastcca._align import align
-    from fastcca._persistence import load
-    from fastcca.cca import CCA
-    from fastcca.cca_cv import CCACV
-    from fastcca.kernel_cca import KernelCCA
-    from fastcca.kernel_cca_cv import KernelCCACV
+    from fastcca._arguments.alignment import align
+    from fastcca._models.files import load
+    from fastcca.cca.kernel import KernelCCA
+    from fastcca.cca.linear import CCA
+    from fastcca.cca.model_selection import CCACV, KernelCCACV
 
     __version__: str
 
@@ -64,11 +63,11 @@ __all__ = [
 # What needs scikit-learn is imported at its first use: `import fastcca` and the command line start at once.
 _LAZY = {
     "CCA": "fastcca.cca",
-    "CCACV": "fastcca.cca_cv",
-    "KernelCCA": "fastcca.kernel_cca",
-    "KernelCCACV": "fastcca.kernel_cca_cv",
-    "align": "fastcca._align",
-    "load": "fastcca._persistence",
+    "CCACV": "fastcca.cca",
+    "KernelCCA": "fastcca.cca",
+    "KernelCCACV": "fastcca.cca",
+    "align": "fastcca._arguments.alignment",
+    "load": "fastcca._models.files",
 }
 # `deep` is not among them, it takes PyTorch, nor is `distributed`, it takes dask.
 _LAZY_MODULES = {

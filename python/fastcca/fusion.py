@@ -8,8 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from fastcca._modalities import Modalities, check_modalities, pick, scaled_statistics
-from fastcca._persistence import SavedModel
+from fastcca._arguments.modalities import Modalities, check_modalities, pick
+from fastcca._models.files import SavedModel
+from fastcca._models.multi_view import scaled_statistics
 from fastcca.errors import NumericalError
 
 __all__ = ["EarlyFusion"]

@@ -16,11 +16,11 @@ from scipy.special import stdtr
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
-from fastcca._persistence import SavedModel
-from fastcca._validation import as_matrix, check_count, check_same_rows
-from fastcca._warn import warn
-from fastcca.cca import CCA
-from fastcca.functional._arrays import refuse_non_finite
+from fastcca._arguments.arrays import refuse_non_finite
+from fastcca._arguments.parameters import as_matrix, check_count, check_same_rows
+from fastcca._arguments.warn import warn
+from fastcca._models.files import SavedModel
+from fastcca.cca.linear import CCA
 
 __all__ = ["SynchronyDetector", "SynchronyLag", "SynchronyWindows", "lagged_correlation", "stack_frames"]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from fastcca._build import build_info
+from fastcca._config import build_info
 from fastcca.cli._input import threads_option
 from fastcca.cli._output import describe, print_lines
 from fastcca.cli._program import main
@@ -17,7 +17,7 @@ __all__ = ["demo", "info"]
 def info(model: Path | None) -> None:
     """Say what is installed, or what a saved MODEL is."""
     if model is not None:
-        from fastcca._persistence import load
+        from fastcca._models.files import load
 
         describe(load(model))
         return
@@ -47,6 +47,6 @@ def info(model: Path | None) -> None:
 @threads_option
 def demo(data: str, components: int | None, output: str) -> None:
     """Learn what the left half of a digit says about its right half, and find one by the other."""
-    from fastcca import _demo
+    from fastcca.cli import _demo
 
     _demo.run(data, components, Path(output))

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 import numpy as np
 
-from fastcca._tables import Table, check_output
 from fastcca.cli._input import Source, by_chunks, header_option, read_pair, source_argument, threads_option
 from fastcca.cli._output import describe
 from fastcca.cli._program import main
+from fastcca.cli._tables import Table, check_output
 from fastcca.functional.moments import Moments
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fastcca.cca import CCA
+    from fastcca.cca.linear import CCA
 
 __all__ = ["fit"]
 
@@ -143,8 +143,8 @@ def _fit_kernel(
     gamma: float | None,
     rank: int | None,
 ) -> tuple[Any, Any]:
-    from fastcca.kernel_cca import KernelCCA
-    from fastcca.kernel_cca_cv import KernelCCACV
+    from fastcca.cca.kernel import KernelCCA
+    from fastcca.cca.model_selection import KernelCCACV
 
     if cv is not None and (reg, reg_y, gamma) != (None, None, None):
         raise click.UsageError("--cv chooses itself: it goes with neither --reg, --reg-y nor --gamma")
@@ -182,8 +182,8 @@ def _fit_linear(
     solver: Literal["auto", "covariance", "qr", "gram"],
     cv: int | None,
 ) -> tuple[Any, Any]:
-    from fastcca.cca import CCA
-    from fastcca.cca_cv import CCACV
+    from fastcca.cca.linear import CCA
+    from fastcca.cca.model_selection import CCACV
 
     if cv is not None and (reg is not None or reg_y is not None or solver != "auto"):
         raise click.UsageError(

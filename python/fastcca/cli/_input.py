@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from fastcca._build import set_num_threads
-from fastcca._tables import Table, read_table
+from fastcca._config import set_num_threads
+from fastcca.cli._tables import Table, read_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

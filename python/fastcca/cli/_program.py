@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from fastcca._files import FULL
+from fastcca._models.atomic_write import FULL
 from fastcca.errors import NumericalError
 
 __all__ = ["main"]

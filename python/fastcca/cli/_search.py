@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 import numpy as np
 
-from fastcca._files import replacing, save_arrays
-from fastcca._tables import check_output
+from fastcca._models.atomic_write import replacing, save_arrays
 from fastcca.cli._input import Source, header_option, source_argument, threads_option
 from fastcca.cli._output import with_article
 from fastcca.cli._program import main
+from fastcca.cli._tables import check_output
 from fastcca.cli._use import projection
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def search(
     With a model of two views, QUERIES are the other view than the GALLERY; with a label embedding they are
     more samples, or labels. Rows count from 0.
     """
-    from fastcca._persistence import load
+    from fastcca._models.files import load
 
     if (queries is None) == (not labels):
         raise click.UsageError("give either QUERIES or --label")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from fastcca._tables import Table, check_output, table_writer
 from fastcca.cli._input import Source, by_chunks, header_option, read_pair, source_argument, threads_option
 from fastcca.cli._output import with_article
 from fastcca.cli._program import main
+from fastcca.cli._tables import Table, check_output, table_writer
 from fastcca.functional.moments import Moments
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ __all__ = ["projection", "score", "transform"]
 @threads_option
 def transform(model: Path, table: Source, view: str, output: str) -> None:
     """Project the rows of a TABLE of either view onto the variates of a saved MODEL."""
-    from fastcca._persistence import load
+    from fastcca._models.files import load
 
     check_output(output, inputs=(model, table.path))
     fitted = load(model)
@@ -59,7 +59,7 @@ def transform(model: Path, table: Source, view: str, output: str) -> None:
 @threads_option
 def score(model: Path, x: Source, y: Source) -> None:
     """Correlations of the variates of a saved MODEL on two tables with the same rows."""
-    from fastcca._persistence import load
+    from fastcca._models.files import load
 
     fitted = load(model)
     x_table, y_table = read_pair(x, y)

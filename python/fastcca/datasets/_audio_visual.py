@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import Bunch, check_random_state
 
-from fastcca._validation import check_count
+from fastcca._arguments.parameters import check_count
 from fastcca.datasets._mnist import load_mnist_halves
 from fastcca.datasets._speech import Features, add_noise, check_snr, load_spoken_digits, speech_features
 

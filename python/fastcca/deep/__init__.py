@@ -10,7 +10,7 @@ except ImportError as error:
         "fastcca.deep needs PyTorch, which is not installed: pip install 'fastcca[deep]'"
     ) from error
 
-from fastcca.deep._persistence import load
+from fastcca.deep._files import load
 from fastcca.deep.activations import NonSaturatingSigmoid
 from fastcca.deep.correlation_loss import CorrelationLoss
 from fastcca.deep.deep_cca import DeepCCA

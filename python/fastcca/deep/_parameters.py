@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastcca._validation import check_n_threads
+from fastcca._arguments.parameters import check_n_threads
 
 __all__ = [
     "check_parameters",

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fastcca.cca import CCA
+from fastcca.cca.linear import CCA
 from fastcca.deep._training import Networks, Plan, Source, encode
 from fastcca.deep.denoising import DenoisingAutoencoder
 from fastcca.deep.encoders import MLP

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from fastcca._validation import check_reg
-from fastcca._warn import warn
+from fastcca._arguments.parameters import check_reg
+from fastcca._arguments.warn import warn
 from fastcca.deep._parameters import check_parameters
 from fastcca.deep._training import Plan, batches
 from fastcca.deep.correlation_loss import CorrelationLoss

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from fastcca.deep._lbfgs import minimize
 from fastcca.deep.correlation_loss import CorrelationLoss
 from fastcca.errors import NumericalError
-from fastcca.functional.losses import correlation_loss
+from fastcca.functional.correlation import correlation_loss
 
 __all__ = [
     "Best",

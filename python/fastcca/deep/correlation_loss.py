@@ -8,11 +8,11 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from fastcca._warn import warn
+from fastcca._arguments.warn import warn
 from fastcca.deep._eager import is_one
 from fastcca.deep._transforms import transformed, value_under_transforms
 from fastcca.functional import correlation_coefficients, correlation_gradients, correlation_loss
-from fastcca.functional.losses import _options as checked_options
+from fastcca.functional.correlation import _options as checked_options
 from fastcca.functional.moments import Moments, from_parts
 
 __all__ = ["CorrelationLoss"]

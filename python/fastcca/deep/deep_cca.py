@@ -13,13 +13,13 @@ from sklearn.utils import check_random_state
 from torch import nn
 from tqdm import tqdm
 
-from fastcca._modalities import scaled_statistics
-from fastcca._refit import keep_after
-from fastcca._two_view import TwoViewTransformer, View, score_statistics
-from fastcca._validation import refuse_non_finite
-from fastcca.cca import CCA
+from fastcca._arguments.parameters import refuse_non_finite
+from fastcca._models.atomic_fit import keep_after
+from fastcca._models.multi_view import scaled_statistics
+from fastcca._models.two_view import TwoViewTransformer, View, score_statistics
+from fastcca.cca.linear import CCA
+from fastcca.deep._files import SavedDeepModel
 from fastcca.deep._parameters import torch_environment
-from fastcca.deep._persistence import SavedDeepModel
 from fastcca.deep._pretraining import denoise
 from fastcca.deep._settings import check_settings, hidden_pair, plan_of, warn_of_small_batches
 from fastcca.deep._splitting import split_rows

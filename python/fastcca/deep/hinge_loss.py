@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from fastcca._warn import warn
+from fastcca._arguments.warn import warn
 from fastcca.deep._hinge_operator import (
     forward,
     forward_pairs,

@@ -14,13 +14,14 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from tqdm import tqdm
 
-from fastcca._modalities import Modalities, check_modalities, pick, scaled_statistics
-from fastcca._refit import keep_after
+from fastcca._arguments.modalities import Modalities, check_modalities, pick
+from fastcca._models.atomic_fit import keep_after
+from fastcca._models.multi_view import scaled_statistics
+from fastcca.deep._files import SavedDeepModel
 from fastcca.deep._multimodal_network import MultimodalNetwork, dropout_schedule, pretrain
 from fastcca.deep._multimodal_settings import build, check_settings, plan_of, rebuilt
 from fastcca.deep._multimodal_training import AutoencoderEpoch, Rows, best_epoch, inputs_of, train
 from fastcca.deep._parameters import torch_environment
-from fastcca.deep._persistence import SavedDeepModel
 from fastcca.deep._pretraining import some_rows
 from fastcca.deep._splitting import split_rows
 from fastcca.deep._training import Source, call_back, chunks

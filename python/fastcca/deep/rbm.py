@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from fastcca._validation import check_count
-from fastcca.deep._atomic import AtomicModule
+from fastcca._arguments.parameters import check_count
+from fastcca.deep._atomic_fit import AtomicModule
 from fastcca.deep._parameters import check_positive, is_number, rows_like
 from fastcca.errors import NumericalError
 

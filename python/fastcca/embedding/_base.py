@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 
-from fastcca._validation import as_matrix, as_weights, check_same_rows, refuse_non_finite
+from fastcca._arguments.parameters import as_matrix, as_weights, check_same_rows, refuse_non_finite
 from fastcca.embedding._calibration import content_folds, some_rows, temperature_of
 from fastcca.embedding._checks import check_number
 from fastcca.embedding._prediction import LabelPrediction

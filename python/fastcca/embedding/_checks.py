@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcca._validation import check_count
+from fastcca._arguments.parameters import check_count
 
 __all__ = ["check_n_components", "check_number"]
 

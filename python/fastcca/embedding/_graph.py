@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcca.functional.embedding_losses import ConstraintTable
+from fastcca.functional.hinge import ConstraintTable
 from fastcca.taxonomy import Taxonomy
 
 __all__ = ["LabelGraph", "check_taxonomy", "label_graph"]

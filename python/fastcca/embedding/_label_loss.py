@@ -5,7 +5,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcca.functional.embedding_losses import ConstraintTable, hinge_embedding_loss
+from fastcca.functional.hinge import ConstraintTable, hinge_embedding_loss
 
 __all__ = ["FORMS", "LabelLoss", "label_loss"]
 

@@ -20,7 +20,7 @@ from fastcca.embedding._semantics import (
 )
 from fastcca.embedding._training import Adam, batch_rows
 from fastcca.errors import NumericalError
-from fastcca.functional.embedding_losses import ConstraintTable
+from fastcca.functional.hinge import ConstraintTable
 
 __all__ = ["Objective", "Schedule", "alternate"]
 

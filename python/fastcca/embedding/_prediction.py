@@ -10,12 +10,12 @@ from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastcca._persistence import SavedModel
-from fastcca._statistics import unit_rows
-from fastcca._validation import as_matrix, check_same_rows, refuse_non_finite
+from fastcca._arguments.parameters import as_matrix, check_same_rows, refuse_non_finite
+from fastcca._models.files import SavedModel
 from fastcca.embedding._preprocessing import InputScaling
 from fastcca.embedding._training_data import Learned, project
 from fastcca.errors import NumericalError
+from fastcca.functional.linalg import unit_rows
 
 __all__ = ["LabelPrediction"]
 

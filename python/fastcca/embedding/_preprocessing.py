@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcca._persistence import SavedModel
+from fastcca._models.files import SavedModel
 from fastcca.errors import NumericalError
 
 __all__ = ["InputScaling"]

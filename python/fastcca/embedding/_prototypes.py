@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
-from fastcca._statistics import unit_rows
-from fastcca._validation import check_count, check_n_threads
+from fastcca._arguments.parameters import check_count, check_n_threads
 from fastcca.embedding._attributes import label_vectors
 from fastcca.embedding._checks import check_number
 from fastcca.embedding._extension import ExtensibleEmbedding
@@ -16,6 +15,7 @@ from fastcca.embedding._label_loss import FORMS, LabelLoss, label_loss
 from fastcca.embedding._ridge import ridge_path
 from fastcca.embedding._training import minimise
 from fastcca.embedding._training_data import Learned, TrainingData
+from fastcca.functional.linalg import unit_rows
 
 __all__ = ["PrototypeEmbedding"]
 

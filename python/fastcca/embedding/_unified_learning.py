@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
-from fastcca._validation import check_count, check_n_threads
+from fastcca._arguments.parameters import check_count, check_n_threads
 from fastcca.embedding._attributes import label_vectors
 from fastcca.embedding._checks import check_number
 from fastcca.embedding._extension import ExtensibleEmbedding

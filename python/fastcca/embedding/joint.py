@@ -6,16 +6,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from fastcca._statistics import score_statistics
-from fastcca._two_view import TwoViewTransformer, View
-from fastcca._validation import check_count, check_n_components, check_n_threads, refuse_non_finite
-from fastcca._warn import warn
+from fastcca._arguments.parameters import check_count, check_n_components, check_n_threads, refuse_non_finite
+from fastcca._arguments.warn import warn
+from fastcca._models.statistics import score_statistics
+from fastcca._models.two_view import TwoViewTransformer, View
 from fastcca.embedding._checks import check_number
 from fastcca.embedding._label_loss import FORMS as LABEL_FORMS
 from fastcca.embedding._preprocessing import InputScaling
 from fastcca.embedding._training import Parameters, minimise
 from fastcca.errors import NumericalError
-from fastcca.functional.embedding_losses import hinge_embedding_loss
+from fastcca.functional.hinge import hinge_embedding_loss
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import solve_moments
 from fastcca.metrics import recall_at_k

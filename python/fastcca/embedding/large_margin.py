@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
-from fastcca._validation import check_count, check_n_threads
+from fastcca._arguments.parameters import check_count, check_n_threads
 from fastcca.embedding._base import LabelEmbedding
 from fastcca.embedding._checks import check_n_components, check_number
 from fastcca.embedding._costs import label_costs
@@ -15,7 +15,7 @@ from fastcca.embedding._label_loss import FORMS, LabelLoss
 from fastcca.embedding._ridge import best_reg, ridge_start
 from fastcca.embedding._training import Parameters, minimise
 from fastcca.embedding._training_data import Learned, TrainingData
-from fastcca.functional.embedding_losses import hinge_embedding_loss
+from fastcca.functional.hinge import hinge_embedding_loss
 from fastcca.taxonomy import Taxonomy
 
 __all__ = ["LargeMarginEmbedding"]

@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
-from fastcca._validation import check_count, check_n_threads
+from fastcca._arguments.parameters import check_count, check_n_threads
 from fastcca.embedding._base import LabelEmbedding
 from fastcca.embedding._checks import check_number
 from fastcca.embedding._training import Parameters, minimise
 from fastcca.embedding._training_data import Learned, TrainingData
-from fastcca.functional.embedding_losses import hinge_embedding_loss
+from fastcca.functional.hinge import hinge_embedding_loss
 
 __all__ = ["NearestClassMean"]
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcca._validation import check_count
+from fastcca._arguments.parameters import check_count
 from fastcca.embedding._base import LabelEmbedding
 from fastcca.embedding._checks import check_number
 from fastcca.embedding._costs import label_costs

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from fastcca._validation import as_matrix, check_count, check_same_rows, refuse_non_finite
+from fastcca._arguments.parameters import as_matrix, check_count, check_same_rows, refuse_non_finite
 from fastcca.embedding._explanation import Explanation
 from fastcca.embedding._label_loss import LabelLoss
 from fastcca.embedding._semantics import AttributeLoss

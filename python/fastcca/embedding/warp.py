@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from sklearn.utils import check_random_state
 
-from fastcca._validation import check_count
+from fastcca._arguments.parameters import check_count
 from fastcca.embedding._base import LabelEmbedding
 from fastcca.embedding._checks import check_n_components, check_number
 from fastcca.embedding._ridge import best_reg, ridge_start

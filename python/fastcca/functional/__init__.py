@@ -1,9 +1,9 @@
 """Arrays in, arrays out: the kernels of the core with validation, defaults and readable errors."""
 
-from fastcca.functional.embedding_losses import ConstraintTable, hinge_embedding_loss
+from fastcca.functional.correlation import correlation_coefficients, correlation_gradients, correlation_loss
+from fastcca.functional.hinge import ConstraintTable, hinge_embedding_loss
 from fastcca.functional.kernels import incomplete_cholesky, kernel_matrix, median_gamma
 from fastcca.functional.linalg import inverse_sqrt, polar, truncated_svd
-from fastcca.functional.losses import correlation_coefficients, correlation_gradients, correlation_loss
 from fastcca.functional.moments import Moments
 from fastcca.functional.retrieval import top_k
 from fastcca.functional.solver import (

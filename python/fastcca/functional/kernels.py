@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
+from fastcca._arguments.arrays import as_matrix, as_weights, check_same_rows, common_float, thread_count
 from fastcca.errors import NumericalError
-from fastcca.functional._arrays import as_matrix, as_weights, check_same_rows, common_float, thread_count
 
 __all__ = ["IncompleteCholesky", "incomplete_cholesky", "kernel_matrix", "median_gamma"]
 

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
+from fastcca._arguments.arrays import as_matrix, refuse_non_finite, thread_count
 from fastcca.errors import NumericalError
-from fastcca.functional._arrays import as_matrix, refuse_non_finite, thread_count
 
 __all__ = ["inverse_sqrt", "polar", "truncated_svd"]
 
@@ -212,3 +212,11 @@ def solve_positive(
 ) -> Array | None:
     """A^-1 B of a positive definite A; None if a pivot of its Cholesky factor is not above ``floor``."""
     return _core.solve_positive(A, B, floor, thread_count(n_threads))
+
+
+def unit_rows(a: Array) -> npt.NDArray[np.float64]:
+    """Rows of length 1, whatever their scale; zeros stay."""
+    largest = np.abs(a).max(axis=1, keepdims=True, initial=0.0)
+    out: npt.NDArray[np.float64] = a / np.where(largest > 0, largest, 1.0)
+    out /= np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1.0)
+    return out

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
-from fastcca.functional import _arrays
+from fastcca._arguments import arrays as _arrays
 
 __all__ = ["top_k"]
 

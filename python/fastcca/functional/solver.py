@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
-from fastcca.functional._arrays import as_matrix, as_weights, check_same_rows, thread_count
+from fastcca._arguments.arrays import as_matrix, as_weights, check_same_rows, thread_count
 from fastcca.functional.moments import Moments
 
 __all__ = ["Solution", "held_out_correlations", "solve_gram", "solve_moments", "solve_qr"]

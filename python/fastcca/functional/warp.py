@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
-from fastcca.functional._arrays import as_matrix, check_same_rows
+from fastcca._arguments.arrays import as_matrix, check_same_rows
 
 __all__ = ["warp_epoch"]
 

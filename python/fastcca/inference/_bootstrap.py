@@ -12,9 +12,9 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from fastcca._linear import LinearTwoView
-from fastcca._validation import check_count
-from fastcca._warn import warn
+from fastcca._arguments.parameters import check_count
+from fastcca._arguments.warn import warn
+from fastcca.cca.linear import LinearTwoView
 from fastcca.errors import NumericalError
 from fastcca.functional.moments import Moments
 from fastcca.inference._model import WhitenedView, ridge_of, whitened_views

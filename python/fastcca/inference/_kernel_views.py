@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
-from fastcca._kernel import KernelTwoView
-from fastcca._kernel_features import LandmarkView, choose_landmarks, solve_features
-from fastcca._validation import check_reg
+from fastcca._arguments.parameters import check_reg
+from fastcca.cca.kernel import KernelTwoView, LandmarkView, choose_landmarks, solve_features
 from fastcca.functional.kernels import Kernel
 from fastcca.functional.moments import Moments
 from fastcca.inference._model import centred_product

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcca._linear import LinearTwoView
-from fastcca._validation import check_reg
+from fastcca._arguments.parameters import check_reg
+from fastcca.cca.linear import LinearTwoView
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import solve_gram, solve_moments, solve_qr
 

@@ -12,15 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from fastcca._linear import LinearTwoView
-from fastcca._validation import as_matrix, check_count, check_same_rows, refuse_non_finite
-from fastcca.cca import CCA
-from fastcca.cca_cv import CCACV
+from fastcca._arguments.parameters import as_matrix, check_count, check_same_rows, refuse_non_finite
+from fastcca.cca.kernel import KernelCCA
+from fastcca.cca.linear import CCA, LinearTwoView
+from fastcca.cca.model_selection import CCACV, KernelCCACV
 from fastcca.functional.linalg import product
 from fastcca.inference._kernel_views import whitened_kernel_views
 from fastcca.inference._model import whitened_views
-from fastcca.kernel_cca import KernelCCA
-from fastcca.kernel_cca_cv import KernelCCACV
 
 __all__ = ["PermutationTest", "permutation_test"]
 

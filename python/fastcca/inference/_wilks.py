@@ -12,9 +12,9 @@ from scipy.stats import chi2
 from scipy.stats import f as f_distribution
 from sklearn.utils.validation import check_is_fitted
 
-from fastcca._linear import LinearTwoView
-from fastcca._two_view import TwoViewTransformer
-from fastcca._validation import check_count
+from fastcca._arguments.parameters import check_count
+from fastcca._models.two_view import TwoViewTransformer
+from fastcca.cca.linear import LinearTwoView
 from fastcca.inference._model import ridge_of
 
 __all__ = ["WilksTest", "wilks_test"]

@@ -5,7 +5,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
-from fastcca._validation import as_matrix, check_same_rows, refuse_non_finite
+from fastcca._arguments.parameters import as_matrix, check_same_rows, refuse_non_finite
 
 __all__ = ["check_k", "finite_matrix", "pair"]
 

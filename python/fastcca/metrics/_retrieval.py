@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastcca._statistics import unit_rows
-from fastcca._validation import check_same_rows
+from fastcca._arguments.parameters import check_same_rows
+from fastcca.functional.linalg import unit_rows
 from fastcca.metrics._pairs import check_k, finite_matrix
 
 __all__ = ["mean_average_precision", "median_rank", "partner_ranks", "recall_at_k"]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastcca._refit import AtomicFit
+from fastcca._models.atomic_fit import AtomicFit
 from fastcca.functional.retrieval import Similarity
 from fastcca.retrieval._index import Backend, Found, SearchIndex
 

@@ -6,9 +6,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastcca._build import get_num_threads
-from fastcca._refit import AtomicFit
-from fastcca._validation import as_matrix, check_n_threads
+from fastcca._arguments.parameters import as_matrix, check_n_threads
+from fastcca._config import get_num_threads
+from fastcca._models.atomic_fit import AtomicFit
 from fastcca.functional.retrieval import (
     Similarity,
     check_k,

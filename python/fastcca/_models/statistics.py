@@ -7,9 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastcca._arguments.arrays import refuse_non_finite
 from fastcca.functional.linalg import solve_positive
 
-__all__ = ["ScoreStatistics", "Weights", "least_squares", "loadings", "score_statistics", "unit_rows"]
+__all__ = [
+    "ScoreStatistics",
+    "Weights",
+    "column_statistics",
+    "least_squares",
+    "loadings",
+    "score_statistics",
+]
 
 Weights = NDArray[np.float64] | None
 
@@ -73,9 +81,21 @@ def least_squares(zz: NDArray[Any], zc: NDArray[Any]) -> NDArray[Any]:
     return coefficients
 
 
-def unit_rows(a: NDArray[Any]) -> NDArray[np.float64]:
-    """Rows of length 1, whatever their scale; zeros stay."""
-    largest = np.abs(a).max(axis=1, keepdims=True, initial=0.0)
-    out: NDArray[np.float64] = a / np.where(largest > 0, largest, 1.0)
-    out /= np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1.0)
-    return out
+def column_statistics(
+    name: str, a: NDArray[Any], weights: Weights
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and variance of each column, in blocks of columns; refuses NaN and infinity."""
+    refuse_non_finite(name, a)
+    w = np.ones(len(a)) if weights is None else weights
+    mean, variance = np.empty(a.shape[1]), np.empty(a.shape[1])
+    step = max(1, 2**20 // len(a))
+    for start in range(0, a.shape[1], step):
+        block = slice(start, start + step)
+        centred = a[:, block].astype(np.float64)
+        shift = centred[w.argmax()].copy()  # a row that counts: one without weight may hold anything
+        centred -= shift  # a constant column becomes exactly 0
+        offset = w @ centred / w.sum()
+        centred -= offset
+        mean[block] = shift + offset
+        variance[block] = np.einsum("ij,ij,i->j", centred, centred, w) / (w.sum() - 1)
+    return mean, variance

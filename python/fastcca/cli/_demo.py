@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import KFold, train_test_split
 
-from fastcca._files import replacing
-from fastcca._tables import check_output
-from fastcca.cca_cv import CCACV
+from fastcca._models.atomic_write import replacing
+from fastcca.cca.kernel import KernelCCA
+from fastcca.cca.model_selection import CCACV
+from fastcca.cli._tables import check_output
 from fastcca.datasets import get_data_home, load_digit_halves, load_mnist_halves
-from fastcca.kernel_cca import KernelCCA
 from fastcca.metrics import column_correlations, partner_ranks
 from fastcca.plotting import CorrelationDisplay, VariateDisplay
 

@@ -19,8 +19,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcca._files import read_arrays, replacing, save_arrays
-from fastcca._refit import AtomicFit
+from fastcca._models.atomic_fit import AtomicFit
+from fastcca._models.atomic_write import read_arrays, replacing, save_arrays
 from fastcca.functional.moments import Moments
 from fastcca.taxonomy import Taxonomy
 
@@ -46,12 +46,12 @@ _EMBEDDINGS = (
 )
 _MODULES = {
     "CCA": "fastcca.cca",
-    "CCACV": "fastcca.cca_cv",
+    "CCACV": "fastcca.cca",
     "DeepCCA": "fastcca.deep",
     "EarlyFusion": "fastcca.fusion",
     "InputScaling": "fastcca.embedding._preprocessing",
-    "KernelCCA": "fastcca.kernel_cca",
-    "KernelCCACV": "fastcca.kernel_cca_cv",
+    "KernelCCA": "fastcca.cca",
+    "KernelCCACV": "fastcca.cca",
     "SynchronyDetector": "fastcca.synchrony",
     **dict.fromkeys(_EMBEDDINGS, "fastcca.embedding"),
 }

@@ -14,10 +14,10 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-import fastcca._persistence as plain
-from fastcca._files import replacing
-from fastcca._persistence import FORMAT, FORMAT_VERSION
-from fastcca._refit import AtomicFit
+import fastcca._models.files as plain
+from fastcca._models.atomic_fit import AtomicFit
+from fastcca._models.atomic_write import replacing
+from fastcca._models.files import FORMAT, FORMAT_VERSION
 
 __all__ = ["SavedDeepModel", "load"]
 

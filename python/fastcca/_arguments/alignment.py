@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fastcca.functional._arrays import index_of
+from fastcca._arguments.arrays import index_of
 
 __all__ = ["align"]
 

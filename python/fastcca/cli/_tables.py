@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcca._files import replacing, save_arrays
+from fastcca._models.atomic_write import replacing, save_arrays
 
 __all__ = ["Table", "check_output", "read_table", "table_writer"]
 

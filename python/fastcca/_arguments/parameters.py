@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_array
 
-from fastcca.functional import _arrays
-from fastcca.functional._arrays import check_same_rows, refuse_non_finite, text_columns
+from fastcca._arguments import arrays as _arrays
+from fastcca._arguments.arrays import check_same_rows, refuse_non_finite, text_columns
 
 __all__ = [
     "as_matrix",

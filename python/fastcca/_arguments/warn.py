@@ -6,7 +6,7 @@ import warnings
 
 __all__ = ["warn"]
 
-OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 # the wrappers of methods that base classes of scikit-learn and PyTorch add
 WRAPPERS = tuple(
     os.sep + os.path.join(*path)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
-from fastcca.functional._arrays import (
+from fastcca._arguments.arrays import (
     as_matrix,
     as_weights,
     check_same_rows,

@@ -12,9 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastcca._persistence import SavedModel
-from fastcca._statistics import ScoreStatistics, Weights, least_squares, loadings, score_statistics
-from fastcca._validation import as_matrix, as_weights, check_same_rows, column_names, refuse_non_finite
+from fastcca._arguments.parameters import (
+    as_matrix,
+    as_weights,
+    check_same_rows,
+    column_names,
+    refuse_non_finite,
+)
+from fastcca._models.files import SavedModel
+from fastcca._models.statistics import ScoreStatistics, Weights, least_squares, loadings, score_statistics
 from fastcca.errors import NumericalError
 from fastcca.metrics import column_correlations
 

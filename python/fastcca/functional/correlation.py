@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
-from fastcca._warn import warn
-from fastcca.functional._arrays import as_matrix, check_same_rows, common_float, thread_count
+from fastcca._arguments.arrays import as_matrix, check_same_rows, common_float, thread_count
+from fastcca._arguments.warn import warn
 from fastcca.functional.moments import Moments
 
 __all__ = ["correlation_coefficients", "correlation_gradients", "correlation_loss"]

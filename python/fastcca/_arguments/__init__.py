@@ -1,0 +1,1 @@
+"""Where arguments are checked: arrays, parameters, views of several modalities, and warnings about them."""

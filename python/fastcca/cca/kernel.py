@@ -1,0 +1,790 @@
+"""Kernel canonical correlation analysis by incomplete Cholesky factors: :class:`KernelCCA`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from numbers import Integral
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import LinAlgError, cholesky, solve_triangular
+from tqdm import tqdm
+
+from fastcca import _core
+from fastcca._arguments.arrays import thread_count
+from fastcca._arguments.parameters import as_matrix, check_reg, refuse_non_finite
+from fastcca._arguments.warn import warn
+from fastcca._models.two_view import ScoreStatistics, TwoViewTransformer, View, Weights, score_statistics
+from fastcca.errors import NumericalError
+from fastcca.functional.kernels import Kernel, KernelFunction, check_rank, factorise
+from fastcca.functional.moments import Moments, from_parts
+from fastcca.functional.solver import Solution, solve_moments
+
+__all__ = [
+    "CALLED_SLAB",
+    "FeatureSums",
+    "KernelCCA",
+    "KernelTwoView",
+    "LandmarkView",
+    "choose_landmarks",
+    "collect",
+    "solve_features",
+]
+
+
+# Landmarks are chosen among all rows while the features of that choice take at most this many bytes, else
+# among a sample of so many rows. Uniform pivots do not look at the features: for them a few more
+# rows than the rank are enough, to stand in for copies.
+SELECTION_BYTES = 2**30
+SAMPLED_ROWS = 256
+LEAST_PART = 1e-10
+_SLAB = 16384  # rows handed to the core at a time: what a progress bar and an interrupt see
+CALLED_SLAB = 2048  # the same where kernel values come from Python
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class LandmarkView:
+    """One view's landmarks: their rows, the kernel, and the Cholesky factor of its values between them."""
+
+    kernel: Kernel
+    points: Array  # (m, d)
+    factor: NDArray[np.float64]  # (m, m), lower
+
+    @property
+    def rank(self) -> int:
+        return len(self.points)
+
+    @staticmethod
+    def of(kernel: Kernel, points: Array, n_threads: int | None) -> LandmarkView:
+        """Landmarks in the order of their pivots. Those whose pivot is lost to rounding are left out."""
+        K = np.asarray(kernel.matrix(np.asarray(points, dtype=np.float64), None, n_threads), dtype=np.float64)
+        m = len(K)
+        while True:
+            factor, failed = _core.landmark_factor(K[:m, :m], thread_count(n_threads))
+            if failed < 0:
+                return LandmarkView(kernel, np.ascontiguousarray(points[:m]), factor)
+            if failed == 0:
+                raise NumericalError(
+                    f"{kernel.name}: the kernel is not positive semidefinite at the first landmark"
+                )
+            m = failed
+
+
+@dataclass(frozen=True)
+class FeatureSums:
+    """What the fit needs of rows; sums, which add up over parts of the data."""
+
+    moments: Moments  # of the features of both views
+    cross: NDArray[np.float64]  # (mx + my, p + q): features with the columns of both views, less their shift
+    column_sum: NDArray[np.float64]  # (p + q,)
+    column_square: NDArray[np.float64]  # (p + q,)
+    residual: NDArray[np.float64]  # (2, 2): per view, the trace left out and the whole trace
+
+    def __add__(self, other: FeatureSums) -> FeatureSums:
+        fields = ("moments", "cross", "column_sum", "column_square", "residual")
+        with np.errstate(over="ignore", invalid="ignore"):  # whoever uses the sums looks at them
+            return FeatureSums(*(getattr(self, name) + getattr(other, name) for name in fields))
+
+
+def choose_landmarks(
+    kernel: Kernel,
+    data: Array,
+    weights: Weights,
+    name: str,
+    *,
+    rank: int,
+    tol: float,
+    pivoting: str,
+    random_state: Any,
+    n_threads: int | None,
+    verbose: bool,
+) -> NDArray[np.intp]:
+    """Row indices of the pivots of an incomplete Cholesky factorisation."""
+    rank = min(rank, len(data))
+    tol *= _varying_part(kernel, data, weights, name)
+    counted = np.arange(len(data)) if weights is None else np.flatnonzero(weights)
+    many = max(2 * rank, SELECTION_BYTES // (rank * data.itemsize))
+    pivots = np.empty(0, dtype=np.intp)
+    for most in (rank + rank // 4, many) if pivoting == "uniform" else (many,):
+        rows = None
+        if len(counted) > most:
+            rows = np.sort(np.random.RandomState(0).choice(counted, most, replace=False))
+        factor = factorise(
+            kernel,
+            data if rows is None else data[rows],
+            rank,
+            tol,
+            pivoting,
+            random_state=random_state,
+            sample_weight=weights if weights is None or rows is None else weights[rows],
+            name=name,
+            n_threads=n_threads,
+            verbose=verbose,
+        )
+        pivots = np.asarray(factor.pivots, dtype=np.intp)
+        if rows is None:
+            break
+        pivots = rows[pivots]
+        if len(pivots) == rank:
+            break
+    return pivots
+
+
+def _varying_part(kernel: Kernel, data: Array, weights: Weights, name: str) -> float:
+    """The part of the kernel's trace that centring leaves, where it may be little; warns of too little."""
+    if kernel.kernel not in ("linear", "polynomial"):
+        return 1.0
+    rows = data if weights is None else data[weights > 0]
+    rows = rows[:: max(1, len(rows) // SAMPLED_ROWS)].astype(np.float64)
+    K = np.asarray(kernel.matrix(rows), dtype=np.float64)
+    trace = float(K.trace())
+    part = (trace - float(K.mean()) * len(K)) / trace if trace > 0 else 1.0
+    eps = float(np.finfo(np.float64).eps)
+    part = min(1.0, max(part, eps))
+    if 16 * eps < part < LEAST_PART:  # below that nothing varies, which is an error later
+        warn(
+            f"the values of {name}'s {kernel.kernel} kernel vary by {part:.0e} of their size: directions are "
+            "lost to rounding. Centre the columns of the data, for instance by StandardScaler"
+        )
+    return part
+
+
+def collect(
+    x: LandmarkView,
+    y: LandmarkView,
+    X: Array,
+    Y: Array,
+    weights: Weights,
+    n_threads: int | None,
+    verbose: bool,
+) -> FeatureSums:
+    """One pass over the data."""
+    dtype = np.result_type(X.dtype, Y.dtype)
+    core = _core.FeatureMoments32 if dtype == np.float32 else _core.FeatureMoments64
+    # The columns' shift is a function of the landmarks, so that sums of several passes add up.
+    shifts = [view.points.mean(axis=0, dtype=np.float64).astype(dtype) for view in (x, y)]
+    maps = [
+        (view.points.astype(dtype, copy=False), view.factor, view.kernel.spec, shift)
+        for view, shift in zip((x, y), shifts, strict=True)
+    ]
+    sums = core(maps[0], maps[1], ["X", "y"])
+    called = callable(x.kernel.kernel) or callable(y.kernel.kernel)
+    slab = CALLED_SLAB if called else _SLAB
+
+    def part(view: LandmarkView, rows: Array) -> tuple[Array, Array, NDArray[np.float64] | None]:
+        rows = rows.astype(dtype, copy=False)
+        if not callable(view.kernel.kernel):
+            return rows, rows, None
+        return view.kernel.matrix(rows, view.points), rows, view.kernel.diagonal(rows)
+
+    with tqdm(total=len(X), desc="moments: rows", disable=not verbose) as bar:
+        for start in range(0, len(X), slab):
+            rows = slice(start, min(start + slab, len(X)))
+            w = None if weights is None else weights[rows]
+            try:
+                sums.add(part(x, X[rows]), part(y, Y[rows]), w, thread_count(n_threads))
+            except ValueError:
+                refuse_non_finite("X", X)  # positions count from the start of the data
+                refuse_non_finite("y", Y)
+                raise
+            bar.update(rows.stop - rows.start)
+    # float32 features are summed in float64: their covariances are good to far below float32's epsilon.
+    eps = np.full(x.rank + y.rank, np.finfo(np.float64).eps)
+    moments = from_parts((x.rank, y.rank), eps, *sums.finish(thread_count(n_threads)))
+    return FeatureSums(moments, *sums.columns, np.array(sums.residuals))
+
+
+def solve_features(
+    moments: Moments, k: int, reg: tuple[float, float], penalty: str, n_threads: int | None
+) -> Solution:
+    """Weights of centred features.
+
+    The ridge penalty is that of linear CCA. Bach and Jordan's, in the features' covariance C and
+    c = N κ / (2 (N - 1)), replaces C by (C + cI) C⁻¹ (C + cI) = C + 2cI + c²C⁻¹, which is a ridge of 1 for
+    the features times B, where B Bᵀ = (2cI + c²C⁻¹)⁻¹. With C = R Rᵀ, which may be singular,
+    B Bᵀ = R (2c RᵀR + c²I)⁻¹ Rᵀ.
+    """
+    if penalty == "ridge" or reg == (0.0, 0.0):
+        return solve_moments(moments, k, reg, n_threads)
+    maps = []
+    for view, kappa in enumerate(reg):
+        C = moments.covariance(view, view)
+        if kappa == 0:
+            raise ValueError("reg must be positive for both views, or 0 for both, with penalty='bach-jordan'")
+        c = moments.n * kappa / (2 * (moments.n - 1))
+        R = _semidefinite_factor(C)
+        H = 2 * c * (R.T @ R)
+        H[np.diag_indices_from(H)] += c * c
+        maps.append(solve_triangular(cholesky(H, lower=True), R.T, lower=True).T)
+    none = np.zeros_like(moments.shift)
+    sx, sy = moments.slices
+    bx, by = maps
+    across = bx.T @ moments.scatter[sx, sy] @ by
+    scatter = np.block(
+        [[bx.T @ moments.scatter[sx, sx] @ bx, across], [across.T, by.T @ moments.scatter[sy, sy] @ by]]
+    )
+    mapped = from_parts(moments.dims, moments.eps, moments.n, none, none, scatter)
+    solution = solve_moments(mapped, k, 1.0, n_threads)
+    return replace(solution, x_weights=bx @ solution.x_weights, y_weights=by @ solution.y_weights)
+
+
+def _semidefinite_factor(C: NDArray[np.float64]) -> NDArray[np.float64]:
+    """R with R Rᵀ = C up to rounding, for a positive semidefinite C: centred features are dependent."""
+    jitter = len(C) * np.finfo(np.float64).eps * C.diagonal().max()
+    for _ in range(8):
+        try:
+            shifted = C.copy()
+            shifted[np.diag_indices_from(C)] += jitter
+            factor: NDArray[np.float64] = cholesky(shifted, lower=True)
+            return factor
+        except LinAlgError:
+            jitter *= 10
+    raise NumericalError("the features' covariance is not positive semidefinite")
+
+
+PENALTIES = ("ridge", "bach-jordan")
+MOST_RESIDUAL = 0.7  # of the trace of a kernel, without a warning
+
+# Where every row may be a landmark, n × n factors are cheaper than moments of 2n features between these n.
+DUAL_ROWS = range(400, 12001)
+
+Pair = tuple[Any, Any]
+
+
+class KernelTwoView(TwoViewTransformer):
+    """A kernel map of each view: what :class:`KernelCCA` and :class:`KernelCCACV` share."""
+
+    n_components: int | None
+    kernel: Any
+    degree: int
+    coef0: float
+    penalty: str
+    rank: int
+    tol: float
+    pivoting: str
+    random_state: Any
+    n_threads: int | None
+    verbose: bool
+
+    x_weights_: NDArray[np.float64]
+    y_weights_: NDArray[np.float64]
+    x_landmarks_: Array
+    y_landmarks_: Array
+    x_gamma_: float
+    y_gamma_: float
+    _x_offset: NDArray[np.float64]
+    _y_offset: NDArray[np.float64]
+    _sums: tuple[Any, ...]
+    _for_partial_fit = ("_sums",)
+
+    def _scores(self, view: View, data: Array) -> Array:
+        x = view == "X"
+        kernel = self._kernels((self.x_gamma_, self.y_gamma_))[0 if x else 1]
+        landmarks, coefficients, offset = (
+            (self.x_landmarks_, self.x_weights_, self._x_offset)
+            if x
+            else (self.y_landmarks_, self.y_weights_, self._y_offset)
+        )
+        landmarks = landmarks.astype(data.dtype, copy=False)
+
+        def scores(rows: Array) -> Array:
+            return _core.kernel_scores(
+                rows, landmarks, kernel.spec, coefficients, offset, view, self.n_threads or 0
+            ).T
+
+        if not callable(kernel.kernel):
+            return scores(data)
+        refuse_non_finite(view, data)
+        slabs = [slice(i, i + CALLED_SLAB) for i in range(0, len(data), CALLED_SLAB)]
+        return np.concatenate([scores(kernel.matrix(data[rows], landmarks)) for rows in slabs])
+
+    # ---- parameters
+
+    def _kernels(self, gamma: Any) -> tuple[Kernel, Kernel]:
+        kernels, gammas = _pair_of(self.kernel, "kernel"), _pair_of(gamma, "gamma")
+        x, y = (Kernel(k, g, self.degree, self.coef0, "kernel") for k, g in zip(kernels, gammas, strict=True))
+        return x, y
+
+    def _check_parameters(self) -> None:
+        check_rank(self.rank, self.tol, self.pivoting)
+        if self.penalty not in PENALTIES:
+            raise ValueError(f"penalty must be one of {PENALTIES}, got {self.penalty!r}")
+        n = self.n_components
+        if n is not None and (not isinstance(n, Integral) or isinstance(n, bool) or n < 1):
+            raise ValueError(f"n_components must be a whole number >= 1 or None, got {n!r}")
+
+    # ---- the fit
+
+    def _choose_views(
+        self, kernels: tuple[Kernel, Kernel], X: Array, Y: Array, weights: Weights, landmarks: Pair | None
+    ) -> tuple[LandmarkView, LandmarkView]:
+        """Landmarks of both views, from the rows or given; sets ``x_landmark_indices_``."""
+        views = []
+        for view, kernel, data, given in zip("Xy", kernels, (X, Y), landmarks or (None, None), strict=True):
+            options = {
+                "pivoting": self.pivoting,
+                "random_state": self.random_state,
+                "n_threads": self.n_threads,
+                "verbose": self.verbose,
+            }
+            indices = None
+            if given is None:
+                indices = choose_landmarks(
+                    kernel, data, weights, view, rank=int(self.rank), tol=self.tol, **options
+                )
+                points = data[indices]
+            else:
+                name = f"landmarks[{0 if view == 'X' else 1}]"
+                points = as_matrix(name, given, vector=view == "y")
+                refuse_non_finite(name, points)
+                if points.shape[1] != data.shape[1]:
+                    raise ValueError(f"{name} has {points.shape[1]} features, {view} has {data.shape[1]}")
+                points = points.astype(data.dtype, copy=False)
+                # In an order, and without those, that the others determine.
+                options["pivoting"] = "greedy"
+                kept = choose_landmarks(kernel, points, None, name, rank=len(points), tol=0.0, **options)
+                points = points[kept]
+            chosen = LandmarkView.of(kernel, points, self.n_threads)
+            views.append(chosen)
+            setattr(
+                self, f"{view.lower()}_landmark_indices_", None if indices is None else indices[: chosen.rank]
+            )
+        return views[0], views[1]
+
+    def _fit_kernels(
+        self, X: Array, Y: Array, weights: Weights, gamma: Any, reg: Any, landmarks: Pair | None = None
+    ) -> FeatureSums | None:
+        """Fit to checked arrays; what a later ``partial_fit`` may go on from."""
+        self._check_parameters()
+        regs = check_reg(reg)
+        refuse_non_finite("X", X)
+        refuse_non_finite("y", Y)
+        kernels = self._fitted_kernels(gamma, X, Y, weights)
+        if (
+            landmarks is None
+            and weights is None
+            and self.rank >= len(X)
+            and len(X) in DUAL_ROWS
+            and min(regs) > 0
+            and self._fit_dual(kernels, X, Y, regs)
+        ):
+            return None
+        views = self._choose_views(kernels, X, Y, weights, landmarks)
+        sums = collect(*views, X, Y, weights, self.n_threads, self.verbose)
+        self._fit_sums(views, sums, regs, (X.dtype, Y.dtype))
+        return sums
+
+    def _fitted_kernels(self, gamma: Any, X: Array, Y: Array, weights: Weights) -> tuple[Kernel, Kernel]:
+        kx, ky = self._kernels(gamma)
+        return kx.fitted(X, weights), ky.fitted(Y, weights)
+
+    def _fit_dual(self, kernels: tuple[Kernel, Kernel], X: Array, Y: Array, reg: tuple[float, float]) -> bool:
+        """With every row a landmark. False, with nothing set, if that road is closed."""
+        n = len(X)
+        k = min(int(self.n_components or 10), n - 1)
+        if 3 * (k + 10) > n:
+            return False
+        Kx, Ky = (
+            kernel.matrix(data.astype(np.float64, copy=False), None, self.n_threads)
+            for kernel, data in zip(kernels, (X, Y), strict=True)
+        )
+        bach_jordan = self.penalty == "bach-jordan"
+        cx, cy = (n * r / 2 if bach_jordan else (n - 1) * r for r in reg)
+        means = Kx.mean(axis=0), Ky.mean(axis=0)
+        found = _core.solve_dual(Kx, Ky, bach_jordan, (cx, cy), k, float(self.tol), self.n_threads or 0)
+        if found is None:
+            return False
+        singular_values, ax, ay, zx, zy = found
+        sign = _signs(ax)
+        ax, ay, zx, zy = (a * sign for a in (ax, ay, zx, zy))
+        self.x_landmark_indices_, self.y_landmark_indices_ = np.arange(n), np.arange(n)
+        self._adopt(
+            kernels,
+            (np.array(X), np.array(Y)),
+            (ax, ay),
+            (means[0] @ ax, means[1] @ ay),
+            (0.0, 0.0),
+            singular_values,
+        )
+        x_mean, y_mean = (data.mean(axis=0, dtype=np.float64) for data in (X, Y))
+        variances = tuple(data.var(axis=0, dtype=np.float64, ddof=1) for data in (X, Y))
+        statistics = score_statistics(
+            X, Y, None, (x_mean, y_mean), variances, lambda rows: np.hstack([zx[rows], zy[rows]])
+        )
+        self._finish(statistics, (x_mean, y_mean), (X.dtype, Y.dtype))
+        return True
+
+    def _fit_sums(
+        self,
+        views: tuple[LandmarkView, LandmarkView],
+        sums: FeatureSums,
+        reg: tuple[float, float],
+        dtypes: tuple[np.dtype[Any], np.dtype[Any]],
+    ) -> None:
+        moments = sums.moments
+        if moments.n <= 1:
+            raise ValueError(f"kernel CCA takes more than 1 sample, got n_samples = {moments.n:g}")
+        for name, view, s in zip("Xy", views, moments.slices, strict=True):
+            # The features of equal rows are equal: what is left of their scatter is rounding.
+            if moments.scatter[s, s].trace() <= 1e-12 * sums.residual["Xy".index(name), 1]:
+                raise NumericalError(
+                    f"every row of {name} is the same to the kernel {view.kernel.kernel!r}: "
+                    "there is nothing to correlate"
+                )
+        k = int(self.n_components or 10)
+        solution = solve_features(moments, min(k, *moments.dims), reg, self.penalty, self.n_threads)
+        found = len(solution.singular_values)
+        if self.n_components is not None and found < k:
+            warn(
+                f"n_components={self.n_components} is cut to {found}, the smaller rank of the features "
+                f"(X {solution.rank[0]}, y {solution.rank[1]})"
+            )
+        sx, sy = moments.slices
+        ax, ay = (
+            _core.landmark_coefficients(view.factor, w, self.n_threads or 0)
+            for view, w in zip(views, (solution.x_weights, solution.y_weights), strict=True)
+        )
+        sign = _signs(ax)
+        wx, wy, ax, ay = (a * sign for a in (solution.x_weights, solution.y_weights, ax, ay))
+        offsets = moments.mean[sx] @ wx, moments.mean[sy] @ wy
+        left = tuple(float(part / whole) for part, whole in sums.residual)
+        for name, view, part in zip("Xy", views, left, strict=True):
+            if part > MOST_RESIDUAL:
+                warn(
+                    f"the {view.rank} landmarks of {name} leave out {part:.0%} of its kernel's trace: "
+                    "the solution is that of another kernel. Raise rank, or widen the kernel (smaller gamma)"
+                )
+        self._adopt(
+            (views[0].kernel, views[1].kernel),
+            (views[0].points, views[1].points),
+            (ax, ay),
+            offsets,
+            left,
+            solution.singular_values,
+        )
+
+        # Covariances of the scores with each other and with the columns of the data.
+        n, p = moments.n, views[0].points.shape[1]
+        of_x, of_y = moments.scatter[:, sx] @ wx, moments.scatter[:, sy] @ wy
+        between = np.block([[wx.T @ of_x[sx], wx.T @ of_y[sx]], [wy.T @ of_x[sy], wy.T @ of_y[sy]]]) / (n - 1)
+        cross = sums.cross - np.outer(moments.mean, sums.column_sum)
+        with_scores = np.hstack([cross[sx].T @ wx, cross[sy].T @ wy]) / (n - 1)
+        mean = sums.column_sum / n
+        with np.errstate(over="ignore", invalid="ignore"):
+            variance = np.maximum(sums.column_square - n * mean**2, 0.0) / (n - 1)
+        if not np.isfinite(variance).all():
+            name = "X" if not np.isfinite(variance[:p]).all() else "y"
+            raise NumericalError(f"the variances of {name} overflow: scale its columns down")
+        shift = np.concatenate(
+            [view.points.mean(axis=0, dtype=np.float64).astype(np.result_type(*dtypes)) for view in views]
+        )
+        mean = mean + shift
+        statistics = ScoreStatistics(between, with_scores[:p], with_scores[p:], variance[:p], variance[p:])
+        self._finish(statistics, (mean[:p], mean[p:]), dtypes)
+
+    def _adopt(
+        self,
+        kernels: tuple[Kernel, Kernel],
+        landmarks: tuple[Array, Array],
+        coefficients: tuple[NDArray[np.float64], NDArray[np.float64]],
+        offsets: tuple[NDArray[np.float64], NDArray[np.float64]],
+        residuals: tuple[float, ...],
+        singular_values: NDArray[np.float64],
+    ) -> None:
+        self.x_landmarks_, self.y_landmarks_ = landmarks
+        self.x_weights_, self.y_weights_ = coefficients
+        self._x_offset, self._y_offset = offsets
+        self.x_gamma_, self.y_gamma_ = (float(kernel.gamma) for kernel in kernels)
+        self.x_rank_, self.y_rank_ = len(landmarks[0]), len(landmarks[1])
+        self.x_residual_, self.y_residual_ = residuals
+        self.singular_values_ = singular_values
+
+    def _finish(
+        self,
+        statistics: ScoreStatistics,
+        means: tuple[NDArray[np.float64], NDArray[np.float64]],
+        dtypes: tuple[np.dtype[Any], np.dtype[Any]],
+    ) -> None:
+        self.n_components_ = len(self.singular_values_)
+        self.x_mean_, self.y_mean_ = (mean.astype(dtype) for mean, dtype in zip(means, dtypes, strict=True))
+        self.singular_values_ = self.singular_values_.astype(np.result_type(*dtypes))
+        self._set_statistics(statistics, dtypes)
+
+
+def _signs(coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The entry of largest magnitude in each column of x's coefficients is to be positive."""
+    largest = np.take_along_axis(coefficients, np.abs(coefficients).argmax(axis=0)[None], axis=0)[0]
+    return np.where(largest < 0, -1.0, 1.0)
+
+
+def _pair_of(value: Any, name: str) -> Pair:
+    """A value for both views, or one for each."""
+    if isinstance(value, (tuple, list)):
+        if len(value) != 2:
+            raise ValueError(f"{name} must be one value or a pair (x, y), got {len(value)} values")
+        return value[0], value[1]
+    return value, value
+
+
+Kernels = str | KernelFunction | tuple[str | KernelFunction, str | KernelFunction]
+Gammas = float | str | tuple[float | str, float | str]
+
+KEPT_BYTES = 2**23  # moments up to this size are kept after fit, for partial_fit to go on from
+
+
+class KernelCCA(KernelTwoView):
+    r"""Kernel canonical correlation analysis of two paired views.
+
+    Finds functions of each view, in the space of its kernel, whose values are maximally correlated. Each
+    view's kernel matrix K is approximated by an incomplete Cholesky factor, K ≈ G Gᵀ, whose m pivots are the
+    view's landmarks; kernel CCA is then linear CCA of the centred features G, which are never held all at
+    once: one pass over the data takes their moments. Nothing of size n × n is formed, and only the landmarks
+    are kept.
+
+    Parameters
+    ----------
+    n_components : int, optional
+        Number of pairs of functions; by default 10, or the smaller rank if that is less.
+    kernel : str, callable or pair of them, default="rbf"
+        "rbf", "laplacian", "polynomial", "linear", "cosine" (:func:`fastcca.functional.kernel_matrix`), or a
+        function of two arrays of rows that returns their kernel values. A pair gives each view its own.
+    gamma : float, "median" or pair of them, default="median"
+        Width of rbf and laplacian kernels, scale of the polynomial. "median": 1 / the median of the squared
+        distances in that view, for laplacian of those in the 1-norm
+        (:func:`fastcca.functional.median_gamma`).
+    reg : float or pair of float, default=1e-4
+        Regularisation of each view, r or κ below.
+    penalty : {"ridge", "bach-jordan"}, default="ridge"
+        What the kernel functions are normalised by, with N the number of rows and K centred: "ridge"
+        K²/(N - 1) + r K, or "bach-jordan" (K + N κ/2 I)². They shrink direction by direction, differently.
+    degree, coef0 : int, float
+        Of the polynomial kernel (gamma <x, z> + coef0)^degree.
+    rank : int, default=1000
+        The largest number of landmarks of a view; above n it means n.
+    tol : float, default=1e-8
+        In [0, 1). Landmarks are added until they leave out at most this part of the kernel's trace; of linear
+        and polynomial kernels, whose values may be large beside what varies in them, of the centred kernel's.
+    pivoting : {"greedy", "random", "uniform"}, default="greedy"
+        How landmarks are chosen: see :func:`fastcca.functional.incomplete_cholesky`; among all rows as long
+        as n · rank numbers take at most a gibibyte, else among a fixed sample of so many rows.
+    random_state : int, RandomState or None
+        Seeds the choice of landmarks, unless it is greedy.
+    n_threads : int, optional
+        Threads to use; by default :func:`fastcca.get_num_threads`. Results do not depend on it.
+    verbose : bool, default=False
+        Show progress bars on stderr: pivots with their residual, then rows.
+
+    Attributes
+    ----------
+    x_landmarks_, y_landmarks_ : ndarray of shape (m, p), (m, q)
+        The rows that the functions are expanded in.
+    x_landmark_indices_, y_landmark_indices_ : ndarray of shape (m,) or None
+        Where they stood in the training data (in the first chunk after ``partial_fit``); None where given.
+    x_weights_, y_weights_ : ndarray of shape (m, n_components_)
+        Coefficients of the functions, always in float64: scores are k(x, landmarks) @ weights less a
+        constant. In each column of ``x_weights_`` the entry of largest magnitude is positive.
+    x_rank_, y_rank_ : int
+        Number of landmarks.
+    x_residual_, y_residual_ : float
+        The share of the trace of the kernel matrix over the training rows that the landmarks leave out.
+    x_gamma_, y_gamma_ : float
+        The widths used.
+    singular_values_ : ndarray of shape (n_components_,)
+        Correlations in the penalised metric; ``total_correlation_`` is their sum.
+    canonical_correlations_ : ndarray of shape (n_components_,)
+        Pearson correlations of the training scores.
+    x_loadings_, y_loadings_, x_cross_loadings_, y_cross_loadings_ : ndarray
+        Pearson correlations of the views' columns with the scores of their own and of the other view.
+    x_mean_, y_mean_ : ndarray
+        Column means.
+    n_components_, n_features_in_, n_y_features_in_ : int
+        Number of pairs of functions, p and q.
+
+    Raises
+    ------
+    ValueError
+        In ``fit``: parameters out of range, views that are not numbers or do not pair, NaN or infinity, a
+        callable kernel that returns another shape or NaN.
+    NumericalError
+        In ``fit``: a kernel that is not positive semidefinite, rows that are all the same.
+
+    See Also
+    --------
+    KernelCCACV : Chooses widths and regularisation by cross-validation.
+    fastcca.functional.incomplete_cholesky : The features on their own.
+
+    Notes
+    -----
+    Where every row may be a landmark (rank >= n, some hundreds of rows or more) the same solution comes from
+    two n × n Cholesky factors, which are then cheaper than moments of 2n features.
+
+    References
+    ----------
+    F. R. Bach and M. I. Jordan, "Kernel independent component analysis", JMLR 3, 2002.
+
+    D. R. Hardoon, S. Szedmak and J. Shawe-Taylor, "Canonical correlation analysis: an overview with
+    application to learning methods", Neural Computation 16, 2004.
+
+    D. Lopez-Paz, S. Sra, A. Smola, Z. Ghahramani and B. Schölkopf, "Randomized nonlinear component analysis",
+    ICML 2014.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcca import KernelCCA
+    >>> rng = np.random.default_rng(0)
+    >>> angle = rng.uniform(0, 2 * np.pi, size=(600, 1))
+    >>> X = np.hstack([np.cos(angle), np.sin(angle)]) + 0.1 * rng.normal(size=(600, 2))
+    >>> y = np.cos(2 * angle) + 0.1 * rng.normal(size=(600, 1))
+    >>> kcca = KernelCCA(n_components=1, reg=1e-3).fit(X[:300], y[:300])
+    >>> bool(kcca.score(X[300:], y[300:]) > 0.95)
+    True
+    """
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        kernel: Kernels = "rbf",
+        gamma: Gammas = "median",
+        reg: float | tuple[float, float] = 1e-4,
+        penalty: Literal["ridge", "bach-jordan"] = "ridge",
+        degree: int = 3,
+        coef0: float = 1,
+        rank: int = 1000,
+        tol: float = 1e-8,
+        pivoting: Literal["greedy", "random", "uniform"] = "greedy",
+        random_state: Any = None,
+        n_threads: int | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.n_components = n_components
+        self.kernel = kernel
+        self.gamma = gamma
+        self.reg = reg
+        self.penalty = penalty
+        self.degree = degree
+        self.coef0 = coef0
+        self.rank = rank
+        self.tol = tol
+        self.pivoting = pivoting
+        self.random_state = random_state
+        self.n_threads = n_threads
+        self.verbose = verbose
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        landmarks: tuple[ArrayLike | None, ArrayLike | None] | None = None,
+    ) -> KernelCCA:
+        """Fit to paired rows.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, p)
+            First view. float32 and float64 arrays are read in place: C or F order, strided, read-only,
+            memory-mapped. float32 gives float32 results.
+        y : array_like of shape (n, q) or (n,)
+            Second view, row by row the partners of ``X``.
+        sample_weight : array_like of shape (n,), optional
+            Weights >= 0, which count as repetitions of a row; their sum must exceed 1.
+        landmarks : pair of array_like, optional
+            Rows to use as landmarks of either view in the place of a choice (None: choose). Those that others
+            determine are left out.
+
+        Returns
+        -------
+        KernelCCA
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            See :class:`KernelCCA`.
+        """
+        X, y, weights = self._check_pair(X, y, sample_weight, reset=True)
+        sums = self._fit_kernels(X, y, weights, self.gamma, self.reg, _check_landmarks(landmarks))
+        self.__dict__.pop("_sums", None)
+        if sums is not None and sums.moments.scatter.nbytes <= KEPT_BYTES:
+            self._sums = tuple(vars(sums).values())
+        return self
+
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        landmarks: tuple[ArrayLike | None, ArrayLike | None] | None = None,
+    ) -> KernelCCA:
+        """Add rows to those fitted so far and solve again.
+
+        The first call fixes widths and landmarks: from its rows, or as given. Further calls add their rows'
+        moments; the result is that of one ``fit`` to all rows with these landmarks. After ``fit`` it goes on
+        only if there are no more than some 500 landmarks of each view: beyond that ``fit`` keeps no moments.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, p)
+            New rows of the first view.
+        y : array_like of shape (n, q) or (n,)
+            Their partners.
+        sample_weight : array_like of shape (n,), optional
+            Weights >= 0, which count as repetitions of a row.
+        landmarks : pair of array_like, optional
+            As in ``fit``; in the first call only.
+
+        Returns
+        -------
+        KernelCCA
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            As in ``fit``; after a ``fit`` that kept no moments; for landmarks in a later call.
+        """
+        first = not hasattr(self, "x_landmarks_")
+        if not first and not hasattr(self, "_sums"):
+            raise ValueError(
+                "partial_fit cannot go on from a fit with so many landmarks, or one saved without moments: "
+                "start with partial_fit on a new estimator"
+            )
+        if not first and landmarks is not None:
+            raise ValueError(
+                "landmarks are fixed by the first call of partial_fit: they cannot be given again"
+            )
+        X, y, weights = self._check_pair(X, y, sample_weight, reset=first)
+        self._check_parameters()
+        reg = check_reg(self.reg)
+        dtypes = (X.dtype, y.dtype) if first else (self.x_landmarks_.dtype, self.y_landmarks_.dtype)
+        if first:
+            refuse_non_finite("X", X)
+            refuse_non_finite("y", y)
+            kernels = self._fitted_kernels(self.gamma, X, y, weights)
+            views = self._choose_views(kernels, X, y, weights, _check_landmarks(landmarks))
+        else:
+            kernels = self._kernels((self.x_gamma_, self.y_gamma_))
+            points = self.x_landmarks_, self.y_landmarks_
+            of_x, of_y = (
+                LandmarkView.of(kernel, rows, self.n_threads)
+                for kernel, rows in zip(kernels, points, strict=True)
+            )
+            views = of_x, of_y
+        sums = collect(*views, X, y, weights, self.n_threads, self.verbose)
+        if not first:
+            sums = FeatureSums(*self._sums) + sums
+        self._fit_sums(views, sums, reg, dtypes)
+        self._sums = tuple(vars(sums).values())
+        return self
+
+
+def _check_landmarks(landmarks: Any) -> tuple[Any, Any] | None:
+    if landmarks is None:
+        return None
+    if not isinstance(landmarks, (tuple, list)) or len(landmarks) != 2:
+        raise ValueError(f"landmarks must be a pair (rows of X, rows of y), got {type(landmarks).__name__}")
+    return landmarks[0], landmarks[1]
