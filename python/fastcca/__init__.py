@@ -34,12 +34,16 @@ if TYPE_CHECKING:
     from fastcca.cca.kernel import KernelCCA
     from fastcca.cca.linear import CCA
     from fastcca.cca.model_selection import CCACV, KernelCCACV
+    from fastcca.cca.multiview import GCCA, MCCA, MCCACV
 
     __version__: str
 
 __all__ = [
     "CCA",
     "CCACV",
+    "GCCA",
+    "MCCA",
+    "MCCACV",
     "KernelCCA",
     "KernelCCACV",
     "Moments",
@@ -64,8 +68,11 @@ __all__ = [
 _LAZY = {
     "CCA": "fastcca.cca",
     "CCACV": "fastcca.cca",
+    "GCCA": "fastcca.cca",
     "KernelCCA": "fastcca.cca",
     "KernelCCACV": "fastcca.cca",
+    "MCCA": "fastcca.cca",
+    "MCCACV": "fastcca.cca",
     "align": "fastcca._arguments.alignment",
     "load": "fastcca._models.files",
 }

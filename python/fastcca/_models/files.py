@@ -49,9 +49,12 @@ _MODULES = {
     "CCACV": "fastcca.cca",
     "DeepCCA": "fastcca.deep",
     "EarlyFusion": "fastcca.fusion",
+    "GCCA": "fastcca.cca",
     "InputScaling": "fastcca.embedding._preprocessing",
     "KernelCCA": "fastcca.cca",
     "KernelCCACV": "fastcca.cca",
+    "MCCA": "fastcca.cca",
+    "MCCACV": "fastcca.cca",
     "SynchronyDetector": "fastcca.synchrony",
     **dict.fromkeys(_EMBEDDINGS, "fastcca.embedding"),
 }

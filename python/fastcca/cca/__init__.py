@@ -1,7 +1,8 @@
-"""Canonical correlation analysis: linear, kernel, and with parameters chosen by cross-validation."""
+"""Canonical correlation analysis: linear, kernel, of many views, with cross-validated parameters."""
 
 from fastcca.cca.kernel import KernelCCA
 from fastcca.cca.linear import CCA
 from fastcca.cca.model_selection import CCACV, KernelCCACV
+from fastcca.cca.multiview import GCCA, MCCA, MCCACV
 
-__all__ = ["CCA", "CCACV", "KernelCCA", "KernelCCACV"]
+__all__ = ["CCA", "CCACV", "GCCA", "MCCA", "MCCACV", "KernelCCA", "KernelCCACV"]

@@ -10,14 +10,21 @@ from scipy.linalg import block_diag
 
 from fastcca._arguments.parameters import check_n_components, check_n_threads, check_reg, refuse_non_finite
 from fastcca._arguments.warn import warn
-from fastcca._models.statistics import ScoreStatistics, Weights, column_statistics, score_statistics
+from fastcca._models.statistics import (
+    ScoreStatistics,
+    Weights,
+    cast_weights,
+    column_statistics,
+    project,
+    score_statistics,
+)
 from fastcca._models.two_view import TwoViewTransformer, View
 from fastcca.errors import NumericalError
 from fastcca.functional.linalg import product
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import Solution, solve_gram, solve_moments, solve_qr
 
-__all__ = ["CCA", "SOLVERS", "LinearTwoView", "column_variances"]
+__all__ = ["CCA", "MOST_ERROR", "SOLVERS", "LinearTwoView", "column_variances", "fine_error"]
 
 
 SOLVERS = ("auto", "covariance", "qr", "gram")
@@ -77,7 +84,7 @@ class LinearTwoView(TwoViewTransformer):
         weights, mean = (self.x_weights_, self.x_mean_) if view == "X" else (self.y_weights_, self.y_mean_)
         with np.errstate(over="ignore"):  # weights beyond float32 make scores that are found below
             weights = weights.astype(data.dtype, copy=False)
-        scores = _project(data, weights, mean)
+        scores = project(data, weights, mean)
         # NaN and infinity in the data reach their row's scores: a look at those spares a pass over the data
         if not np.isfinite(scores).all():
             refuse_non_finite(view, data)
@@ -162,7 +169,7 @@ class LinearTwoView(TwoViewTransformer):
         if cautious and (max(errors) > MOST_ERROR or any(solution.dropped)):
             return moments, None
         between = None
-        if max(errors) > _fine_error(dtypes, moments.n):
+        if max(errors) > fine_error(dtypes, moments.n):
             if k < min(moments.dims):  # what stands just below the k-th pair may have changed places with it
                 units, solution = self._solve_moments(moments, columns, k + 8, reg)
             solution, between = self._refined(X, y, weights, columns, units, solution, k, reg)
@@ -182,7 +189,7 @@ class LinearTwoView(TwoViewTransformer):
         columns = self._columns(*_moment_statistics(moments), _smallest_variance(moments))
         units, solution = self._solve_moments(moments, columns, k, reg)
         errors = _errors(solution, moments)
-        if any(solution.dropped) or max(errors) > _fine_error((X.dtype, y.dtype), moments.n):
+        if any(solution.dropped) or max(errors) > fine_error((X.dtype, y.dtype), moments.n):
             return None
         return moments, self._statistics(moments, columns, units, solution, errors, reg)
 
@@ -348,7 +355,10 @@ class LinearTwoView(TwoViewTransformer):
         self.solver_, self.n_components_, self.moments_ = solver, found, moments
         self.x_rank_, self.y_rank_ = solution.rank
         self.n_samples_ = float(n_samples)
-        self.x_weights_, self.y_weights_ = _cast("X", weights[0], x_dtype), _cast("y", weights[1], y_dtype)
+        self.x_weights_, self.y_weights_ = (
+            cast_weights("X", weights[0], x_dtype),
+            cast_weights("y", weights[1], y_dtype),
+        )
         self.x_mean_, self.y_mean_ = columns.means
         self.x_scale_, self.y_scale_ = columns.scales[0].astype(x_dtype), columns.scales[1].astype(y_dtype)
         self.singular_values_ = solution.singular_values.astype(np.result_type(x_dtype, y_dtype))
@@ -364,7 +374,7 @@ def _errors(solution: Solution, moments: Moments) -> list[float]:
     ]
 
 
-def _fine_error(dtypes: Dtypes, n: float = 0.0) -> float:
+def fine_error(dtypes: Sequence[np.dtype[Any]], n: float = 0.0) -> float:
     """Such errors no fit is to be better than: of the size that orthogonal factors in this dtype have.
 
     The rounding of sums over many rows is that of many short ones, which average out.
@@ -406,7 +416,7 @@ def _warn_of_rounding(view: int, solver: str, fit: Fit, dtypes: Dtypes, n: float
     """Of directions that are left out, or of digits that are lost."""
     name, solution, error = "Xy"[view], fit.solution, fit.errors[view]
     if solver == "covariance":
-        most, because = max(MOST_ERROR, _fine_error(dtypes, n)), "for moments, which square that"
+        most, because = max(MOST_ERROR, fine_error(dtypes, n)), "for moments, which square that"
         cure = (
             "Fit the data with solver='auto' or 'qr', raise reg, or take moments of float32 data with "
             "update(..., dtype=np.float64)"
@@ -430,30 +440,6 @@ def _warn_of_rounding(view: int, solver: str, fit: Fit, dtypes: Dtypes, n: float
             f"{ill} (estimated condition number {solution.condition[view]:.1e}): correlations may be off by "
             f"{min(1.0, error):.0e}. {cure}"
         )
-
-
-def _cast(name: str, weights: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
-    with np.errstate(over="ignore"):
-        out = weights.astype(dtype)
-    if not np.isfinite(out).all():
-        raise NumericalError(f"the weights of {name} overflow {dtype}: scale its columns up or use float64")
-    return out
-
-
-def _project(data: NDArray[Any], weights: NDArray[Any], mean: NDArray[Any]) -> NDArray[Any]:
-    """(data - mean) weights by blocks of rows; centred first, so that a large mean costs no digits."""
-    out = np.empty((len(data), weights.shape[1]), dtype=data.dtype)
-    step = max(1, 2**19 // data.shape[1])
-    with np.errstate(invalid="ignore", over="ignore"):  # the caller looks at the result
-        near = mean.astype(data.dtype)
-        # what the mean loses in float32: as much of a standard deviation as the mean is large
-        rest = ((mean - near) @ weights).astype(data.dtype) if data.dtype != mean.dtype else None
-        for start in range(0, len(data), step):
-            rows = slice(start, start + step)
-            np.matmul(data[rows] - near, weights, out=out[rows])
-            if rest is not None:
-                out[rows] -= rest
-    return out
 
 
 def _in_units(solution: Solution, units: Pair) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
