@@ -22,7 +22,7 @@ from fastcca.functional.multiview import PairwiseMoments, ViewsSolution, Whiteni
 __all__ = ["GCCA", "MCCA", "MCCACV", "LinearMultiView"]
 
 PerView = float | Mapping[str, float] | Sequence[float]
-Self = TypeVar("Self", bound="LinearMultiView")
+Self = TypeVar("Self", bound="EigenMultiView")
 
 
 class Solved(NamedTuple):
@@ -273,110 +273,8 @@ def _warn_of_rounding(name: str, whitening: Whitening, error: float, most: float
         )
 
 
-class MCCA(LinearMultiView):
-    r"""Canonical correlation analysis of two views or more, with a ridge.
-
-    Finds a direction of each view such that the views' scores correlate most in all pairs together, one set
-    after the other: the relaxed sum of correlations
-
-    .. math:: \max \sum_{i,j} w_i^\top S_{ij} w_j
-       \quad\text{subject to}\quad \sum_i w_i^\top (S_{ii} + r_i I) w_i = m,
-
-    which the generalised eigenproblem of the stacked covariances solves. Of two views it is :class:`CCA`,
-    with eigenvalues 1 + ρ.
-
-    Parameters
-    ----------
-    n_components : int, optional
-        Number of components, at most the second largest number of columns of a view, which is the default.
-        The second largest rank may leave fewer; see ``n_components_``.
-    reg : float, mapping of str to float or sequence of float, default=0.0
-        Ridge r >= 0 added to the variances, in their units (or, with ``scale=True``, relative to them): for
-        all views, by name (0 for those not named), or in the order of the views.
-    view_weights : mapping of str to float or sequence of float, optional
-        Positive weights of the views, which count as repetitions: a view of weight 2 is one given twice.
-    scale : bool, default=False
-        Divide each column by its standard deviation first. Weights are given for the columns as they came.
-    n_threads : int, optional
-        Threads to use; by default :func:`fastcca.get_num_threads`. Results do not depend on it.
-
-    Attributes
-    ----------
-    views_ : tuple of str
-        Names of the views, in the order of the fit.
-    weights_ : dict of str to ndarray of shape (p_i, n_components_)
-        ``transform_view(name, X) = (X - means_[name]) @ weights_[name]``. In each column of the first view's
-        the entry of largest magnitude is positive. Constant columns have weight 0.
-    eigenvalues_ : ndarray of shape (n_components_,)
-        λ, descending: of m views between 1 (nothing in common) and m.
-    canonical_correlations_ : ndarray of shape (n_components_,)
-        Mean over the pairs of views of the Pearson correlations of the training scores.
-    pairwise_correlations_ : ndarray of shape (m, m, n_components_)
-        Those of each pair.
-    loadings_ : dict of str to ndarray of shape (p_i, n_components_)
-        Pearson correlation of each column with the scores of its own view.
-    means_, scales_ : dict of str to ndarray of shape (p_i,)
-        Column means, and what the columns were divided by (ones without ``scale``).
-    ranks_ : dict of str to int
-        Numerical ranks of the centred views.
-    n_samples_ : float
-        Number of rows N; with sample weights their sum.
-    pairwise_n_ : ndarray of shape (m, m)
-        Rows that have both views of a pair.
-    moments_ : Moments
-        What the solution was computed from.
-    n_components_, n_features_in_ : int
-        Number of components found; columns of all views.
-
-    Raises
-    ------
-    ValueError
-        In ``fit``: a single view, views with different numbers of rows, parameters out of range, NaN or
-        infinity within a row, fewer than two rows that have both views of a pair.
-    NumericalError
-        In ``fit``: every column of a view is constant. (It is a ValueError as well.)
-
-    Warns
-    -----
-    UserWarning
-        If there are too few rows for views without a ridge; if a view is too ill-conditioned; if
-        ``n_components`` is reduced.
-
-    Notes
-    -----
-    Views are given as a mapping from names to arrays or as a sequence of arrays (named "view0", "view1",
-    ...). A row that lacks a view is NaN throughout there. Then covariances between two views are those of
-    the rows that have both, and where these do not make a positive semidefinite matrix its nearest one is
-    taken: negative eigenvalues of the matrix of correlations are set to 0, and its diagonal is brought back
-    to 1.
-
-    Everything is computed from the moments, which square condition numbers, and take memory for d² numbers,
-    where the views have d columns in all.
-
-    See Also
-    --------
-    GCCA : With a ridge, the same question with a common variate in its place.
-    MCCACV : Chooses the ridge by cross-validation.
-
-    References
-    ----------
-    J. R. Kettenring, "Canonical analysis of several sets of variables", Biometrika 58, 1971.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastcca import MCCA
-    >>> rng = np.random.default_rng(0)
-    >>> common = rng.normal(size=(500, 1))
-    >>> views = {name: common + rng.normal(size=(500, 3)) for name in ("sound", "image", "text")}
-    >>> mcca = MCCA(n_components=1, reg=0.1).fit(views)
-    >>> mcca.canonical_correlations_.round(2)
-    array([0.76])
-    >>> mcca.common_variate({"sound": views["sound"], "text": views["text"]}).shape
-    (500, 1)
-    >>> sorted(mcca.predict_views({"sound": views["sound"]}))
-    ['image', 'text']
-    """
+class EigenMultiView(LinearMultiView):
+    """What :class:`MCCA` and :class:`GCCA` share: parameters, and fits to rows and to moments."""
 
     def __init__(
         self,
@@ -483,7 +381,113 @@ class MCCA(LinearMultiView):
         return self
 
 
-class GCCA(MCCA):
+class MCCA(EigenMultiView):
+    r"""Canonical correlation analysis of two views or more, with a ridge.
+
+    Finds a direction of each view such that the views' scores correlate most in all pairs together, one set
+    after the other: the relaxed sum of correlations
+
+    .. math:: \max \sum_{i,j} w_i^\top S_{ij} w_j
+       \quad\text{subject to}\quad \sum_i w_i^\top (S_{ii} + r_i I) w_i = m,
+
+    which the generalised eigenproblem of the stacked covariances solves. Of two views it is :class:`CCA`,
+    with eigenvalues 1 + ρ.
+
+    Parameters
+    ----------
+    n_components : int, optional
+        Number of components, at most the second largest number of columns of a view, which is the default.
+        The second largest rank may leave fewer; see ``n_components_``.
+    reg : float, mapping of str to float or sequence of float, default=0.0
+        Ridge r >= 0 added to the variances, in their units (or, with ``scale=True``, relative to them): for
+        all views, by name (0 for those not named), or in the order of the views.
+    view_weights : mapping of str to float or sequence of float, optional
+        Positive weights of the views, which count as repetitions: a view of weight 2 is one given twice.
+    scale : bool, default=False
+        Divide each column by its standard deviation first. Weights are given for the columns as they came.
+    n_threads : int, optional
+        Threads to use; by default :func:`fastcca.get_num_threads`. Results do not depend on it.
+
+    Attributes
+    ----------
+    views_ : tuple of str
+        Names of the views, in the order of the fit.
+    weights_ : dict of str to ndarray of shape (p_i, n_components_)
+        ``transform_view(name, X) = (X - means_[name]) @ weights_[name]``. In each column of the first view's
+        the entry of largest magnitude is positive. Constant columns have weight 0.
+    eigenvalues_ : ndarray of shape (n_components_,)
+        λ, descending: of m views between 1 (nothing in common) and m.
+    canonical_correlations_ : ndarray of shape (n_components_,)
+        Mean over the pairs of views of the Pearson correlations of the training scores.
+    pairwise_correlations_ : ndarray of shape (m, m, n_components_)
+        Those of each pair.
+    loadings_ : dict of str to ndarray of shape (p_i, n_components_)
+        Pearson correlation of each column with the scores of its own view.
+    means_, scales_ : dict of str to ndarray of shape (p_i,)
+        Column means, and what the columns were divided by (ones without ``scale``).
+    ranks_ : dict of str to int
+        Numerical ranks of the centred views.
+    n_samples_ : float
+        Number of rows N; with sample weights their sum.
+    pairwise_n_ : ndarray of shape (m, m)
+        Rows that have both views of a pair.
+    moments_ : Moments
+        What the solution was computed from.
+    n_components_, n_features_in_ : int
+        Number of components found; columns of all views.
+
+    Raises
+    ------
+    ValueError
+        In ``fit``: a single view, views with different numbers of rows, parameters out of range, NaN or
+        infinity within a row, fewer than two rows that have both views of a pair.
+    NumericalError
+        In ``fit``: every column of a view is constant. (It is a ValueError as well.)
+
+    Warns
+    -----
+    UserWarning
+        If there are too few rows for views without a ridge; if a view is too ill-conditioned; if
+        ``n_components`` is reduced.
+
+    Notes
+    -----
+    Views are given as a mapping from names to arrays or as a sequence of arrays (named "view0", "view1",
+    ...). A row that lacks a view is NaN throughout there. Then covariances between two views are those of
+    the rows that have both, and where these do not make a positive semidefinite matrix its nearest one is
+    taken: negative eigenvalues of the matrix of correlations are set to 0, and its diagonal is brought back
+    to 1.
+
+    Everything is computed from the moments, which square condition numbers, and take memory for d² numbers,
+    where the views have d columns in all.
+
+    See Also
+    --------
+    GCCA : With a ridge, the same question with a common variate in its place.
+    MCCACV : Chooses the ridge by cross-validation.
+
+    References
+    ----------
+    J. R. Kettenring, "Canonical analysis of several sets of variables", Biometrika 58, 1971.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcca import MCCA
+    >>> rng = np.random.default_rng(0)
+    >>> common = rng.normal(size=(500, 1))
+    >>> views = {name: common + rng.normal(size=(500, 3)) for name in ("sound", "image", "text")}
+    >>> mcca = MCCA(n_components=1, reg=0.1).fit(views)
+    >>> mcca.canonical_correlations_.round(2)
+    array([0.76])
+    >>> mcca.common_variate({"sound": views["sound"], "text": views["text"]}).shape
+    (500, 1)
+    >>> sorted(mcca.predict_views({"sound": views["sound"]}))
+    ['image', 'text']
+    """
+
+
+class GCCA(EigenMultiView):
     r"""Generalised canonical correlation analysis (MAXVAR): a common variate that every view predicts best.
 
     Finds a common variate g after the other, uncorrelated and of unit variance, that the views' ridge
@@ -689,8 +693,8 @@ class MCCACV(LinearMultiView):
         self.__dict__.update({name: value for name, value in vars(best).items() if name not in parameters})
         return self
 
-    def _model(self, reg: Any) -> MCCA:
-        kind = MCCA if self.method == "mcca" else GCCA
+    def _model(self, reg: Any) -> EigenMultiView:
+        kind: type[EigenMultiView] = MCCA if self.method == "mcca" else GCCA
         return kind(self.n_components, reg, self.view_weights, self.scale, self.n_threads)
 
     def _grid(self, total: Moments, names: Sequence[str]) -> list[Any]:
