@@ -1,5 +1,6 @@
 """Regularised canonical correlation analysis: :class:`CCA`, and what every linear map of two views shares."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
@@ -7,8 +8,16 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import block_diag
+from sklearn.utils.validation import check_is_fitted
 
-from fastcca._arguments.parameters import check_n_components, check_n_threads, check_reg, refuse_non_finite
+from fastcca._arguments.parameters import (
+    as_matrix,
+    check_n_components,
+    check_n_threads,
+    check_reg,
+    check_same_rows,
+    refuse_non_finite,
+)
 from fastcca._arguments.warn import warn
 from fastcca._models.statistics import (
     ScoreStatistics,
@@ -19,10 +28,12 @@ from fastcca._models.statistics import (
     score_statistics,
 )
 from fastcca._models.two_view import TwoViewTransformer, View
+from fastcca.cca.partial import Confounding, confounding_of_rows, moments_with, partial_moments
 from fastcca.errors import NumericalError
 from fastcca.functional.linalg import product
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import Solution, solve_gram, solve_moments, solve_qr
+from fastcca.metrics import column_correlations
 
 __all__ = ["CCA", "MOST_ERROR", "SOLVERS", "LinearTwoView", "column_variances", "fine_error"]
 
@@ -79,8 +90,17 @@ class LinearTwoView(TwoViewTransformer):
     x_rank_: int
     y_rank_: int
     n_samples_: float
+    confounds_rank_: int
+    confounds_mean_: NDArray[np.float64]
+    x_confounds_coef_: NDArray[np.float64]
+    y_confounds_coef_: NDArray[np.float64]
 
-    def _scores(self, view: View, data: NDArray[Any]) -> NDArray[Any]:
+    def _scores(self, view: View, data: NDArray[Any], confounds: NDArray[Any] | None = None) -> NDArray[Any]:
+        if self._confounding is not None and confounds is None:
+            raise ValueError(
+                f"this {type(self).__name__} was fitted with confounds: pass those of "
+                "these rows, confounds=..."
+            )
         weights, mean = (self.x_weights_, self.x_mean_) if view == "X" else (self.y_weights_, self.y_mean_)
         with np.errstate(over="ignore"):  # weights beyond float32 make scores that are found below
             weights = weights.astype(data.dtype, copy=False)
@@ -91,7 +111,267 @@ class LinearTwoView(TwoViewTransformer):
             raise NumericalError(
                 f"the scores of {view} overflow {data.dtype}: rescale the data or use float64"
             )
+        if self._confounding is not None and confounds is not None:
+            # (X - Z B) W = X W - Z (B W)
+            explained = self._confounding.coefficients[0 if view == "X" else 1] @ weights
+            scores -= (confounds - self._confounding.mean) @ explained
         return scores
+
+    # ---- confounds
+
+    def _check_confounds(self, confounds: Any, n_rows: int, *, reset: bool) -> NDArray[Any] | None:
+        """Confounds as a 2-d float array of so many rows, those of the fit again without ``reset``."""
+        if confounds is None:
+            return None
+        Z = as_matrix("confounds", confounds, vector=True, complete=True)
+        if len(Z) != n_rows:
+            raise ValueError(f"confounds must have the rows of X, {n_rows}, got {len(Z)}")
+        if reset:
+            return Z
+        if self._confounding is None:
+            raise ValueError(f"this {type(self).__name__} was fitted without confounds, and takes none")
+        if Z.shape[1] != len(self._confounding.mean):
+            raise ValueError(
+                f"confounds has {Z.shape[1]} columns, but the fit had {len(self._confounding.mean)}"
+            )
+        refuse_non_finite("confounds", Z)
+        return Z
+
+    def transform(self, X: ArrayLike, y: Any = None, confounds: ArrayLike | None = None) -> NDArray[Any]:
+        """Scores of the first view.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, p)
+            Rows in the units of the training data.
+        y : ignored
+            Accepted because scikit-learn's pipelines and checks pass it.
+        confounds : array_like of shape (n, c), optional
+            Confounds of these rows, where the fit was given some: what they explain, by the coefficients of
+            the fit, is taken out first.
+
+        Returns
+        -------
+        ndarray of shape (n, n_components_)
+            In the dtype of ``X`` (float32 or float64); a data frame after ``set_output``.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            For a wrong number of features, NaN or infinity, or confounds that are missing or not expected.
+        """
+        checked = self._check_view("X", X)
+        return self._scores("X", checked, self._check_confounds(confounds, len(checked), reset=False))
+
+    def transform_y(self, y: ArrayLike, confounds: ArrayLike | None = None) -> NDArray[Any]:
+        """Scores of the second view.
+
+        Parameters
+        ----------
+        y : array_like of shape (n, q), or (n,) if q is 1
+            Rows in the units of the training data.
+        confounds : array_like of shape (n, c), optional
+            As in :meth:`transform`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_components_)
+            In the dtype of ``y``.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            As in :meth:`transform`.
+        """
+        checked = self._check_view("y", y)
+        return self._scores("y", checked, self._check_confounds(confounds, len(checked), reset=False))
+
+    def transform_views(
+        self, X: ArrayLike, y: ArrayLike, confounds: ArrayLike | None = None
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Scores of both views as plain arrays.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, p)
+            Rows of the first view.
+        y : array_like of shape (m, q)
+            Rows of the second view; without confounds they need not be paired with those of ``X``.
+        confounds : array_like of shape (n, c), optional
+            As in :meth:`transform`.
+
+        Returns
+        -------
+        tuple of ndarray
+            Shapes (n, n_components_) and (m, n_components_).
+        """
+        checked = self._check_view("X", X)
+        Z = self._check_confounds(confounds, len(checked), reset=False)
+        return self._scores("X", checked, Z), self.transform_y(y, confounds)
+
+    def predict(self, X: ArrayLike, confounds: ArrayLike | None = None) -> NDArray[Any]:
+        """The second view as the least-squares regression of y on the ``n_components_`` scores of ``X``.
+
+        With every component and ``reg=0`` this is ordinary least squares of y on X, and on the confounds
+        where there are some.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, p)
+            Rows of the first view.
+        confounds : array_like of shape (n, c), optional
+            As in :meth:`transform`.
+
+        Returns
+        -------
+        ndarray of shape (n, q), or (n,) if the fit was on a 1-d y
+            In the units of y.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastcca import CCA
+        >>> X = np.random.default_rng(0).normal(size=(50, 3))
+        >>> CCA().fit(X, X @ [1.0, 2.0, 3.0]).predict([[1.0, 1.0, 1.0]]).round(6)
+        array([6.])
+        """
+        checked = self._check_view("X", X)
+        Z = self._check_confounds(confounds, len(checked), reset=False)
+        predicted = self._regress(self._scores("X", checked, Z), self._y_on_x, self.y_mean_)
+        predicted = self._with_explained(predicted, 1, Z)
+        return predicted.ravel() if self._y_is_vector else predicted
+
+    def predict_x(self, y: ArrayLike, confounds: ArrayLike | None = None) -> NDArray[Any]:
+        """The first view as the least-squares regression of X on the ``n_components_`` scores of ``y``.
+
+        Parameters
+        ----------
+        y : array_like of shape (n, q)
+            Rows of the second view.
+        confounds : array_like of shape (n, c), optional
+            As in :meth:`transform`.
+
+        Returns
+        -------
+        ndarray of shape (n, p)
+            In the units of X.
+        """
+        checked = self._check_view("y", y)
+        Z = self._check_confounds(confounds, len(checked), reset=False)
+        predicted = self._regress(self._scores("y", checked, Z), self._x_on_y, self.x_mean_)
+        return self._with_explained(predicted, 0, Z)
+
+    def _with_explained(self, predicted: NDArray[Any], view: int, Z: NDArray[Any] | None) -> NDArray[Any]:
+        if self._confounding is None or Z is None:
+            return predicted
+        explained = (Z - self._confounding.mean) @ self._confounding.coefficients[view]
+        return np.asarray(predicted + explained, dtype=predicted.dtype)
+
+    def score(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        confounds: ArrayLike | None = None,
+    ) -> float:
+        """Mean canonical correlation on these rows, which ``GridSearchCV`` maximises.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, p)
+            Rows of the first view, at least two.
+        y : array_like of shape (n, q)
+            The paired rows of the second view.
+        sample_weight : array_like of shape (n,), optional
+            Weights count as repetitions of a row.
+        confounds : array_like of shape (n, c), optional
+            As in :meth:`transform`.
+
+        Returns
+        -------
+        float
+            Mean over the components of the Pearson correlation of the two scores, with the projections and
+            the order of the fit; a score that is constant counts 0.
+
+        Raises
+        ------
+        ValueError
+            For a single row (no correlation can be computed) or rows that do not pair.
+        """
+        check_is_fitted(self)
+        X, y, weights = self._check_pair(X, y, sample_weight, reset=False)
+        if len(X) < 2:
+            raise ValueError(f"score needs at least 2 rows to correlate: X has 1 sample (shape={X.shape})")
+        Z = self._check_confounds(confounds, len(X), reset=False)
+        zx, zy = self._scores("X", X, Z), self._scores("y", y, Z)
+        return float(column_correlations(zx, zy, sample_weight=weights).mean())
+
+    def _fit_partial(self, X: NDArray[Any], y: NDArray[Any], Z: NDArray[Any], weights: Weights) -> None:
+        """Fit to what the confounds leave of checked arrays."""
+        self._parameters(X.shape[1], y.shape[1])
+        dtypes = X.dtype, y.dtype
+        wide = len(X) < max(X.shape[1], y.shape[1]) + Z.shape[1]
+        moments = None if wide else moments_with(X, y, Z, weights, self.n_threads)
+        cautious = self.solver == "auto"
+        if moments is None:  # they would be larger than the data
+            confounding = confounding_of_rows((X, y), Z, weights, n_threads=self.n_threads)
+        elif self.solver in ("auto", "covariance") and self._fit_partial_moments(
+            moments, dtypes, cautious=cautious
+        ):
+            return
+        else:
+            _, confounding = partial_moments(moments, n_threads=self.n_threads)
+        # from the residuals themselves
+        with warnings.catch_warnings():  # the rows that the confounds take are counted here
+            warnings.filterwarnings("ignore", "n - 1 = ", UserWarning)
+            self._fit_arrays(confounding.residuals(0, X, Z), confounding.residuals(1, y, Z), weights)
+        ranks, reg = (self.x_rank_, self.y_rank_), check_reg(getattr(self, "reg_", self.reg))
+        rows = len(X) if weights is None else int(np.count_nonzero(weights))
+        _warn_if_undetermined(ranks, reg, rows - confounding.rank)
+        self.moments_ = moments
+        self._set_confounding(confounding)
+
+    def _fit_partial_moments(self, moments: Moments, dtypes: Dtypes, *, cautious: bool = False) -> bool:
+        """Fit to moments of X, y and confounds; with ``cautious`` not to inaccurate ones. Returns whether."""
+        partial, confounding = partial_moments(moments, n_threads=self.n_threads)
+        k, reg = self._parameters(*partial.dims)
+        if partial.n - confounding.rank <= 1:
+            raise ValueError(
+                f"{confounding.rank} confounds leave nothing of n = {partial.n:g} rows to correlate"
+            )
+        columns = self._columns(*_moment_statistics(partial), _smallest_variance(partial))
+        if cautious and not _representable(partial):
+            return False
+        units, solution = self._solve_moments(partial, columns, k, reg)
+        errors = _errors(solution, partial)
+        if cautious and (max(errors) > fine_error(dtypes, partial.n) or any(solution.dropped)):
+            return False
+        fit = self._statistics(partial, columns, units, solution, errors, reg)
+        self._adopt("covariance", fit, moments, moments.n, dtypes, reg, moments.n - confounding.rank)
+        self._set_confounding(confounding)
+        return True
+
+    @property
+    def _confounding(self) -> Confounding | None:
+        if not getattr(self, "confounds_rank_", 0):
+            return None
+        coefficients = self.x_confounds_coef_, self.y_confounds_coef_
+        return Confounding(self.confounds_mean_, coefficients, self.confounds_rank_)
+
+    def _set_confounding(self, confounding: Confounding | None) -> None:
+        if confounding is None:
+            for name in ("confounds_mean_", "x_confounds_coef_", "y_confounds_coef_"):
+                if hasattr(self, name):
+                    delattr(self, name)
+            self.confounds_rank_ = 0
+            return
+        self.confounds_mean_ = confounding.mean
+        self.x_confounds_coef_, self.y_confounds_coef_ = confounding.coefficients
+        self.confounds_rank_ = confounding.rank
 
     # ---- the fit
 
@@ -99,6 +379,7 @@ class LinearTwoView(TwoViewTransformer):
         self, X: NDArray[Any], y: NDArray[Any], weights: Weights, moments: Moments | None = None
     ) -> None:
         """Fit to checked arrays, whose moments (with products in double) may be known already."""
+        self._set_confounding(None)
         k, reg = self._parameters(X.shape[1], y.shape[1])
         wide = len(X) < max(X.shape[1], y.shape[1])
         solver = "gram" if self.solver == "auto" and wide else self.solver
@@ -117,6 +398,7 @@ class LinearTwoView(TwoViewTransformer):
         self._adopt(solver, fit, moments, n, (X.dtype, y.dtype), reg, rows)
 
     def _fit_moments(self, moments: Moments, dtypes: Dtypes) -> None:
+        self._set_confounding(None)
         k, reg = self._parameters(*moments.dims)
         if moments.n <= 1:
             raise ValueError(f"moments must hold at least 2 rows, got n_samples = {moments.n:g}")
@@ -522,8 +804,8 @@ class CCA(LinearTwoView):
         What the columns were divided by: their standard deviation with ``scale=True`` (1 for a constant
         column), else 1.
     moments_ : Moments or None
-        What the solution was computed from, and what ``partial_fit`` adds to; None where there are more
-        features than samples.
+        What the solution was computed from, and what ``partial_fit`` adds to (with confounds, of X, y
+        and these); None where there are more features than samples.
     solver_ : str
         The solver that was used.
     n_components_ : int
@@ -533,6 +815,10 @@ class CCA(LinearTwoView):
         directions the ridge carries counts the columns that vary.
     n_samples_ : float
         Number of rows N; with sample weights their sum.
+    confounds_rank_ : int
+        Rank of the confounds, 0 without: tests of the correlations take N − ``confounds_rank_`` for N.
+    confounds_mean_, x_confounds_coef_, y_confounds_coef_ : ndarray of shape (c,), (c, p), (c, q)
+        What the confounds explain of X is ``(Z - confounds_mean_) @ x_confounds_coef_``; only with confounds.
     n_features_in_, n_y_features_in_ : int
         p and q.
     feature_names_in_, y_feature_names_in_ : ndarray of str
@@ -604,7 +890,13 @@ class CCA(LinearTwoView):
         self.solver = solver
         self.n_threads = n_threads
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> "CCA":
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        confounds: ArrayLike | None = None,
+    ) -> "CCA":
         """Fit to paired rows.
 
         Parameters
@@ -616,6 +908,9 @@ class CCA(LinearTwoView):
             Second view, row by row the partners of ``X``.
         sample_weight : array_like of shape (n,), optional
             Weights >= 0, which count as repetitions of a row; their sum must exceed 1.
+        confounds : array_like of shape (n, c), optional
+            Variables of the same rows, such as age or site, whose linear effect is taken out of both views
+            first: partial CCA. Later rows bring theirs, ``transform(X, confounds=Z)``.
 
         Returns
         -------
@@ -625,12 +920,37 @@ class CCA(LinearTwoView):
         Raises
         ------
         ValueError
-            See :class:`CCA`.
+            See :class:`CCA`; for confounds of other rows, or that span a view.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastcca import CCA
+        >>> rng = np.random.default_rng(0)
+        >>> age = rng.normal(size=(500, 1))
+        >>> X, y = age + rng.normal(size=(500, 3)), age + rng.normal(size=(500, 2))
+        >>> bool(CCA(1).fit(X, y).canonical_correlations_[0] > 0.6)
+        True
+        >>> bool(CCA(1).fit(X, y, confounds=age).canonical_correlations_[0] < 0.15)
+        True
         """
-        self._fit_arrays(*self._check_pair(X, y, sample_weight, reset=True))
+        x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
+        if confounds is None:
+            self._fit_arrays(x_checked, y_checked, weights)
+            return self
+        check_same_rows(X=X, confounds=confounds)
+        Z = self._check_confounds(confounds, len(x_checked), reset=True)
+        assert Z is not None
+        self._fit_partial(x_checked, y_checked, Z, weights)
         return self
 
-    def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> "CCA":
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        confounds: ArrayLike | None = None,
+    ) -> "CCA":
         """Add rows to those fitted so far and solve again, from the moments alone.
 
         The result is that of one ``fit`` to all rows, to rounding. Each call solves; for very many small
@@ -644,6 +964,8 @@ class CCA(LinearTwoView):
             Their partners.
         sample_weight : array_like of shape (n,), optional
             Weights >= 0, which count as repetitions of a row.
+        confounds : array_like of shape (n, c), optional
+            As in ``fit``, in every call or in none.
 
         Returns
         -------
@@ -674,21 +996,33 @@ class CCA(LinearTwoView):
                 "than samples, or was saved without moments. Start with partial_fit on a new estimator"
             )
         x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=first)
-        moments = self._moments(x_checked, y_checked, weights)
         dtypes = x_checked.dtype, y_checked.dtype
+        Z = self._check_confounds(confounds, len(x_checked), reset=first)
+        if Z is not None or self._confounding is not None:
+            if Z is None:
+                raise ValueError("the rows so far had confounds: pass those of these rows, confounds=...")
+            moments = moments_with(x_checked, y_checked, Z, weights, self.n_threads)
+            if not first and self.moments_ is not None:
+                moments = self.moments_ + moments
+                dtypes = self.x_weights_.dtype, self.y_weights_.dtype
+            self._fit_partial_moments(moments, dtypes)
+            return self
+        moments = self._moments(x_checked, y_checked, weights)
         if not first and self.moments_ is not None:
             moments = self.moments_ + moments
             dtypes = self.x_weights_.dtype, self.y_weights_.dtype
         self._fit_moments(moments, dtypes)
         return self
 
-    def fit_moments(self, moments: Moments) -> "CCA":
+    def fit_moments(self, moments: Moments, confounds: bool = False) -> "CCA":
         """Fit to the moments of both views: of files read in chunks, or merged from several machines.
 
         Parameters
         ----------
         moments : Moments
             Of two views of p and q columns, ``Moments().update(X, y)``.
+        confounds : bool, default=False
+            Whether the moments are of three views, the last of them confounds, ``Moments().update(X, y, Z)``.
 
         Returns
         -------
@@ -723,9 +1057,14 @@ class CCA(LinearTwoView):
         self._refuse_data_solvers("fit_moments")
         if not isinstance(moments, Moments):
             raise TypeError(f"moments must be fastcca.Moments, got {type(moments).__name__}")
-        if len(moments.dims) != 2:
+        if confounds and len(moments.dims) != 3:
+            raise ValueError(
+                f"moments must be of two views and the confounds, got {len(moments.dims)} views: "
+                "Moments().update(X, y, Z)"
+            )
+        if not confounds and len(moments.dims) != 2:
             raise ValueError(f"moments must be of two views, got {len(moments.dims)}: Moments().update(X, y)")
-        self.n_features_in_, self.n_y_features_in_ = moments.dims
+        self.n_features_in_, self.n_y_features_in_ = moments.dims[:2]
         self._y_is_vector = False
         self._set_y_names(None)
         if hasattr(self, "feature_names_in_"):
@@ -734,7 +1073,10 @@ class CCA(LinearTwoView):
             np.dtype(np.float32 if moments.eps[s].max() > np.finfo(np.float64).eps else np.float64)
             for s in moments.slices
         ]
-        self._fit_moments(moments.copy(), (dtypes[0], dtypes[1]))
+        if confounds:
+            self._fit_partial_moments(moments.copy(), (dtypes[0], dtypes[1]))
+        else:
+            self._fit_moments(moments.copy(), (dtypes[0], dtypes[1]))
         return self
 
     def _refuse_data_solvers(self, method: str) -> None:
