@@ -313,7 +313,7 @@ def test_requests_of_metadata_survive(views, tmp_path):
         model.save(tmp_path / "model.npz")
         loaded = fastcca.load(tmp_path / "model.npz")
         assert str(loaded.get_metadata_routing()) == str(model.get_metadata_routing())
-        assert loaded.get_metadata_routing().score.requests == {"sample_weight": "w"}
+        assert loaded.get_metadata_routing().score.requests == {"sample_weight": "w", "confounds": None}
     assert np.array_equal(loaded.transform(X), model.transform(X))
     plain = CCA().fit(X, Y)
     plain.set_output(transform="pandas").save(tmp_path / "frames.npz")

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from fastcca.cca.linear import CCA
     from fastcca.cca.model_selection import CCACV, KernelCCACV
     from fastcca.cca.multiview import GCCA, MCCA, MCCACV
+    from fastcca.cca.pls import PLSSVD, PLSCanonical, PLSRegression, PLSRegressionCV
 
     __version__: str
 
@@ -44,10 +45,14 @@ __all__ = [
     "GCCA",
     "MCCA",
     "MCCACV",
+    "PLSSVD",
     "KernelCCA",
     "KernelCCACV",
     "Moments",
     "NumericalError",
+    "PLSCanonical",
+    "PLSRegression",
+    "PLSRegressionCV",
     "align",
     "build_info",
     "datasets",
@@ -73,6 +78,10 @@ _LAZY = {
     "KernelCCACV": "fastcca.cca",
     "MCCA": "fastcca.cca",
     "MCCACV": "fastcca.cca",
+    "PLSCanonical": "fastcca.cca",
+    "PLSRegression": "fastcca.cca",
+    "PLSRegressionCV": "fastcca.cca",
+    "PLSSVD": "fastcca.cca",
     "align": "fastcca._arguments.alignment",
     "load": "fastcca._models.files",
 }

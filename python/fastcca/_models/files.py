@@ -55,6 +55,10 @@ _MODULES = {
     "KernelCCACV": "fastcca.cca",
     "MCCA": "fastcca.cca",
     "MCCACV": "fastcca.cca",
+    "PLSCanonical": "fastcca.cca",
+    "PLSRegression": "fastcca.cca",
+    "PLSRegressionCV": "fastcca.cca",
+    "PLSSVD": "fastcca.cca",
     "SynchronyDetector": "fastcca.synchrony",
     **dict.fromkeys(_EMBEDDINGS, "fastcca.embedding"),
 }

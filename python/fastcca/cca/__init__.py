@@ -4,5 +4,18 @@ from fastcca.cca.kernel import KernelCCA
 from fastcca.cca.linear import CCA
 from fastcca.cca.model_selection import CCACV, KernelCCACV
 from fastcca.cca.multiview import GCCA, MCCA, MCCACV
+from fastcca.cca.pls import PLSSVD, PLSCanonical, PLSRegression, PLSRegressionCV
 
-__all__ = ["CCA", "CCACV", "GCCA", "MCCA", "MCCACV", "KernelCCA", "KernelCCACV"]
+__all__ = [
+    "CCA",
+    "CCACV",
+    "GCCA",
+    "MCCA",
+    "MCCACV",
+    "PLSSVD",
+    "KernelCCA",
+    "KernelCCACV",
+    "PLSCanonical",
+    "PLSRegression",
+    "PLSRegressionCV",
+]

@@ -29,6 +29,7 @@ from fastcca._models.statistics import (
 )
 from fastcca._models.two_view import TwoViewTransformer, View
 from fastcca.cca.partial import Confounding, confounding_of_rows, moments_with, partial_moments
+from fastcca.cca.shrinkage import check_shrinkage, ledoit_wolf, oracle_approximating, shrunk_moments
 from fastcca.errors import NumericalError
 from fastcca.functional.linalg import product
 from fastcca.functional.moments import Moments
@@ -47,7 +48,8 @@ MOST_ERROR = 5e-7
 MOST_LOSS = 1e-4
 
 Dtypes = tuple[np.dtype[Any], np.dtype[Any]]
-Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
+Floats = NDArray[np.float64]
+Pair = tuple[Floats, Floats]
 
 
 class Columns(NamedTuple):
@@ -87,6 +89,8 @@ class LinearTwoView(TwoViewTransformer):
     y_scale_: NDArray[Any]
     moments_: Moments | None
     solver_: str
+    reg_: Any
+    shrinkage_: tuple[float, float]
     x_rank_: int
     y_rank_: int
     n_samples_: float
@@ -407,13 +411,16 @@ class LinearTwoView(TwoViewTransformer):
         fit = self._statistics(moments, columns, units, solution, _errors(solution, moments), reg)
         self._adopt("covariance", fit, moments, moments.n, dtypes, reg, moments.n)
 
+    def _ridges(self) -> tuple[float, float]:
+        return check_reg(self.reg)
+
     def _parameters(self, p: int, q: int) -> tuple[int, tuple[float, float]]:
         if self.solver not in SOLVERS:
             raise ValueError(f"solver must be one of {', '.join(map(repr, SOLVERS))}, got {self.solver!r}")
         if not isinstance(self.scale, (bool, np.bool_)):
             raise ValueError(f"scale must be True or False, got {self.scale!r}")
         check_n_threads(self.n_threads)
-        return check_n_components(self.n_components, p, q), check_reg(self.reg)
+        return check_n_components(self.n_components, p, q), self._ridges()
 
     def _moments(self, X: NDArray[Any], y: NDArray[Any], weights: Weights, **options: Any) -> Moments:
         options = {"dtype": np.float64, **options}
@@ -747,6 +754,32 @@ def _moment_statistics(moments: Moments) -> tuple[Pair, Pair]:
     return (mean[sx], variance[sx]), (mean[sy], variance[sy])
 
 
+def _estimated(rule: str, trace: float, squares: float, fourth: float | None, n: float, p: int) -> float:
+    if rule == "oas":
+        return oracle_approximating(trace, squares, n, p)
+    assert fourth is not None
+    return ledoit_wolf(trace, squares, fourth, n, p)
+
+
+def _fourth_power(data: NDArray[Any], mean: Floats, units: Floats, weights: Weights) -> float:
+    """Mean over the rows of the fourth power of the norm of a row, centred and in units."""
+    total, step = 0.0, max(1, 2**20 // data.shape[1])
+    for start in range(0, len(data), step):
+        rows = slice(start, start + step)
+        z = (data[rows] - mean) / units
+        squares = np.einsum("ij,ij->i", z, z) ** 2
+        total += float(squares.sum() if weights is None else squares @ weights[rows])
+    return total / (len(data) if weights is None else float(weights.sum()))
+
+
+def _gram_powers(data: NDArray[Any], mean: Floats, units: Floats, weights: Weights) -> tuple[float, float]:
+    """tr S² with S over n, and the mean fourth power, of a view with more columns than rows."""
+    w = np.ones(len(data)) if weights is None else weights
+    z = (data - mean) / units
+    K = z @ z.T
+    return float(w @ (K * K) @ w / w.sum() ** 2), float(w @ K.diagonal() ** 2 / w.sum())
+
+
 class CCA(LinearTwoView):
     r"""Canonical correlation analysis with a ridge.
 
@@ -772,6 +805,10 @@ class CCA(LinearTwoView):
     scale : bool, default=False
         Divide each column by its standard deviation first, so that the ridge weighs all columns alike.
         Weights are given for the columns as they came. Without a ridge it changes nothing but rounding.
+    shrinkage : float, "ledoit-wolf", "oas" or pair of them, optional
+        In the place of ``reg``: covariances are :math:`(1 - \tau) S_{ii} + \tau \mu_i I` with the mean
+        variance :math:`\mu_i` of the view's columns. 0 is CCA, 1 partial least squares (:class:`PLSSVD`);
+        "ledoit-wolf" and "oas" estimate :math:`\tau` of each view, see ``shrinkage_``.
     solver : {"auto", "covariance", "qr", "gram"}, default="auto"
         "covariance" works on the moments, the fastest; of views that are not well-conditioned it goes through
         the data once more, to multiply float32 data in double or to refine the correlations. "qr" works on
@@ -810,6 +847,9 @@ class CCA(LinearTwoView):
         The solver that was used.
     n_components_ : int
         Number of pairs of directions found: ``min(n_components, x_rank_, y_rank_)``.
+    shrinkage_ : tuple of float
+        :math:`\tau` of both views; only with ``shrinkage``. ``reg_`` are the ridges with the same directions,
+        :math:`\mu_i \tau / (1 - \tau)`.
     x_rank_, y_rank_ : int
         Numerical ranks of the centred views, see Notes. A view of more than 512 columns whose missing
         directions the ridge carries counts the columns that vary.
@@ -883,12 +923,119 @@ class CCA(LinearTwoView):
         scale: bool = False,
         solver: Literal["auto", "covariance", "qr", "gram"] = "auto",
         n_threads: int | None = None,
+        shrinkage: Any = None,
     ) -> None:
         self.n_components = n_components
         self.reg = reg
         self.scale = scale
         self.solver = solver
         self.n_threads = n_threads
+        self.shrinkage = shrinkage
+
+    def _ridges(self) -> tuple[float, float]:
+        return super()._ridges() if self.shrinkage is None else self.reg_
+
+    # ---- shrinkage
+
+    def _start(self) -> tuple[float | str, float | str] | None:
+        """The shrinkage asked for; forgets that of an earlier fit."""
+        for name in ("shrinkage_", "reg_"):
+            if hasattr(self, name):
+                delattr(self, name)
+        if self.shrinkage is None:
+            return None
+        if check_reg(self.reg) != (0.0, 0.0):
+            raise ValueError(f"give reg or shrinkage, not both: got reg={self.reg!r}")
+        return check_shrinkage(self.shrinkage)
+
+    def _fit_shrunk(
+        self,
+        given: tuple[float | str, float | str],
+        moments: Moments,
+        dtypes: Dtypes,
+        rows: tuple[NDArray[Any], NDArray[Any]] | None = None,
+        weights: Weights = None,
+        *,
+        confounded: bool = False,
+    ) -> None:
+        """Fit to moments of two views, or of three with confounds; the rows are for Ledoit and Wolf."""
+        two, confounding = (
+            partial_moments(moments, n_threads=self.n_threads) if confounded else (moments, None)
+        )
+        self.reg_ = (0.0, 0.0)
+        k, _ = self._parameters(*two.dims)
+        if two.n <= 1:
+            raise ValueError(f"moments must hold at least 2 rows, got n_samples = {two.n:g}")
+        columns = self._columns(*_moment_statistics(two), _smallest_variance(two))
+        units = columns.scales if self.scale else columns.ones
+        scaled = two.scaled(1 / np.concatenate(units)) if self.scale else two
+        taus, ridges = [], []
+        for i, (tau, s) in enumerate(zip(given, scaled.slices, strict=True)):
+            S = scaled.scatter[s, s] / scaled.n
+            if isinstance(tau, str):
+                if tau == "ledoit-wolf" and rows is None:
+                    raise ValueError(
+                        "shrinkage='ledoit-wolf' takes the rows, which moments do not hold: use 'oas', "
+                        "a number, or fit"
+                    )
+                fourth = None if rows is None else _fourth_power(rows[i], columns.means[i], units[i], weights)
+                tau = _estimated(tau, float(S.trace()), float((S * S).sum()), fourth, scaled.n, len(S))
+            mean = float(S.trace()) * scaled.n / (scaled.n - 1) / max(1, int((~scaled.constant[s]).sum()))
+            taus.append(tau)
+            ridges.append(mean * tau / (1 - tau) if tau < 1 else np.inf)
+        shrunk, factor = shrunk_moments(scaled, (taus[0], taus[1]))
+        solution = solve_moments(shrunk, k, 0.0, self.n_threads)
+        errors = _errors(solution, shrunk)
+        fit = self._statistics(two, columns, units, solution, errors, (1.0, 1.0))
+        plain = replace(solution, singular_values=solution.singular_values / factor)
+        taken = 0 if confounding is None else confounding.rank
+        penalties = (taus[0], taus[1])
+        self._adopt(
+            "covariance",
+            fit._replace(solution=plain),
+            moments,
+            moments.n,
+            dtypes,
+            penalties,
+            moments.n - taken,
+        )
+        self._set_confounding(confounding)
+        self.shrinkage_, self.reg_ = (taus[0], taus[1]), (ridges[0], ridges[1])
+
+    def _fit_shrunk_wide(
+        self,
+        given: tuple[float | str, float | str],
+        X: NDArray[Any],
+        y: NDArray[Any],
+        weights: Weights,
+    ) -> None:
+        """Fit to views of more features than samples, through the ridges with the same directions."""
+        taus, ridges = [], []
+        for name, a, tau in zip("Xy", (X, y), given, strict=True):
+            mean, variance = column_statistics(name, a, weights)
+            varying = variance > 0
+            units = np.sqrt(np.where(varying, variance, 1.0)) if self.scale else np.ones_like(variance)
+            n = float(len(a) if weights is None else weights.sum())
+            if isinstance(tau, str):
+                trace = float((variance / units**2).sum()) * (n - 1) / n
+                squares, fourth = _gram_powers(a, mean, units, weights)
+                tau = _estimated(tau, trace, squares, fourth, n, a.shape[1])
+            if tau == 1:
+                raise ValueError(f"shrinkage=1 of {name}, which has more features than samples: use PLSSVD")
+            unit = float((variance / units**2)[varying].mean()) if varying.any() else 0.0
+            taus.append(tau)
+            ridges.append(unit * tau / (1 - tau))
+        self.reg_ = (ridges[0], ridges[1])
+        self._fit_arrays(X, y, weights)
+        # (1 − τ) S + τ μ I = (1 − τ) (S + r I)
+        fx, fy = (1 / np.sqrt(1 - tau) for tau in taus)
+        self.x_weights_ = self.x_weights_ * self.x_weights_.dtype.type(fx)
+        self.y_weights_ = self.y_weights_ * self.y_weights_.dtype.type(fy)
+        self._y_on_x, self._x_on_x = self._y_on_x / fx, self._x_on_x / fx
+        self._x_on_y = self._x_on_y / fy
+        self.singular_values_ = self.singular_values_ * self.singular_values_.dtype.type(fx * fy)
+        self.total_correlation_ = float(self.singular_values_.sum())
+        self.shrinkage_ = (taus[0], taus[1])
 
     def fit(
         self,
@@ -935,14 +1082,48 @@ class CCA(LinearTwoView):
         True
         """
         x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
-        if confounds is None:
-            self._fit_arrays(x_checked, y_checked, weights)
-            return self
-        check_same_rows(X=X, confounds=confounds)
+        shrinkage = self._start()
         Z = self._check_confounds(confounds, len(x_checked), reset=True)
-        assert Z is not None
-        self._fit_partial(x_checked, y_checked, Z, weights)
+        if Z is not None:
+            check_same_rows(X=X, confounds=confounds)
+        if shrinkage is not None:
+            self._fit_rows_shrunk(shrinkage, x_checked, y_checked, Z, weights)
+        elif Z is None:
+            self._fit_arrays(x_checked, y_checked, weights)
+        else:
+            self._fit_partial(x_checked, y_checked, Z, weights)
         return self
+
+    def _fit_rows_shrunk(
+        self,
+        shrinkage: tuple[float | str, float | str],
+        X: NDArray[Any],
+        y: NDArray[Any],
+        Z: NDArray[Any] | None,
+        weights: Weights,
+    ) -> None:
+        if self.solver not in ("auto", "covariance"):
+            raise ValueError(f"shrinkage takes solver='auto' or 'covariance', got {self.solver!r}")
+        self.reg_ = (0.0, 0.0)
+        self._parameters(X.shape[1], y.shape[1])
+        if len(X) < max(X.shape[1], y.shape[1]) and self.solver == "auto":
+            if Z is None:
+                self._fit_shrunk_wide(shrinkage, X, y, weights)
+                return
+            confounding = confounding_of_rows((X, y), Z, weights, n_threads=self.n_threads)
+            parts = confounding.residuals(0, X, Z), confounding.residuals(1, y, Z)
+            self._fit_shrunk_wide(shrinkage, *parts, weights)
+            self._set_confounding(confounding)
+            return
+        moments = (
+            self._moments(X, y, weights) if Z is None else moments_with(X, y, Z, weights, self.n_threads)
+        )
+        rows = X, y
+        if Z is not None and "ledoit-wolf" in shrinkage:
+            _, confounding = partial_moments(moments, n_threads=self.n_threads)
+            rows = confounding.residuals(0, X, Z), confounding.residuals(1, y, Z)
+        dtypes = X.dtype, y.dtype
+        self._fit_shrunk(shrinkage, moments, dtypes, rows, weights, confounded=Z is not None)
 
     def partial_fit(
         self,
@@ -997,6 +1178,7 @@ class CCA(LinearTwoView):
             )
         x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=first)
         dtypes = x_checked.dtype, y_checked.dtype
+        shrinkage = self._start()
         Z = self._check_confounds(confounds, len(x_checked), reset=first)
         if Z is not None or self._confounding is not None:
             if Z is None:
@@ -1005,13 +1187,19 @@ class CCA(LinearTwoView):
             if not first and self.moments_ is not None:
                 moments = self.moments_ + moments
                 dtypes = self.x_weights_.dtype, self.y_weights_.dtype
-            self._fit_partial_moments(moments, dtypes)
+            if shrinkage is None:
+                self._fit_partial_moments(moments, dtypes)
+            else:
+                self._fit_shrunk(shrinkage, moments, dtypes, confounded=True)
             return self
         moments = self._moments(x_checked, y_checked, weights)
         if not first and self.moments_ is not None:
             moments = self.moments_ + moments
             dtypes = self.x_weights_.dtype, self.y_weights_.dtype
-        self._fit_moments(moments, dtypes)
+        if shrinkage is None:
+            self._fit_moments(moments, dtypes)
+        else:
+            self._fit_shrunk(shrinkage, moments, dtypes)
         return self
 
     def fit_moments(self, moments: Moments, confounds: bool = False) -> "CCA":
@@ -1073,7 +1261,10 @@ class CCA(LinearTwoView):
             np.dtype(np.float32 if moments.eps[s].max() > np.finfo(np.float64).eps else np.float64)
             for s in moments.slices
         ]
-        if confounds:
+        shrinkage = self._start()
+        if shrinkage is not None:
+            self._fit_shrunk(shrinkage, moments.copy(), (dtypes[0], dtypes[1]), confounded=confounds)
+        elif confounds:
             self._fit_partial_moments(moments.copy(), (dtypes[0], dtypes[1]))
         else:
             self._fit_moments(moments.copy(), (dtypes[0], dtypes[1]))
