@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         metrics,
         plotting,
         retrieval,
+        similarity,
         synchrony,
         taxonomy,
     )
@@ -65,6 +66,7 @@ __all__ = [
     "plotting",
     "retrieval",
     "set_num_threads",
+    "similarity",
     "synchrony",
     "taxonomy",
 ]
@@ -94,6 +96,7 @@ _LAZY_MODULES = {
     "metrics",
     "plotting",
     "retrieval",
+    "similarity",
     "synchrony",
     "taxonomy",
 }

@@ -19,6 +19,7 @@ from fastcca.deep.encoders import MLP, GaussianNoise
 from fastcca.deep.hinge_loss import HingeEmbeddingLoss, PairEmbeddingLoss
 from fastcca.deep.multimodal import MultimodalAutoencoder
 from fastcca.deep.rbm import RBM
+from fastcca.deep.record import record
 
 __all__ = [
     "MLP",
@@ -32,4 +33,5 @@ __all__ = [
     "NonSaturatingSigmoid",
     "PairEmbeddingLoss",
     "load",
+    "record",
 ]

@@ -259,7 +259,11 @@ class Moments:
         offset = (other.shift - self.shift) + other.offset
         delta = offset - self.offset
         scatter = self.scatter + other.scatter
-        scatter += np.outer((self.n * (other.n / n)) * delta, delta)
+        weighted = (self.n * (other.n / n)) * delta
+        step = max(1, 2**20 // max(1, delta.size))
+        for start in range(0, delta.size, step):  # no second matrix of this size
+            rows = slice(start, start + step)
+            scatter[rows] += np.outer(weighted[rows], delta)
         errors = self.rounding * self.scatter.diagonal() + other.rounding * other.scatter.diagonal()
         rounding = _relative(errors, scatter.diagonal(), np.maximum(self.rounding, other.rounding))
         offset = (self.n * self.offset + other.n * offset) / n
