@@ -53,6 +53,7 @@ _MODULES = {
     "InputScaling": "fastcca.embedding",
     "KernelCCA": "fastcca.cca",
     "KernelCCACV": "fastcca.cca",
+    "KernelMCCA": "fastcca.cca",
     "MCCA": "fastcca.cca",
     "MCCACV": "fastcca.cca",
     "PLSCanonical": "fastcca.cca",
