@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastcca._arguments.parameters import (
+from fastcca._arguments.arrays import (
     as_matrix,
     as_weights,
+    check_same_length,
     check_same_rows,
     column_names,
     refuse_non_finite,
@@ -72,12 +73,9 @@ class TwoViewTransformer(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y is None."
             )
         check_same_rows(X=X, y=y, sample_weight=sample_weight)
-        x_checked = as_matrix("X", X, min_rows=2 if reset else 1, complete=True)
-        y_checked = as_matrix("y", y, vector=True, min_rows=2 if reset else 1, complete=True)
-        if len(x_checked) != len(y_checked):
-            raise ValueError(
-                f"X and y must have the same number of rows, got {len(x_checked)} and {len(y_checked)}"
-            )
+        x_checked = as_matrix("X", X, min_rows=2 if reset else 1)
+        y_checked = as_matrix("y", y, vector=True, min_rows=2 if reset else 1)
+        check_same_length(X=x_checked, y=y_checked)
         weights = as_weights(sample_weight, len(x_checked), more_than=1.0 if reset else 0.0)
         validate_data(self, X, y, reset=reset, skip_check_array=True)
         if reset:
@@ -94,7 +92,7 @@ class TwoViewTransformer(
     def _check_view(self, view: View, data: Any) -> NDArray[Any]:
         """One view of a fitted estimator as a 2-d float array of the right width."""
         check_is_fitted(self)
-        checked = as_matrix(view, data, vector=view == "y", complete=True)
+        checked = as_matrix(view, data, vector=view == "y")
         if view == "X":
             validate_data(self, data, reset=False, skip_check_array=True)
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -12,25 +11,30 @@ from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from tqdm import tqdm
 
 from fastcca import _core
-from fastcca._arguments.arrays import thread_count
-from fastcca._arguments.parameters import as_matrix, check_reg, refuse_non_finite
+from fastcca._arguments.arrays import as_matrix, refuse_non_finite
+from fastcca._arguments.parameters import (
+    DEGREE,
+    FLAG,
+    FRACTION,
+    N_COMPONENTS,
+    N_THREADS,
+    NUMBER,
+    POSITIVE_INTEGER,
+    RANDOM_STATE,
+    RIDGES,
+    at_most,
+    choice,
+    real_pair,
+    thread_count,
+)
 from fastcca._arguments.warn import warn
 from fastcca._models.two_view import ScoreStatistics, TwoViewTransformer, View, Weights, score_statistics
 from fastcca.errors import NumericalError
-from fastcca.functional.kernels import Kernel, KernelFunction, check_rank, factorise
+from fastcca.functional.kernels import GAMMA, KERNEL, PIVOTING, Kernel, KernelFunction, factorise
 from fastcca.functional.moments import Moments, from_parts
 from fastcca.functional.solver import Solution, solve_moments
 
-__all__ = [
-    "CALLED_SLAB",
-    "FeatureSums",
-    "KernelCCA",
-    "KernelTwoView",
-    "LandmarkView",
-    "choose_landmarks",
-    "collect",
-    "solve_features",
-]
+__all__ = ["KernelCCA"]
 
 
 # Landmarks are chosen among all rows while the features of that choice take at most this many bytes, else
@@ -245,7 +249,6 @@ def _semidefinite_factor(C: NDArray[np.float64]) -> NDArray[np.float64]:
     raise NumericalError("the features' covariance is not positive semidefinite")
 
 
-PENALTIES = ("ridge", "bach-jordan")
 MOST_RESIDUAL = 0.7  # of the trace of a kernel, without a warning
 
 # Where every row may be a landmark, n × n factors are cheaper than moments of 2n features between these n.
@@ -256,6 +259,20 @@ Pair = tuple[Any, Any]
 
 class KernelTwoView(TwoViewTransformer):
     """A kernel map of each view: what :class:`KernelCCA` and :class:`KernelCCACV` share."""
+
+    _constraints = {  # noqa: RUF012
+        "n_components": N_COMPONENTS,
+        "kernel": real_pair(KERNEL),
+        "degree": DEGREE,
+        "coef0": NUMBER,
+        "penalty": choice("ridge", "bach-jordan"),
+        "rank": POSITIVE_INTEGER,
+        "tol": FRACTION,
+        "pivoting": PIVOTING,
+        "random_state": RANDOM_STATE,
+        "n_threads": N_THREADS,
+        "verbose": FLAG,
+    }
 
     n_components: int | None
     kernel: Any
@@ -269,6 +286,7 @@ class KernelTwoView(TwoViewTransformer):
     n_threads: int | None
     verbose: bool
 
+    solver_: str
     x_weights_: NDArray[np.float64]
     y_weights_: NDArray[np.float64]
     x_landmarks_: Array
@@ -307,14 +325,6 @@ class KernelTwoView(TwoViewTransformer):
         kernels, gammas = _pair_of(self.kernel, "kernel"), _pair_of(gamma, "gamma")
         x, y = (Kernel(k, g, self.degree, self.coef0, "kernel") for k, g in zip(kernels, gammas, strict=True))
         return x, y
-
-    def _check_parameters(self) -> None:
-        check_rank(self.rank, self.tol, self.pivoting)
-        if self.penalty not in PENALTIES:
-            raise ValueError(f"penalty must be one of {PENALTIES}, got {self.penalty!r}")
-        n = self.n_components
-        if n is not None and (not isinstance(n, Integral) or isinstance(n, bool) or n < 1):
-            raise ValueError(f"n_components must be a whole number >= 1 or None, got {n!r}")
 
     # ---- the fit
 
@@ -358,8 +368,7 @@ class KernelTwoView(TwoViewTransformer):
         self, X: Array, Y: Array, weights: Weights, gamma: Any, reg: Any, landmarks: Pair | None = None
     ) -> FeatureSums | None:
         """Fit to checked arrays; what a later ``partial_fit`` may go on from."""
-        self._check_parameters()
-        regs = check_reg(reg)
+        regs = RIDGES("reg", reg)
         refuse_non_finite("X", X)
         refuse_non_finite("y", Y)
         kernels = self._fitted_kernels(gamma, X, Y, weights)
@@ -378,6 +387,8 @@ class KernelTwoView(TwoViewTransformer):
         return sums
 
     def _fitted_kernels(self, gamma: Any, X: Array, Y: Array, weights: Weights) -> tuple[Kernel, Kernel]:
+        if self.n_components is not None:
+            at_most("n_components", self.n_components, self.rank, f"rank = {self.rank}, the most landmarks")
         kx, ky = self._kernels(gamma)
         return kx.fitted(X, weights), ky.fitted(Y, weights)
 
@@ -400,6 +411,7 @@ class KernelTwoView(TwoViewTransformer):
         singular_values, ax, ay, zx, zy = found
         sign = _signs(ax)
         ax, ay, zx, zy = (a * sign for a in (ax, ay, zx, zy))
+        self.solver_ = "full"
         self.x_landmark_indices_, self.y_landmark_indices_ = np.arange(n), np.arange(n)
         self._adopt(
             kernels,
@@ -439,7 +451,7 @@ class KernelTwoView(TwoViewTransformer):
         found = len(solution.singular_values)
         if self.n_components is not None and found < k:
             warn(
-                f"n_components={self.n_components} is cut to {found}, the smaller rank of the features "
+                f"n_components={self.n_components} is reduced to {found}, the smaller rank of the features "
                 f"(X {solution.rank[0]}, y {solution.rank[1]})"
             )
         sx, sy = moments.slices
@@ -448,6 +460,7 @@ class KernelTwoView(TwoViewTransformer):
             for view, w in zip(views, (solution.x_weights, solution.y_weights), strict=True)
         )
         sign = _signs(ax)
+        self.solver_ = "incomplete-cholesky"
         wx, wy, ax, ay = (a * sign for a in (solution.x_weights, solution.y_weights, ax, ay))
         offsets = moments.mean[sx] @ wx, moments.mean[sy] @ wy
         left = tuple(float(part / whole) for part, whole in sums.residual)
@@ -644,6 +657,8 @@ class KernelCCA(KernelTwoView):
     True
     """
 
+    _constraints = {**KernelTwoView._constraints, "gamma": real_pair(GAMMA), "reg": RIDGES}  # noqa: RUF012
+
     def __init__(
         self,
         n_components: int | None = None,
@@ -758,8 +773,7 @@ class KernelCCA(KernelTwoView):
                 "landmarks are fixed by the first call of partial_fit: they cannot be given again"
             )
         X, y, weights = self._check_pair(X, y, sample_weight, reset=first)
-        self._check_parameters()
-        reg = check_reg(self.reg)
+        reg = RIDGES("reg", self.reg)
         dtypes = (X.dtype, y.dtype) if first else (self.x_landmarks_.dtype, self.y_landmarks_.dtype)
         if first:
             refuse_non_finite("X", X)

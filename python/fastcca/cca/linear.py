@@ -8,7 +8,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import block_diag
 
-from fastcca._arguments.parameters import check_n_components, check_n_threads, check_reg, refuse_non_finite
+from fastcca._arguments.arrays import refuse_non_finite
+from fastcca._arguments.parameters import (
+    FLAG,
+    N_COMPONENTS,
+    N_THREADS,
+    RIDGES,
+    check_n_components,
+    choice,
+)
 from fastcca._arguments.warn import warn
 from fastcca._models.statistics import ScoreStatistics, Weights, column_statistics, score_statistics
 from fastcca._models.two_view import TwoViewTransformer, View
@@ -17,7 +25,7 @@ from fastcca.functional.linalg import product
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import Solution, solve_gram, solve_moments, solve_qr
 
-__all__ = ["CCA", "SOLVERS", "LinearTwoView", "column_variances"]
+__all__ = ["CCA"]
 
 
 SOLVERS = ("auto", "covariance", "qr", "gram")
@@ -56,6 +64,13 @@ class Fit(NamedTuple):
 
 class LinearTwoView(TwoViewTransformer):
     """A linear map of each view: what :class:`CCA` and :class:`CCACV` share."""
+
+    _constraints = {  # noqa: RUF012
+        "n_components": N_COMPONENTS,
+        "scale": FLAG,
+        "solver": choice(*SOLVERS),
+        "n_threads": N_THREADS,
+    }
 
     n_components: int | None
     reg: float | tuple[float, float]
@@ -119,12 +134,7 @@ class LinearTwoView(TwoViewTransformer):
         self._adopt("covariance", fit, moments, moments.n, dtypes, reg, moments.n)
 
     def _parameters(self, p: int, q: int) -> tuple[int, tuple[float, float]]:
-        if self.solver not in SOLVERS:
-            raise ValueError(f"solver must be one of {', '.join(map(repr, SOLVERS))}, got {self.solver!r}")
-        if not isinstance(self.scale, (bool, np.bool_)):
-            raise ValueError(f"scale must be True or False, got {self.scale!r}")
-        check_n_threads(self.n_threads)
-        return check_n_components(self.n_components, p, q), check_reg(self.reg)
+        return check_n_components(self.n_components, p, q), RIDGES("reg", self.reg)
 
     def _moments(self, X: NDArray[Any], y: NDArray[Any], weights: Weights, **options: Any) -> Moments:
         options = {"dtype": np.float64, **options}
@@ -164,7 +174,7 @@ class LinearTwoView(TwoViewTransformer):
         between = None
         if max(errors) > _fine_error(dtypes, moments.n):
             if k < min(moments.dims):  # what stands just below the k-th pair may have changed places with it
-                units, solution = self._solve_moments(moments, columns, k + 8, reg)
+                units, solution = self._solve_moments(moments, columns, min(k + 8, *moments.dims), reg)
             solution, between = self._refined(X, y, weights, columns, units, solution, k, reg)
             errors = [(16 * error) ** 2 for error in errors]
         return moments, self._statistics(moments, columns, units, solution, errors, reg, between)
@@ -603,6 +613,8 @@ class CCA(LinearTwoView):
     >>> bool(np.isclose(np.corrcoef(zx[:, 0], zy[:, 0])[0, 1], cca.canonical_correlations_[0]))
     True
     """
+
+    _constraints = {**LinearTwoView._constraints, "reg": RIDGES}  # noqa: RUF012
 
     def __init__(
         self,

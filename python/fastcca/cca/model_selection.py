@@ -13,12 +13,11 @@ from scipy.stats import rankdata
 from sklearn.base import clone
 from sklearn.model_selection import check_cv
 
+from fastcca._arguments.arrays import check_same_rows, refuse_non_finite
 from fastcca._arguments.parameters import (
+    RIDGES,
+    anything,
     check_n_components,
-    check_n_threads,
-    check_reg,
-    check_same_rows,
-    refuse_non_finite,
 )
 from fastcca._arguments.warn import warn
 from fastcca._models.statistics import Weights, column_statistics
@@ -37,25 +36,7 @@ from fastcca.functional.moments import Moments
 from fastcca.functional.solver import held_out_correlations
 from fastcca.metrics import column_correlations
 
-__all__ = [
-    "CCACV",
-    "TIE",
-    "FoldMoments",
-    "KernelCCACV",
-    "PooledScores",
-    "Rows",
-    "Split",
-    "adopt_features",
-    "default_grid",
-    "fast_scores",
-    "pooled_scores",
-    "pools",
-    "ridge_grid",
-    "row_splits",
-    "search_results",
-    "slow_scores",
-    "warn_of_end",
-]
+__all__ = ["CCACV", "KernelCCACV"]
 
 
 Reg = tuple[float, float]
@@ -505,6 +486,12 @@ class CCACV(LinearTwoView):
 
     solver = "auto"  # not a parameter: the refit chooses
 
+    _constraints = {  # noqa: RUF012
+        **{name: LinearTwoView._constraints[name] for name in ("n_components", "scale", "n_threads")},
+        "regs": anything("a sequence of ridges"),  # checked with the data
+        "cv": anything("a number of folds or a splitter"),  # by scikit-learn
+    }
+
     def __init__(
         self,
         n_components: int | None = None,
@@ -551,16 +538,15 @@ class CCACV(LinearTwoView):
         """
         check_same_rows(X=X, y=y, groups=groups)
         x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
-        check_n_threads(self.n_threads)
         k = check_n_components(self.n_components, x_checked.shape[1], y_checked.shape[1])
         given = None if self.regs is None else ridge_grid(self.regs)
-        pairs = [] if given is None else [check_reg(reg) for reg in given]
+        pairs = [] if given is None else [RIDGES("regs", reg) for reg in given]
         splits = row_splits(self.cv, x_checked, y, groups, weights)
         data = Rows(x_checked, y_checked, weights, self.n_threads)
         shared = FoldMoments(data, splits)
         units = (1.0, 1.0) if self.scale or given is not None else shared.mean_variances(data)
         regs = default_grid(RIDGE_FACTORS, units) if given is None else given
-        pairs = [check_reg(reg) for reg in regs]
+        pairs = [RIDGES("regs", reg) for reg in regs]
 
         model = CCA(k, scale=self.scale, n_threads=self.n_threads)
         if pools(splits):
@@ -675,6 +661,13 @@ class KernelCCACV(KernelTwoView):
     (10, True)
     """
 
+    _constraints = {  # noqa: RUF012
+        **KernelTwoView._constraints,
+        "gammas": anything("a sequence of widths"),
+        "regs": anything("a sequence of ridges"),
+        "cv": anything("a number of folds or a splitter"),
+    }
+
     def __init__(
         self,
         n_components: int | None = None,
@@ -739,7 +732,6 @@ class KernelCCACV(KernelTwoView):
         """
         check_same_rows(X=X, y=y, groups=groups)
         x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
-        self._check_parameters()
         refuse_non_finite("X", x_checked)
         refuse_non_finite("y", y_checked)
         if self.regs is not None:
@@ -750,7 +742,7 @@ class KernelCCACV(KernelTwoView):
                 for kernel, name, data in zip(self._kernels(1.0), "Xy", (x_checked, y_checked), strict=True)
             )
             regs = default_grid(PENALTY_FACTORS, (of_x, of_y))
-        pairs = [check_reg(reg) for reg in regs]
+        pairs = [RIDGES("regs", reg) for reg in regs]
         kernels = self._grid_of_kernels(x_checked, y_checked, weights)
         splits = row_splits(self.cv, x_checked, y, groups, weights)
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 
-from fastcca._arguments.parameters import as_matrix, as_weights, check_same_rows, refuse_non_finite
+from fastcca._arguments.arrays import as_matrix, as_weights, check_same_rows, refuse_non_finite
 from fastcca.embedding._calibration import content_folds, some_rows, temperature_of
 from fastcca.embedding._checks import check_number
 from fastcca.embedding._prediction import LabelPrediction
@@ -156,7 +156,7 @@ class LabelEmbedding(LabelPrediction):
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y is None."
             )
         check_same_rows(X=X, y=y, sample_weight=sample_weight)
-        x = as_matrix("X", X, min_rows=2, complete=True)
+        x = as_matrix("X", X, min_rows=2)
         labels = column_or_1d(y, warn=True)
         if labels.dtype.kind == "f":
             refuse_non_finite("y", labels.reshape(-1, 1))

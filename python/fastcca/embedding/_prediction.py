@@ -10,7 +10,7 @@ from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastcca._arguments.parameters import as_matrix, check_same_rows, refuse_non_finite
+from fastcca._arguments.arrays import as_matrix, check_same_rows, refuse_non_finite
 from fastcca._models.files import SavedModel
 from fastcca.embedding._preprocessing import InputScaling
 from fastcca.embedding._training_data import Learned, project
@@ -219,7 +219,7 @@ class LabelPrediction(
 
     def _check_rows(self, X: ArrayLike) -> NDArray[Any]:
         check_is_fitted(self)
-        x = as_matrix("X", X, complete=True)
+        x = as_matrix("X", X)
         validate_data(self, X, reset=False, skip_check_array=True)
         refuse_non_finite("X", x)
         return x

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from fastcca._arguments.parameters import check_count, check_n_components, check_n_threads, refuse_non_finite
+from fastcca._arguments.arrays import refuse_non_finite
+from fastcca._arguments.parameters import check_count, check_n_components, check_n_threads
 from fastcca._arguments.warn import warn
 from fastcca._models.statistics import score_statistics
 from fastcca._models.two_view import TwoViewTransformer, View

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from fastcca._arguments.parameters import as_matrix, check_count, check_same_rows, refuse_non_finite
+from fastcca._arguments.arrays import as_matrix, check_same_rows, refuse_non_finite
+from fastcca._arguments.parameters import check_count
 from fastcca.embedding._explanation import Explanation
 from fastcca.embedding._label_loss import LabelLoss
 from fastcca.embedding._semantics import AttributeLoss
@@ -315,7 +316,7 @@ class UnifiedSemanticEmbedding(UnifiedLearning):
             if self.attributes is not None:
                 raise ValueError("sample_attributes and attributes are both given: leave one of them out")
             check_same_rows(X=X, sample_attributes=sample_attributes)
-            given = as_matrix("sample_attributes", sample_attributes, complete=True)
+            given = as_matrix("sample_attributes", sample_attributes)
             extra["attributes"] = given.astype(np.float64)
             refuse_non_finite("sample_attributes", extra["attributes"])
             n_rows = len(as_matrix("X", X))
