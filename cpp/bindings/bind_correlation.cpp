@@ -1,4 +1,4 @@
-// Losses: two views in, the value and the gradients out.
+// The correlation loss: two views in, the value and the gradients out.
 #include <algorithm>
 #include <string>
 
@@ -75,7 +75,7 @@ py::tuple correlation_gradients_(const Array<T>& H1, const Array<T>& H2, const A
 
 }  // namespace
 
-void register_losses(py::module_& m) {
+void register_correlation(py::module_& m) {
     const auto define = [&](auto type) {
         using T = decltype(type);
         m.def("correlation_loss", &correlation_loss_<T>, py::arg("H1").noconvert(), py::arg("H2").noconvert(),
