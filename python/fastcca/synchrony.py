@@ -343,13 +343,13 @@ class SynchronyDetector(SavedModel, BaseEstimator):  # type: ignore[misc]
     >>> from fastcca.synchrony import SynchronyDetector
     >>> rng = np.random.default_rng(0)
     >>> common = rng.normal(size=(1000, 2))
-    >>> sound = np.hstack([common, rng.normal(size=(1000, 3))])
-    >>> picture = common @ rng.normal(size=(2, 4)) + 0.5 * rng.normal(size=(1000, 4))
-    >>> detector = SynchronyDetector(max_lag=10).fit(sound[:600], picture[:600])
-    >>> found = detector.detect(sound[600:900], picture[597:897])  # the picture of 3 frames ago
+    >>> audio = np.hstack([common, rng.normal(size=(1000, 3))])
+    >>> video = common @ rng.normal(size=(2, 4)) + 0.5 * rng.normal(size=(1000, 4))
+    >>> detector = SynchronyDetector(max_lag=10).fit(audio[:600], video[:600])
+    >>> found = detector.detect(audio[600:900], video[597:897])  # the video of 3 frames ago
     >>> found.lag, found.confidence > 0.999
     (3, True)
-    >>> detector.detect(sound[600:700], picture[800:900]).confidence < 0.95  # unrelated
+    >>> detector.detect(audio[600:700], video[800:900]).confidence < 0.95  # unrelated
     True
     """
 

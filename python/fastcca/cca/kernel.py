@@ -393,7 +393,7 @@ class KernelTwoView(TwoViewTransformer):
         return kx.fitted(X, weights), ky.fitted(Y, weights)
 
     def _fit_dual(self, kernels: tuple[Kernel, Kernel], X: Array, Y: Array, reg: tuple[float, float]) -> bool:
-        """With every row a landmark. False, with nothing set, if that road is closed."""
+        """With every row a landmark. False, with nothing set, where that method does not apply."""
         n = len(X)
         k = min(int(self.n_components or 10), n - 1)
         if 3 * (k + 10) > n:
@@ -582,7 +582,7 @@ class KernelCCA(KernelTwoView):
         and polynomial kernels, whose values may be large beside what varies in them, of the centred kernel's.
     pivoting : {"greedy", "random", "uniform"}, default="greedy"
         How landmarks are chosen: see :func:`fastcca.functional.incomplete_cholesky`; among all rows as long
-        as n · rank numbers take at most a gibibyte, else among a fixed sample of so many rows.
+        as n · rank numbers take at most a gibibyte, else among a fixed sample of that many rows.
     random_state : int, RandomState or None
         Seeds the choice of landmarks, unless it is greedy.
     n_threads : int, optional
@@ -602,7 +602,7 @@ class KernelCCA(KernelTwoView):
     x_rank_, y_rank_ : int
         Number of landmarks.
     x_residual_, y_residual_ : float
-        The share of the trace of the kernel matrix over the training rows that the landmarks leave out.
+        The fraction of the trace of the kernel matrix over the training rows that the landmarks leave out.
     x_gamma_, y_gamma_ : float
         The widths used.
     singular_values_ : ndarray of shape (n_components_,)
@@ -613,6 +613,8 @@ class KernelCCA(KernelTwoView):
         Pearson correlations of the views' columns with the scores of their own and of the other view.
     x_mean_, y_mean_ : ndarray
         Column means.
+    solver_ : {"incomplete-cholesky", "full"}
+        Which solver ran: on the features of the landmarks, or on n × n factors with every row a landmark.
     n_components_, n_features_in_, n_y_features_in_ : int
         Number of pairs of functions, p and q.
 
@@ -704,7 +706,7 @@ class KernelCCA(KernelTwoView):
             First view. float32 and float64 arrays are read in place: C or F order, strided, read-only,
             memory-mapped. float32 gives float32 results.
         y : array_like of shape (n, q) or (n,)
-            Second view, row by row the partners of ``X``.
+            Second view: row i belongs to row i of ``X``.
         sample_weight : array_like of shape (n,), optional
             Weights >= 0, which count as repetitions of a row; their sum must exceed 1.
         landmarks : pair of array_like, optional
@@ -746,7 +748,7 @@ class KernelCCA(KernelTwoView):
         X : array_like of shape (n, p)
             New rows of the first view.
         y : array_like of shape (n, q) or (n,)
-            Their partners.
+            The paired rows of the second view.
         sample_weight : array_like of shape (n,), optional
             Weights >= 0, which count as repetitions of a row.
         landmarks : pair of array_like, optional
@@ -765,7 +767,7 @@ class KernelCCA(KernelTwoView):
         first = not hasattr(self, "x_landmarks_")
         if not first and not hasattr(self, "_sums"):
             raise ValueError(
-                "partial_fit cannot go on from a fit with so many landmarks, or one saved without moments: "
+                "partial_fit cannot go on from a fit with this many landmarks, or one saved without moments: "
                 "start with partial_fit on a new estimator"
             )
         if not first and landmarks is not None:

@@ -137,17 +137,17 @@ def _scores_of(
             rows.append(_scores_of(*units, pairs, k, False, n_threads))
         return np.vstack(rows)
     scores = np.full((len(folds), len(pairs)), np.nan)
-    cured = np.logical_and.reduce([_cured(total - fold, pairs) for fold in folds])
-    if cured.any():
-        some = [pair for pair, is_cured in zip(pairs, cured, strict=True) if is_cured]
+    accurate = np.logical_and.reduce([_accurate(total - fold, pairs) for fold in folds])
+    if accurate.any():
+        some = [pair for pair, is_accurate in zip(pairs, accurate, strict=True) if is_accurate]
         # NaN stands beyond the rank of a fold's training rows
-        scores[:, cured] = np.nanmean(held_out_correlations(total, folds, some, k, n_threads), axis=2)
+        scores[:, accurate] = np.nanmean(held_out_correlations(total, folds, some, k, n_threads), axis=2)
     return scores
 
 
-def _cured(train: Moments, pairs: list[Reg]) -> NDArray[np.bool_]:
+def _accurate(train: Moments, pairs: list[Reg]) -> NDArray[np.bool_]:
     """For which ridges the covariances of both views are well-conditioned enough to work with."""
-    cured = np.ones(len(pairs), dtype=bool)
+    accurate = np.ones(len(pairs), dtype=bool)
     for view in (0, 1):
         r = np.array([pair[view] for pair in pairs])
         covariance = train.covariance(view, view)
@@ -158,8 +158,8 @@ def _cured(train: Moments, pairs: list[Reg]) -> NDArray[np.bool_]:
             varying = np.flatnonzero(~train.constant[train.slices[view]])
             values = np.linalg.eigvalsh(covariance[np.ix_(varying, varying)])
             fine = values[-1] + r <= MAX_CONDITION**2 * (values[0] + r) if len(values) else ~fine
-        cured &= fine
-    return cured
+        accurate &= fine
+    return accurate
 
 
 def slow_scores(
@@ -422,8 +422,8 @@ class CCACV(LinearTwoView):
         are scored together: their scores about the means of their training rows, correlated over all of
         them.
     scale : bool, default=False
-        Divide each column by its standard deviation in the training rows first; the ridge is then a share
-        of a variance.
+        Divide each column by its standard deviation in the training rows first; the ridge is then relative to
+        a variance of 1.
     n_threads : int, optional
         Threads to use; by default :func:`fastcca.get_num_threads`. Results do not depend on it.
 
@@ -520,7 +520,7 @@ class CCACV(LinearTwoView):
         X : array_like of shape (n, p)
             First view.
         y : array_like of shape (n, q) or (n,)
-            Second view, row by row the partners of ``X``.
+            Second view: row i belongs to row i of ``X``.
         sample_weight : array_like of shape (n,), optional
             Weights >= 0, which count as repetitions of a row, in fits and in scores.
         groups : array_like of shape (n,), optional
@@ -714,7 +714,7 @@ class KernelCCACV(KernelTwoView):
         X : array_like of shape (n, p)
             First view.
         y : array_like of shape (n, q) or (n,)
-            Second view, row by row the partners of ``X``.
+            Second view: row i belongs to row i of ``X``.
         sample_weight : array_like of shape (n,), optional
             Weights >= 0, which count as repetitions of a row, in fits and in scores.
         groups : array_like of shape (n,), optional

@@ -41,7 +41,7 @@ class Moments:
         Sum over the rows of w (x - mean)(x - mean)'.
     shift, offset : ndarray of shape (d,)
         mean = shift + offset, kept apart because their sum would round the offset away where the mean is
-        large beside the spread.
+        large compared with the standard deviation.
     eps : ndarray of shape (d,)
         Machine epsilon of the least precise data seen of each column (float32 or float64).
     rounding : ndarray of shape (d,)
@@ -111,7 +111,7 @@ class Moments:
     def __setstate__(self, state: Any) -> None:
         if isinstance(state, tuple):  # how Python pickles slots by itself, and earlier versions did
             state = state[1]
-        if isinstance(state, dict) and "eps" in state:  # of before their rounding was known
+        if isinstance(state, dict) and "eps" in state:  # of a version that did not keep their rounding
             state = {"rounding": state["eps"], **state}
         if not isinstance(state, dict) or set(state) != set(self.__slots__):
             raise ValueError(f"moments must consist of {', '.join(self.__slots__)}")

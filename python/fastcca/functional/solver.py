@@ -26,7 +26,7 @@ class Solution:
     Attributes
     ----------
     x_weights, y_weights : ndarray of shape (p, k), (q, k)
-        One column per pair of variates, by falling correlation. With the ridge counted in, each variate has
+        One column per pair of variates, by decreasing correlation. With the ridge included, each variate has
         variance w'(S + rI)w = 1 and is uncorrelated with the others. Constant columns have weight 0. In each
         column of ``x_weights`` the entry of largest magnitude is positive.
     singular_values : ndarray of shape (k,)
