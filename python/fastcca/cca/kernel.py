@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from tqdm import tqdm
 
-from fastcca import _core
 from fastcca._arguments.arrays import as_matrix, refuse_non_finite
 from fastcca._arguments.parameters import (
     DEGREE,
@@ -30,7 +29,19 @@ from fastcca._arguments.parameters import (
 from fastcca._arguments.warn import warn
 from fastcca._models.two_view import ScoreStatistics, TwoViewTransformer, View, Weights, score_statistics
 from fastcca.errors import NumericalError
-from fastcca.functional.kernels import GAMMA, KERNEL, PIVOTING, Kernel, KernelFunction, factorise
+from fastcca.functional.kernels import (
+    GAMMA,
+    KERNEL,
+    PIVOTING,
+    Kernel,
+    KernelFunction,
+    factorise,
+    feature_moments,
+    kernel_scores,
+    landmark_coefficients,
+    landmark_factor,
+    solve_dual,
+)
 from fastcca.functional.moments import Moments, from_parts
 from fastcca.functional.solver import Solution, solve_moments
 
@@ -67,7 +78,7 @@ class LandmarkView:
         K = np.asarray(kernel.matrix(np.asarray(points, dtype=np.float64), None, n_threads), dtype=np.float64)
         m = len(K)
         while True:
-            factor, failed = _core.landmark_factor(K[:m, :m], thread_count(n_threads))
+            factor, failed = landmark_factor(K[:m, :m], n_threads)
             if failed < 0:
                 return LandmarkView(kernel, np.ascontiguousarray(points[:m]), factor)
             if failed == 0:
@@ -167,14 +178,13 @@ def collect(
 ) -> FeatureSums:
     """One pass over the data."""
     dtype = np.result_type(X.dtype, Y.dtype)
-    core = _core.FeatureMoments32 if dtype == np.float32 else _core.FeatureMoments64
     # The columns' shift is a function of the landmarks, so that sums of several passes add up.
     shifts = [view.points.mean(axis=0, dtype=np.float64).astype(dtype) for view in (x, y)]
     maps = [
         (view.points.astype(dtype, copy=False), view.factor, view.kernel.spec, shift)
         for view, shift in zip((x, y), shifts, strict=True)
     ]
-    sums = core(maps[0], maps[1], ["X", "y"])
+    sums = feature_moments(dtype == np.float32, *maps)
     called = callable(x.kernel.kernel) or callable(y.kernel.kernel)
     slab = CALLED_SLAB if called else _SLAB
 
@@ -309,9 +319,7 @@ class KernelTwoView(TwoViewTransformer):
         landmarks = landmarks.astype(data.dtype, copy=False)
 
         def scores(rows: Array) -> Array:
-            return _core.kernel_scores(
-                rows, landmarks, kernel.spec, coefficients, offset, view, self.n_threads or 0
-            ).T
+            return kernel_scores(rows, landmarks, kernel, coefficients, offset, view, self.n_threads)
 
         if not callable(kernel.kernel):
             return scores(data)
@@ -405,7 +413,7 @@ class KernelTwoView(TwoViewTransformer):
         bach_jordan = self.penalty == "bach-jordan"
         cx, cy = (n * r / 2 if bach_jordan else (n - 1) * r for r in reg)
         means = Kx.mean(axis=0), Ky.mean(axis=0)
-        found = _core.solve_dual(Kx, Ky, bach_jordan, (cx, cy), k, float(self.tol), self.n_threads or 0)
+        found = solve_dual(Kx, Ky, bach_jordan, (cx, cy), k, float(self.tol), self.n_threads)
         if found is None:
             return False
         singular_values, ax, ay, zx, zy = found
@@ -456,7 +464,7 @@ class KernelTwoView(TwoViewTransformer):
             )
         sx, sy = moments.slices
         ax, ay = (
-            _core.landmark_coefficients(view.factor, w, self.n_threads or 0)
+            landmark_coefficients(view.factor, w, self.n_threads)
             for view, w in zip(views, (solution.x_weights, solution.y_weights), strict=True)
         )
         sign = _signs(ax)

@@ -443,3 +443,47 @@ def _blocks(n_rows: int, columns: int) -> list[slice]:
     """Slices of rows of some _CALL_ELEMENTS values each."""
     size = max(64, _CALL_ELEMENTS // max(columns, 1))
     return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
+
+
+def landmark_factor(K: Array, n_threads: int | None) -> tuple[npt.NDArray[np.float64], int]:
+    """The Cholesky factor of the kernel between landmarks, and the first pivot lost to rounding, or -1."""
+    return _core.landmark_factor(K, thread_count(n_threads))
+
+
+def landmark_coefficients(
+    factor: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], n_threads: int | None
+) -> npt.NDArray[np.float64]:
+    """Coefficients of functions in the landmarks' kernel columns, from weights of their features."""
+    return _core.landmark_coefficients(factor, weights, thread_count(n_threads))
+
+
+def kernel_scores(
+    rows: Array,
+    landmarks: Array,
+    kernel: Kernel,
+    coefficients: npt.NDArray[np.float64],
+    offset: npt.NDArray[np.float64],
+    name: str,
+    n_threads: int | None,
+) -> Array:
+    """k(rows, landmarks) @ coefficients - offset; of a callable kernel ``rows`` are its values."""
+    count = thread_count(n_threads)
+    return _core.kernel_scores(rows, landmarks, kernel.spec, coefficients, offset, name, count).T
+
+
+def feature_moments(single: bool, x: Any, y: Any) -> Any:
+    """What gathers the moments of the features of two views, given as their maps, in one pass."""
+    return (_core.FeatureMoments32 if single else _core.FeatureMoments64)(x, y, ["X", "y"])
+
+
+def solve_dual(
+    Kx: npt.NDArray[np.float64],
+    Ky: npt.NDArray[np.float64],
+    bach_jordan: bool,
+    shift: tuple[float, float],
+    k: int,
+    tol: float,
+    n_threads: int | None,
+) -> Any:
+    """Singular values, coefficients and scores with every row a landmark; None where that is not accurate."""
+    return _core.solve_dual(Kx, Ky, bach_jordan, shift, k, tol, thread_count(n_threads))
