@@ -208,7 +208,8 @@ def collect(
     # float32 features are summed in float64: their covariances are good to far below float32's epsilon.
     eps = np.full(x.rank + y.rank, np.finfo(np.float64).eps)
     moments = from_parts((x.rank, y.rank), eps, *sums.finish(thread_count(n_threads)))
-    return FeatureSums(moments, *sums.columns, np.array(sums.residuals))
+    cross, column_sum, column_square = sums.columns
+    return FeatureSums(moments, cross, column_sum, column_square, np.array(sums.residuals))
 
 
 def solve_features(
