@@ -1,6 +1,6 @@
 """What the estimators ask of their input: two views of numbers, weights, ridges. No copy, no scan."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -14,9 +14,12 @@ from fastcca._arguments.arrays import check_same_rows, refuse_non_finite, text_c
 __all__ = [
     "as_matrix",
     "as_weights",
+    "check_choice",
     "check_count",
+    "check_flag",
     "check_n_components",
     "check_n_threads",
+    "check_number",
     "check_reg",
     "check_same_rows",
     "column_names",
@@ -164,3 +167,34 @@ def column_names(data: Any) -> NDArray[np.object_] | None:
     if names and all(isinstance(name, str) for name in names):
         return np.asarray(names, dtype=object)
     return None
+
+
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    low: float = -np.inf,
+    high: float = np.inf,
+    low_included: bool = True,
+) -> float:
+    """``value`` as a finite number from ``low`` to ``high``."""
+    valid = isinstance(value, Real) and not isinstance(value, (bool, np.bool_)) and np.isfinite(float(value))
+    if not valid or not (low < value <= high or (low_included and value == low)):
+        least = f"{'>=' if low_included else '>'} {low:g}" if low > -np.inf else ""
+        most = f"<= {high:g}" if high < np.inf else ""
+        rule = " and ".join(part for part in (least, most) if part)
+        raise ValueError(f"{name} must be a number {rule}, got {value!r}".replace("  ", " "))
+    return float(value)
+
+
+def check_choice(name: str, value: Any, allowed: Iterable[str]) -> None:
+    """Refuse a ``value`` that is none of the words ``allowed``."""
+    words = tuple(allowed)
+    if not isinstance(value, str) or value not in words:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, words))}, got {value!r}")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Refuse what is neither True nor False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
