@@ -9,14 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import block_diag
 
 from fastcca._arguments.arrays import refuse_non_finite
-from fastcca._arguments.parameters import (
-    FLAG,
-    N_COMPONENTS,
-    N_THREADS,
-    RIDGES,
-    check_n_components,
-    choice,
-)
+from fastcca._arguments.parameters import FLAG, N_COMPONENTS, N_THREADS, RIDGES, check_n_components, choice
 from fastcca._arguments.warn import warn
 from fastcca._models.statistics import ScoreStatistics, Weights, column_statistics, score_statistics
 from fastcca._models.two_view import TwoViewTransformer, View

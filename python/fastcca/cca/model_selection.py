@@ -14,11 +14,7 @@ from sklearn.base import clone
 from sklearn.model_selection import check_cv
 
 from fastcca._arguments.arrays import check_same_rows, refuse_non_finite
-from fastcca._arguments.parameters import (
-    RIDGES,
-    anything,
-    check_n_components,
-)
+from fastcca._arguments.parameters import RIDGES, anything, check_n_components
 from fastcca._arguments.warn import warn
 from fastcca._models.statistics import Weights, column_statistics
 from fastcca.cca.kernel import (
