@@ -26,6 +26,7 @@ LAYERS = (
     {"deep"},
     {"synchrony", "datasets", "distributed"},
     {"inference", "retrieval", "plotting"},
+    {"_load"},
     {"cli"},
     {"__init__", "__main__"},  # the front doors open on every layer
 )

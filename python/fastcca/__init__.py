@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         taxonomy,
     )
     from fastcca._arguments.alignment import align
-    from fastcca._models.files import load
+    from fastcca._load import load
     from fastcca.cca.kernel import KernelCCA
     from fastcca.cca.linear import CCA
     from fastcca.cca.model_selection import CCACV, KernelCCACV
@@ -67,7 +67,7 @@ _LAZY = {
     "KernelCCA": "fastcca.cca",
     "KernelCCACV": "fastcca.cca",
     "align": "fastcca._arguments.alignment",
-    "load": "fastcca._models.files",
+    "load": "fastcca._load",
 }
 # `deep` is not among them, it takes PyTorch, nor is `distributed`, it takes dask.
 _LAZY_MODULES = {

@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastcca._arguments.arrays import refuse_non_finite
 from fastcca._arguments.parameters import as_matrix, check_count, check_same_rows
 from fastcca._arguments.warn import warn
-from fastcca._models.files import SavedModel
+from fastcca._models.files import SavedModel, Schema
 from fastcca.cca.linear import CCA
 
 __all__ = ["SynchronyDetector", "SynchronyLag", "SynchronyWindows", "lagged_correlation", "stack_frames"]
@@ -350,6 +350,8 @@ class SynchronyDetector(SavedModel, BaseEstimator):  # type: ignore[misc]
     >>> detector.detect(sound[600:700], picture[800:900]).confidence < 0.95  # unrelated
     True
     """
+
+    _schema = Schema("SynchronyDetector", fields="estimator_")
 
     def __init__(
         self,

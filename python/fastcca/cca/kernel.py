@@ -15,6 +15,7 @@ from fastcca import _core
 from fastcca._arguments.arrays import thread_count
 from fastcca._arguments.parameters import as_matrix, check_reg, refuse_non_finite
 from fastcca._arguments.warn import warn
+from fastcca._models.files import Schema
 from fastcca._models.two_view import ScoreStatistics, TwoViewTransformer, View, Weights, score_statistics
 from fastcca.errors import NumericalError
 from fastcca.functional.kernels import Kernel, KernelFunction, check_rank, factorise
@@ -257,6 +258,11 @@ Pair = tuple[Any, Any]
 class KernelTwoView(TwoViewTransformer):
     """A kernel map of each view: what :class:`KernelCCA` and :class:`KernelCCACV` share."""
 
+    _schema = Schema(
+        fields="x_landmark_indices_ y_landmark_indices_ x_landmarks_ y_landmarks_ x_weights_ y_weights_ "
+        "x_offset=_x_offset y_offset=_y_offset x_gamma_ y_gamma_ x_rank_ y_rank_ x_residual_ y_residual_"
+    )
+
     n_components: int | None
     kernel: Any
     degree: int
@@ -278,7 +284,6 @@ class KernelTwoView(TwoViewTransformer):
     _x_offset: NDArray[np.float64]
     _y_offset: NDArray[np.float64]
     _sums: tuple[Any, ...]
-    _for_partial_fit = ("_sums",)
 
     def _scores(self, view: View, data: Array) -> Array:
         x = view == "X"
@@ -643,6 +648,8 @@ class KernelCCA(KernelTwoView):
     >>> bool(kcca.score(X[300:], y[300:]) > 0.95)
     True
     """
+
+    _schema = Schema("KernelCCA", partial_fit="sums=_sums")
 
     def __init__(
         self,

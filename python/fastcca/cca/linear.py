@@ -10,6 +10,7 @@ from scipy.linalg import block_diag
 
 from fastcca._arguments.parameters import check_n_components, check_n_threads, check_reg, refuse_non_finite
 from fastcca._arguments.warn import warn
+from fastcca._models.files import Schema
 from fastcca._models.statistics import ScoreStatistics, Weights, column_statistics, score_statistics
 from fastcca._models.two_view import TwoViewTransformer, View
 from fastcca.errors import NumericalError
@@ -56,6 +57,10 @@ class Fit(NamedTuple):
 
 class LinearTwoView(TwoViewTransformer):
     """A linear map of each view: what :class:`CCA` and :class:`CCACV` share."""
+
+    _schema = Schema(
+        fields="solver_ moments_ n_samples_ x_rank_ y_rank_ x_weights_ y_weights_ x_scale_ y_scale_"
+    )
 
     n_components: int | None
     reg: float | tuple[float, float]
@@ -603,6 +608,8 @@ class CCA(LinearTwoView):
     >>> bool(np.isclose(np.corrcoef(zx[:, 0], zy[:, 0])[0, 1], cca.canonical_correlations_[0]))
     True
     """
+
+    _schema = Schema("CCA")
 
     def __init__(
         self,

@@ -21,6 +21,7 @@ from fastcca._arguments.parameters import (
     refuse_non_finite,
 )
 from fastcca._arguments.warn import warn
+from fastcca._models.files import Schema
 from fastcca._models.statistics import Weights, column_statistics
 from fastcca.cca.kernel import (
     FeatureSums,
@@ -505,6 +506,8 @@ class CCACV(LinearTwoView):
 
     solver = "auto"  # not a parameter: the refit chooses
 
+    _schema = Schema("CCACV", fields="n_splits_ cv_results_ best_index_ best_score_ reg_ best_estimator_")
+
     def __init__(
         self,
         n_components: int | None = None,
@@ -674,6 +677,10 @@ class KernelCCACV(KernelTwoView):
     >>> len(search.cv_results_["params"]), bool(search.best_score_ > 0.9)
     (10, True)
     """
+
+    _schema = Schema(
+        "KernelCCACV", fields="n_splits_ cv_results_ best_index_ best_score_ gamma_ reg_ best_estimator_"
+    )
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from fastcca._arguments.parameters import refuse_non_finite
 from fastcca._models.atomic_fit import keep_after
+from fastcca._models.files import Schema
 from fastcca._models.multi_view import scaled_statistics
 from fastcca._models.two_view import TwoViewTransformer, View, score_statistics
 from fastcca.cca.linear import CCA
@@ -165,6 +166,8 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
     _own_modules = ("encoders",)
     encoder_x_: nn.Module
     encoder_y_: nn.Module
+
+    _schema = Schema("DeepCCA", fields="x_scale_ y_scale_ history_ best_epoch_ cca_")
 
     def __init__(
         self,

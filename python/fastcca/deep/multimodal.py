@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from fastcca._arguments.modalities import Modalities, check_modalities, pick
 from fastcca._models.atomic_fit import keep_after
+from fastcca._models.files import Schema
 from fastcca._models.multi_view import scaled_statistics
 from fastcca.deep._files import SavedDeepModel
 from fastcca.deep._multimodal_network import MultimodalNetwork, dropout_schedule, pretrain
@@ -174,6 +175,13 @@ class MultimodalAutoencoder(
     best_epoch_: int
     n_features_in_: int
     feature_names_in_: NDArray[np.object_]
+
+    _schema = Schema(
+        "MultimodalAutoencoder",
+        fields="modalities_ means_ scales_ column_names=_columns dtypes=_dtypes n_features_in_ "
+        "encoder_widths=_encoder_widths history_ best_epoch_",
+        optional="feature_names_in_",
+    )
 
     def __init__(
         self,

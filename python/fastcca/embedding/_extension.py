@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from fastcca._models.files import Schema
 from fastcca.embedding._attributes import label_vectors
 from fastcca.embedding._base import LabelEmbedding
 from fastcca.embedding._checks import check_number
@@ -17,6 +18,8 @@ __all__ = ["ExtensibleEmbedding"]
 
 class ExtensibleEmbedding(LabelEmbedding):
     """A label embedding that can place a label without a row of it."""
+
+    _schema = Schema(optional="lowered=_lowered")
 
     def with_classes(
         self, labels: Iterable[Any], attributes: Any = None, *, only: bool = False, seen_penalty: float = 0

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeatures
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastcca._arguments.parameters import as_matrix, check_same_rows, refuse_non_finite
-from fastcca._models.files import SavedModel
+from fastcca._models.files import SavedModel, Schema
 from fastcca.embedding._preprocessing import InputScaling
 from fastcca.embedding._training_data import Learned, project
 from fastcca.errors import NumericalError
@@ -28,6 +28,11 @@ class LabelPrediction(
     BaseEstimator,  # type: ignore[misc]
 ):
     """Questions to a linear map and one point for each class; ``similarity`` counts where there is one."""
+
+    _schema = Schema(
+        fields="n_features_in_ classes_ scaling_ weights_ intercept_ label_embedding_ temperature_",
+        optional="feature_names_in_",
+    )
 
     classes_: NDArray[Any]
     label_embedding_: NDArray[Any]

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcca._models.files import SavedModel
+from fastcca._models.files import SavedModel, Schema
 from fastcca.errors import NumericalError
 
 __all__ = ["InputScaling"]
@@ -37,6 +37,8 @@ class InputScaling(SavedModel):
     mean_: NDArray[np.float64]
     factor_: NDArray[np.float64]
     center_: NDArray[np.float64]
+
+    _schema = Schema("InputScaling", fields="mean_ factor_ center_")
 
     def __init__(self, power: float = 0.5, normalize: bool = True, name: str = "X") -> None:
         self.name = name

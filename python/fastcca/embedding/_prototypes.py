@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from fastcca._arguments.parameters import check_count, check_n_threads
+from fastcca._models.files import Schema
 from fastcca.embedding._attributes import label_vectors
 from fastcca.embedding._checks import check_number
 from fastcca.embedding._extension import ExtensibleEmbedding
@@ -24,6 +25,8 @@ RIDGE = 0.01  # of the first map, as a share of the total variance of the inputs
 
 class PrototypeEmbedding(ExtensibleEmbedding):
     """What ALE, HLE and AHLE share: they differ in the label vectors alone."""
+
+    _schema = Schema(fields="prototypes_ loss_curve_ mean=_mean basis=_basis")
 
     taxonomy: Any = None
     attributes: Any = None

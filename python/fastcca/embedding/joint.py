@@ -8,6 +8,7 @@ from sklearn.utils import check_random_state
 
 from fastcca._arguments.parameters import check_count, check_n_components, check_n_threads, refuse_non_finite
 from fastcca._arguments.warn import warn
+from fastcca._models.files import Schema
 from fastcca._models.statistics import score_statistics
 from fastcca._models.two_view import TwoViewTransformer, View
 from fastcca.embedding._checks import check_number
@@ -135,6 +136,12 @@ class JointEmbedding(TwoViewTransformer):
     >>> joint.score(X[200:], Y[200:]) > 0.5
     True
     """
+
+    _schema = Schema(
+        "JointEmbedding",
+        fields="x_scaling_ y_scaling_ x_weights_ y_weights_ loss_curve_",
+        optional="weight_penalty_",
+    )
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from fastcca._models.files import Schema
 from fastcca.embedding._label_loss import LabelLoss
 from fastcca.embedding._prototypes import PrototypeEmbedding
 from fastcca.taxonomy import Taxonomy
@@ -99,6 +100,8 @@ class AttributeLabelEmbedding(PrototypeEmbedding):
     """
 
     _uses_taxonomy = False
+
+    _schema = Schema("AttributeLabelEmbedding")
 
     def __init__(
         self,
@@ -220,6 +223,8 @@ class HierarchyLabelEmbedding(PrototypeEmbedding):
     """
 
     _uses_attributes = False
+
+    _schema = Schema("HierarchyLabelEmbedding")
 
     def __init__(
         self,
@@ -343,6 +348,8 @@ class AttributeHierarchyLabelEmbedding(PrototypeEmbedding):
     >>> model.with_classes(["otter"]).classes_.tolist()
     ['cat', 'dog', 'eel', 'otter']
     """
+
+    _schema = Schema("AttributeHierarchyLabelEmbedding")
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from fastcca._arguments.parameters import check_count, check_n_threads
+from fastcca._models.files import Schema
 from fastcca.embedding._base import LabelEmbedding
 from fastcca.embedding._checks import check_n_components, check_number
 from fastcca.embedding._costs import label_costs
@@ -136,6 +137,8 @@ class LargeMarginEmbedding(LabelEmbedding):
     """
 
     _n_calibration_fits = 1
+
+    _schema = Schema("LargeMarginEmbedding", fields="loss_curve_ weight_penalty_ label_penalty_")
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from fastcca._arguments.parameters import check_count, check_n_threads
+from fastcca._models.files import Schema
 from fastcca.embedding._base import LabelEmbedding
 from fastcca.embedding._checks import check_number
 from fastcca.embedding._training import Parameters, minimise
@@ -98,6 +99,8 @@ class NearestClassMean(LabelEmbedding):
     >>> model.predict([[0.7], [9.0]]).tolist()
     ['low', 'high']
     """
+
+    _schema = Schema("NearestClassMean", optional="loss_curve_")
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fastcca._models.files import Schema
 from fastcca.embedding._base import LabelEmbedding
 from fastcca.embedding._checks import check_number
 from fastcca.embedding._ridge import best_reg, ridge_path
@@ -74,6 +75,8 @@ class RidgeEmbedding(LabelEmbedding):
     >>> model.score(X, y) > 0.9
     True
     """
+
+    _schema = Schema("RidgeEmbedding", fields="reg_")
 
     def __init__(
         self,

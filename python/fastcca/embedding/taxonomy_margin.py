@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcca._arguments.parameters import check_count
+from fastcca._models.files import Schema
 from fastcca.embedding._base import LabelEmbedding
 from fastcca.embedding._checks import check_number
 from fastcca.embedding._costs import label_costs
@@ -124,6 +125,8 @@ class LargeMarginTaxonomyEmbedding(LabelEmbedding):
     """
 
     _n_calibration_fits = 1
+
+    _schema = Schema("LargeMarginTaxonomyEmbedding", fields="metric_ reg_ mu_ n_iter_ objective_")
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from fastcca._arguments.parameters import as_matrix, check_count, check_same_rows, refuse_non_finite
+from fastcca._models.files import Schema
 from fastcca.embedding._explanation import Explanation
 from fastcca.embedding._label_loss import LabelLoss
 from fastcca.embedding._semantics import AttributeLoss
@@ -181,6 +182,14 @@ class UnifiedSemanticEmbedding(UnifiedLearning):
     >>> use.explain("dog").parent
     'mammal'
     """
+
+    _schema = Schema(
+        "UnifiedSemanticEmbedding",
+        fields="superclasses_ superclass_embedding_ attribute_embedding_ attribute_names_ nodes_ beta_ "
+        "loss_curve_ fitted_labels=_fitted_labels parents=_parents node_attributes=_node_attributes "
+        "root_attributes=_root_attributes attribute_unit=_attribute_unit beta_scale=_beta_scale "
+        "mean_scale=_mean_scale",
+    )
 
     def __init__(
         self,

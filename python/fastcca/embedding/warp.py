@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from fastcca._arguments.parameters import check_count
+from fastcca._models.files import Schema
 from fastcca.embedding._base import LabelEmbedding
 from fastcca.embedding._checks import check_n_components, check_number
 from fastcca.embedding._ridge import best_reg, ridge_start
@@ -105,6 +106,8 @@ class WARPEmbedding(LabelEmbedding):
 
     _n_calibration_fits = 1
     _similarity = "product"
+
+    _schema = Schema("WARPEmbedding", fields="loss_curve_")
 
     def __init__(
         self,
