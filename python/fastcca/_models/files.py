@@ -142,7 +142,7 @@ class SavedModel(AtomicFit):
         from sklearn.utils.validation import check_is_fitted
 
         check_is_fitted(self)
-        writer = Writer(moments)
+        writer = Writer(moments, type(self).__name__)
         header = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -284,8 +284,8 @@ def class_of(name: str, subclass: str | None = None) -> type[SavedModel] | None:
 def read_model(path: Place, find: Callable[[str, bool], None], given: Mapping[str, Any]) -> Any:
     """The model that a file holds; ``find`` imports the class of a schema, ``given`` is for networks."""
     if _is_file(path, "read"):
-        name = str(getattr(path, "name", "") or f"the {type(path).__name__}")
-        return _read(cast(IO[bytes], path), repr(name), find, given, alone=False)
+        name = repr(path.name) if hasattr(path, "name") else f"the {type(path).__name__}"
+        return _read(cast(IO[bytes], path), name, find, given, alone=False)
     place = _expanded(path)
     if not os.path.exists(place):
         raise FileNotFoundError(f"there is no model file {place!r}")
@@ -387,8 +387,9 @@ def _expanded(path: Any) -> str:
 class Writer:
     """Turns values into JSON and keeps their arrays as tensors."""
 
-    def __init__(self, moments: bool = True) -> None:
+    def __init__(self, moments: bool = True, name: str = "") -> None:
         self.moments = moments
+        self._name = name  # what errors call the whole
         self.tensors: dict[str, Tensor] = {}
         self._known: dict[int, tuple[NDArray[Any], dict[str, Any]]] = {}
 
@@ -448,7 +449,7 @@ class Writer:
             names = [n for n in inspect.signature(type(value)).parameters if n not in ("args", "kwargs")]
             return {"splitter": name, "parameters": self.encode_items({n: own[n] for n in names}, where)}
         raise TypeError(
-            f"{where or 'the model'} is a {name}, which cannot be stored without pickle; "
+            f"{'.'.join(filter(None, (self._name, where)))} is a {name}, which cannot be stored without pickle; "
             "set that parameter to something plain before save, or use joblib or pickle"
         )
 

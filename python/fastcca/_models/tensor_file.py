@@ -94,8 +94,9 @@ def read_tensors(file: IO[bytes], *, alone: bool) -> tuple[dict[str, str], dict[
     left = None if left is None else left - 8
     if length > MOST_OF_HEADER:
         raise ValueError("the header is longer than the format allows")
+    text = bytes(_read(file, length, left))
     try:
-        header = json.loads(bytes(_read(file, length, left)))
+        header = json.loads(text)
         metadata = header.pop(METADATA, {})
         entries = sorted((_entry(name, entry) for name, entry in header.items()), key=lambda e: e[3:])
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
