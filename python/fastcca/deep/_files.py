@@ -57,8 +57,32 @@ class SavedDeepModel(SavedModel):
                 setattr(twin, name, copy.deepcopy(vars(self)[name]))
         return twin
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickle and skops store: networks that the parameters describe by their weights, as arrays."""
+        state = dict(super().__getstate__())  # type: ignore[arg-type, call-overload]
+        parts = [state.get(name) for name in self._saved_networks]
+        own = any(getattr(self, name) is not None for name in self._own_modules)
+        if own or not all(isinstance(part, nn.Module) for part in parts):
+            return state
+        weights = {name: part.state_dict() for name, part in zip(self._saved_networks, parts, strict=True)}  # type: ignore[union-attr]
+        if _misfit(self, weights) is None:  # unless somebody has put another network in the place of one
+            for name, tensors in weights.items():
+                state[name] = {key: tensor.detach().cpu().numpy() for key, tensor in tensors.items()}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[misc]
+        arrays = {name: state[name] for name in self._saved_networks if isinstance(state.get(name), dict)}
+        if arrays:
+            weights = {
+                name: {key: torch.from_numpy(np.array(array)) for key, array in part.items()}
+                for name, part in arrays.items()
+            }
+            _put(self, weights)
+
     def _packed(self, writer: Writer, where: str) -> dict[str, Any]:
-        plain = copy.copy(self)
+        plain = type(self).__new__(type(self))
+        vars(plain).update(vars(self))
         networks = {name: vars(plain).pop(name) for name in self._saved_networks if name in vars(self)}
         own = [name for name in self._own_modules if getattr(self, name) is not None]
         neutral = {**dict.fromkeys(self._own_modules), "callbacks": (), "augment": None, "device": "cpu"}
@@ -108,11 +132,10 @@ class SavedDeepModel(SavedModel):
             for part, entry in networks.items()
             if "same_as" not in entry
         }
-        _check_sizes(model, weights, own)
-        for part, module in zip(cls._saved_networks, model._rebuilt(), strict=True):
-            if part in weights:
-                module.to(getattr(torch, model.dtype)).load_state_dict(weights[part])
-                setattr(model, part, module.to(model.device).eval())
+        misfit = _misfit(model, weights)
+        if misfit is not None:
+            raise RefusedError(f"{' and '.join(own)} do not fit it: {misfit}") if own else ValueError(misfit)
+        _put(model, weights)
         for part, entry in networks.items():
             if "same_as" in entry:
                 if entry["same_as"] not in weights:
@@ -147,9 +170,9 @@ def _device(device: Any) -> str:
     return str(device)
 
 
-def _check_sizes(model: Any, weights: Mapping[str, Mapping[str, torch.Tensor]], own: list[str]) -> None:
-    """Compare the sizes that the parameters ask for with those of the weights, before memory is taken."""
-    with torch.device("meta"):
+def _misfit(model: Any, weights: Mapping[str, Mapping[str, torch.Tensor]]) -> str | None:
+    """Where the sizes that the parameters ask for are not those of the weights; no memory is taken for them."""
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
         modules = model._rebuilt()
     for part, module in zip(model._saved_networks, modules, strict=True):
         if part not in weights:
@@ -158,5 +181,19 @@ def _check_sizes(model: Any, weights: Mapping[str, Mapping[str, torch.Tensor]], 
         held = {name: tuple(tensor.shape) for name, tensor in weights[part].items()}
         if wanted != held:
             name = next(n for n in [*wanted, *held] if wanted.get(n) != held.get(n))
-            text = f"{part}.{name} has shape {held.get(name)}, expected {wanted.get(name)}"
-            raise RefusedError(f"{' and '.join(own)} do not fit it: {text}") if own else ValueError(text)
+            return f"{part}.{name} has shape {held.get(name)}, expected {wanted.get(name)}"
+    return None
+
+
+def _put(model: Any, weights: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
+    """Build the networks and put the weights in; the caller's random numbers stay as they are."""
+    with torch.random.fork_rng(devices=[]):
+        modules = model._rebuilt()
+    try:
+        device = _device(model.device)
+    except RefusedError:  # of a pickle from a machine that has it
+        device = "cpu"
+    for part, module in zip(model._saved_networks, modules, strict=True):
+        if part in weights:
+            module.to(getattr(torch, model.dtype)).load_state_dict(weights[part])
+            setattr(model, part, module.to(device).eval())
