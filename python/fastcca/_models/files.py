@@ -448,8 +448,9 @@ class Writer:
             own = {**vars(value), **vars(value).get("cvargs", {})}
             names = [n for n in inspect.signature(type(value)).parameters if n not in ("args", "kwargs")]
             return {"splitter": name, "parameters": self.encode_items({n: own[n] for n in names}, where)}
+        place = ".".join(filter(None, (self._name, where)))
         raise TypeError(
-            f"{'.'.join(filter(None, (self._name, where)))} is a {name}, which cannot be stored without pickle; "
+            f"{place} is a {name}, which cannot be stored without pickle; "
             "set that parameter to something plain before save, or use joblib or pickle"
         )
 

@@ -59,7 +59,7 @@ class SavedDeepModel(SavedModel):
 
     def __getstate__(self) -> dict[str, Any]:
         """What pickle and skops store: networks that the parameters describe by their weights, as arrays."""
-        state = dict(super().__getstate__())  # type: ignore[arg-type, call-overload]
+        state: dict[str, Any] = dict(super().__getstate__())  # type: ignore[call-overload]
         parts = [state.get(name) for name in self._saved_networks]
         own = any(getattr(self, name) is not None for name in self._own_modules)
         if own or not all(isinstance(part, nn.Module) for part in parts):
@@ -171,7 +171,7 @@ def _device(device: Any) -> str:
 
 
 def _misfit(model: Any, weights: Mapping[str, Mapping[str, torch.Tensor]]) -> str | None:
-    """Where the sizes that the parameters ask for are not those of the weights; no memory is taken for them."""
+    """Where sizes that the parameters ask for are not those of the weights; takes no memory for them."""
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
         modules = model._rebuilt()
     for part, module in zip(model._saved_networks, modules, strict=True):
