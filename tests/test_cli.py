@@ -317,7 +317,8 @@ def test_long_files_stay_out_of_memory(tmp_path):
             cli.main(arguments.split(), standalone_mode=False)
         print("peak", peak - before)
     """
-    commands = "fit X.npy Y.npy -k 5 --reg 0.1 -o m.safetensors;transform m.safetensors X.npy -o Z.npy;score m.safetensors X.npy Y.npy"
+    commands = "fit X.npy Y.npy -k 5 --reg 0.1 -o m.safetensors;transform m.safetensors X.npy -o Z.npy;"
+    commands += "score m.safetensors X.npy Y.npy"
     done = subprocess.run(
         [sys.executable, "-c", code, commands], cwd=tmp_path, capture_output=True, text=True, check=False
     )

@@ -244,10 +244,10 @@ def test_the_result_is_on_the_disk_before_it_takes_the_place(tmp_path, monkeypat
     "arguments",
     [
         ["transform", "m.safetensors", "X.npy", "-o", "X.npy"],
-        ["transform", "m.safetensors", "X.npy", "-o", "m.safetensors"],
+        ["transform", "m.npz", "X.npy", "-o", "m.npz"],
         ["transform", "m.safetensors", "X.npy", "-o", "link.npy"],
         ["transform", "m.safetensors", "link.npy", "-o", "X.npy"],
-        ["search", "m.safetensors", "Y.npy", "X.npy", "-o", "m.safetensors"],
+        ["search", "m.npz", "Y.npy", "X.npy", "-o", "m.npz"],
         ["transform", "m.safetensors", "tables.npz:X", "-o", "tables.npz"],
     ],
 )
@@ -255,6 +255,7 @@ def test_an_output_that_is_an_input_is_refused(files, arguments, monkeypatch, ca
     monkeypatch.chdir(files)
     np.savez("tables.npz", X=VIEWS.X[:50], Y=VIEWS.y[:50])
     os.symlink("X.npy", "link.npy")
+    os.link("m.safetensors", "m.npz")  # a model's name may be any
     before = {path.name: path.read_bytes() for path in files.iterdir()}
     with pytest.raises(SystemExit) as ended:
         fastcca.cli.main(arguments)

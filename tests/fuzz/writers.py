@@ -1,10 +1,10 @@
 """Kill writers and fill their disks: ``python tests/fuzz/writers.py --times 20``.
 
 Every place that writes a file is killed (signal 9) at random moments of its writing, and is given disks
-(RLIMIT_FSIZE, which fails a write as a full disk does) of random sizes. The old file must be there whole or the
-new one; after the next run nothing else may be left in the folder; a full disk must be one sentence that names
-the file, with exit status 2 of the command line and OSError of ``save``. What is otherwise is printed, and the
-exit status is then 1. POSIX only.
+(RLIMIT_FSIZE, which fails a write as a full disk does) of random sizes. The old file must be there whole or
+the new one; after the next run nothing else may be left in the folder; a full disk must be one sentence that
+names the file, with exit status 2 of the command line and OSError of ``save``. What is otherwise is printed,
+and the exit status is then 1. POSIX only.
 """
 
 import argparse
@@ -157,7 +157,7 @@ def fill(write, size):
 
 
 def attack(name, write, times, rng):
-    """What went wrong, and how many kills fell into the writing of the file: those that left a part of one."""
+    """What went wrong, and how many kills fell into the writing of the file: they left a part of one."""
     path, wrong, within = Path(name), [], 0
     path.write_bytes(OLD)
     others = sorted(os.listdir())

@@ -123,7 +123,7 @@ class SavedDeepModel(SavedModel):
                 setattr(model, name, given)
         if reader.given.get("device") is not None:
             model.device = _device(reader.given["device"])
-        if not networks:
+        if not networks and not node["fitted"]:
             return model  # not fitted: a parameter of another model
         if set(networks) != set(cls._saved_networks):
             raise ValueError(f"{cls.__name__} lacks {', '.join(set(cls._saved_networks) - set(networks))}")
