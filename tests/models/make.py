@@ -40,6 +40,7 @@ TWO_VIEWS = (
     [("predict", [x])],
     [("predict_x", [y])],
     [("inverse_transform", [x[:, :2]])],
+    [("inverse_transform_y", [x[:, :2]])],
     [("score", [x, y])],
 )
 GROWS = ([("partial_fit", [X[:30], Y[:30]]), ("transform", [x])],)
