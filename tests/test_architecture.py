@@ -41,7 +41,7 @@ CIRCLE = {
 }
 
 # Packages that only these modules may import at module level: `import fastcca` reaches none of them.
-HEAVY = {"torch": {"deep"}, "safetensors": {"deep"}, "matplotlib": {"plotting"}, "dask": {"distributed"}}
+HEAVY = {"torch": {"deep"}, "safetensors": set(), "matplotlib": {"plotting"}, "dask": {"distributed"}}
 HEAVY |= {"distributed": {"distributed"}, "pandas": set(), "polars": set(), "pyarrow": set()}
 
 # Components of the C++ core, from the bottom.
