@@ -84,8 +84,8 @@ def _rows(loss: str, name: str) -> dict[str, Method]:
     def plain(animals: Animals, p: Parameters) -> Any:
         return LargeMarginEmbedding(
             loss="softmax" if soft else "hinge",
-            weight_penalty=p["lambda1"],
-            label_penalty=p["lambda2"],
+            reg=p["lambda1"],
+            reg_labels=p["lambda2"],
             temperature=1.0,
             random_state=0,
         )
@@ -125,7 +125,7 @@ METHODS: dict[str, Method] = {
     ),
     "NCM": Method(
         lambda _, p: NearestClassMean("learned", temperature=1.0, random_state=0, **p),
-        {"weight_penalty": (3e-4, 3e-5, 1e-4, 1e-3, 3e-3)},
+        {"reg": (3e-4, 3e-5, 1e-4, 1e-3, 3e-3)},
         "softmax",
     ),
     "NCM, plain": Method(lambda _, p: NearestClassMean(temperature=1.0), {}, "none"),

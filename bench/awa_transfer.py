@@ -156,10 +156,10 @@ def zero_shot_split(animals: Animals, seed: int) -> dict[str, Any]:
         model = fit(grid[best], sources)
         test = _of(animals, rows.test, targets)
         only = model.with_classes(targets, only=True)
-        both = model.with_classes(targets, seen_penalty=penalty)
+        both = model.with_classes(targets, seen_calibration=penalty)
         everything = generalised_zero_shot(animals.y[rows.test], both.predict(animals.X[rows.test]), targets)
         found[row] = {
-            "chosen": {**grid[best], "seen_penalty": penalty},
+            "chosen": {**grid[best], "seen_calibration": penalty},
             "test": measures(animals, only, test),
             "seen": 100 * everything.seen,
             "unseen": 100 * everything.unseen,

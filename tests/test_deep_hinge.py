@@ -60,7 +60,7 @@ def test_pairs_are_two_hinge_losses():
             Z1.grad = Z2.grad = None
             value = PairEmbeddingLoss(0.5, similarity, "sum", hardest)(Z1, Z2)
             value.backward()
-            kwargs = {"similarity": similarity, "violators": "worst" if hardest else "sum"}
+            kwargs = {"similarity": similarity, "negatives": "hardest" if hardest else "sum"}
             one = ref.hinge_embedding_loss(a, b, own, 0.5, scales=np.ones(30), **kwargs)
             two = ref.hinge_embedding_loss(b, a, own, 0.5, scales=np.ones(30), **kwargs)
             assert value.item() == pytest.approx(one[0] + two[0], rel=1e-12)
@@ -82,7 +82,7 @@ def test_the_road_of_other_devices_gives_the_same(similarity, violators, with_co
         y.numpy(),
         margin=0.6 if costs is None else costs.numpy(),
         similarity=similarity,
-        violators=violators,
+        negatives="hardest" if violators == "worst" else violators,
     )
     assert value.item() == pytest.approx(expected[0], rel=1e-12)
     np.testing.assert_allclose(grad_Z, expected[1], atol=1e-13)

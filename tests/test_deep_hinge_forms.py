@@ -15,7 +15,7 @@ from reference import embedding_losses as ref  # noqa: E402
 
 FORMS = {
     "sum": {},
-    "worst": {"violators": "worst"},
+    "hardest": {"violators": "worst"},
     "semihard": {"violators": "semihard"},
     "rank": {"violators": "rank"},
     "softmax": {"loss": "softmax"},
@@ -143,7 +143,7 @@ def test_semi_hard_by_hand():
     # D = .25, .01, .09: no node is farther than the own, and the farthest of all is at .09
     only_nearer = loss(torch.tensor([[0.5]]), torch.tensor([[1.0], [0.6], [0.2]]), torch.tensor([0]))
     assert only_nearer.item() == pytest.approx(1 + 0.25 - 0.09)
-    value, *_ = hinge_embedding_loss([[0.4]], U.double().numpy(), [0], violators="semihard")
+    value, *_ = hinge_embedding_loss([[0.4]], U.double().numpy(), [0], negatives="semihard")
     assert value == pytest.approx(0.91)
 
 

@@ -1,4 +1,4 @@
-"""WSABIE: scores, training by sampled violators, seeds, bad input."""
+"""WSABIE: scores, training by sampled negatives, seeds, bad input."""
 
 import numpy as np
 import pytest
