@@ -578,3 +578,42 @@ def test_attribute_loss_refuses_nothing_and_weighs_rows(rng):
         expected = np.mean([reference.attribute_term(Z[i], given[i], A, kind) for i in range(2)])
         assert value == pytest.approx(expected)
         assert (of_z[2:] == 0).all()
+
+
+def test_an_extended_model_is_a_model(animals):
+    X, y, frame = animals
+    known = np.isin(y, ["cod", "cow", "deer", "owl"])
+    model = UnifiedSemanticEmbedding(TREE, frame, n_epochs=20, n_rounds=2, temperature=1.0)
+    model.fit(X[known], y[known])
+    # extended twice, it has the classes and offsets of both
+    first = model.with_classes(["ray"], seen_calibration=0.5)
+    twice = first.with_classes(["elk"])
+    assert twice.classes_.tolist() == ["cod", "cow", "deer", "elk", "owl", "ray"]
+    assert twice.decision_offset_.tolist() == [-0.5, -0.5, -0.5, 0.0, -0.5, 0.0]
+    at_once = model.with_classes(["elk", "ray"], seen_calibration=0.5)
+    np.testing.assert_array_equal(twice.decision_function(X), at_once.decision_function(X))
+    # fitted again, it forgets them
+    again = clone(model).fit(X, y).decision_function(X)
+    np.testing.assert_array_equal(twice.fit(X, y).decision_function(X), again)
+    # as a source it knows the class without rows too
+    few = UnifiedSemanticEmbedding(TREE, frame, source=first, n_epochs=1, learning_rate=1e-9, temperature=1.0)
+    few.fit(X[~known], y[~known])
+    ray = few.label_embedding_[few.classes_.tolist().index("ray")]
+    np.testing.assert_allclose(ray, first.label_embedding_[first.classes_.tolist().index("ray")], rtol=1e-6)
+
+
+def test_parents_and_points_of_the_nodes(animals):
+    X, y, frame = animals
+    model = UnifiedSemanticEmbedding(TREE, frame, n_epochs=10, n_rounds=1, temperature=1.0).fit(X, y)
+    assert dict(zip(model.nodes_, model.parents_, strict=True)) == {
+        "cod": "fish",
+        "cow": "hoof",
+        "deer": "hoof",
+        "elk": "deer",
+        "owl": None,
+        "ray": "fish",
+        "hoof": None,
+        "fish": None,
+    }
+    np.testing.assert_array_equal(model.node_embedding_[:6], model.label_embedding_)
+    np.testing.assert_array_equal(model.node_embedding_[6:], model.superclass_embedding_)
