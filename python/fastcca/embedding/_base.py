@@ -18,15 +18,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeatures
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from fastcca._arguments.parameters import (
-    as_matrix,
-    as_weights,
-    check_count,
-    check_flag,
-    check_number,
-    check_same_rows,
-    refuse_non_finite,
-)
+from fastcca._arguments.arrays import as_matrix, as_weights, check_same_rows, refuse_non_finite
+from fastcca._arguments.parameters import check_count, check_flag, check_number
 from fastcca._models.files import SavedModel
 from fastcca.embedding._data import InputScaling, TrainingData, content_folds, content_key
 from fastcca.errors import NumericalError
@@ -202,7 +195,7 @@ class LabelEmbedding(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y is None."
             )
         check_same_rows(X=X, y=y, sample_weight=sample_weight)
-        x = as_matrix("X", X, min_rows=2, complete=True)
+        x = as_matrix("X", X, min_rows=2)
         labels = column_or_1d(y, warn=True)
         if labels.dtype.kind == "f":
             refuse_non_finite("y", labels.reshape(-1, 1))
@@ -422,7 +415,7 @@ class LabelEmbedding(
 
     def _check_rows(self, X: ArrayLike) -> NDArray[Any]:
         check_is_fitted(self)
-        x = as_matrix("X", X, complete=True)
+        x = as_matrix("X", X)
         validate_data(self, X, reset=False, skip_check_array=True)
         refuse_non_finite("X", x)
         return x

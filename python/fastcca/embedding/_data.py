@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
-from fastcca._arguments.parameters import as_matrix, as_weights, refuse_non_finite
+from fastcca._arguments.arrays import as_matrix, as_weights, refuse_non_finite
 from fastcca._models.files import SavedModel
 from fastcca.errors import NumericalError
 
@@ -85,7 +85,7 @@ class InputScaling(SavedModel):
         NumericalError
             If every column is constant, or the differences of the rows overflow.
         """
-        x = as_matrix(self.name, X, complete=True)
+        x = as_matrix(self.name, X)
         refuse_non_finite(self.name, x)
         weight = as_weights(sample_weight, len(x), more_than=0.0)
         return self.fit_checked(x, np.ones(len(x)) if weight is None else weight)
@@ -110,7 +110,7 @@ class InputScaling(SavedModel):
         NumericalError
             If the scaled rows overflow.
         """
-        x = as_matrix(self.name, X, complete=True)
+        x = as_matrix(self.name, X)
         if x.shape[1] != len(self.mean_):
             raise ValueError(f"{self.name} has {x.shape[1]} columns, the scaling has {len(self.mean_)}")
         refuse_non_finite(self.name, x)

@@ -5,13 +5,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastcca._arguments.arrays import refuse_non_finite
 from fastcca._arguments.parameters import (
     check_choice,
     check_count,
     check_flag,
     check_n_components,
     check_number,
-    refuse_non_finite,
 )
 from fastcca._arguments.warn import warn
 from fastcca._models.statistics import score_statistics

@@ -15,14 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from fastcca._arguments.parameters import (
-    as_matrix,
-    check_choice,
-    check_count,
-    check_number,
-    check_same_rows,
-    refuse_non_finite,
-)
+from fastcca._arguments.arrays import as_matrix, check_same_rows, refuse_non_finite
+from fastcca._arguments.parameters import check_choice, check_count, check_number
 from fastcca.embedding._base import LabelEmbedding, Learned
 from fastcca.embedding._data import InputScaling, TrainingData
 from fastcca.embedding._docs import documented
@@ -442,7 +436,7 @@ class UnifiedSemanticEmbedding(ZeroShotMixin, LabelEmbedding):
         if self.attributes is not None:
             raise ValueError("sample_attributes and attributes are both given: leave one of them out")
         check_same_rows(X=X, sample_attributes=sample_attributes)
-        given = as_matrix("sample_attributes", sample_attributes, complete=True).astype(np.float64)
+        given = as_matrix("sample_attributes", sample_attributes).astype(np.float64)
         refuse_non_finite("sample_attributes", given)
         n_rows = len(as_matrix("X", X))
         if len(given) != n_rows:

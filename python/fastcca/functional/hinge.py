@@ -12,14 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
-from fastcca._arguments.arrays import (
-    as_matrix,
-    as_weights,
-    check_same_rows,
-    common_float,
-    refuse_non_finite,
-    thread_count,
-)
+from fastcca._arguments.arrays import as_matrix, as_weights, check_same_rows, common_float, refuse_non_finite
+from fastcca._arguments.parameters import thread_count
 
 __all__ = ["ConstraintTable", "hinge_embedding_loss"]
 
@@ -256,7 +250,7 @@ def hinge_embedding_loss(
     array([[2., 0.]])
     """
     check_same_rows(Z=Z, y=y, sample_weight=sample_weight)
-    z, u = common_float([as_matrix(Z, "Z"), as_matrix(U, "U")])
+    z, u = common_float([as_matrix("Z", Z, vector=True), as_matrix("U", U, vector=True)])
     n, n_nodes = len(z), len(u)
     if z.shape[1] != u.shape[1] or z.shape[1] == 0:
         raise ValueError(f"Z and U must have the same columns, at least one, got {z.shape} and {u.shape}")
@@ -328,7 +322,7 @@ def _margin(
     costs = np.asarray(margin)
     if costs.ndim != 2:
         raise ValueError(f"margin must be a number or a matrix of costs, got {margin!r}")
-    costs = as_matrix(costs, "margin").astype(dtype, copy=False)
+    costs = as_matrix("margin", costs, vector=True).astype(dtype, copy=False)
     if costs.shape != shape:
         raise ValueError(f"margin must have shape (classes, nodes) = {shape}, got {costs.shape}")
     refuse_non_finite("margin", costs)

@@ -107,7 +107,7 @@ def warp_epoch(
     if np.shares_memory(W, V):
         raise ValueError("W and V must not share memory")
     check_same_rows(X=X, y=y)
-    x = as_matrix(X, "X").astype(W.dtype, copy=False)
+    x = as_matrix("X", X, vector=True).astype(W.dtype, copy=False)
     if W.shape != (V.shape[1], x.shape[1]):
         raise ValueError(
             f"W must have shape (columns of V, columns of X) = {(V.shape[1], x.shape[1])}, got {W.shape}"
