@@ -304,14 +304,17 @@ def test_nan_and_infinity_with_their_position(model, rng, value):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"whitening_exponent": 1.5}, "whitening_exponent must be a number >= 0 and <= 1, got 1.5"),
-        ({"whitening_exponent": "half"}, "whitening_exponent must be a number >= 0 and <= 1, got 'half'"),
+        ({"whitening_exponent": 1.5}, "whitening_exponent must be a finite number >= 0 and <= 1, got 1.5"),
+        (
+            {"whitening_exponent": "half"},
+            "whitening_exponent must be a finite number >= 0 and <= 1, got 'half'",
+        ),
         ({"normalize": "yes"}, "normalize must be True or False, got 'yes'"),
-        ({"temperature": 0.0}, "temperature must be a number > 0, got 0.0"),
-        ({"reg": -1.0}, "reg must be a number >= 0, got -1.0"),
-        ({"reg": True}, "reg must be a number >= 0, got True"),
+        ({"temperature": 0.0}, "temperature must be a finite number > 0 or None, got 0.0"),
+        ({"reg": -1.0}, "reg must be a finite number >= 0 or None, got -1.0"),
+        ({"reg": True}, "reg must be a finite number >= 0 or None, got True"),
         ({"class_weight": "heavy"}, "class_weight must be 'balanced', a dict .*, got 'heavy'"),
-        ({"class_weight": {"ant": -1}}, r"class_weight\['ant'\] must be a number > 0, got -1"),
+        ({"class_weight": {"ant": -1}}, r"class_weight\['ant'\] must be a finite number > 0, got -1"),
     ],
 )
 def test_parameters_out_of_range(rng, parameters, message):
@@ -322,7 +325,7 @@ def test_parameters_out_of_range(rng, parameters, message):
 def test_top_k_out_of_range(rng):
     model = NearestClassMean().fit(*make_classes(rng))
     for k in (0, 5, 2.0, True):
-        with pytest.raises(ValueError, match="k must be an integer from 1 to 4, the classes"):
+        with pytest.raises(ValueError, match="k must be an integer from 1 to 4, got"):
             model.predict_top_k(np.zeros((1, 6)), k)
 
 
@@ -406,7 +409,7 @@ def test_learned_metric_finds_the_axis_that_counts(rng):
     [
         ({"metric": "cosine"}, "metric must be one of 'plain', 'learned', got 'cosine'"),
         ({"metric": "learned", "n_components": 7}, "n_components=7 is more than the number of features, 6"),
-        ({"reg": -1}, "reg must be a number >= 0, got -1"),
+        ({"reg": -1}, "reg must be a finite number >= 0, got -1"),
     ],
 )
 def test_parameters_of_the_metric_out_of_range(rng, parameters, message):

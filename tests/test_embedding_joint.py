@@ -104,10 +104,10 @@ def test_rank_leaves_fewer_components(rng):
     [
         ({"loss": "warp"}, "loss must be one of 'hinge', 'hardest', 'softmax', got 'warp'"),
         ({"similarity": "dot"}, "similarity must be one of 'euclidean', 'cosine', got 'dot'"),
-        ({"margin": 0}, "margin must be a number > 0, got 0"),
-        ({"reg": -1.0}, "reg must be a number >= 0, got -1.0"),
-        ({"init_reg": 0.0}, "init_reg must be a number > 0, got 0.0"),
-        ({"batch_size": 1}, "batch_size must be a whole number >= 2, got 1"),
+        ({"margin": 0}, "margin must be a finite number > 0, got 0"),
+        ({"reg": -1.0}, "reg must be a finite number >= 0 or None, got -1.0"),
+        ({"init_reg": 0.0}, "init_reg must be a finite number > 0, got 0.0"),
+        ({"batch_size": 1}, "batch_size must be an integer >= 2, got 1"),
         ({"n_components": 6}, "n_components=6 is more than min"),
     ],
 )

@@ -134,17 +134,17 @@ def test_class_weights_act_as_sample_weights(classes):
     [
         ({"loss": "log"}, "loss must be one of 'hinge', 'hardest', 'rank', 'softmax', got 'log'"),
         ({"similarity": "dot"}, "similarity must be one of 'euclidean', 'cosine', got 'dot'"),
-        ({"margin": 0.0}, "margin must be a number > 0, got 0.0"),
-        ({"reg": -1.0}, "reg must be a number >= 0, got -1.0"),
+        ({"margin": 0.0}, "margin must be a finite number > 0 or None, got 0.0"),
+        ({"reg": -1.0}, "reg must be a finite number >= 0 or None, got -1.0"),
         ({"n_components": 5}, "n_components=5 is more than the number of classes, 4"),
-        ({"n_components": 0}, "n_components must be a whole number >= 1, got 0"),
-        ({"n_epochs": 0}, "n_epochs must be a whole number >= 1, got 0"),
-        ({"batch_size": 0}, "batch_size must be a whole number >= 1, got 0"),
+        ({"n_components": 0}, "n_components must be an integer >= 1 or None, got 0"),
+        ({"n_epochs": 0}, "n_epochs must be an integer >= 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be an integer >= 1 or None, got 0"),
         (
             {"taxonomy": Taxonomy.from_dict({"animal": ["ant", "bee", "cat"]})},
             "taxonomy has no node 'dog'",
         ),
-        ({"n_threads": 0}, "n_threads must be a whole number >= 1"),
+        ({"n_threads": 0}, "n_threads must be an integer >= 1"),
     ],
 )
 def test_parameters_out_of_range(classes, parameters, message):
@@ -242,7 +242,7 @@ def test_mu_that_leaves_nothing(classes):
     with pytest.raises(NumericalError, match=r"with mu=0\.999 the best metric is 0"):
         LargeMarginTaxonomyEmbedding(mu=0.999, reg=10.0).fit(*classes)
     for mu in (1.0, -0.1):
-        with pytest.raises(ValueError, match="mu must be a number >= 0"):
+        with pytest.raises(ValueError, match="mu must be a finite number >= 0"):
             LargeMarginTaxonomyEmbedding(mu=mu).fit(*classes)
 
 

@@ -143,7 +143,7 @@ def test_refusals(rows):
     X, y = rows
     with pytest.raises(ValueError, match="loss must be one of 'hinge'"):
         AttributeLabelEmbedding(loss="warp").fit(X, y)
-    with pytest.raises(ValueError, match="reg must be a number >= 0"):
+    with pytest.raises(ValueError, match="reg must be a finite number >= 0"):
         HierarchyLabelEmbedding(reg=-1).fit(X, y)
     with pytest.raises(ValueError, match="attributes has no vector for 'ray'"):
         AttributeLabelEmbedding(FRAME.drop("ray")).fit(X, y)

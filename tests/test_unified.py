@@ -537,13 +537,13 @@ def test_float32_gives_nearly_the_same(animals):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"mu1": -1.0}, "mu1 must be a number >= 0"),
-        ({"mu1": (1.0, 2.0, 3.0)}, "mu1 must be a number >= 0 or a pair"),
-        ({"mu2": "much"}, "mu2 must be a number"),
+        ({"mu1": -1.0}, "mu1 must be a finite number >= 0"),
+        ({"mu1": (1.0, 2.0, 3.0)}, r"mu1 must be a finite number >= 0 or a pair of them \(of L_S, of L_A\)"),
+        ({"mu2": "much"}, "mu2 must be a finite number"),
         ({"loss": "sum"}, "loss must be one of 'hinge', 'hardest'"),
         ({"norms": "none"}, "norms must be one of"),
-        ({"norms": "constraint", "lambda2": 0.0}, "lambda2 must be a number > 0"),
-        ({"n_rounds": 0}, "n_rounds must be a whole number >= 1"),
+        ({"norms": "constraint", "lambda2": 0.0}, "lambda2 must be a finite number > 0"),
+        ({"n_rounds": 0}, "n_rounds must be an integer >= 1"),
         ({"source": 3}, "source must be a fitted label embedding"),
     ],
 )

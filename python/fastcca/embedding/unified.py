@@ -16,19 +16,34 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from fastcca._arguments.arrays import as_matrix, check_same_rows, refuse_non_finite
-from fastcca._arguments.parameters import check_choice, check_count, check_number
-from fastcca.embedding._base import LabelEmbedding, Learned
+from fastcca._arguments.parameters import (
+    N_COMPONENTS,
+    NOT_NEGATIVE,
+    POSITIVE,
+    POSITIVE_INTEGER,
+    anything,
+    choice,
+    real_pair,
+)
+from fastcca.embedding._base import CLASS_WEIGHT, LabelEmbedding, Learned
 from fastcca.embedding._data import InputScaling, TrainingData
 from fastcca.embedding._docs import documented
-from fastcca.embedding._semantics import LabelGraph, ZeroShotMixin, label_graph, label_vectors
+from fastcca.embedding._semantics import (
+    ATTRIBUTES,
+    TAXONOMY,
+    LabelGraph,
+    ZeroShotMixin,
+    label_graph,
+    label_vectors,
+)
 from fastcca.embedding._training import (
     LOSSES,
+    TRAINING,
     Adam,
     LabelLoss,
     Parameters,
     Schedule,
     batch_rows,
-    check_training,
     label_loss,
     seed_of,
 )
@@ -42,6 +57,7 @@ __all__ = ["Explanation", "UnifiedSemanticEmbedding"]
 Array = NDArray[Any]
 AttributeLoss = Literal["squared", "hinge", "linear"]
 
+MU1 = real_pair(NOT_NEGATIVE, "(of L_S, of L_A)")
 SCALE = 3.0  # of the first values: labels are some margins apart, as in LargeMarginEmbedding
 OWN_SUPERCLASS, OWN_ATTRIBUTES = 0.5, 1.0  # norms relative to a class's own axis
 
@@ -115,7 +131,8 @@ class UnifiedSemanticEmbedding(ZeroShotMixin, LabelEmbedding):
     beta_max : float, optional
         Bound of each coefficient: the paper's :math:`0 \le \beta \le \gamma_1`.
     n_attributes : int, optional
-        The number of latent attributes; by default that of classes. Without effect where attributes are given.
+        The number of latent attributes; by default that of the classes. Without effect where attributes are
+        given.
     n_components : int, optional
         Dimensions of the space; by default the number of classes. Without effect for ``init="structure"``.
     init : {"classes", "structure"}, default="classes"
@@ -203,6 +220,30 @@ class UnifiedSemanticEmbedding(ZeroShotMixin, LabelEmbedding):
     >>> use.explain("dog").parent
     'mammal'
     """
+
+    _constraints = {  # noqa: RUF012
+        **LabelEmbedding._constraints,
+        **TRAINING,
+        "taxonomy": TAXONOMY,
+        "attributes": ATTRIBUTES,
+        "mu1": MU1,
+        "mu2": NOT_NEGATIVE,
+        "loss": choice(*LOSSES),
+        "attribute_loss": choice("squared", "hinge", "linear"),
+        "lambda1": NOT_NEGATIVE,
+        "lambda2": NOT_NEGATIVE,
+        "norms": choice("penalty", "constraint"),
+        "gamma1": NOT_NEGATIVE,
+        "gamma2": NOT_NEGATIVE,
+        "beta": choice("learned", "attributes"),
+        "beta_max": NOT_NEGATIVE.or_none,
+        "n_attributes": POSITIVE_INTEGER.or_none,
+        "n_components": N_COMPONENTS,
+        "init": choice("classes", "structure"),
+        "source": anything("a fitted label embedding or None"),
+        "n_rounds": POSITIVE_INTEGER,
+        "class_weight": CLASS_WEIGHT,
+    }
 
     nodes_: list[Any]
     superclasses_: list[Any]
@@ -306,6 +347,9 @@ class UnifiedSemanticEmbedding(ZeroShotMixin, LabelEmbedding):
         ValueError, NumericalError
             See :class:`UnifiedSemanticEmbedding`.
         """
+        if self.norms == "constraint":
+            for name in ("lambda1", "lambda2"):
+                POSITIVE(name, getattr(self, name))
         extra = {}
         if sample_attributes is not None:
             extra["attributes"] = self._check_row_attributes(X, sample_attributes)
@@ -335,7 +379,7 @@ class UnifiedSemanticEmbedding(ZeroShotMixin, LabelEmbedding):
         start: Parameters,
     ) -> Objective:
         dtype = data.features.dtype
-        mu_s, mu_a = self._mu1_pair
+        mu_s, mu_a = MU1("mu1", self.mu1)
         given = pattern = None
         if known is not None and len(start["A"]):
             given = (known.rows if self.attribute_loss == "linear" else known.signed).astype(dtype)
@@ -347,8 +391,8 @@ class UnifiedSemanticEmbedding(ZeroShotMixin, LabelEmbedding):
             data.normalized_weight,
             graph,
             loss=self.loss,
-            mu_s=float(mu_s),
-            mu_a=float(mu_a),
+            mu_s=mu_s,
+            mu_a=mu_a,
             mu2=float(self.mu2),
             gamma1=float(self.gamma1),
             gamma2=float(self.gamma2),
@@ -405,33 +449,6 @@ class UnifiedSemanticEmbedding(ZeroShotMixin, LabelEmbedding):
         scaling = Source.of(self.source, x.shape[1]).scaling
         return scaling, scaling.transform_checked(x)
 
-    # ---- checks
-
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        pair = self._mu1_pair
-        if len(pair) != 2:
-            raise ValueError(f"mu1 must be a number >= 0 or a pair of them, got {self.mu1!r}")
-        for value in pair:
-            check_number("mu1", value, low=0.0)
-        for name in ("mu2", "lambda1", "lambda2", "gamma1", "gamma2"):
-            check_number(name, getattr(self, name), low=0.0)
-        if self.beta_max is not None:
-            check_number("beta_max", self.beta_max, low=0.0)
-        check_training(self)
-        check_count("n_rounds", self.n_rounds)
-        for name in ("n_attributes", "n_components"):
-            if getattr(self, name) is not None:
-                check_count(name, getattr(self, name))
-        check_choice("loss", self.loss, LOSSES)
-        check_choice("attribute_loss", self.attribute_loss, ("squared", "hinge", "linear"))
-        check_choice("norms", self.norms, ("penalty", "constraint"))
-        check_choice("init", self.init, ("classes", "structure"))
-        check_choice("beta", self.beta, ("learned", "attributes"))
-        if self.norms == "constraint":
-            for name in ("lambda1", "lambda2"):
-                check_number(name, getattr(self, name), low=0.0, low_included=False)
-
     def _check_row_attributes(self, X: Any, sample_attributes: Any) -> NDArray[np.float64]:
         if self.attributes is not None:
             raise ValueError("sample_attributes and attributes are both given: leave one of them out")
@@ -442,11 +459,6 @@ class UnifiedSemanticEmbedding(ZeroShotMixin, LabelEmbedding):
         if len(given) != n_rows:
             raise ValueError(f"sample_attributes has {len(given)} rows and X has {n_rows}")
         return given
-
-    @property
-    def _mu1_pair(self) -> tuple[Any, ...]:
-        """The weights of L_S and of L_A."""
-        return tuple(self.mu1) if isinstance(self.mu1, (tuple, list)) else (self.mu1, self.mu1)
 
     # ---- after the fit
 
@@ -481,8 +493,7 @@ class UnifiedSemanticEmbedding(ZeroShotMixin, LabelEmbedding):
         label = label.item() if isinstance(label, np.generic) else label
         if label not in self.nodes_:
             raise ValueError(f"label must be one of nodes_, got {label!r}")
-        if n_attributes is not None:
-            check_count("n_attributes", n_attributes)
+        n_attributes = POSITIVE_INTEGER.or_none("n_attributes", n_attributes)
         row = self.nodes_.index(label)
         U = self.node_embedding_
         coefficients = self.beta_[row].astype(np.float64)
