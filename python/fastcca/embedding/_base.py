@@ -140,7 +140,7 @@ class LabelEmbedding(
         learned = self._learn(data, **chosen)
         if hasattr(self, "decision_offset_"):  # a copy that with_classes made is fitted again
             del self.decision_offset_
-        # C order, in which a file gives them back: products then round alike
+        # C order, in which a file gives them back: products are then rounded in the same way
         dtype = data.features.dtype
         self.weights_ = None if learned.weights is None else np.ascontiguousarray(learned.weights, dtype)
         self.intercept_ = np.ascontiguousarray(learned.intercept, dtype)
@@ -450,7 +450,7 @@ class LabelEmbedding(
     ) -> NDArray[np.float64]:
         """(n, n_classes): minus ‖z - u‖², the cosine of z and u, or their product.
 
-        ``relative`` ones lack ‖z‖², beside which the labels of distant rows would differ by rounding alone.
+        ``relative`` ones lack ‖z‖², next to which decisions for distant rows would differ by rounding alone.
         """
         labels = labels.astype(np.float64, copy=False)
         with np.errstate(over="ignore", invalid="ignore"):

@@ -26,7 +26,7 @@ __all__ = [
     "label_vectors",
 ]
 
-# Checked beside the classes of a fit, by check_taxonomy and label_vectors.
+# Checked with the classes of a fit, by check_taxonomy and label_vectors.
 TAXONOMY = anything("a fastcca.taxonomy.Taxonomy or None")
 ATTRIBUTES = anything("a mapping, a data frame, an array or None")
 

@@ -106,7 +106,7 @@ class Schedule:
 
 
 def seed_of(random_state: Any) -> int:
-    """A seed, drawn once a fit: fits to parts of the data then start alike."""
+    """A seed, drawn once a fit, so that fits to parts of the data have the same first values."""
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 
