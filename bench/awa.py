@@ -67,6 +67,7 @@ def _use(row: str, loss: Any, animals: Animals, p: Parameters) -> Any:
         loss=loss,
         beta=p.get("beta", "learned"),
         temperature=1.0,
+        random_state=0,
     )
 
 
@@ -113,7 +114,7 @@ def _rows(loss: str, name: str) -> dict[str, Method]:
 def _prototypes(kind: Any, *semantics: str) -> Method:
     def make(animals: Animals, p: Parameters) -> Any:
         known = {name: getattr(animals, name) for name in semantics}
-        return kind(**known, loss="rank", temperature=1.0, **p)
+        return kind(**known, loss="rank", temperature=1.0, random_state=0, **p)
 
     grid = {"reg": (0.003, 0.001, 0.0003, 0.01, 0.03, 0.1), "learning_rate": (0.1, 0.03, 0.3)}
     return Method(make, grid, "rank")
