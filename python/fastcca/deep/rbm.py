@@ -12,7 +12,8 @@ from torch.nn.functional import softplus
 
 from fastcca._arguments.parameters import check_count
 from fastcca.deep._atomic_fit import AtomicModule
-from fastcca.deep._parameters import check_positive, is_number, rows_like
+from fastcca.deep._parameters import check_positive, is_number
+from fastcca.deep._training import rows_like
 from fastcca.errors import NumericalError
 
 __all__ = ["RBM"]
@@ -39,7 +40,7 @@ class RBM(AtomicModule):
     sigma : float
         The s above.
     sparsity : float
-        The share of the rows for which a hidden unit should be on.
+        The fraction of the rows for which a hidden unit should be on.
     sparsity_cost : float
         Weight of the penalty sum_j (sparsity - mean over the batch of p(h_j | v))²; 0 for none.
     weight_decay : float
@@ -57,7 +58,7 @@ class RBM(AtomicModule):
     >>> from fastcca.deep import RBM
     >>> _ = torch.manual_seed(0)
     >>> X = torch.bernoulli(torch.full((500, 1), 0.5)).expand(500, 6)  # all six are on or none is
-    >>> model = RBM(6, 4, "bernoulli", sparsity_cost=0.0).fit(X, epochs=100, learning_rate=0.1)
+    >>> model = RBM(6, 4, "bernoulli", sparsity_cost=0.0).fit(X, n_epochs=100, learning_rate=0.1)
     >>> on, off = model.free_energy(torch.tensor([[1.0] * 6, [1, 0, 1, 0, 1, 0]]))
     >>> bool(on < off - 2)  # at least e² times as probable
     True
@@ -120,7 +121,7 @@ class RBM(AtomicModule):
 
     @torch.no_grad()
     def gibbs(self, v: Tensor, steps: int = 1) -> Tensor:
-        """A sample of the visible units after so many rounds of sampling h given v and v given h."""
+        """A sample of the visible units after this number of rounds of sampling h given v and v given h."""
         for _ in range(steps):
             v = self.reconstruct(torch.bernoulli(self(v)))
             v = v + self.sigma * torch.randn_like(v) if self.gaussian else torch.bernoulli(v)
@@ -144,7 +145,7 @@ class RBM(AtomicModule):
     def fit(
         self,
         X: Any,
-        epochs: int = 20,
+        n_epochs: int = 20,
         batch_size: int = 100,
         learning_rate: float = 0.01,
         momentum: float = 0.9,
@@ -157,10 +158,10 @@ class RBM(AtomicModule):
         ----------
         X : array or tensor of shape (n, n_visible)
             Converted to the dtype and device of the weights; in [0, 1] for binary visible units.
-        epochs, batch_size, learning_rate, momentum
+        n_epochs, batch_size, learning_rate, momentum
             Of stochastic gradient descent.
         steps : int
-            Rounds of Gibbs sampling from each row.
+            Steps of Gibbs sampling from each row.
         callback : callable, optional
             Called with (epoch, mean squared error per unit of reconstructing the last batch) after each
             epoch.
@@ -176,9 +177,9 @@ class RBM(AtomicModule):
             For arguments out of range, data without rows, of another width, with NaN or infinity, or outside
             [0, 1] for binary visible units.
         fastcca.errors.NumericalError
-            If the weights grow beyond all bounds.
+            If the weights diverge.
         """
-        for name, value in {"epochs": epochs, "batch_size": batch_size, "steps": steps}.items():
+        for name, value in {"n_epochs": n_epochs, "batch_size": batch_size, "steps": steps}.items():
             check_count(name, value)
         check_positive("learning_rate", learning_rate)
         if not is_number(momentum) or not 0 <= momentum < 1:
@@ -187,14 +188,14 @@ class RBM(AtomicModule):
         if not self.gaussian and not bool(((x >= 0) & (x <= 1)).all()):
             raise ValueError("X must be in [0, 1] for bernoulli visible units")
         optimizer = torch.optim.SGD(self.parameters(), lr=learning_rate, momentum=momentum)
-        for epoch in range(1, epochs + 1):
+        for epoch in range(1, n_epochs + 1):
             for index in torch.split(torch.randperm(len(x)), batch_size):
                 v = x[index.to(x.device)]
                 optimizer.zero_grad(set_to_none=True)
                 loss = self.contrast(v, self.gibbs(v, steps)) + self._penalty(v)
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
-            with torch.no_grad():  # of the last batch: it only tells how the training goes
+            with torch.no_grad():  # of the last batch: it only monitors the training
                 error = float((self.reconstruct(self(v)) - v).square().mean())
             if not np.isfinite(error):
                 raise NumericalError(
