@@ -45,7 +45,7 @@ def worker(rank, path):
     model = torch.nn.parallel.DistributedDataParallel(Both(networks))
     optimizer = torch.optim.SGD(networks.parameters(), lr=0.1, momentum=0.9)
     loss = CorrelationLoss(reg=1e-2, process_group=torch.distributed.group.WORLD)
-    rows = slice(0, 9) if rank == 0 else slice(9, 24)  # shares of different sizes
+    rows = slice(0, 9) if rank == 0 else slice(9, 24)  # parts of different sizes
     values, first = [], None
     for x, y in zip(X, Y, strict=True):
         optimizer.zero_grad()
@@ -100,7 +100,8 @@ def hard_views(dtype, exponent):
 
 
 def test_one_worker_on_its_own_and_on_other_devices(tmp_path, monkeypatch):
-    from fastcca.deep import CorrelationLoss, correlation_loss
+    from fastcca.deep import CorrelationLoss
+    from fastcca.deep.losses import correlation
 
     torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/one", rank=0, world_size=1)
     try:
@@ -111,7 +112,7 @@ def test_one_worker_on_its_own_and_on_other_devices(tmp_path, monkeypatch):
         for on_cpu in (True, False):
             X.grad = Y.grad = None
             if not on_cpu:  # what a GPU's tensors go through
-                monkeypatch.setattr(correlation_loss, "_on_cpu", lambda H: False)
+                monkeypatch.setattr(correlation, "_on_cpu", lambda H: False)
             value = CorrelationLoss(2, process_group=torch.distributed.group.WORLD)(X, Y)
             value.backward()
             torch.testing.assert_close(value, expected)
@@ -120,7 +121,7 @@ def test_one_worker_on_its_own_and_on_other_devices(tmp_path, monkeypatch):
         # Outputs of low rank, and ill-conditioned float32: as right as one process
         for dtype, tolerance in ((torch.float64, 1e-7), (torch.float32, 1e-4)):
             for on_cpu in (True, False):
-                monkeypatch.setattr(correlation_loss, "_on_cpu", lambda H, on_cpu=on_cpu: on_cpu)
+                monkeypatch.setattr(correlation, "_on_cpu", lambda H, on_cpu=on_cpu: on_cpu)
                 for H1, H2 in (hard_views(dtype, 1.0), hard_views(dtype, 3.0), (X[:4], Y[:4])):
                     a, b = (H.detach().to(dtype).requires_grad_() for H in (H1, H2))
                     value = CorrelationLoss(reg=1e-6, process_group=torch.distributed.group.WORLD)(a, b)

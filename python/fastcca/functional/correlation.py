@@ -131,7 +131,8 @@ def correlation_coefficients(
         As in :func:`correlation_loss`.
     factor : array-like of shape (r, d1 + d2), optional
         R factors of the parts (:func:`correlation_factor`), stacked. They are used where the moments are not
-        accurate enough: the result is then as accurate as that of :func:`correlation_loss`.
+        accurate enough: the result is then as accurate as that of :func:`correlation_loss`. The moments of
+        float32 data must have been updated with ``dtype=numpy.float64``.
 
     Returns
     -------
@@ -166,6 +167,10 @@ def correlation_coefficients(
         if factor.shape[1] != sum(moments.dims):
             raise ValueError(f"factor must have {sum(moments.dims)} columns, got shape {factor.shape}")
         refuse_non_finite("factor", factor)
+        if moments.rounding.size and moments.rounding.max() > np.finfo(np.float32).eps / 2:
+            raise ValueError(
+                "a factor needs moments of products in float64: update(..., dtype=numpy.float64)"
+            )
     value, A, precision, _ = coefficients(moments, n_components, reg, objective, factor, n_threads)
     rounding = float(moments.rounding.max())
     if precision > math.sqrt(rounding):

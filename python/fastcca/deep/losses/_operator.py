@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-__all__ = ["ClosedFormLoss", "apply_eagerly", "transformed"]
+from fastcca.errors import NumericalError
+
+__all__ = ["ClosedFormLoss", "apply_eagerly", "common_precision", "is_eager", "transformed"]
 
 Compute = Callable[..., tuple[Tensor, Tensor, Tensor]]
 
@@ -141,6 +143,43 @@ def is_one(upstream: Tensor) -> bool:
         return bool(upstream.item() == 1)
     except RuntimeError:  # under vmap
         return False
+
+
+# ---- precision
+
+
+def common_precision(A: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in the wider of their dtypes, float32 at least."""
+    dtype = torch.promote_types(torch.promote_types(A.dtype, B.dtype), torch.float32)
+    return _widened(A, dtype), _widened(B, dtype)
+
+
+def _widened(H: Tensor, dtype: torch.dtype) -> Tensor:
+    if H.dtype == dtype:
+        return H
+    # Of half precision a gradient that overflows is a matter of the gradient scaler, which looks for it.
+    half = H.dtype.itemsize < 4
+    if half or torch.compiler.is_compiling() or not is_eager(H, H) or transformed(H):
+        return H.to(dtype)
+    return _Widen.apply(H, dtype)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Widen(torch.autograd.Function):
+    """A conversion whose gradient is refused where it overflows the narrower dtype."""
+
+    @staticmethod
+    def forward(ctx: Any, H: Tensor, dtype: torch.dtype) -> Tensor:
+        ctx.narrow = H.dtype
+        return H.to(dtype)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
+        gradient = upstream.to(ctx.narrow)
+        if bool(torch.isinf(gradient).any()) and bool(torch.isfinite(upstream).all()):
+            raise NumericalError(
+                f"the gradient overflows {str(ctx.narrow).removeprefix('torch.')}: give both batches in one dtype"
+            )
+        return gradient, None
 
 
 # ---- torch.func's transforms and forward-mode differentiation

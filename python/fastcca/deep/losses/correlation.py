@@ -9,7 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from fastcca._arguments.warn import warn
-from fastcca.deep.losses._operator import ClosedFormLoss, apply_eagerly, is_eager, transformed
+from fastcca.deep.losses._operator import (
+    ClosedFormLoss,
+    apply_eagerly,
+    common_precision,
+    is_eager,
+    transformed,
+)
 from fastcca.errors import NumericalError
 from fastcca.functional import Moments, correlation_factor, correlation_gradients, correlation_loss
 from fastcca.functional.correlation import checked_options, coefficients
@@ -165,8 +171,7 @@ def _checked(H1: Tensor, H2: Tensor) -> tuple[Tensor, Tensor]:
         raise ValueError(f"H1 is on {H1.device} and H2 on {H2.device}: they must be on one device")
     if H1.shape[0] != H2.shape[0]:
         raise ValueError(f"H1 has {H1.shape[0]} rows and H2 has {H2.shape[0]}: they must be paired")
-    dtype = torch.promote_types(torch.promote_types(H1.dtype, H2.dtype), torch.float32)
-    return H1.to(dtype), H2.to(dtype)
+    return common_precision(H1, H2)
 
 
 def _on_cpu(H: Tensor) -> bool:
@@ -260,11 +265,12 @@ def _by_moments(
         return None
     S = scatter / (n - 1)
     wide = S.dtype == torch.float64
-    factors, accurate = [], S.new_ones((), dtype=torch.bool)
+    factors, set_aside, accurate = [], [], S.new_ones((), dtype=torch.bool)
     d1 = dims[0]
     for view, reg in ((slice(0, d1), reg1), (slice(d1, None), reg2)):
         block = S[view, view] + reg * torch.eye(len(S[view]), dtype=S.dtype, device=S.device)
-        if reg == 0:  # a constant column is set aside: variance 1, covariances 0
+        constant = torch.zeros_like(mean[view], dtype=torch.bool)
+        if reg == 0:  # a constant column is set aside: variance 1, covariances 0, weights 0
             constant = block.diagonal() <= (8 * eps * mean[view]).square()
             block = torch.where(constant[:, None] | constant, 0, block) + torch.diag(constant.to(S.dtype))
         L, info = torch.linalg.cholesky_ex(block)
@@ -272,6 +278,7 @@ def _by_moments(
         pivot = (L.diagonal().square() / block.diagonal()).min()
         accurate = accurate & (info == 0) & (pivot > (1e-5 if wide else 1e-2))
         factors.append(L)
+        set_aside.append(constant[:, None])
     if not bool(accurate):
         return None
     L1, L2 = factors
@@ -281,8 +288,8 @@ def _by_moments(
     U, D, V = U[:, :n_components], D[:n_components], Vh[:n_components].mT
     if not squares and not bool(D[-1] > (1e-7 if wide else 1e-4)):
         return None
-    W1 = torch.linalg.solve_triangular(L1.mT, U, upper=True)
-    W2 = torch.linalg.solve_triangular(L2.mT, V, upper=True)
+    W1 = torch.linalg.solve_triangular(L1.mT, U, upper=True).masked_fill(set_aside[0], 0)
+    W2 = torch.linalg.solve_triangular(L2.mT, V, upper=True).masked_fill(set_aside[1], 0)
     return _by_triplets(W1, D, W2, squares, n)
 
 

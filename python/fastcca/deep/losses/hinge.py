@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fastcca._arguments.warn import warn
-from fastcca.deep.losses._operator import ClosedFormLoss, transformed
+from fastcca.deep.losses._operator import ClosedFormLoss, common_precision, transformed
 from fastcca.functional.hinge import batch_hinge_loss
 
 __all__ = ["HingeEmbeddingLoss", "PairEmbeddingLoss"]
@@ -355,10 +355,7 @@ def _checked(A: Tensor, B: Tensor, a: str, b: str) -> tuple[Tensor, Tensor]:
         raise ValueError(f"{a} is on {A.device} and {b} on {B.device}: they must be on one device")
     if A.shape[1] != B.shape[1]:
         raise ValueError(f"{a} has {A.shape[1]} columns and {b} has {B.shape[1]}: they must be of one space")
-    if A.dtype == B.dtype and A.dtype in (torch.float32, torch.float64):
-        return A, B
-    dtype = torch.promote_types(torch.promote_types(A.dtype, B.dtype), torch.float32)
-    return A.to(dtype), B.to(dtype)
+    return common_precision(A, B)
 
 
 # ---- the operators
