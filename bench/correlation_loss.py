@@ -1,7 +1,8 @@
 """The correlation loss in PyTorch against cca-zoo's and autograd: ``python -m bench.correlation_loss``.
 
 Forward and backward in float32 at the same number of threads. cca-zoo's ``CCALoss`` sums squared
-correlations, so it is compared with ``objective="frobenius"``, and with "trace_norm", the objective of Andrew et al.; autograd goes through two Cholesky factors and the singular values of the whitened matrix.
+correlations, so it is compared with ``objective="frobenius"``, and with "trace_norm", the objective of
+Andrew et al.; autograd goes through two Cholesky factors and the singular values of the whitened matrix.
 Flops are counted as 12 m d², the products with the data alone.
 """
 

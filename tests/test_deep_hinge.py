@@ -1,4 +1,4 @@
-"""HingeEmbeddingLoss and PairEmbeddingLoss: gradients, compilation, the formulas of other devices, bad input."""
+"""HingeEmbeddingLoss and PairEmbeddingLoss: gradients, compilation, other devices, bad input."""
 
 import numpy as np
 import pytest

@@ -295,7 +295,7 @@ def in_parts(
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-9), (np.float32, 1e-6)])
 @pytest.mark.parametrize("seeds", [range(30), range(30, 60)])
 def test_outputs_of_low_rank_in_parts_by_their_factors(seeds: range, dtype: type, tolerance: float) -> None:
-    # Rounding to float32 fills the directions that outputs lack, by 1e-8 of the others: moments lose their squares.
+    # Rounding to float32 fills the directions that outputs lack, with 1e-8 of the others: moments lose that.
     for seed in seeds:
         H1, H2, reg = ref.low_rank_problem(seed, 300, 64)
         H1, H2 = H1.astype(dtype), H2.astype(dtype)
@@ -354,7 +354,7 @@ def test_gradients_that_overflow_are_refused(rng: np.random.Generator, scale: fl
         assert np.isfinite(grad2).all()
         return
     with pytest.raises(
-        NumericalError, match="gradient of the correlation loss overflows float32.*scale them up"
+        NumericalError, match=r"gradient of the correlation loss overflows float32.*scale them"
     ):
         correlation_loss(H1, H2, reg=(0.0, 0.0))
     value, _, _ = correlation_loss(H1, H2, reg=(0.0, 0.0), gradient=False)

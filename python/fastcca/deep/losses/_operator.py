@@ -176,9 +176,8 @@ class _Widen(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
         gradient = upstream.to(ctx.narrow)
         if bool(torch.isinf(gradient).any()) and bool(torch.isfinite(upstream).all()):
-            raise NumericalError(
-                f"the gradient overflows {str(ctx.narrow).removeprefix('torch.')}: give both batches in one dtype"
-            )
+            dtype = str(ctx.narrow).removeprefix("torch.")
+            raise NumericalError(f"the gradient overflows {dtype}: give both batches in one dtype")
         return gradient, None
 
 
