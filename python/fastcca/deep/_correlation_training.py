@@ -213,7 +213,7 @@ def correlation_of(
             for e, s in zip(networks.encoders, sources, strict=True)
         ]
     loss = plan.loss
-    return -correlation_loss(*outputs, loss.n_components, loss.reg, gradient=False)[0]
+    return -correlation_loss(outputs[0], outputs[1], loss.n_components, loss.reg, gradient=False)[0]
 
 
 def check_outputs(outputs: list[Tensor], where: str) -> None:
