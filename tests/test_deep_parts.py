@@ -120,12 +120,12 @@ def test_denoising_refuses():
         model.fit(torch.zeros(5, 2))
     with pytest.raises(NumericalError, match="loss of layer 0 is not finite"):
         model.fit(torch.full((5, 3), 1e30))
-    with pytest.raises(ValueError, match="must not be negative"):
+    with pytest.raises(ValueError, match="noise must be a finite number >= 0, got -1"):
         DenoisingAutoencoder(3, [4], noise=-1)
     for arguments, message in (
-        ((0, [4]), "n_inputs must be a whole number >= 1, got 0"),
-        ((3, [4, 0]), "each of widths must be a whole number >= 1, got 0"),
-        ((3, [4.5]), "each of widths must be a whole number >= 1, got 4.5"),
+        ((0, [4]), "n_inputs must be an integer >= 1, got 0"),
+        ((3, [4, 0]), "each of widths must be an integer >= 1, got 0"),
+        ((3, [4.5]), "each of widths must be an integer >= 1, got 4.5"),
         ((3, []), r"widths must be those of at least one layer, got \[\]"),
         ((3, 4), "widths must be those of at least one layer, got 4"),
     ):
@@ -133,9 +133,9 @@ def test_denoising_refuses():
             DenoisingAutoencoder(*arguments)
     for name in ("max_iter", "n_epochs", "batch_size", "chunk"):
         for value in (0, 1.5, None):
-            with pytest.raises(ValueError, match=f"{name} must be a whole number >= 1, got {value}"):
+            with pytest.raises(ValueError, match=f"{name} must be an integer >= 1, got {value}"):
                 model.fit(torch.zeros(5, 3), **{name: value})
-    with pytest.raises(ValueError, match="learning_rate must be positive, got -1"):
+    with pytest.raises(ValueError, match="learning_rate must be a finite number > 0, got -1"):
         model.fit(torch.zeros(5, 3), learning_rate=-1)
     for bad in (np.zeros((0, 3)), np.full((5, 3), np.nan), np.full((5, 3), np.inf), np.full((5, 3), 1e300)):
         with pytest.raises(

@@ -12,10 +12,23 @@ from sklearn.utils import check_random_state
 from torch import nn
 from tqdm import tqdm
 
-from fastcca._arguments.parameters import check_n_threads
+from fastcca._arguments.parameters import (
+    BATCH_SIZE,
+    CALLABLES,
+    FLAG,
+    FRACTION,
+    LEARNING_RATE,
+    N_EPOCHS,
+    N_THREADS,
+    NOT_NEGATIVE,
+    POSITIVE_INTEGER,
+    RANDOM_STATE,
+    Constraint,
+    check_parameters,
+    choice,
+)
 from fastcca._models.atomic_fit import keep_after
 from fastcca.deep._files import SavedDeepModel
-from fastcca.deep._parameters import CONSTRAINTS, Constraint
 from fastcca.deep._training import (
     Best,
     Epoch,
@@ -28,6 +41,39 @@ from fastcca.deep._training import (
 )
 
 __all__ = ["DeepEstimator", "refuse_both"]
+
+
+def _is_device(value: Any) -> bool:
+    try:
+        if value is None:  # which torch.device takes for its default
+            return False
+        torch.empty(0, device=torch.device(value))
+    # PyTorch asserts that it was built for CUDA, and raises RuntimeError for most else
+    except (TypeError, ValueError, RuntimeError, AssertionError):
+        return False
+    return True
+
+
+# By name: the same parameter means the same in every deep estimator.
+SHARED: Mapping[str, Constraint] = {
+    "n_components": POSITIVE_INTEGER,
+    "learning_rate": LEARNING_RATE,
+    "schedule": choice("cosine", "constant"),
+    "n_epochs": N_EPOCHS.or_none,
+    "batch_size": BATCH_SIZE,
+    "weight_decay": NOT_NEGATIVE,
+    "input_noise": NOT_NEGATIVE,
+    "dropout": FRACTION,
+    "validation_fraction": FRACTION,
+    "patience": POSITIVE_INTEGER.or_none,
+    "scale": choice("view", "columns"),
+    "device": Constraint("one that PyTorch has here", _is_device),
+    "dtype": choice("float32", "float64"),
+    "random_state": RANDOM_STATE,
+    "verbose": FLAG,
+    "callbacks": CALLABLES,
+    "n_threads": N_THREADS,
+}
 
 
 class DeepEstimator(SavedDeepModel):
@@ -54,9 +100,7 @@ class DeepEstimator(SavedDeepModel):
 
     def _check_parameters(self) -> None:
         """Refuses the first parameter that is out of its range, whatever the data."""
-        for name, constraint in {**self._constraints, **CONSTRAINTS}.items():
-            constraint.check(name, getattr(self, name))
-        check_n_threads(self.n_threads)
+        check_parameters(self, {**self._constraints, **SHARED})
 
     def _schedule(self, n: int) -> dict[str, Any]:
         """The fields of :class:`Schedule` for ``n`` rows."""

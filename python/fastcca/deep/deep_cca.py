@@ -11,7 +11,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
-from fastcca._arguments.parameters import check_reg, refuse_non_finite
+from fastcca._arguments.arrays import refuse_non_finite
+from fastcca._arguments.parameters import FLAG, NOT_NEGATIVE, RIDGES, choice
 from fastcca._models.multi_view import scaled_statistics
 from fastcca._models.two_view import TwoViewTransformer, View, score_statistics
 from fastcca.cca.linear import CCA
@@ -24,7 +25,6 @@ from fastcca.deep._correlation_training import (
     epochs_of,
     warn_of_small_batches,
 )
-from fastcca.deep._parameters import BOOLEAN, NOT_NEGATIVE, one_of
 from fastcca.deep._pretraining import pretrain_pair
 from fastcca.deep._training import Source, encode, tried
 from fastcca.deep.losses.correlation import CorrelationLoss
@@ -163,12 +163,13 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
     _saved_networks = ("encoder_x_", "encoder_y_")
     _own_modules = ("encoders",)
     _constraints: ClassVar = {
-        "optimizer": one_of("adam", "adamw", "lbfgs"),
-        "objective": one_of("trace_norm", "frobenius"),
-        "pretrain": one_of(None, "denoising"),
-        "autocast": one_of(None, "bfloat16"),
-        "warm_start": BOOLEAN,
+        "optimizer": choice("adam", "adamw", "lbfgs"),
+        "objective": choice("trace_norm", "frobenius"),
+        "pretrain": choice(None, "denoising"),
+        "autocast": choice(None, "bfloat16"),
+        "warm_start": FLAG,
         "reconstruction": NOT_NEGATIVE,
+        "reg": RIDGES,
     }
     _default_batches = (2000, 30, 300)
 
@@ -296,7 +297,6 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        check_reg(self.reg)
         if self.batch_size < 2 and self.optimizer != "lbfgs":
             raise ValueError(
                 f"batch_size must be at least 2 for a correlation within each batch, got {self.batch_size!r}"

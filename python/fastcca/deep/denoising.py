@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fastcca._arguments.parameters import check_count
+from fastcca._arguments.parameters import LEARNING_RATE, NOT_NEGATIVE, POSITIVE_INTEGER
 from fastcca.deep._atomic_fit import AtomicModule
-from fastcca.deep._parameters import check_positive, is_number
 from fastcca.deep._training import minimize, rows_like
 from fastcca.deep.networks import activation_of
 from fastcca.errors import NumericalError
@@ -66,15 +65,13 @@ class DenoisingAutoencoder(AtomicModule):
         weight_decay: float = 1e-4,
     ) -> None:
         super().__init__()
-        check_count("n_inputs", n_inputs)
+        POSITIVE_INTEGER("n_inputs", n_inputs)
         if not isinstance(widths, (Sequence, np.ndarray)) or isinstance(widths, str) or not len(widths):
             raise ValueError(f"widths must be those of at least one layer, got {widths!r}")
         for width in widths:
-            check_count("each of widths", width)
-        if not (is_number(noise) and noise >= 0 and is_number(weight_decay) and weight_decay >= 0):
-            raise ValueError(
-                f"noise and weight_decay must not be negative, got {noise!r} and {weight_decay!r}"
-            )
+            POSITIVE_INTEGER("each of widths", width)
+        NOT_NEGATIVE("noise", noise)
+        NOT_NEGATIVE("weight_decay", weight_decay)
         layers = [nn.Linear(a, b) for a, b in pairwise([n_inputs, *widths])]
         self.layers = nn.ModuleList(layers)
         self.activation = activation_of(activation)()
@@ -144,8 +141,8 @@ class DenoisingAutoencoder(AtomicModule):
             raise ValueError(f"optimizer must be 'lbfgs' or 'adam', got {optimizer!r}")
         counts = {"max_iter": max_iter, "n_epochs": n_epochs, "batch_size": batch_size, "chunk": chunk}
         for name, value in counts.items():
-            check_count(name, value)
-        check_positive("learning_rate", learning_rate)
+            POSITIVE_INTEGER(name, value)
+        LEARNING_RATE("learning_rate", learning_rate)
         x = rows_like(self.linear_layers()[0].weight, X)
         for number, layer in enumerate(self.linear_layers()):
             std = self.noise * float(x.var(dim=0, correction=0).mean().sqrt())

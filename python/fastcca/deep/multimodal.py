@@ -14,11 +14,11 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from fastcca._arguments.modalities import Modalities, check_modalities, pick
+from fastcca._arguments.parameters import FLAG, choice
 from fastcca._models.multi_view import scaled_statistics
 from fastcca.deep._base import DeepEstimator, refuse_both
 from fastcca.deep._multimodal_network import MultimodalNetwork, pretrain, subset_sampling
 from fastcca.deep._multimodal_training import AutoencoderEpoch, ModalityRows, epochs_of, inputs_of
-from fastcca.deep._parameters import BOOLEAN, one_of
 from fastcca.deep._pretraining import some_rows
 from fastcca.deep._training import Schedule, Source, chunks, encode, tried
 from fastcca.deep.networks import MLP, GaussianNoise, activation_of, evaluation
@@ -170,11 +170,11 @@ class MultimodalAutoencoder(
     _saved_networks = ("network_",)
     _own_modules = ("encoders", "decoders")
     _constraints: ClassVar = {
-        "optimizer": one_of("adam", "adamw"),
-        "modality_subsets": one_of("sampled", "exhaustive"),
-        "missing_indicator": BOOLEAN,
-        "inverted_dropout": BOOLEAN,
-        "pretrain": one_of(None, "denoising", "rbm"),
+        "optimizer": choice("adam", "adamw"),
+        "modality_subsets": choice("sampled", "exhaustive"),
+        "missing_indicator": FLAG,
+        "inverted_dropout": FLAG,
+        "pretrain": choice(None, "denoising", "rbm"),
     }
     _default_batches = (3000, 20, 300)
     _least_validation_rows = 50

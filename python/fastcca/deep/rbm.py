@@ -10,9 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from fastcca._arguments.parameters import check_count
+from fastcca._arguments.parameters import (
+    FRACTION,
+    LEARNING_RATE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    POSITIVE_INTEGER,
+    number,
+)
 from fastcca.deep._atomic_fit import AtomicModule
-from fastcca.deep._parameters import check_positive, is_number
 from fastcca.deep._training import rows_like
 from fastcca.errors import NumericalError
 
@@ -75,16 +81,14 @@ class RBM(AtomicModule):
         weight_decay: float = 1e-4,
     ) -> None:
         super().__init__()
-        check_count("n_visible", n_visible)
-        check_count("n_hidden", n_hidden)
+        POSITIVE_INTEGER("n_visible", n_visible)
+        POSITIVE_INTEGER("n_hidden", n_hidden)
         if visible not in ("gaussian", "bernoulli"):
             raise ValueError(f"visible must be 'gaussian' or 'bernoulli', got {visible!r}")
-        numbers = all(map(is_number, (sigma, sparsity, sparsity_cost, weight_decay)))
-        if not (numbers and sigma > 0 and 0 < sparsity < 1 and sparsity_cost >= 0 and weight_decay >= 0):
-            raise ValueError(
-                "sigma must be positive, sparsity in (0, 1), sparsity_cost and weight_decay not negative, "
-                f"got {sigma!r}, {sparsity!r}, {sparsity_cost!r} and {weight_decay!r}"
-            )
+        POSITIVE("sigma", sigma)
+        number(above=0, below=1)("sparsity", sparsity)
+        NOT_NEGATIVE("sparsity_cost", sparsity_cost)
+        NOT_NEGATIVE("weight_decay", weight_decay)
         self.gaussian = visible == "gaussian"
         self.sigma = float(sigma)
         self.sparsity, self.sparsity_cost, self.weight_decay = sparsity, sparsity_cost, weight_decay
@@ -180,10 +184,9 @@ class RBM(AtomicModule):
             If the weights diverge.
         """
         for name, value in {"n_epochs": n_epochs, "batch_size": batch_size, "steps": steps}.items():
-            check_count(name, value)
-        check_positive("learning_rate", learning_rate)
-        if not is_number(momentum) or not 0 <= momentum < 1:
-            raise ValueError(f"momentum must be in [0, 1), got {momentum!r}")
+            POSITIVE_INTEGER(name, value)
+        LEARNING_RATE("learning_rate", learning_rate)
+        FRACTION("momentum", momentum)
         x = rows_like(self.weight, X)
         if not self.gaussian and not bool(((x >= 0) & (x <= 1)).all()):
             raise ValueError("X must be in [0, 1] for bernoulli visible units")

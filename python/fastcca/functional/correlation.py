@@ -16,11 +16,12 @@ import numpy.typing as npt
 from fastcca import _core
 from fastcca._arguments.arrays import (
     as_matrix,
+    check_same_length,
     check_same_rows,
     common_float,
     refuse_non_finite,
-    thread_count,
 )
+from fastcca._arguments.parameters import N_COMPONENTS, RIDGES, at_most, choice, thread_count
 from fastcca._arguments.warn import warn
 from fastcca.functional.moments import Moments
 
@@ -28,6 +29,8 @@ __all__ = ["correlation_coefficients", "correlation_factor", "correlation_gradie
 
 Array = npt.NDArray[Any]
 Objective = Literal["trace_norm", "frobenius"]
+
+OBJECTIVE = choice("trace_norm", "frobenius")
 
 
 def correlation_loss(
@@ -163,7 +166,7 @@ def correlation_coefficients(
     (-1.0, (2, 2))
     """
     if factor is not None:
-        factor = as_matrix(factor, "factor").astype(np.float64, copy=False)
+        factor = as_matrix("factor", factor).astype(np.float64, copy=False)
         if factor.shape[1] != sum(moments.dims):
             raise ValueError(f"factor must have {sum(moments.dims)} columns, got shape {factor.shape}")
         refuse_non_finite("factor", factor)
@@ -325,12 +328,8 @@ def correlation_gradients(
 
 def _views(H1: npt.ArrayLike, H2: npt.ArrayLike, least: int = 2) -> list[Array]:
     check_same_rows(H1=H1, H2=H2)
-    views = [as_matrix(H1, "H1"), as_matrix(H2, "H2")]
-    for name, view in zip(("H1", "H2"), views, strict=True):
-        if view.shape[1] == 0:
-            raise ValueError(f"{name} has no columns: its shape is {view.shape}")
-    if len(views[0]) != len(views[1]):
-        raise ValueError(f"H1 has {len(views[0])} rows and H2 has {len(views[1])}: they must be paired")
+    views = [as_matrix("H1", H1, vector=True), as_matrix("H2", H2, vector=True)]
+    check_same_length(H1=views[0], H2=views[1])
     if least:
         _check_rows(len(views[0]))
     return common_float(views)
@@ -346,18 +345,9 @@ def checked_options(
 ) -> tuple[int, float, float, bool]:
     """What the core takes: the number of components, both ridges, whether the correlations are squared."""
     most = min(d1, d2)
-    if n_components is not None and (
-        isinstance(n_components, bool) or int(n_components) != n_components or not 1 <= n_components <= most
-    ):
-        raise ValueError(
-            f"n_components must be None or an integer from 1 to min(d1, d2) = {most}, got {n_components!r}"
-        )
-    pair = tuple(reg) if isinstance(reg, tuple | list) else (reg, reg)
-    if len(pair) != 2 or not all(isinstance(r, int | float | np.number) for r in pair):
-        raise ValueError(f"reg must be a number or a pair of numbers, got {reg!r}")
-    r1, r2 = float(pair[0]), float(pair[1])
-    if not (r1 >= 0 and r2 >= 0 and math.isfinite(r1 + r2)):
-        raise ValueError(f"reg must be finite and not negative, got {reg!r}")
-    if objective not in ("trace_norm", "frobenius"):
-        raise ValueError(f"objective must be 'trace_norm' or 'frobenius', got {objective!r}")
-    return (most if n_components is None else int(n_components)), r1, r2, objective == "frobenius"
+    k = N_COMPONENTS("n_components", n_components)
+    if k is not None:
+        at_most("n_components", k, most, f"min(d1, d2) = {most}, the widths of H1 and H2")
+    r1, r2 = RIDGES("reg", reg)
+    OBJECTIVE("objective", objective)
+    return (most if k is None else k), r1, r2, objective == "frobenius"

@@ -1,4 +1,4 @@
-#include "fastcca/losses/hinge.hpp"
+#include "fastcca/hinge/hinge.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -8,7 +8,7 @@
 
 #include "fastcca/base/errors.hpp"
 #include "fastcca/base/thread_pool.hpp"
-#include "fastcca/losses/hinge_parts.hpp"
+#include "fastcca/hinge/parts.hpp"
 #include "fastcca/moments/moments.hpp"
 
 namespace fastcca {

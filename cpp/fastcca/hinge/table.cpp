@@ -2,9 +2,9 @@
 #include <vector>
 
 #include "fastcca/base/thread_pool.hpp"
+#include "fastcca/hinge/pair.hpp"
+#include "fastcca/hinge/parts.hpp"
 #include "fastcca/linalg/dense.hpp"
-#include "fastcca/losses/hinge_pair.hpp"
-#include "fastcca/losses/hinge_parts.hpp"
 
 // Samples of one class share their nodes: they are gathered, as columns, beside the nodes that the class's
 // pairs name, and what remains is a dense problem of that size.

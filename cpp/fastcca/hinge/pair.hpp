@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "fastcca/base/random.hpp"
-#include "fastcca/losses/hinge.hpp"
+#include "fastcca/hinge/hinge.hpp"
 
 namespace fastcca {
 

@@ -3,9 +3,9 @@
 #include <vector>
 
 #include "fastcca/base/thread_pool.hpp"
+#include "fastcca/hinge/pair.hpp"
+#include "fastcca/hinge/parts.hpp"
 #include "fastcca/linalg/dense.hpp"
-#include "fastcca/losses/hinge_pair.hpp"
-#include "fastcca/losses/hinge_parts.hpp"
 
 namespace fastcca {
 namespace {

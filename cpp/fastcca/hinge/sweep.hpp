@@ -21,8 +21,8 @@
 
 #include "fastcca/base/scratch.hpp"
 #include "fastcca/base/thread_pool.hpp"
-#include "fastcca/losses/hinge_parts.hpp"
-#include "fastcca/losses/hinge_tile.hpp"
+#include "fastcca/hinge/parts.hpp"
+#include "fastcca/hinge/tile.hpp"
 
 namespace fastcca {
 

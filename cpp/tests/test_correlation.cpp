@@ -7,10 +7,10 @@
 
 #include "fastcca/base/errors.hpp"
 #include "fastcca/base/thread_pool.hpp"
+#include "fastcca/correlation/contraction.hpp"
+#include "fastcca/correlation/correlation.hpp"
 #include "fastcca/linalg/random.hpp"
 #include "fastcca/linalg/svd.hpp"
-#include "fastcca/losses/contraction.hpp"
-#include "fastcca/losses/correlation.hpp"
 #include "fastcca/moments/moments.hpp"
 
 using fastcca::CorrelationObjective;

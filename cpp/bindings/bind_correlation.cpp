@@ -1,4 +1,4 @@
-// Losses: two views in, the value and the gradients out.
+// The correlation loss: two views in, the value and the gradients out.
 #include <algorithm>
 #include <optional>
 #include <string>
@@ -34,7 +34,7 @@ py::tuple correlation_loss_(const Array<T>& H1, const Array<T>& H2, Index k, dou
     const CorrelationOptions options = correlation_options(k, reg1, reg2, squares, gradient);
     const auto call = [&](T* g1, T* g2) {
         return checked(
-            n_threads, {"H1", "H2"}, [&] { return core<T>().correlation_loss(v1, v2, options, g1, g2); }, "");
+            n_threads, {"H1", "H2"}, [&] { return core<T>().correlation_loss(v1, v2, options, g1, g2); });
     };
     if (!gradient) return py::make_tuple(call(nullptr, nullptr), py::none(), py::none());
     // Samples as columns: the memory of a row-major gradient.
@@ -90,7 +90,7 @@ py::tuple correlation_gradients_(const Array<T>& H1, const Array<T>& H2, const A
 
 }  // namespace
 
-void register_losses(py::module_& m) {
+void register_correlation(py::module_& m) {
     const auto define = [&](auto type) {
         using T = decltype(type);
         m.def("correlation_loss", &correlation_loss_<T>, py::arg("H1").noconvert(), py::arg("H2").noconvert(),

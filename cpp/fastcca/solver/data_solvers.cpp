@@ -1,4 +1,4 @@
-#include "fastcca/solver/data_roads.hpp"
+#include "fastcca/solver/data_solvers.hpp"
 
 #include "fastcca/linalg/qr.hpp"
 #include "fastcca/solver/basis.hpp"

@@ -1,4 +1,4 @@
-#include "fastcca/losses/correlation.hpp"
+#include "fastcca/correlation/correlation.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -13,15 +13,15 @@
 #include "fastcca/base/errors.hpp"
 #include "fastcca/base/scratch.hpp"
 #include "fastcca/base/thread_pool.hpp"
+#include "fastcca/correlation/contraction.hpp"
 #include "fastcca/linalg/dense.hpp"
 #include "fastcca/linalg/packed_product.hpp"
 #include "fastcca/linalg/qr.hpp"
 #include "fastcca/linalg/svd.hpp"
-#include "fastcca/losses/contraction.hpp"
 #include "fastcca/moments/moments.hpp"
 #include "fastcca/solver/centring.hpp"
 #include "fastcca/solver/covariance.hpp"
-#include "fastcca/solver/data_roads.hpp"
+#include "fastcca/solver/data_solvers.hpp"
 #include "fastcca/solver/rank_rule.hpp"
 
 namespace fastcca {

@@ -1,11 +1,11 @@
-#include "fastcca/losses/hinge_sweep.hpp"
+#include "fastcca/hinge/sweep.hpp"
 
 #include <algorithm>
 #include <vector>
 
 #include "fastcca/base/thread_pool.hpp"
-#include "fastcca/losses/hinge_pair.hpp"
-#include "fastcca/losses/hinge_parts.hpp"
+#include "fastcca/hinge/pair.hpp"
+#include "fastcca/hinge/parts.hpp"
 
 namespace fastcca {
 namespace {

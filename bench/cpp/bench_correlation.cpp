@@ -2,9 +2,9 @@
 #include <benchmark/benchmark.h>
 
 #include "fastcca/base/thread_pool.hpp"
+#include "fastcca/correlation/contraction.hpp"
+#include "fastcca/correlation/correlation.hpp"
 #include "fastcca/linalg/random.hpp"
-#include "fastcca/losses/contraction.hpp"
-#include "fastcca/losses/correlation.hpp"
 
 namespace {
 

@@ -1,4 +1,4 @@
-#include "fastcca/losses/warp.hpp"
+#include "fastcca/warp/warp.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -7,7 +7,7 @@
 
 #include "fastcca/base/errors.hpp"
 #include "fastcca/base/thread_pool.hpp"
-#include "fastcca/losses/hinge_pair.hpp"
+#include "fastcca/hinge/pair.hpp"
 #include "fastcca/moments/moments.hpp"
 
 namespace fastcca {

@@ -1,4 +1,4 @@
-#include "fastcca/losses/contraction.hpp"
+#include "fastcca/correlation/contraction.hpp"
 
 #include <algorithm>
 #include <cmath>

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fastcca.errors import NumericalError
 from fastcca.functional import ConstraintTable, hinge_embedding_loss
-from reference import embedding_losses as ref
+from reference import hinge as ref
 
 pytestmark = pytest.mark.core
 Array = npt.NDArray[np.float64]

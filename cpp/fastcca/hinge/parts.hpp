@@ -16,7 +16,7 @@
 
 #include "fastcca/base/errors.hpp"
 #include "fastcca/base/scratch.hpp"
-#include "fastcca/losses/hinge.hpp"
+#include "fastcca/hinge/hinge.hpp"
 
 namespace fastcca {
 
