@@ -332,7 +332,7 @@ def test_factors_check_their_arguments(rng: np.random.Generator) -> None:
         correlation_factor(H1, H2, moments.mean[1:])
     with pytest.raises(ValueError, match="Input H2 contains NaN: the first is at row 0, column 0"):
         correlation_factor(H1, H2 * np.nan, moments.mean)
-    with pytest.raises(ValueError, match="H1 has 20 rows and H2 has 19"):
+    with pytest.raises(ValueError, match="H1 and H2 must have the same number of rows, got 20 and 19"):
         correlation_factor(H1, H2[1:], moments.mean)
     with pytest.raises(ValueError, match=r"factor must have 7 columns, got shape \(7, 6\)"):
         correlation_coefficients(moments, factor=np.eye(7, 6))
