@@ -26,8 +26,6 @@
 namespace fastcca {
 namespace {
 
-constexpr double kEps = std::numeric_limits<double>::epsilon();
-
 // Where all correlations are 1 but for this, the two terms of the gradient cancel in float32.
 constexpr double kNearlyEqual = 1e-3;
 

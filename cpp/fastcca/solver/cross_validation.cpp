@@ -11,7 +11,6 @@
 namespace fastcca {
 namespace {
 
-constexpr double kEps = std::numeric_limits<double>::epsilon();
 // Total minus fold leaves rounding of the total behind: this share of it, or less, counts as nothing.
 constexpr double kCancellation = 8;
 
