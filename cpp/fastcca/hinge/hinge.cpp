@@ -19,8 +19,9 @@ constexpr Index kRowsPerTask = 256;
 // Rows in blocks, side by side.
 template <typename F>
 void for_row_blocks(Index rows, const F& f) {
-    parallel_for((rows + kRowsPerTask - 1) / kRowsPerTask,
-                 [&](Index block) { f(block * kRowsPerTask, std::min(kRowsPerTask, rows - block * kRowsPerTask)); });
+    parallel_for((rows + kRowsPerTask - 1) / kRowsPerTask, [&](Index block) {
+        f(block * kRowsPerTask, std::min(kRowsPerTask, rows - block * kRowsPerTask));
+    });
 }
 
 [[noreturn]] void overflow() { throw NumericalError("the hinge loss overflows: scale Z and U down"); }

@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "fastcca/base/packet.hpp"
 #include "fastcca/base/scratch.hpp"
 #include "fastcca/base/thread_pool.hpp"
 #include "fastcca/hinge/parts.hpp"
@@ -234,7 +235,7 @@ class HingeSweep {
 
     // s = x_a·x_b + α_a + β_b for a panel and a group
     void score(Index vectors, const T* panel, Index b, Workspace& t) const {
-        using namespace Eigen::internal;
+        using namespace packets;
         const T* beta = offset_b_.data() + b;
         Tile::product(
             vectors, panel, scores_b_.data() + b * d_, d_,
@@ -270,7 +271,7 @@ class HingeSweep {
 
     // From s the weights m (unless nullptr) and the sums; whether any weight is not zero.
     bool violations(Index vectors, Index b, T* m, Workspace& t, Part& part) const {
-        using namespace Eigen::internal;
+        using namespace packets;
         const Packet zero = pset1<Packet>(T(0)), one = pset1<Packet>(T(1));
         T any = 0;
         for (Index j = 0; j < kTile; ++j) {

@@ -221,7 +221,8 @@ Matrix<T> kernel_matrix(const KernelSpec& spec, const MatrixView<T>& Z, const Ma
         const Index i = task / down * kRowsPerTask;
         const Index rows = std::min(kRowsPerTask, X.rows - i);
         try {
-            landmarks.tile(X.middle_rows(i, rows), j, K.block(j, i, std::min(4 * kRowsPerTask, Z.rows - j), rows));
+            landmarks.tile(X.middle_rows(i, rows), j,
+                           K.block(j, i, std::min(4 * kRowsPerTask, Z.rows - j), rows));
         } catch (const NonFiniteError& e) {
             throw NonFiniteError(0, i + e.row, e.column, e.is_nan);
         }

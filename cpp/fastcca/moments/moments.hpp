@@ -8,24 +8,13 @@
 #pragma once
 
 #include <optional>
-#include <stdexcept>
-#include <string>
 #include <vector>
 
+#include "fastcca/base/errors.hpp"
 #include "fastcca/base/scratch.hpp"
 #include "fastcca/base/types.hpp"
 
 namespace fastcca {
-
-// Raised for the first NaN or infinity (in row-major order of the first view that holds one).
-class NonFiniteError : public std::invalid_argument {
- public:
-    NonFiniteError(std::size_t view, Index row, Index column, bool is_nan)
-        : std::invalid_argument("non-finite value"), view(view), row(row), column(column), is_nan(is_nan) {}
-    std::size_t view;
-    Index row, column;
-    bool is_nan;
-};
 
 struct MomentSums {
     double n = 0;           // sum of the weights: the number of rows where there are none

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 
+#include "fastcca/base/packet.hpp"
 #include "fastcca/base/types.hpp"
 #include "fastcca/moments/symmetric_product.hpp"
 
@@ -35,7 +36,7 @@ struct ScoreTile {
         Packet sum[kTile][kVectors];
 
         Sums(const T* panel, const T* tile, Index columns, const T* start, Index step) {
-            using namespace Eigen::internal;
+            using namespace packets;
             for (int j = 0; j < kTile; ++j)
                 for (int v = 0; v < kVectors; ++v) sum[j][v] = pload<Packet>(start + j * step + v * kLanes);
             for (Index c = 0; c < columns; ++c, panel += kPanel, tile += kTile) {
@@ -51,14 +52,13 @@ struct ScoreTile {
         // To out[j * kPanel + r].
         void store(T* out) const {
             for (int j = 0; j < kTile; ++j)
-                for (int v = 0; v < kVectors; ++v)
-                    Eigen::internal::pstore(out + j * kPanel + v * kLanes, sum[j][v]);
+                for (int v = 0; v < kVectors; ++v) packets::pstore(out + j * kPanel + v * kLanes, sum[j][v]);
         }
 
         // Whether sum(r, j) > threshold(j) for any r and j: the sign of their largest difference, since the
         // difference of two different numbers does not round to zero.
         bool exceed(const T* threshold) const {
-            using namespace Eigen::internal;
+            using namespace packets;
             Packet excess = pset1<Packet>(T(0));
             for (int j = 0; j < kTile; ++j) {
                 Packet best = sum[j][0];
