@@ -1,4 +1,4 @@
-// What the core throws, beside std::invalid_argument (an argument that cannot be meant) and std::bad_alloc.
+// What the core throws, besides std::invalid_argument (an argument that cannot be meant) and std::bad_alloc.
 #pragma once
 
 #include <cstddef>

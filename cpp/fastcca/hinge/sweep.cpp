@@ -37,7 +37,7 @@ void add_own_nodes(const HingeProblem<T>& problem, const HingeOperands<T>& o, co
     });
 }
 
-// −q_y, and the margin's share
+// −q_y, and the margin's part
 template <typename T>
 Vector<T> sample_offsets(const HingeProblem<T>& problem, const HingeOperands<T>& o) {
     const Index n = problem.Z.rows;

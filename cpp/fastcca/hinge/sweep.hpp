@@ -47,7 +47,7 @@ class HingeSweep {
                            kVectors = Tile::kVectors;
 
  public:
-    // `offsets`: of the samples, such that s = z·u_c + bias_c + offset (less the costs' share).
+    // `offsets`: of the samples, such that s = z·u_c + bias_c + offset (less the costs' part).
     HingeSweep(const HingeProblem<T>& problem, const HingeOperands<T>& operands, const Vector<T>& offsets)
         : problem_(problem),
           o_(operands),
@@ -249,11 +249,11 @@ class HingeSweep {
     void correct(Index a, Index lanes, Index b, T* s) const {
         const Index used = std::min(kTile, n_b_ - b);
         if (problem_.costs.data) {
-            const T share = T(1) / o_.slope;
+            const T scale = T(1) / o_.slope;
             for (Index j = 0; j < used; ++j)
                 for (Index l = 0; l < lanes; ++l) {
                     const Index i = kSamplesFirst ? a + l : b + j, c = kSamplesFirst ? b + j : a + l;
-                    s[j * kPanel + l] += share * problem_.costs(problem_.y[i], c);
+                    s[j * kPanel + l] += scale * problem_.costs(problem_.y[i], c);
                 }
         }
         if constexpr (kSamplesFirst) {

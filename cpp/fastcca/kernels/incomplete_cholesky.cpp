@@ -31,7 +31,7 @@ double floor_of(Pivoting pivoting) {
     return 16 * (pivoting == Pivoting::kGreedy ? eps : std::pow(eps, 5.0 / 6));
 }
 template <typename T>
-double smallest_share() {
+double smallest_fraction() {
     return std::is_same_v<T, float> ? 1.0 / 16
                                     : std::cbrt(static_cast<double>(std::numeric_limits<T>::epsilon()));
 }
@@ -207,7 +207,7 @@ typename PivotedCholesky<T>::Block PivotedCholesky<T>::take(const std::vector<In
         open[static_cast<std::size_t>(j)] = 0;
     };
     const bool greedy = options_.pivoting == Pivoting::kGreedy;
-    const double floor = greedy ? floor_ : std::max(floor_, smallest_share<T>() * largest_residual());
+    const double floor = greedy ? floor_ : std::max(floor_, smallest_fraction<T>() * largest_residual());
     for (Index step = 0; step < b && static_cast<Index>(taken.size()) < columns.cols(); ++step) {
         Index j = step;
         if (greedy) {

@@ -87,9 +87,9 @@ Landmarks<T>::Landmarks(const KernelSpec& spec, const MatrixView<T>& points)
         constexpr int kMost = std::numeric_limits<T>::max_exponent - 2;
         const T largest = points_.size() > 0 ? points_.cwiseAbs().maxCoeff() : T(0);
         // squares of the landmarks and of rows that are much larger stay within the range
-        const int room = kMost / 4 - (largest > 0 ? std::max(std::ilogb(largest), -kMost / 2) : 0);
+        const int headroom = kMost / 4 - (largest > 0 ? std::max(std::ilogb(largest), -kMost / 2) : 0);
         const int wanted = spec_.gamma > 0 ? std::ilogb(spec_.gamma) / power : 0;
-        const int e = std::clamp(std::min(wanted, room), -kMost, kMost);
+        const int e = std::clamp(std::min(wanted, headroom), -kMost, kMost);
         if (std::abs(wanted) > kMost / 8) {
             unit_ = std::ldexp(T(1), e);
             spec_.gamma = std::ldexp(spec_.gamma, -power * e);

@@ -22,7 +22,7 @@ struct MicroTile {
     static constexpr int kColumns = EIGEN_ARCH_DEFAULT_NUMBER_OF_REGISTERS >= 32 ? 8 : 4;
     static constexpr int kVectors = 3;
     static constexpr int kRows = kVectors * kLanes;
-    // A panel stays in the first-level cache beside the columns of a tile.
+    // A panel stays in the first-level cache together with the columns of a tile.
     static constexpr Index kDepth = sizeof(T) == 4 ? 192 : 128;
 
     // out(i, j) ← alpha Σ_k left(i, k) right(k, j) + beta out(i, j) for `rows` rows of a panel and `columns`

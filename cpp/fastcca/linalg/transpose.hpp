@@ -9,7 +9,8 @@
 
 namespace fastcca {
 
-// to(c, r) ← from(r, c) for column-major matrices with so many entries from one column to the next.
+// to(c, r) ← from(r, c) for column-major matrices with the given number of entries from one column to the
+// next.
 template <typename T, typename Packet = PacketOf<T>>
 void transpose(const T* from, Index from_stride, Index rows, Index cols, T* to, Index to_stride) {
     constexpr int kLanes = kPacketLanes<Packet>;

@@ -1,7 +1,7 @@
 // First and second moments of stacked views, in one pass over the data.
 //
 // The views' columns stand side by side, d in all. Rows are centred by a fixed shift as they are packed (an
-// estimate of the mean, so that a mean of 1e8 beside a unit variance costs no digit), the packed chunk is
+// estimate of the mean, so that a mean of 1e8 with a unit variance costs no digit), the packed chunk is
 // multiplied with itself, and finish() moves the result from the shift to the mean:
 //     offset  = sum w (x - shift) / sum w,            mean = shift + offset
 //     scatter = sum w (x - shift)(x - shift)' - (sum w) offset offset'

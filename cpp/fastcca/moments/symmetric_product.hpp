@@ -48,7 +48,7 @@ struct SymmetricProduct {
         return panel_start(panel) + j * kPanel + (i - panel * kPanel);
     }
 
-    // product(panel, :) += packed(panel)' packed(0 … panel), for a matrix with so many columns;
+    // product(panel, :) += packed(panel)' packed(0 … panel), for a matrix with this many columns;
     // `meanwhile` is called before each tile.
     template <typename Meanwhile>
     static void add_panel(const T* packed, Index columns, Index depth, Index panel, double* product,

@@ -25,13 +25,13 @@ struct ScoreTile {
     static constexpr int kVectors = SymmetricProduct<T>::kVectors;
     static constexpr int kPanel = kVectors * kLanes;
 
-    // So many columns of a panel stay in the first level of cache while all tiles of queries pass by.
+    // This many columns of a panel stay in the first level of cache while all tiles of queries pass by.
     static constexpr Index kSlice = 24 * 1024 / (kPanel * static_cast<Index>(sizeof(T)));
 
     // The panel and the tile over some columns, from a start on:
     //     sum(r, j) = start[j * step + r] + Σ_c panel(c, r) tile(c, j)
-    // step is kPanel where the sums over earlier columns go on, or 0 where all queries start alike. `panel`,
-    // `start` and what is written are aligned for packets.
+    // step is kPanel where the sums over earlier columns go on, or 0 where all queries start from the same
+    // values. `panel`, `start` and what is written are aligned for packets.
     struct Sums {
         Packet sum[kTile][kVectors];
 
