@@ -27,8 +27,6 @@
 namespace fastcca {
 namespace {
 
-constexpr double kEps = std::numeric_limits<double>::epsilon();
-
 // Where all correlations are 1 but for this, the two terms of the gradient cancel in float32.
 constexpr double kNearlyEqual = 1e-3;
 
@@ -286,7 +284,7 @@ struct Pair {
 enum class Trouble { kNone, kIllConditioned, kLowRank };
 
 // By the Cholesky factors of the covariances, in S but for these. Where the covariances are too
-// ill-conditioned or T is not safely of full rank, nothing but the trouble is told.
+// ill-conditioned or T is not safely of full rank, only that is reported.
 template <typename S>
 Trouble by_factors(const Pair& moments, double least_pivot, const CorrelationOptions& options,
                    CorrelationCoefficients<S>& result) {
@@ -363,7 +361,7 @@ CorrelationCoefficients<double> by_solution(const Pair& moments, const Correlati
         const double reg = view == 0 ? options.reg1 : options.reg2;
         if (!s.dropped[static_cast<std::size_t>(view)]) continue;
         if (reg == 0) not_positive_definite(moments, view);
-        // What moments cannot tell from zero may count beside so small a ridge.
+        // What moments cannot tell from zero may matter next to so small a ridge.
         out.precision = std::max(out.precision, moments.rounding * moments.variances(view).maxCoeff() / reg);
     }
     const Vector<double>& D = s.singular_values;
