@@ -640,7 +640,7 @@ def test_the_front_door_imports_what_a_file_holds(views, tmp_path):
     X, Y = views
     NearestClassMean().fit(X, np.arange(60) % 2).save(tmp_path / "means")
     SynchronyDetector(max_lag=2).fit(X, Y).save(tmp_path / "detector")
-    deep.DeepCCA(1, hidden=(3,), epochs=1, random_state=0).fit(X, Y).save(tmp_path / "deep")
+    deep.DeepCCA(1, hidden=(3,), n_epochs=1, random_state=0).fit(X, Y).save(tmp_path / "deep")
     code = (
         "import sys, fastcca\n"
         "for path in sys.argv[1:]:\n"

@@ -82,7 +82,7 @@ def writers():
     except ImportError:
         print("without PyTorch: deep models are left out")
     else:
-        deep = DeepCCA(2, hidden=(100, 100), epochs=1, random_state=0).fit(views.X[:500], views.y[:500])
+        deep = DeepCCA(2, hidden=(100, 100), n_epochs=1, random_state=0).fit(views.X[:500], views.y[:500])
         found["deep.safetensors"] = method(deep.save, "deep.safetensors")
     try:
         import matplotlib.figure  # noqa: F401

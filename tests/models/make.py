@@ -52,7 +52,7 @@ ONE_SPACE = (
 )
 ZERO_SHOT = ([("with_classes", [["eel"]]), ("decision_function", [x])],)
 SHORT = {"n_epochs": 5, "random_state": 0}
-DEEP = {"hidden": (3,), "epochs": 2, "dtype": "float64", "random_state": 0}
+DEEP = {"hidden": (3,), "n_epochs": 2, "dtype": "float64", "random_state": 0}
 
 # What the kept file was fitted to, and the calls; those of a class without such a method are left out.
 RECIPES = [

@@ -274,7 +274,8 @@ class KernelTwoView(TwoViewTransformer):
 
     _schema = Schema(
         fields="x_landmark_indices_ y_landmark_indices_ x_landmarks_ y_landmarks_ x_weights_ y_weights_ "
-        "x_offset=_x_offset y_offset=_y_offset solver_ x_gamma_ y_gamma_ x_rank_ y_rank_ x_residual_ y_residual_"
+        "x_offset=_x_offset y_offset=_y_offset solver_ x_gamma_ y_gamma_ x_rank_ y_rank_ x_residual_ "
+        "y_residual_"
     )
     _constraints = {  # noqa: RUF012
         "n_components": N_COMPONENTS,
