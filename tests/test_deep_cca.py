@@ -308,7 +308,7 @@ def test_save_and_load(fitted, tmp_path):
 
 def test_save_and_load_encoders_of_your_own(tmp_path):
     X, Y = circles(200)
-    model = DeepCCA(1, encoders=(torch.nn.Linear(3, 2), torch.nn.Linear(2, 2)), n_n_epochs=2, **TINY).fit(
+    model = DeepCCA(1, encoders=(torch.nn.Linear(3, 2), torch.nn.Linear(2, 2)), n_epochs=2, **TINY).fit(
         X, Y
     )
     model.save(tmp_path / "m")
