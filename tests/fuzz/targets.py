@@ -198,7 +198,7 @@ def hinge_embedding_loss(d):
     z, u, y = d.matrix(n, width), d.matrix(c, width), d.labels(n, max(c, 1))
     options = {
         "similarity": d.word("euclidean", "cosine"),
-        "violators": d.word("sum", "worst", "rank", "warp"),
+        "negatives": d.word("sum", "hardest", "rank", "warp"),
         "loss": d.word("hinge", "softmax"),
         "reduction": d.word("mean", "sum"),
         "margin": d.real(0.5, 1.0),
@@ -221,7 +221,7 @@ def hinge_embedding_loss(d):
             y,
             options["margin"],
             options["similarity"],
-            options["violators"],
+            options["negatives"],
             scales=scales,
             seed=options["seed"],
         )
@@ -546,11 +546,11 @@ def label_embedding(d):
         lambda: embedding.RidgeEmbedding(reg=d.pick(None, 0.1, d.real(1.0))),
         lambda: embedding.NearestClassMean(d.word("plain", "learned"), n_epochs=2),
         lambda: embedding.LargeMarginEmbedding(
-            d.count(1, 3, none=True), d.word("hinge", "worst", "rank", "softmax"), **common
+            d.count(1, 3, none=True), d.word("hinge", "hardest", "rank", "softmax"), **common
         ),
         lambda: embedding.WARPEmbedding(d.count(1, 3, none=True), n_epochs=2, learning_rate=d.real(0.01)),
         lambda: embedding.JointEmbedding(
-            d.count(1, 3, none=True), d.word("hinge", "worst", "softmax"), **common
+            d.count(1, 3, none=True), d.word("hinge", "hardest", "softmax"), **common
         ),
         lambda: embedding.LargeMarginTaxonomyEmbedding(taxonomy_of(c), max_iter=5),
         lambda: embedding.HierarchyLabelEmbedding(taxonomy_of(c), **common),
@@ -767,7 +767,7 @@ LEFT_OUT = {
         "NumericalError": "an exception",
         **dict.fromkeys(("datasets", "plotting"), "read files and draw pictures"),
     },
-    "embedding": {"Explanation": "a result"},
+    "embedding": {"Explanation": "a result", "InputScaling": "a fitted part of the estimators"},
     "functional": {"Solution": "a result"},
     "inference": dict.fromkeys(("BootstrapResult", "PermutationTest", "WilksTest"), "a result"),
     "metrics": {"GeneralisedZeroShot": "a result"},

@@ -8,10 +8,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from fastcca._arguments.arrays import as_matrix, as_weights, refuse_non_finite
+from fastcca._arguments.parameters import FLAG, number
 from fastcca._models.files import SavedModel
 from fastcca.errors import NumericalError
 
-__all__ = ["InputScaling", "TrainingData", "content_folds", "content_key"]
+__all__ = ["SCALING", "InputScaling", "TrainingData", "content_folds", "content_key"]
+
+
+# The constraints of the parameters that choose the scaling.
+SCALING = {"whitening_exponent": number(0, 1), "normalize": FLAG}
 
 
 class InputScaling(SavedModel):
