@@ -19,8 +19,7 @@ from sklearn.model_selection import GroupKFold, KFold, RepeatedKFold, ShuffleSpl
 import fastcca
 from fastcca import CCA, CCACV, KernelCCA
 from fastcca._models.files import _MODULES, HEADER, SavedModel
-from fastcca.embedding import NearestClassMean
-from fastcca.embedding._preprocessing import InputScaling
+from fastcca.embedding import InputScaling, NearestClassMean
 from fastcca.synchrony import SynchronyDetector
 
 

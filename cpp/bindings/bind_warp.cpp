@@ -30,7 +30,7 @@ std::tuple<double, Index, Index> warp_epoch_(const Array<T>& X, const Indices& y
     if (y.size() != epoch.X.rows || W.shape(0) != epoch.width || W.shape(1) != epoch.X.cols)
         throw std::invalid_argument("the shapes of X, y, W and V do not fit");
     T *w = W.mutable_data(), *v = V.mutable_data();
-    const WarpResult result = checked(1, {"X"}, [&] { return core<T>().warp_epoch(epoch, w, v); }, "");
+    const WarpResult result = checked(1, {"X"}, [&] { return core<T>().warp_epoch(epoch, w, v); });
     return {result.loss, result.updates, result.draws};
 }
 

@@ -20,7 +20,11 @@ except KeyboardInterrupt:
 if TYPE_CHECKING:
     from fastcca import (
         datasets,
+        deep,
+        distributed,
         embedding,
+        errors,
+        functional,
         fusion,
         inference,
         metrics,
@@ -47,7 +51,11 @@ __all__ = [
     "align",
     "build_info",
     "datasets",
+    "deep",
+    "distributed",
     "embedding",
+    "errors",
+    "functional",
     "fusion",
     "get_num_threads",
     "inference",
@@ -69,10 +77,13 @@ _LAZY = {
     "align": "fastcca._arguments.alignment",
     "load": "fastcca._models.files",
 }
-# `deep` is not among them, it takes PyTorch, nor is `distributed`, it takes dask.
 _LAZY_MODULES = {
     "datasets",
+    "deep",
+    "distributed",
     "embedding",
+    "errors",
+    "functional",
     "fusion",
     "inference",
     "metrics",

@@ -49,7 +49,7 @@ _MODULES = {
     "CCACV": "fastcca.cca",
     "DeepCCA": "fastcca.deep",
     "EarlyFusion": "fastcca.fusion",
-    "InputScaling": "fastcca.embedding._preprocessing",
+    "InputScaling": "fastcca.embedding",
     "KernelCCA": "fastcca.cca",
     "KernelCCACV": "fastcca.cca",
     "SynchronyDetector": "fastcca.synchrony",

@@ -42,7 +42,7 @@ LONG = 2**28
     "--cv",
     type=click.IntRange(min=2),
     metavar="FOLDS",
-    help="Choose the ridge by cross-validation with so many folds.",
+    help="Choose the ridge by cross-validation with this many folds.",
 )
 @click.option(
     "--model",
@@ -123,7 +123,7 @@ def _fit_deep(
     fitted = DeepCCA(
         10 if components is None else components,
         reg=x_reg if reg_y is None else (x_reg, reg_y),
-        epochs=epochs,
+        n_epochs=epochs,
         random_state=seed,
         verbose=sys.stderr.isatty(),
     ).fit(x_table.values, y_table.values)
