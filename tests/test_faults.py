@@ -526,7 +526,7 @@ class TestDeep:
     def path(self, tmp_path):
         deep = pytest.importorskip("fastcca.deep")
         X, Y = VIEWS.X[:80, :3], VIEWS.y[:80, :2]
-        model = deep.DeepCCA(1, hidden=(4,), epochs=1, random_state=0).fit(X, Y)
+        model = deep.DeepCCA(1, hidden=(4,), n_epochs=1, random_state=0).fit(X, Y)
         model.save(tmp_path / "m.safetensors")
         return tmp_path / "m.safetensors"
 

@@ -170,7 +170,7 @@ def held_out_correlations(d):
 def correlation_loss(d):
     h1, h2 = pair(d, 8, 40)
     k, r = d.count(1, 3, none=True), d.pick(1e-3, 0.1, (0.1, 0.2)) if d.tame else reg(d)
-    objective = d.word("trace", "squares")
+    objective = d.word("trace_norm", "frobenius")
     value, g1, g2 = functional.correlation_loss(h1, h2, k, r, objective, n_threads=d.threads())
     if d.tame and k is None:
         both = r if isinstance(r, tuple) else (r, r)
@@ -186,7 +186,7 @@ def correlation_coefficients(d):
     x, y = pair(d, 8)
     m = Moments().update(x, y)
     value, A = functional.correlation_coefficients(
-        m, d.count(1, 3, none=True), reg(d), d.word("trace", "squares")
+        m, d.count(1, 3, none=True), reg(d), d.word("trace_norm", "frobenius")
     )
     mean = m.mean if not d.odd(0.1) else d.pick(m.mean[:-1], m.mean * np.nan, None, A)
     return value, A, functional.correlation_gradients(x, y, mean, A)
@@ -740,12 +740,14 @@ def torch_losses(d):
     kind = d.pick("correlation", "hinge", "pairs")
     if kind == "correlation":
         h1, h2 = tensor(n, width), tensor(n, d.size(1, 4))
-        loss = deep.CorrelationLoss(d.count(1, 2, none=True), reg(d), d.word("trace", "squares"))(h1, h2)
+        loss = deep.CorrelationLoss(d.count(1, 2, none=True), reg(d), d.word("trace_norm", "frobenius"))(
+            h1, h2
+        )
     elif kind == "hinge":
         h1, h2 = tensor(n, width), tensor(c, width)
         y = torch.tensor(np.asarray(d.rng.integers(max(c, 1), size=n)))
         loss = deep.HingeEmbeddingLoss(
-            d.real(1.0), d.word("euclidean", "cosine"), violators=d.word("sum", "worst", "rank", "warp")
+            d.real(1.0), d.word("euclidean", "cosine"), negatives=d.word("sum", "hardest", "rank", "warp")
         )(h1, h2, y)
     else:
         h1, h2 = tensor(n, width), tensor(n, width)

@@ -123,7 +123,7 @@ def _fit_deep(
     fitted = DeepCCA(
         10 if components is None else components,
         reg=x_reg if reg_y is None else (x_reg, reg_y),
-        epochs=epochs,
+        n_epochs=epochs,
         random_state=seed,
         verbose=sys.stderr.isatty(),
     ).fit(x_table.values, y_table.values)

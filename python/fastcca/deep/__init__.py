@@ -11,20 +11,20 @@ except ImportError as error:
     ) from error
 
 from fastcca.deep._files import load
-from fastcca.deep.activations import NonSaturatingSigmoid
-from fastcca.deep.correlation_loss import CorrelationLoss
-from fastcca.deep.deep_cca import DeepCCA
+from fastcca.deep.deep_cca import DeepCCA, DeepCCAEpoch
 from fastcca.deep.denoising import DenoisingAutoencoder
-from fastcca.deep.encoders import MLP, GaussianNoise
-from fastcca.deep.hinge_loss import HingeEmbeddingLoss, PairEmbeddingLoss
-from fastcca.deep.multimodal import MultimodalAutoencoder
+from fastcca.deep.losses import CorrelationLoss, HingeEmbeddingLoss, PairEmbeddingLoss
+from fastcca.deep.multimodal import AutoencoderEpoch, MultimodalAutoencoder
+from fastcca.deep.networks import MLP, GaussianNoise, NonSaturatingSigmoid
 from fastcca.deep.rbm import RBM
 
 __all__ = [
     "MLP",
     "RBM",
+    "AutoencoderEpoch",
     "CorrelationLoss",
     "DeepCCA",
+    "DeepCCAEpoch",
     "DenoisingAutoencoder",
     "GaussianNoise",
     "HingeEmbeddingLoss",

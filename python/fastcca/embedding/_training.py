@@ -8,14 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
-from fastcca._arguments.parameters import (
-    BATCH_SIZE,
-    LEARNING_RATE,
-    N_EPOCHS,
-    N_THREADS,
-    RANDOM_STATE,
-    choice,
-)
+from fastcca._arguments.parameters import BATCH_SIZE, LEARNING_RATE, N_EPOCHS, N_THREADS, RANDOM_STATE, choice
 from fastcca.errors import NumericalError
 from fastcca.functional.hinge import ConstraintTable, hinge_embedding_loss
 
