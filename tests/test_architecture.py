@@ -26,6 +26,7 @@ LAYERS = (
     {"deep"},
     {"synchrony", "datasets", "distributed"},
     {"inference", "retrieval", "plotting"},
+    {"_load"},
     {"cli"},
     {"__init__", "__main__"},  # the front doors open on every layer
 )
@@ -35,7 +36,7 @@ LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 CORE_USERS = {"_core", "_config", "functional"}
 
 # Packages that only these modules may import at module level: `import fastcca` reaches none of them.
-HEAVY = {"torch": {"deep"}, "safetensors": {"deep"}, "matplotlib": {"plotting"}, "dask": {"distributed"}}
+HEAVY = {"torch": {"deep"}, "safetensors": set(), "matplotlib": {"plotting"}, "dask": {"distributed"}}
 HEAVY |= {"distributed": {"distributed"}, "pandas": set(), "polars": set(), "pyarrow": set()}
 
 # Components of the C++ core, from the bottom.

@@ -298,7 +298,7 @@ def test_save_and_load(fitted, tmp_path):
     from safetensors.numpy import save_file
 
     save_file({"a": np.zeros(3)}, path)
-    with pytest.raises(ValueError, match="not a deep model of fastcca"):
+    with pytest.raises(ValueError, match="not a fastcca model"):
         deep.load(path)
     with pytest.raises(FileNotFoundError, match="there is no model file"):
         deep.load(tmp_path / "absent")
@@ -308,13 +308,65 @@ def test_save_and_load(fitted, tmp_path):
 
 def test_save_and_load_encoders_of_your_own(tmp_path):
     X, Y = circles(200)
-    model = DeepCCA(1, encoders=(torch.nn.Linear(3, 2), torch.nn.Linear(2, 2)), n_epochs=2, **TINY).fit(X, Y)
+    model = DeepCCA(1, encoders=(torch.nn.Linear(3, 2), torch.nn.Linear(2, 2)), n_n_epochs=2, **TINY).fit(
+        X, Y
+    )
     model.save(tmp_path / "m")
-    with pytest.raises(ValueError, match="pass modules of their make as encoders"):
+    with pytest.raises(ValueError, match="pass modules of the same architecture as encoders"):
         deep.load(tmp_path / "m")
     loaded = deep.load(tmp_path / "m", encoders=(torch.nn.Linear(3, 2), torch.nn.Linear(2, 2)))
     assert np.array_equal(loaded.transform(X), model.transform(X))
-    with pytest.raises(ValueError, match="damaged"):
+    with pytest.raises(
+        ValueError, match="decoders were given, but it holds no weights of decoders of your own"
+    ):
+        fastcca.load(tmp_path / "m", (torch.nn.Linear(3, 2), torch.nn.Linear(2, 2)), {})
+    shared = torch.nn.Linear(3, 2)
+    twins = DeepCCA(1, encoders=(shared, shared), n_epochs=2, **TINY).fit(X, X)
+    twins.save(tmp_path / "twins")
+    loaded = fastcca.load(tmp_path / "twins", (shared, shared))
+    assert loaded.encoder_x_ is loaded.encoder_y_
+    assert np.array_equal(loaded.transform(X), twins.transform(X))
+
+
+def test_load_takes_no_random_numbers_and_puts_networks_on_a_device(fitted, tmp_path):
+    X, _Y = circles()
+    fitted.save(tmp_path / "m")
+    state = torch.get_rng_state()
+    loaded = fastcca.load(tmp_path / "m", device=torch.device("cpu"))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert loaded.device == "cpu"
+    assert np.array_equal(loaded.transform(X), fitted.transform(X))
+    for wrong in ("nowhere", 3.5, "cuda:99"):
+        with pytest.raises(ValueError, match="device must be one that PyTorch has here, got"):
+            fastcca.load(tmp_path / "m", device=wrong)
+
+
+def test_numbers_of_every_kind_of_your_own_networks_survive(tmp_path):
+    """Buffers of integers, flags and 16 bits, and an empty one."""
+    X, Y = circles(200)
+
+    def encoder(width):
+        module = torch.nn.Sequential(torch.nn.Linear(width, 2), torch.nn.BatchNorm1d(2))
+        for dtype in (torch.int64, torch.bool, torch.bfloat16, torch.float16, torch.uint8):
+            module.register_buffer(f"_{str(dtype)[6:]}", torch.arange(3).to(dtype))
+        module.register_buffer("none", torch.zeros(0, 3))
+        module.register_buffer("scalar", torch.tensor(7))
+        return module
+
+    model = DeepCCA(1, encoders=(encoder(3), encoder(2)), n_epochs=2, **TINY).fit(X, Y)
+    model.save(tmp_path / "m")
+    loaded = fastcca.load(tmp_path / "m", (encoder(3), encoder(2)))
+    assert np.array_equal(loaded.transform(X), model.transform(X))
+    for ours, theirs in ((loaded.encoder_x_, model.encoder_x_), (loaded.encoder_y_, model.encoder_y_)):
+        theirs = theirs.state_dict()
+        for name, tensor in ours.state_dict().items():
+            assert tensor.dtype == theirs[name].dtype
+            assert torch.equal(tensor, theirs[name])
+    model.encoder_x_.register_buffer("complex", torch.zeros(2, dtype=torch.complex64))
+    with pytest.raises(TypeError, match=r"encoder_x_\.complex is torch\.complex64, which cannot be stored"):
+        model.save(tmp_path / "m")
+
+    with pytest.raises(ValueError, match=r"encoders do not fit it: encoder_x_\.weight has shape"):
         deep.load(tmp_path / "m", encoders=(torch.nn.Linear(3, 7), torch.nn.Linear(2, 2)))
 
 

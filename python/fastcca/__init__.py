@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         taxonomy,
     )
     from fastcca._arguments.alignment import align
-    from fastcca._models.files import load
+    from fastcca._load import load
     from fastcca.cca.kernel import KernelCCA
     from fastcca.cca.linear import CCA
     from fastcca.cca.model_selection import CCACV, KernelCCACV
@@ -75,7 +75,7 @@ _LAZY = {
     "KernelCCA": "fastcca.cca",
     "KernelCCACV": "fastcca.cca",
     "align": "fastcca._arguments.alignment",
-    "load": "fastcca._models.files",
+    "load": "fastcca._load",
 }
 _LAZY_MODULES = {
     "datasets",

@@ -11,6 +11,7 @@ from scipy.linalg import block_diag
 from fastcca._arguments.arrays import refuse_non_finite
 from fastcca._arguments.parameters import FLAG, N_COMPONENTS, N_THREADS, RIDGES, check_n_components, choice
 from fastcca._arguments.warn import warn
+from fastcca._models.files import Schema
 from fastcca._models.statistics import ScoreStatistics, Weights, column_statistics, score_statistics
 from fastcca._models.two_view import TwoViewTransformer, View
 from fastcca.errors import NumericalError
@@ -58,6 +59,9 @@ class Fit(NamedTuple):
 class LinearTwoView(TwoViewTransformer):
     """A linear map of each view: what :class:`CCA` and :class:`CCACV` share."""
 
+    _schema = Schema(
+        fields="solver_ moments_ n_samples_ x_rank_ y_rank_ x_weights_ y_weights_ x_scale_ y_scale_"
+    )
     _constraints = {  # noqa: RUF012
         "n_components": N_COMPONENTS,
         "scale": FLAG,
@@ -633,6 +637,7 @@ class CCA(LinearTwoView):
     True
     """
 
+    _schema = Schema("CCA")
     _constraints = {**LinearTwoView._constraints, "reg": RIDGES}  # noqa: RUF012
 
     def __init__(

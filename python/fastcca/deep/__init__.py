@@ -3,6 +3,9 @@
 Needs the extra ``deep``.
 """
 
+import sys
+from typing import Any
+
 try:
     import torch as _torch  # noqa: F401
 except ImportError as error:
@@ -10,7 +13,6 @@ except ImportError as error:
         "fastcca.deep needs PyTorch, which is not installed: pip install 'fastcca[deep]'"
     ) from error
 
-from fastcca.deep._files import load
 from fastcca.deep.deep_cca import DeepCCA, DeepCCAEpoch
 from fastcca.deep.denoising import DenoisingAutoencoder
 from fastcca.deep.losses import CorrelationLoss, HingeEmbeddingLoss, PairEmbeddingLoss
@@ -33,3 +35,9 @@ __all__ = [
     "PairEmbeddingLoss",
     "load",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load":  # the front door's, which reads the files of every class
+        return getattr(sys.modules["fastcca"], name)
+    raise AttributeError(f"module 'fastcca.deep' has no attribute {name!r}")

@@ -13,6 +13,7 @@ from torch import nn
 
 from fastcca._arguments.arrays import refuse_non_finite
 from fastcca._arguments.parameters import FLAG, NOT_NEGATIVE, RIDGES, choice
+from fastcca._models.files import Schema
 from fastcca._models.multi_view import scaled_statistics
 from fastcca._models.two_view import TwoViewTransformer, View, score_statistics
 from fastcca.cca.linear import CCA
@@ -160,6 +161,7 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
     True
     """
 
+    _schema = Schema("DeepCCA", fields="x_scale_ y_scale_ history_ best_epoch_ cca_")
     _saved_networks = ("encoder_x_", "encoder_y_")
     _own_modules = ("encoders",)
     _constraints: ClassVar = {

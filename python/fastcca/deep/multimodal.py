@@ -15,6 +15,7 @@ from torch import nn
 
 from fastcca._arguments.modalities import Modalities, check_modalities, pick
 from fastcca._arguments.parameters import FLAG, choice
+from fastcca._models.files import Schema
 from fastcca._models.multi_view import scaled_statistics
 from fastcca.deep._base import DeepEstimator, refuse_both
 from fastcca.deep._multimodal_network import MultimodalNetwork, pretrain, subset_sampling
@@ -167,6 +168,12 @@ class MultimodalAutoencoder(
     True
     """
 
+    _schema = Schema(
+        "MultimodalAutoencoder",
+        fields="modalities_ means_ scales_ column_names=_columns dtypes=_dtypes n_features_in_ "
+        "encoder_widths=_encoder_widths history_ best_epoch_",
+        optional="feature_names_in_",
+    )
     _saved_networks = ("network_",)
     _own_modules = ("encoders", "decoders")
     _constraints: ClassVar = {

@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 
 from fastcca._arguments.arrays import as_matrix, as_weights, check_same_rows, refuse_non_finite
 from fastcca._arguments.parameters import N_COMPONENTS, POSITIVE, Constraint, at_most, integer
-from fastcca._models.files import SavedModel
+from fastcca._models.files import SavedModel, Schema
 from fastcca.embedding._data import SCALING, InputScaling, TrainingData, content_folds, content_key
 from fastcca.errors import NumericalError
 from fastcca.functional.linalg import unit_rows
@@ -67,6 +67,10 @@ class LabelEmbedding(
     ``class_weight`` and ``similarity`` count where there are such parameters.
     """
 
+    _schema = Schema(
+        fields="n_features_in_ classes_ scaling_ weights_ intercept_ label_embedding_ temperature_",
+        optional="feature_names_in_ decision_offset_",
+    )
     # of the parameters that all have; subclasses add theirs
     _constraints = {**SCALING, "temperature": POSITIVE.or_none}  # noqa: RUF012
 

@@ -15,6 +15,7 @@ from fastcca._arguments.parameters import (
     integer,
 )
 from fastcca._arguments.warn import warn
+from fastcca._models.files import Schema
 from fastcca._models.statistics import score_statistics
 from fastcca._models.two_view import TwoViewTransformer, View
 from fastcca.embedding._data import SCALING, InputScaling
@@ -144,6 +145,11 @@ class JointEmbedding(TwoViewTransformer):
     True
     """
 
+    _schema = Schema(
+        "JointEmbedding",
+        fields="x_scaling_ y_scaling_ x_weights_ y_weights_ loss_curve_",
+        optional="reg_",
+    )
     _constraints = {  # noqa: RUF012
         **SCALING,
         **TRAINING,

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcca._arguments.parameters import NOT_NEGATIVE, choice
+from fastcca._models.files import Schema
 from fastcca.embedding._base import CLASS_WEIGHT, LabelEmbedding, Learned
 from fastcca.embedding._data import TrainingData
 from fastcca.embedding._docs import documented
@@ -38,6 +39,7 @@ class PrototypeEmbedding(ZeroShotMixin, LabelEmbedding):
        \quad\text{with}\quad \Psi(x) = W^\top f + b
     """
 
+    _schema = Schema(fields="prototypes_ loss_curve_ mean=_mean basis=_basis")
     _constraints = {  # noqa: RUF012
         **LabelEmbedding._constraints,
         **TRAINING,
@@ -212,6 +214,7 @@ class AttributeLabelEmbedding(PrototypeEmbedding):
     ['cat', 'dog', 'eel']
     """
 
+    _schema = Schema("AttributeLabelEmbedding")
     _constraints = {**PrototypeEmbedding._constraints, "attributes": ATTRIBUTES}  # noqa: RUF012
     _uses_taxonomy = False
 
@@ -295,6 +298,7 @@ class HierarchyLabelEmbedding(PrototypeEmbedding):
     ['cat', 'dog', 'eel']
     """
 
+    _schema = Schema("HierarchyLabelEmbedding")
     _constraints = {**PrototypeEmbedding._constraints, "taxonomy": TAXONOMY}  # noqa: RUF012
     _uses_attributes = False
 
@@ -379,6 +383,7 @@ class AttributeHierarchyLabelEmbedding(PrototypeEmbedding):
     ['cat', 'dog', 'eel', 'otter']
     """
 
+    _schema = Schema("AttributeHierarchyLabelEmbedding")
     _constraints = {  # noqa: RUF012
         **PrototypeEmbedding._constraints,
         "taxonomy": TAXONOMY,

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcca._arguments.parameters import N_COMPONENTS, NOT_NEGATIVE, POSITIVE, choice
+from fastcca._models.files import Schema
 from fastcca.embedding._base import CLASS_WEIGHT, LabelEmbedding, Learned, dimensions
 from fastcca.embedding._data import TrainingData
 from fastcca.embedding._docs import documented
@@ -120,6 +121,7 @@ class LargeMarginEmbedding(LabelEmbedding):
 
     _n_calibration_fits = 1
 
+    _schema = Schema("LargeMarginEmbedding", fields="loss_curve_ reg_ reg_labels_")
     _constraints = {  # noqa: RUF012
         **LabelEmbedding._constraints,
         **TRAINING,

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcca._arguments.parameters import N_COMPONENTS, NOT_NEGATIVE, at_most, choice
+from fastcca._models.files import Schema
 from fastcca.embedding._base import LabelEmbedding, Learned
 from fastcca.embedding._data import TrainingData
 from fastcca.embedding._docs import documented
@@ -81,6 +82,7 @@ class NearestClassMean(LabelEmbedding):
     ['low', 'high']
     """
 
+    _schema = Schema("NearestClassMean", optional="loss_curve_")
     _constraints = {  # noqa: RUF012
         **LabelEmbedding._constraints,
         **TRAINING,

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcca._arguments.parameters import RIDGE
+from fastcca._models.files import Schema
 from fastcca.embedding._base import CLASS_WEIGHT, LabelEmbedding, Learned
 from fastcca.embedding._data import TrainingData
 from fastcca.embedding._docs import documented
@@ -73,6 +74,7 @@ class RidgeEmbedding(LabelEmbedding):
     True
     """
 
+    _schema = Schema("RidgeEmbedding", fields="reg_")
     _constraints = {  # noqa: RUF012
         **LabelEmbedding._constraints,
         "reg": RIDGE.or_none,

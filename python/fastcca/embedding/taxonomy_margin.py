@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcca._arguments.parameters import FRACTION, NOT_NEGATIVE, POSITIVE_INTEGER, RIDGE
+from fastcca._models.files import Schema
 from fastcca.embedding._base import CLASS_WEIGHT, LabelEmbedding, Learned
 from fastcca.embedding._data import TrainingData
 from fastcca.embedding._docs import documented
@@ -111,6 +112,7 @@ class LargeMarginTaxonomyEmbedding(LabelEmbedding):
 
     _n_calibration_fits = 1
 
+    _schema = Schema("LargeMarginTaxonomyEmbedding", fields="metric_ reg_ mu_ n_iter_ objective_")
     _constraints = {  # noqa: RUF012
         **LabelEmbedding._constraints,
         "taxonomy": TAXONOMY,

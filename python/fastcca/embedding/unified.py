@@ -25,6 +25,7 @@ from fastcca._arguments.parameters import (
     choice,
     real_pair,
 )
+from fastcca._models.files import Schema
 from fastcca.embedding._base import CLASS_WEIGHT, LabelEmbedding, Learned
 from fastcca.embedding._data import InputScaling, TrainingData
 from fastcca.embedding._docs import documented
@@ -221,6 +222,12 @@ class UnifiedSemanticEmbedding(ZeroShotMixin, LabelEmbedding):
     'mammal'
     """
 
+    _schema = Schema(
+        "UnifiedSemanticEmbedding",
+        fields="superclasses_ attribute_embedding_ attribute_names_ nodes_ node_embedding_ parents_ beta_ "
+        "loss_curve_ node_attributes=_node_attributes root_attributes=_root_attributes "
+        "attribute_unit=_attribute_unit beta_scale=_beta_scale mean_scale=_mean_scale",
+    )
     _constraints = {  # noqa: RUF012
         **LabelEmbedding._constraints,
         **TRAINING,

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fastcca._arguments.parameters import LEARNING_RATE, N_COMPONENTS, N_EPOCHS, POSITIVE, RANDOM_STATE
+from fastcca._models.files import Schema
 from fastcca.embedding._base import CLASS_WEIGHT, LabelEmbedding, Learned, dimensions
 from fastcca.embedding._data import TrainingData
 from fastcca.embedding._docs import documented
@@ -91,6 +92,7 @@ class WARPEmbedding(LabelEmbedding):
     _n_calibration_fits = 1
     _similarity = "product"
 
+    _schema = Schema("WARPEmbedding", fields="loss_curve_")
     _constraints = {  # noqa: RUF012
         **LabelEmbedding._constraints,
         "n_components": N_COMPONENTS,
