@@ -216,9 +216,5 @@ def check_count(name: str, value: Any, *, low: int = 1) -> int:
     return int(integer(low)(name, value))
 
 
-def check_n_threads(n_threads: Any) -> None:
-    N_THREADS("n_threads", n_threads)
-
-
 def check_reg(reg: Any) -> tuple[float, float]:
     return RIDGES("reg", reg)  # type: ignore[no-any-return]

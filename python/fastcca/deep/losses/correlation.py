@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any, Literal
 
 import torch
@@ -101,15 +100,9 @@ class CorrelationLoss(nn.Module):
         process_group: Any = None,
     ) -> None:
         super().__init__()
-        if n_components is not None and (
-            isinstance(n_components, bool) or not isinstance(n_components, Integral) or n_components < 1
-        ):
-            raise ValueError(f"n_components must be None or a positive integer, got {n_components!r}")
-        large = (
-            2**31
-        )  # the widths are not known yet: everything but n_components against them is checked here
+        large = 2**31  # the widths are not known yet
         checked_options(large, large, n_components, reg, objective)
-        self.n_components = n_components
+        self.n_components = None if n_components is None else int(n_components)
         self.reg = reg
         self.objective = objective
         self.process_group = process_group
@@ -121,7 +114,7 @@ class CorrelationLoss(nn.Module):
     def forward(self, H1: Tensor, H2: Tensor) -> Tensor:
         """The loss of rows ``H1`` (m, d1) paired with rows ``H2`` (m, d2)."""
         H1, H2 = _checked(H1, H2)
-        options = checked_options(H1.shape[1], H2.shape[1], self.n_components, self.reg, self.objective)
+        options = self._options(min(H1.shape[1], H2.shape[1]))
         if self.process_group is not None:
             if transformed(H1, H2):
                 raise RuntimeError(NO_TRANSFORMS)
@@ -147,6 +140,14 @@ class CorrelationLoss(nn.Module):
         ):
             self._warn_if_constant(value, len(H1), H1.shape[1], H2.shape[1], options[0])
         return value
+
+    def _options(self, most: int) -> tuple[int, float, float, bool]:
+        """What the core takes, without what compilers cannot trace: the parameters were checked before."""
+        n_components = most if self.n_components is None else self.n_components
+        if n_components > most:
+            raise ValueError(f"n_components={n_components} is more than min(d1, d2) = {most}, the widths")
+        reg1, reg2 = self.reg if isinstance(self.reg, (tuple, list)) else (self.reg, self.reg)
+        return n_components, float(reg1), float(reg2), self.objective == "frobenius"
 
     def _warn_if_constant(self, value: Tensor, m: int, d1: int, d2: int, n_components: int) -> None:
         # Outputs of m - 1 directions hold all that m centred rows can: what correlates with anything.
