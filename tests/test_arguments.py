@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse
 
 import fastcca
-from fastcca import CCA, CCACV, KernelCCA, KernelCCACV, Moments, functional, metrics
+from fastcca import CCA, CCACV, KernelCCA, KernelCCACV, Moments, embedding, functional, metrics
 from fastcca._arguments import arrays, parameters
 from fastcca._arguments.parameters import Constraint
 from fastcca._models.atomic_fit import AtomicFit
@@ -103,6 +103,10 @@ def estimators() -> list[type]:
 
 def test_every_parameter_has_a_constraint() -> None:
     checked = {CCA, CCACV, KernelCCA, KernelCCACV, SynchronyDetector}
+    checked |= {getattr(embedding, name) for name in embedding.__all__} - {
+        embedding.Explanation,
+        embedding.InputScaling,
+    }
     assert checked <= set(estimators())
     for kind in checked:
         names = set(inspect.signature(kind).parameters)

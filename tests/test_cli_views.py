@@ -31,7 +31,7 @@ def files(rng, tmp_path):
 
 def test_three_tables_are_mcca(files):
     views, paths, folder = files
-    output = folder / "model.npz"
+    output = folder / "model.safetensors"
     code, out, err = run("fit", *paths, "-k", 2, "-o", output)
     assert (code, err) == (0, "")
     assert "4 in a, 3 in b, 5 in c" in out
@@ -53,7 +53,7 @@ def test_three_tables_are_mcca(files):
 
 def test_pls_and_sparse(files):
     views, (a, b, _), folder = files
-    output = folder / "model.npz"
+    output = folder / "model.safetensors"
     code, _, err = run("fit", a, b, "--method", "pls", "-o", output)
     assert (code, err) == (0, "")
     expected = PLSRegression(2).fit(views["a"], views["b"])

@@ -8,7 +8,12 @@ from hypothesis import strategies as st
 
 from fastcca import CCA, Moments, _core
 from fastcca.errors import NumericalError
-from fastcca.functional import correlation_coefficients, correlation_gradients, correlation_loss
+from fastcca.functional import (
+    correlation_coefficients,
+    correlation_factor,
+    correlation_gradients,
+    correlation_loss,
+)
 from reference import correlation as ref
 
 pytestmark = pytest.mark.core
@@ -46,7 +51,7 @@ def difference_quotient(
     return (up - down) / (2 * step)
 
 
-@pytest.mark.parametrize("objective", ["trace", "squares"])
+@pytest.mark.parametrize("objective", ["trace_norm", "frobenius"])
 @pytest.mark.parametrize("reg", [0.0, 0.3, (1e-4, 2.0)])
 @pytest.mark.parametrize(
     ("d1", "d2", "k"),
@@ -79,14 +84,14 @@ def test_equals_the_reference(
     assert relative(grad2, expected[2]) < 1e-9
 
 
-@pytest.mark.parametrize("objective", ["trace", "squares"])
+@pytest.mark.parametrize("objective", ["trace_norm", "frobenius"])
 @pytest.mark.parametrize("reg", [0.0, 0.2])
 @pytest.mark.parametrize(("d1", "d2", "k"), [(4, 4, None), (5, 3, None), (3, 6, 2), (4, 4, 2)])
 def test_gradient_equals_difference_quotients(
     rng: np.random.Generator, d1: int, d2: int, k: int | None, reg: float, objective: str
 ) -> None:
     H1, H2 = views(rng, 25, d1, d2)
-    options = {"k": k, "reg": reg, "objective": objective}
+    options = {"n_components": k, "reg": reg, "objective": objective}
     _, grad1, grad2 = correlation_loss(H1, H2, **options)  # type: ignore[arg-type]
     for _ in range(3):
         E1, E2 = rng.standard_normal(H1.shape), rng.standard_normal(H2.shape)
@@ -94,7 +99,7 @@ def test_gradient_equals_difference_quotients(
         assert np.vdot(grad1, E1) + np.vdot(grad2, E2) == pytest.approx(slope, rel=1e-6, abs=1e-8)
 
 
-@pytest.mark.parametrize("objective", ["trace", "squares"])
+@pytest.mark.parametrize("objective", ["trace_norm", "frobenius"])
 @pytest.mark.parametrize(
     ("D", "k"),
     [([0.8, 0.5, 0.5, 0.5], None), ([0.7, 0.7, 0.7], None), ([0.9, 0.9, 0.4, 0.2], 2), ([0.6] * 5, None)],
@@ -103,18 +108,18 @@ def test_repeated_singular_values(
     rng: np.random.Generator, D: list[float], k: int | None, objective: str
 ) -> None:
     H1, H2 = with_singular_values(rng, 40, D)
-    f = np.abs if objective == "trace" else np.square
+    f = np.abs if objective == "trace_norm" else np.square
     value, grad1, grad2 = correlation_loss(H1, H2, k, 0.0, objective)  # type: ignore[arg-type]
     assert value == pytest.approx(-f(D[:k]).sum(), rel=1e-12)
     for _ in range(3):
         E1, E2 = rng.standard_normal(H1.shape), rng.standard_normal(H2.shape)
-        slope = difference_quotient(H1, H2, E1, E2, k=k, reg=0.0, objective=objective)
+        slope = difference_quotient(H1, H2, E1, E2, n_components=k, reg=0.0, objective=objective)
         assert np.vdot(grad1, E1) + np.vdot(grad2, E2) == pytest.approx(slope, rel=1e-6, abs=1e-8)
 
 
 @pytest.mark.parametrize("condition", [1.0, 1e2, 1e4])
 @pytest.mark.parametrize(("d", "k"), [(8, None), (33, None), (33, 10), (64, None)])
-@pytest.mark.parametrize("objective", ["trace", "squares"])
+@pytest.mark.parametrize("objective", ["trace_norm", "frobenius"])
 def test_float32_agrees_with_float64(
     rng: np.random.Generator, d: int, k: int | None, condition: float, objective: str
 ) -> None:
@@ -180,7 +185,7 @@ AWKWARD = [
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("objective", ["trace", "squares"])
+@pytest.mark.parametrize("objective", ["trace_norm", "frobenius"])
 @pytest.mark.parametrize("k", [None, 3])
 @pytest.mark.parametrize("name", AWKWARD)
 def test_finite_and_a_descent_direction(
@@ -234,7 +239,7 @@ def check_against_singular_values(
     value_tolerance: float,
     gradient_tolerance: float,
     k: int | None = None,
-    objective: str = "trace",
+    objective: str = "trace_norm",
 ) -> None:
     value, *gradients = ref.by_singular_values(H1, H2, (reg, reg), k, objective)
     assert found[0] == pytest.approx(value, rel=value_tolerance, abs=value_tolerance)
@@ -256,8 +261,8 @@ def test_outputs_of_low_rank(seeds: range, dtype: type) -> None:
 def test_outputs_of_low_rank_with_other_objectives(seed: int) -> None:
     H1, H2, reg = ref.low_rank_problem(seed, 120, 32)
     d = min(H1.shape[1], H2.shape[1])
-    squares = correlation_loss(H1, H2, reg=reg, objective="squares")
-    check_against_singular_values(squares, H1, H2, reg, 1e-9, 1e-7, objective="squares")
+    squares = correlation_loss(H1, H2, reg=reg, objective="frobenius")
+    check_against_singular_values(squares, H1, H2, reg, 1e-9, 1e-7, objective="frobenius")
     if d > 1:
         check_against_singular_values(correlation_loss(H1, H2, d - 1, reg), H1, H2, reg, 1e-9, 1e-7, d - 1)
 
@@ -270,6 +275,90 @@ def test_outputs_of_low_rank_in_parts() -> None:
         value, A = correlation_coefficients(moments, reg=reg)
         gradients = correlation_gradients(H1, H2, moments.mean, A)
         check_against_singular_values((value, *gradients), H1, H2, reg, 1e-9, 1e-7)
+
+
+def in_parts(
+    H1: Array, H2: Array, reg: float, objective: str = "trace_norm", n_threads: int = 1
+) -> tuple[float, Array, Array]:
+    """Moments and R factors of three parts, combined."""
+    parts = [slice(0, 1), slice(1, len(H1) // 3 + 1), slice(len(H1) // 3 + 1, None)]
+    moments = Moments()
+    for part in parts:
+        moments = moments + Moments().update(H1[part], H2[part], dtype=np.float64)
+    options = {"n_threads": n_threads}
+    R = np.vstack([correlation_factor(H1[part], H2[part], moments.mean, **options) for part in parts])
+    np.testing.assert_allclose(R.T @ R, moments.scatter, atol=1e-12 * moments.scatter.max())
+    value, A = correlation_coefficients(moments, None, reg, objective, factor=R, **options)  # type: ignore[arg-type]
+    return value, *correlation_gradients(H1, H2, moments.mean, A, **options)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-9), (np.float32, 1e-6)])
+@pytest.mark.parametrize("seeds", [range(30), range(30, 60)])
+def test_outputs_of_low_rank_in_parts_by_their_factors(seeds: range, dtype: type, tolerance: float) -> None:
+    # Rounding to float32 fills the directions that outputs lack, with 1e-8 of the others: moments lose that.
+    for seed in seeds:
+        H1, H2, reg = ref.low_rank_problem(seed, 300, 64)
+        H1, H2 = H1.astype(dtype), H2.astype(dtype)
+        check_against_singular_values(in_parts(H1, H2, reg), H1, H2, reg, tolerance, 100 * tolerance)
+
+
+def test_factors_give_the_same_for_every_thread_count() -> None:
+    H1, H2, reg = ref.low_rank_problem(3, 3000, 40)
+    H1, H2 = H1.astype(np.float32), H2.astype(np.float32)
+    one = in_parts(H1, H2, reg)
+    for n_threads in (2, 7):
+        for a, b in zip(one, in_parts(H1, H2, reg, n_threads=n_threads), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_factors_without_a_ridge_and_of_constant_columns() -> None:
+    rng = np.random.default_rng(5)
+    Z = rng.normal(size=(200, 3))
+    H1 = np.column_stack([Z[:, :2], Z[:, 0] + 1e-10 * Z[:, 2], np.full(200, 0.7)])
+    H2 = np.column_stack([Z + rng.normal(size=(200, 3)), np.zeros(200)])
+    value, grad1, grad2 = in_parts(H1, H2, 0.0)
+    exact, expected1, expected2 = ref.by_singular_values(H1[:, :3], H2[:, :3])
+    assert value == pytest.approx(exact, rel=1e-6)
+    assert np.linalg.norm(grad1[:, :3] - expected1) < 1e-5 * np.linalg.norm(expected1)
+    assert np.linalg.norm(grad2[:, :3] - expected2) < 1e-5 * np.linalg.norm(expected2)
+    assert not grad1[:, 3].any()
+    assert not grad2[:, 3].any()
+
+
+def test_factors_check_their_arguments(rng: np.random.Generator) -> None:
+    H1, H2 = views(rng, 20, 4, 3)
+    moments = Moments().update(H1, H2)
+    with pytest.raises(ValueError, match=r"mean must have shape \(7,\), got \(6,\)"):
+        correlation_factor(H1, H2, moments.mean[1:])
+    with pytest.raises(ValueError, match="Input H2 contains NaN: the first is at row 0, column 0"):
+        correlation_factor(H1, H2 * np.nan, moments.mean)
+    with pytest.raises(ValueError, match="H1 and H2 must have the same number of rows, got 20 and 19"):
+        correlation_factor(H1, H2[1:], moments.mean)
+    with pytest.raises(ValueError, match=r"factor must have 7 columns, got shape \(7, 6\)"):
+        correlation_coefficients(moments, factor=np.eye(7, 6))
+    with pytest.raises(ValueError, match="Input factor contains infinity"):
+        correlation_coefficients(moments, factor=np.full((7, 7), np.inf))
+    single = Moments().update(H1.astype(np.float32), H2.astype(np.float32))
+    with pytest.raises(ValueError, match="a factor needs moments of products in float64"):
+        correlation_coefficients(single, factor=np.eye(7))
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-41])
+def test_gradients_that_overflow_are_refused(rng: np.random.Generator, scale: float) -> None:
+    H1, H2 = views(rng, 20, 3, 2)
+    H1 = (scale * H1).astype(np.float32)
+    H2 = H2.astype(np.float32)
+    if scale == 1e-30:
+        _, grad1, grad2 = correlation_loss(H1, H2, reg=0.0)
+        assert np.isfinite(grad1).all()
+        assert np.isfinite(grad2).all()
+        return
+    with pytest.raises(
+        NumericalError, match=r"gradient of the correlation loss overflows float32.*scale them"
+    ):
+        correlation_loss(H1, H2, reg=(0.0, 0.0))
+    value, _, _ = correlation_loss(H1, H2, reg=(0.0, 0.0), gradient=False)
+    assert -2 <= value < 0
 
 
 @pytest.mark.parametrize("seed", [24, 50])
@@ -343,7 +432,9 @@ def test_moments_that_are_not_precise_enough_say_so() -> None:
     rng = np.random.default_rng(70)
     B = rng.normal(size=(60, 5))
     tilted = B * np.logspace(0, -7, 5) @ np.linalg.qr(rng.normal(size=(5, 5)))[0]
-    with pytest.warns(UserWarning, match=r"known to 2e-16 .* of its value: take a larger reg, or compute it"):
+    with pytest.warns(
+        UserWarning, match=r"known to 2e-16 .* of its value: take a larger reg, or pass a factor"
+    ):
         correlation_coefficients(Moments().update(tilted, B + rng.normal(size=(60, 5))), reg=0)
 
 
@@ -355,7 +446,7 @@ def test_moments_that_are_not_precise_enough_say_so() -> None:
     st.integers(0, 2**31),
     st.integers(1, 17),
     st.integers(1, 17),
-    st.sampled_from(["trace", "squares"]),
+    st.sampled_from(["trace_norm", "frobenius"]),
     st.booleans(),
 )
 def test_invariants(seed: int, d1: int, d2: int, objective: str, truncate: bool) -> None:
@@ -405,7 +496,7 @@ def test_bitwise_equal_for_every_number_of_threads(
     rng: np.random.Generator, m: int, d: int, dtype: type
 ) -> None:
     H1, H2 = (H.astype(dtype) for H in views(rng, m, d, d))
-    for objective, k in (("trace", None), ("squares", None), ("trace", d // 2)):
+    for objective, k in (("trace_norm", None), ("frobenius", None), ("trace_norm", d // 2)):
         one, *others = (correlation_loss(H1, H2, k, 1e-3, objective, n_threads=t) for t in (1, 2, 7))  # type: ignore[arg-type]
         for other in others:
             assert other[0] == one[0]
@@ -442,13 +533,14 @@ def test_bad_input_is_named(rng: np.random.Generator) -> None:
         correlation_loss(H1, H2[:, :0])
     for k in (0, 4, -1, 1.5, True):
         with pytest.raises(
-            ValueError, match=r"k must be an integer >= 1 or None|k=4 is more than min\(d1, d2\) = 3"
+            ValueError,
+            match=r"n_components must be an integer >= 1 or None|=4 is more than min\(d1, d2\) = 3",
         ):
             correlation_loss(H1, H2, k)  # type: ignore[arg-type]
     for reg in (-1e-9, np.nan, np.inf, (1.0,), "x", (0.1, -0.1)):
         with pytest.raises(ValueError, match="reg must be"):
             correlation_loss(H1, H2, reg=reg)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="objective must be one of 'trace', 'squares', got 'sum'"):
+    with pytest.raises(ValueError, match="objective must be one of 'trace_norm', 'frobenius', got 'sum'"):
         correlation_loss(H1, H2, objective="sum")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="Complex data not supported"):
         correlation_loss(H1 * 1j, H2)
@@ -488,7 +580,7 @@ def test_coefficients_and_gradients_check_their_arguments(rng: np.random.Generat
 
 def test_the_core_checks_the_sizes_it_is_given(rng: np.random.Generator) -> None:
     H1, H2 = views(rng, 20, 4, 3)
-    mean, S, rest = np.zeros(7), np.eye(7), (0.1, 0.1, False, 1e-16, 1e-16, 1)
+    mean, S, rest = np.zeros(7), np.eye(7), (0.1, 0.1, False, 1e-16, 1e-16, None, 1)
     for d1 in (-1, 0, 7, 8, 2**62):
         with pytest.raises(ValueError, match="both views must have columns"):
             _core.correlation_coefficients(20.0, mean, S, d1, 1, *rest)

@@ -15,7 +15,7 @@ from reference import hinge as ref
 pytestmark = pytest.mark.core
 Array = npt.NDArray[np.float64]
 
-VIOLATORS = ["sum", "worst", "semihard", "rank", "warp", "softmax"]
+NEGATIVES = ["sum", "hardest", "semihard", "rank", "warp", "softmax"]
 
 
 def problem(rng: np.random.Generator, n: int, d: int, K: int) -> tuple[Array, Array, npt.NDArray[np.int64]]:
@@ -25,8 +25,8 @@ def problem(rng: np.random.Generator, n: int, d: int, K: int) -> tuple[Array, Ar
     return U[y] + rng.standard_normal((n, d)) / np.sqrt(d), U, y
 
 
-def options(violators: str) -> dict[str, str]:
-    return {"loss": "softmax"} if violators == "softmax" else {"violators": violators}
+def options(negatives: str) -> dict[str, str]:
+    return {"loss": "softmax"} if negatives == "softmax" else {"negatives": negatives}
 
 
 def a_taxonomy(rng: np.random.Generator, n_classes: int, n_nodes: int) -> list[list[tuple[int, list[int]]]]:
@@ -55,17 +55,17 @@ def assert_equal(got: tuple[object, ...], expected: tuple[object, ...], toleranc
 
 def test_three_classes_by_hand() -> None:
     Z, U = np.array([[0.4]]), np.array([[0.0], [1.0], [3.0]])
-    for violators in ("sum", "worst", "rank"):
-        got = hinge_embedding_loss(Z, U, [0], violators=violators)  # type: ignore[arg-type]
+    for negatives in ("sum", "hardest", "rank"):
+        got = hinge_embedding_loss(Z, U, [0], negatives=negatives)  # type: ignore[arg-type]
         assert_equal(got, (0.8, [[2.0]], [[-0.8], [-1.2], [0.0]], 1))
     # With a margin of 7 the third violates too: v = (6.8, 0.4), and v_2 has the gradients 6, -0.8 and -5.2.
     two = hinge_embedding_loss(Z, U, [0], margin=7)
     assert_equal(two, (7.2, [[8.0]], [[-1.6], [-1.2], [-5.2]], 2))
     # L(2)/2 = 3/4 of it
-    rank = hinge_embedding_loss(Z, U, [0], margin=7, violators="rank")
+    rank = hinge_embedding_loss(Z, U, [0], margin=7, negatives="rank")
     assert_equal(rank, (5.4, [[6.0]], [[-1.2], [-0.9], [-3.9]], 2))
-    worst = hinge_embedding_loss(Z, U, [0], margin=7, violators="worst")
-    assert_equal(worst, (6.8, [[2.0]], [[-0.8], [-1.2], [0.0]], 2))
+    hardest = hinge_embedding_loss(Z, U, [0], margin=7, negatives="hardest")
+    assert_equal(hardest, (6.8, [[2.0]], [[-0.8], [-1.2], [0.0]], 2))
     # The costs of class 0: 1 for class 1, 7 for class 2.
     costs = np.array([[0, 1, 7], [1, 0, 7], [7, 7, 0]])
     assert_equal(hinge_embedding_loss(Z, U, [0], margin=costs), (1.2, [[8.0]], [[-1.6], [-1.2], [-5.2]], 2))
@@ -92,12 +92,12 @@ def test_a_table_by_hand() -> None:
 
 
 @pytest.mark.parametrize("similarity", ["euclidean", "cosine"])
-@pytest.mark.parametrize("violators", VIOLATORS)
+@pytest.mark.parametrize("negatives", NEGATIVES)
 @pytest.mark.parametrize(
     ("n", "d", "K"), [(1, 1, 1), (3, 2, 2), (7, 5, 3), (16, 15, 17), (70, 7, 33), (33, 31, 5), (9, 3, 130)]
 )
 def test_equals_the_reference(
-    rng: np.random.Generator, n: int, d: int, K: int, violators: str, similarity: str
+    rng: np.random.Generator, n: int, d: int, K: int, negatives: str, similarity: str
 ) -> None:
     Z, U, y = problem(rng, n, d, K)
     for margin in (0.3, rng.uniform(0, 2, (K, K))):
@@ -108,14 +108,14 @@ def test_equals_the_reference(
             margin=margin,
             similarity=similarity,
             seed=5,
-            **options(violators),  # type: ignore[arg-type]
+            **options(negatives),  # type: ignore[arg-type]
         )
-        assert_equal(got, ref.hinge_embedding_loss(Z, U, y, margin, similarity, violators, seed=5))
+        assert_equal(got, ref.hinge_embedding_loss(Z, U, y, margin, similarity, negatives, seed=5))
 
 
 @pytest.mark.parametrize("similarity", ["euclidean", "cosine"])
-@pytest.mark.parametrize("violators", VIOLATORS)
-def test_tables_equal_the_reference(rng: np.random.Generator, violators: str, similarity: str) -> None:
+@pytest.mark.parametrize("negatives", NEGATIVES)
+def test_tables_equal_the_reference(rng: np.random.Generator, negatives: str, similarity: str) -> None:
     for n_classes, n_nodes in ((2, 3), (7, 17)):
         Z, U, y = problem(rng, 31, 5, n_nodes)
         y %= n_classes
@@ -130,27 +130,27 @@ def test_tables_equal_the_reference(rng: np.random.Generator, violators: str, si
                 similarity=similarity,
                 table=table,
                 seed=3,
-                **options(violators),  # type: ignore[arg-type]
+                **options(negatives),  # type: ignore[arg-type]
             )
-            expected = ref.hinge_embedding_loss(Z, U, y, margin, similarity, violators, constraints, seed=3)
+            expected = ref.hinge_embedding_loss(Z, U, y, margin, similarity, negatives, constraints, seed=3)
             assert_equal(got, expected)
 
 
-@pytest.mark.parametrize("violators", VIOLATORS)
-def test_a_table_of_all_others_is_the_default(rng: np.random.Generator, violators: str) -> None:
+@pytest.mark.parametrize("negatives", NEGATIVES)
+def test_a_table_of_all_others_is_the_default(rng: np.random.Generator, negatives: str) -> None:
     Z, U, y = problem(rng, 300, 6, 19)
     table = ConstraintTable.from_lists(ref.flat(19))
-    whole = hinge_embedding_loss(Z, U, y, **options(violators))  # type: ignore[arg-type]
-    assert_equal(hinge_embedding_loss(Z, U, y, table=table, **options(violators)), whole)  # type: ignore[arg-type]
+    whole = hinge_embedding_loss(Z, U, y, **options(negatives))  # type: ignore[arg-type]
+    assert_equal(hinge_embedding_loss(Z, U, y, table=table, **options(negatives)), whole)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("similarity", ["euclidean", "cosine"])
-@pytest.mark.parametrize("violators", ["sum", "worst", "softmax"])
+@pytest.mark.parametrize("negatives", ["sum", "hardest", "softmax"])
 def test_gradient_equals_difference_quotients(
-    rng: np.random.Generator, violators: str, similarity: str
+    rng: np.random.Generator, negatives: str, similarity: str
 ) -> None:
     Z, U, y = problem(rng, 12, 4, 6)
-    kwargs = {"similarity": similarity, **options(violators)}
+    kwargs = {"similarity": similarity, **options(negatives)}
     _, grad_Z, grad_U, _ = hinge_embedding_loss(Z, U, y, **kwargs)  # type: ignore[arg-type]
     for _ in range(3):
         E, F, h = rng.standard_normal(Z.shape), rng.standard_normal(U.shape), 1e-6
@@ -162,15 +162,15 @@ def test_gradient_equals_difference_quotients(
 
 
 @pytest.mark.parametrize("similarity", ["euclidean", "cosine"])
-@pytest.mark.parametrize("violators", ["sum", "rank", "softmax"])
+@pytest.mark.parametrize("negatives", ["sum", "rank", "softmax"])
 @pytest.mark.parametrize("offset", [0.0, 100.0])
 def test_float32_agrees_with_float64(
-    rng: np.random.Generator, violators: str, similarity: str, offset: float
+    rng: np.random.Generator, negatives: str, similarity: str, offset: float
 ) -> None:
     Z, U, y = (a.astype(np.float32) if a.dtype == np.float64 else a for a in problem(rng, 130, 33, 70))
     if similarity == "euclidean":  # a common offset costs no digits
         Z, U = Z + np.float32(offset), U + np.float32(offset)
-    kwargs = {"similarity": similarity, **options(violators)}
+    kwargs = {"similarity": similarity, **options(negatives)}
     single = hinge_embedding_loss(Z, U, y, **kwargs)  # type: ignore[arg-type]
     double = hinge_embedding_loss(Z.astype(np.float64), U.astype(np.float64), y, **kwargs)  # type: ignore[arg-type]
     assert single[0] == pytest.approx(double[0], rel=1e-5)
@@ -181,13 +181,13 @@ def test_float32_agrees_with_float64(
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 2**31), st.integers(1, 17), st.integers(2, 17), st.sampled_from(VIOLATORS))
-def test_invariants(seed: int, d: int, K: int, violators: str) -> None:
+@given(st.integers(0, 2**31), st.integers(1, 17), st.integers(2, 17), st.sampled_from(NEGATIVES))
+def test_invariants(seed: int, d: int, K: int, negatives: str) -> None:
     rng = np.random.default_rng(seed)
     Z, U, y = problem(rng, 20, d, K)
 
     def loss(A: Array, B: Array, labels: npt.NDArray[np.int64] = y, **more: object) -> tuple[object, ...]:
-        return hinge_embedding_loss(A, B, labels, **options(violators), **more)  # type: ignore[arg-type]
+        return hinge_embedding_loss(A, B, labels, **options(negatives), **more)  # type: ignore[arg-type]
 
     value, grad_Z, grad_U, count = loss(Z, U)
     assert_equal(loss(Z + 3, U + 3), (value, grad_Z, grad_U, count), 1e-9)
@@ -197,7 +197,7 @@ def test_invariants(seed: int, d: int, K: int, violators: str) -> None:
     np.testing.assert_allclose(grad_Z.sum(0) + grad_U.sum(0), 0, atol=1e-10)  # type: ignore[attr-defined]
     # A weight is a repetition.
     weights = rng.integers(0, 3, 20)
-    if violators == "warp" or weights.sum() == 0:  # the draws belong to the row
+    if negatives == "warp" or weights.sum() == 0:  # the draws belong to the row
         return
     again = np.repeat(np.arange(20), weights)
     repeated = loss(Z[again], U, y[again])
@@ -219,24 +219,24 @@ def test_warp_estimates_rank(rng: np.random.Generator) -> None:
     p = r / m
     expected = sum((1 - p) ** (t - 1) * p * ref.harmonic(m // t) for t in range(1, m + 1)) * v[v > 0].mean()
     n = 20000
-    got = hinge_embedding_loss(np.repeat(Z, n, 0), U, np.repeat(y, n), violators="warp")
+    got = hinge_embedding_loss(np.repeat(Z, n, 0), U, np.repeat(y, n), negatives="warp")
     assert got[0] == pytest.approx(expected, rel=0.03)
-    other = hinge_embedding_loss(np.repeat(Z, n, 0), U, np.repeat(y, n), violators="warp", seed=1)
+    other = hinge_embedding_loss(np.repeat(Z, n, 0), U, np.repeat(y, n), negatives="warp", seed=1)
     assert other[0] != got[0]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("violators", VIOLATORS)
+@pytest.mark.parametrize("negatives", NEGATIVES)
 @pytest.mark.parametrize(("n", "d", "K"), [(9, 4, 5), (700, 17, 90), (130, 17, 1500)])
 def test_bitwise_equal_for_every_number_of_threads(
-    rng: np.random.Generator, n: int, d: int, K: int, violators: str, dtype: type
+    rng: np.random.Generator, n: int, d: int, K: int, negatives: str, dtype: type
 ) -> None:
     Z, U, y = problem(rng, n, d, K)
     Z, U = Z.astype(dtype), U.astype(dtype)
     table = ConstraintTable.from_lists(a_taxonomy(rng, K, min(K, 40)))
     for constraints in (None, table):
         one, *others = (
-            hinge_embedding_loss(Z, U, y, table=constraints, n_threads=t, **options(violators))  # type: ignore[arg-type]
+            hinge_embedding_loss(Z, U, y, table=constraints, n_threads=t, **options(negatives))  # type: ignore[arg-type]
             for t in (1, 2, 7)
         )
         for other in others:
@@ -266,9 +266,9 @@ def test_any_layout_in_place(rng: np.random.Generator, dtype: type, with_table: 
 
 def test_without_gradients(rng: np.random.Generator) -> None:
     Z, U, y = problem(rng, 40, 5, 9)
-    for violators in VIOLATORS:
-        whole = hinge_embedding_loss(Z, U, y, **options(violators))  # type: ignore[arg-type]
-        value = hinge_embedding_loss(Z, U, y, gradient=False, **options(violators))  # type: ignore[arg-type]
+    for negatives in NEGATIVES:
+        whole = hinge_embedding_loss(Z, U, y, **options(negatives))  # type: ignore[arg-type]
+        value = hinge_embedding_loss(Z, U, y, gradient=False, **options(negatives))  # type: ignore[arg-type]
         assert value == (whole[0], None, None, whole[3])
 
 
@@ -293,7 +293,7 @@ def test_far_from_one_in_scale(rng: np.random.Generator) -> None:
     # The softmax of distances far beyond what exp can hold
     assert_equal(
         hinge_embedding_loss(Z * 1e3, U * 1e3, y, loss="softmax"),
-        ref.hinge_embedding_loss(Z * 1e3, U * 1e3, y, violators="softmax"),
+        ref.hinge_embedding_loss(Z * 1e3, U * 1e3, y, negatives="softmax"),
         1e-9,
     )
 
@@ -335,7 +335,7 @@ def test_bad_input_is_named(rng: np.random.Generator) -> None:
     Z, U, y = problem(rng, 20, 4, 5)
     for bad_y, match in (
         (y[1:], "one class for each of the 20 rows of Z"),
-        (y + 0.5, "y must hold whole numbers"),
+        (y + 0.5, "y must hold integers"),
         (y + 5, r"y must hold classes from 0 to 4, got \d at row 0"),
         (y - 5, r"y must hold classes from 0 to 4, got -\d at row 0"),
     ):
@@ -358,13 +358,13 @@ def test_bad_input_is_named(rng: np.random.Generator) -> None:
         hinge_embedding_loss(Z, U, y, margin=-np.eye(5))
     with pytest.raises(ValueError, match="gradient must be True or False, got 'no'"):
         hinge_embedding_loss(Z, U, y, gradient="no")  # type: ignore[arg-type]
-    for name in ("similarity", "reduction", "violators", "loss"):
+    for name in ("similarity", "reduction", "negatives", "loss"):
         with pytest.raises(ValueError, match=f"{name} must be one of .*, got 'x'"):
             hinge_embedding_loss(Z, U, y, **{name: "x"})  # type: ignore[arg-type]
     for seed in (-1, 2**64, 0.5):
         with pytest.raises(ValueError, match="seed must be"):
             hinge_embedding_loss(Z, U, y, seed=seed)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="table speaks of 6 nodes, but U has 5 rows"):
+    with pytest.raises(ValueError, match="table has 6 nodes, but U has 5 rows"):
         hinge_embedding_loss(Z, U, y, table=ConstraintTable.from_lists([[(0, [5])]] * 5))
     with pytest.raises(TypeError, match="table must be a ConstraintTable"):
         hinge_embedding_loss(Z, U, y, table=[[(0, [1])]])  # type: ignore[arg-type]

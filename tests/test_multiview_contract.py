@@ -58,8 +58,8 @@ def test_copies(estimator, views):
 @each
 def test_files(estimator, views, tmp_path):
     model = clone(estimator).fit(views)
-    model.save(tmp_path / "model.npz")
-    loaded = fastcca.load(tmp_path / "model.npz")
+    model.save(tmp_path / "model.safetensors")
+    loaded = fastcca.load(tmp_path / "model.safetensors")
     assert type(loaded) is type(model)
     assert loaded.get_params() == model.get_params()
     assert set(vars(loaded)) == set(vars(model))

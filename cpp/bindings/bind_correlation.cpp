@@ -1,5 +1,6 @@
 // The correlation loss: two views in, the value and the gradients out.
 #include <algorithm>
+#include <optional>
 #include <string>
 
 #include "bindings/bindings.hpp"
@@ -44,7 +45,8 @@ py::tuple correlation_loss_(const Array<T>& H1, const Array<T>& H2, Index k, dou
 
 py::tuple correlation_coefficients_(double n, const Array<double>& mean, const Array<double>& scatter,
                                     Index d1, Index k, double reg1, double reg2, bool squares, double eps,
-                                    double rounding, int n_threads) {
+                                    double rounding, const std::optional<Array<double>>& factor,
+                                    int n_threads) {
     const CorrelationOptions options = correlation_options(k, reg1, reg2, squares, true);
     const Vector<double> mu = vector_of(mean, "mean");
     const Matrix<double> S = matrix_of(scatter, "scatter");
@@ -53,9 +55,22 @@ py::tuple correlation_coefficients_(double n, const Array<double>& mean, const A
     check_k(k, d1, mu.size() - d1);
     require(n >= 2, "a correlation takes at least 2 samples");
     require(S.allFinite() && mu.allFinite(), "the moments contain NaN or infinity");
+    const Matrix<double> R = factor ? matrix_of(*factor, "factor") : Matrix<double>(0, mu.size());
+    require(R.cols() == mu.size() && R.allFinite(),
+            "factor must have a column for each entry of mean, without NaN or infinity");
     Coefficients c = without_gil(
-        n_threads, [&] { return level().correlation_coefficients(n, mu, S, d1, eps, rounding, options); });
-    return py::make_tuple(c.value, to_numpy(std::move(c.A)), c.precision);
+        n_threads, [&] { return level().correlation_coefficients(n, mu, S, d1, eps, rounding, options, R); });
+    return py::make_tuple(c.value, to_numpy(std::move(c.A)), c.precision, c.by_factors);
+}
+
+template <typename T>
+py::array_t<double> correlation_factor_(const Array<T>& H1, const Array<T>& H2, const Array<double>& mean,
+                                        int n_threads) {
+    const MatrixView<T> v1 = matrix_view(H1, "H1"), v2 = matrix_view(H2, "H2");
+    const Vector<double> mu = vector_of(mean, "mean");
+    check_pair(v1, v2);
+    require(mu.size() == v1.cols + v2.cols, "mean must have an entry for each column of H1 and H2");
+    return to_numpy(without_gil(n_threads, [&] { return core<T>().correlation_factor(v1, v2, mu); }));
 }
 
 template <typename T>
@@ -83,12 +98,14 @@ void register_correlation(py::module_& m) {
               py::arg("n_threads"));
         m.def("correlation_gradients", &correlation_gradients_<T>, py::arg("H1").noconvert(),
               py::arg("H2").noconvert(), py::arg("mean"), py::arg("A"), py::arg("n_threads"));
+        m.def("correlation_factor", &correlation_factor_<T>, py::arg("H1").noconvert(),
+              py::arg("H2").noconvert(), py::arg("mean"), py::arg("n_threads"));
     };
     define(double{});
     define(float{});
     m.def("correlation_coefficients", &correlation_coefficients_, py::arg("n"), py::arg("mean"),
           py::arg("scatter"), py::arg("d1"), py::arg("k"), py::arg("reg1"), py::arg("reg2"),
-          py::arg("squares"), py::arg("eps"), py::arg("rounding"), py::arg("n_threads"));
+          py::arg("squares"), py::arg("eps"), py::arg("rounding"), py::arg("factor"), py::arg("n_threads"));
 }
 
 }  // namespace fastcca::bindings

@@ -2,12 +2,12 @@
 // out.
 #include <algorithm>
 #include <optional>
-#include <string>
 #include <tuple>
 #include <utility>
 
 #include "bindings/bindings.hpp"
 #include "bindings/call.hpp"
+#include "bindings/enums.hpp"
 
 namespace fastcca::bindings {
 namespace {
@@ -16,22 +16,6 @@ using Indices = py::array_t<Index, py::array::c_style>;
 using Weights = py::array_t<double, py::array::c_style>;
 // class_start, positives, negative_start, negatives
 using Table = std::tuple<Indices, Indices, Indices, Indices>;
-
-HingeSimilarity similarity_of(const std::string& name) {
-    if (name == "euclidean") return HingeSimilarity::kEuclidean;
-    if (name == "cosine") return HingeSimilarity::kCosine;
-    throw std::invalid_argument("similarity must be 'euclidean' or 'cosine', got '" + name + "'");
-}
-
-HingeLoss loss_of(const std::string& name) {
-    if (name == "sum") return HingeLoss::kSum;
-    if (name == "worst") return HingeLoss::kWorst;
-    if (name == "semihard") return HingeLoss::kSemiHard;
-    if (name == "rank") return HingeLoss::kRank;
-    if (name == "warp") return HingeLoss::kSampled;
-    if (name == "softmax") return HingeLoss::kSoftmax;
-    throw std::invalid_argument("unknown loss '" + name + "'");
-}
 
 bool ascends(const Indices& starts, Index total) {
     const Index* at = starts.data();
@@ -61,8 +45,8 @@ template <typename T>
 py::tuple hinge_loss_(const Array<T>& Z, const Array<T>& U, const Indices& y,
                       const std::optional<Weights>& weights, double weight, double margin,
                       const std::optional<Array<T>>& costs, const std::optional<Table>& table,
-                      const std::string& similarity, const std::string& loss, std::uint64_t seed,
-                      bool gradient, int n_threads) {
+                      HingeSimilarity similarity, HingeLoss loss, std::uint64_t seed, bool gradient,
+                      int n_threads) {
     HingeProblem<T> problem;
     problem.Z = matrix_view(Z, "Z");
     problem.U = matrix_view(U, "U");
@@ -89,8 +73,8 @@ py::tuple hinge_loss_(const Array<T>& Z, const Array<T>& U, const Indices& y,
                     problem.costs.cols == problem.U.rows,
                 "margin must have a row for each class and a column for each node");
     }
-    problem.similarity = similarity_of(similarity);
-    problem.loss = loss_of(loss);
+    problem.similarity = similarity;
+    problem.loss = loss;
     problem.seed = seed;
     const auto call = [&](T* grad_Z, T* grad_U) {
         return checked(

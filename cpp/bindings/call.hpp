@@ -42,7 +42,7 @@ const TypedLevel<T>& core() {
 template <typename T>
 using Array = py::array_t<T, 0>;
 
-// Strides in elements. Floor 3 passes only aligned arrays in native byte order, whose strides divide.
+// Strides in elements. Layer 3 passes only aligned arrays in native byte order, whose strides divide.
 template <typename T>
 Index element_stride(const py::array& a, int axis) {
     const auto bytes = static_cast<Index>(a.strides(axis));

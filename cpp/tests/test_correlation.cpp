@@ -118,7 +118,7 @@ TEST_CASE_TEMPLATE("small singular values, from those near one to those far belo
     }
 }
 
-TEST_CASE("dead units beside small singular values") {
+TEST_CASE("dead units together with small singular values") {
     Matrix<double> T = Matrix<double>::Zero(40, 40);
     const Matrix<double> U = orthogonal(30, 1), V = orthogonal(30, 2);
     fastcca::Vector<double> D = fastcca::Vector<double>::LinSpaced(30, 0.9, 1e-2);

@@ -1,4 +1,4 @@
-// The roads of the solver against each other and against what their solution must satisfy.
+// The methods of the solver against each other and against what their solution must satisfy.
 #include <doctest/doctest.h>
 
 #include <atomic>
@@ -61,7 +61,7 @@ double distance(const Solution& a, const Solution& b) {
 
 }  // namespace
 
-TEST_CASE("all roads meet, and the weights whiten") {
+TEST_CASE("all methods agree, and the weights whiten") {
     for (const Index p : {1, 2, 7, 16, 17, 33}) {
         for (const Index q : {1, 5, 31}) {
             CAPTURE(p);

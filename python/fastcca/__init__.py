@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         taxonomy,
     )
     from fastcca._arguments.alignment import align
-    from fastcca._models.files import load
+    from fastcca._load import load
     from fastcca.cca.kernel import KernelCCA
     from fastcca.cca.kernel_multiview import KernelMCCA
     from fastcca.cca.linear import CCA
@@ -104,7 +104,7 @@ _LAZY = {
     "SparseCCA": "fastcca.cca",
     "SparseCCACV": "fastcca.cca",
     "align": "fastcca._arguments.alignment",
-    "load": "fastcca._models.files",
+    "load": "fastcca._load",
 }
 _LAZY_MODULES = {
     "datasets",

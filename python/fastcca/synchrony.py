@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastcca._arguments.arrays import as_matrix, check_same_rows, refuse_non_finite
 from fastcca._arguments.parameters import POSITIVE_INTEGER, anything, choice, integer
 from fastcca._arguments.warn import warn
-from fastcca._models.files import SavedModel
+from fastcca._models.files import SavedModel, Schema
 from fastcca.cca.linear import CCA
 
 __all__ = ["SynchronyDetector", "SynchronyLag", "SynchronyWindows", "lagged_correlation", "stack_frames"]
@@ -353,6 +353,7 @@ class SynchronyDetector(SavedModel, BaseEstimator):  # type: ignore[misc]
     True
     """
 
+    _schema = Schema("SynchronyDetector", fields="estimator_")
     _constraints = {  # noqa: RUF012
         "estimator": anything("a two-view estimator"),
         "context": COUNT,

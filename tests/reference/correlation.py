@@ -16,7 +16,7 @@ def correlation_loss(
     H2: Array,
     k: int | None = None,
     reg: tuple[float, float] = (0.0, 0.0),
-    objective: str = "trace",
+    objective: str = "trace_norm",
 ) -> tuple[float, Array, Array]:
     """Value and gradients, with W = S^(-1/2) times the singular vectors of T, in float64."""
     H1, H2 = H1.astype(np.float64), H2.astype(np.float64)
@@ -27,8 +27,8 @@ def correlation_loss(
     U, D, Vt = np.linalg.svd(R1 @ (A.T @ B / (m - 1)) @ R2, full_matrices=False)
     k = len(D) if k is None else k
     W1, D, W2 = R1 @ U[:, :k], D[:k], R2 @ Vt[:k].T
-    slope = np.ones(k) if objective == "trace" else 2 * D
-    value = D.sum() if objective == "trace" else (D**2).sum()
+    slope = np.ones(k) if objective == "trace_norm" else 2 * D
+    value = D.sum() if objective == "trace_norm" else (D**2).sum()
     Z1, Z2 = A @ W1, B @ W2
     grad1 = (Z2 - Z1 * D) * slope @ W1.T / (m - 1)
     grad2 = (Z1 - Z2 * D) * slope @ W2.T / (m - 1)
@@ -40,7 +40,7 @@ def by_singular_values(
     H2: Array,
     reg: tuple[float, float] = (0.0, 0.0),
     k: int | None = None,
-    objective: str = "trace",
+    objective: str = "trace_norm",
 ) -> tuple[float, Array, Array]:
     """The same from the views' own singular values, no covariance formed, for outputs of any rank.
 
@@ -61,8 +61,8 @@ def by_singular_values(
     P, D, Qt = np.linalg.svd(scores[0].T @ scores[1], full_matrices=False)
     kept = int((D[:k] > 1e-12).sum())
     D, W1, W2 = D[:kept], weights[0] @ P[:, :kept], weights[1] @ Qt[:kept].T
-    slope = np.ones(kept) if objective == "trace" else 2 * D
-    value = D.sum() if objective == "trace" else (D**2).sum()
+    slope = np.ones(kept) if objective == "trace_norm" else 2 * D
+    value = D.sum() if objective == "trace_norm" else (D**2).sum()
     Z1, Z2 = centred[0] @ W1, centred[1] @ W2
     grad1 = (Z2 - Z1 * D) * slope @ W1.T / (m - 1)
     grad2 = (Z1 - Z2 * D) * slope @ W2.T / (m - 1)

@@ -45,25 +45,25 @@ def flat(n_classes: int) -> list[Pairs]:
 
 
 def pair_weights(
-    v: Array, e: Array, violators: str, draw: Callable[[int], float]
+    v: Array, e: Array, negatives: str, draw: Callable[[int], float]
 ) -> tuple[float, Array, int]:
     """Loss, its derivatives by the v_c (or e_c) and the number of violations."""
     m = len(v)
     positive = np.maximum(v, 0)
     mask = (v > 0).astype(float)
     r = int(mask.sum())
-    if violators == "softmax":
+    if negatives == "softmax":
         top = max(0.0, e.max(initial=0.0))
         total = np.exp(-top) + np.exp(e - top).sum()
         return float(top + np.log(total)), np.exp(e - top) / total, int((e > 0).sum())
-    if violators == "sum":
+    if negatives == "sum":
         return float(positive.sum()), mask, r
-    if violators == "rank":
+    if negatives == "rank":
         scale = harmonic(r) / r if r else 0.0
         return float(scale * positive.sum()), scale * mask, r
-    if violators == "worst":
+    if negatives == "hardest":
         return float(positive.max(initial=0.0)), mask * (np.arange(m) == np.argmax(v)) if m else mask, r
-    if violators == "semihard":  # the nearest node farther than the positive one, else the farthest of all
+    if negatives == "semihard":  # the nearest node farther than the positive one, else the farthest of all
         farther = [k for k in range(m) if e[k] < 0]
         k = max(farther, key=lambda k: v[k]) if farther else min(range(m), key=lambda k: v[k], default=None)
         if k is None or v[k] <= 0:
@@ -83,7 +83,7 @@ def hinge_embedding_loss(
     y: Sequence[int],
     margin: float | Array = 1.0,
     similarity: str = "euclidean",
-    violators: str = "sum",
+    negatives: str = "sum",
     constraints: Sequence[Pairs] | None = None,
     scales: Array | None = None,
     seed: int = 0,
@@ -94,16 +94,16 @@ def hinge_embedding_loss(
     scales = np.full(len(Z), 1 / len(Z)) if scales is None else scales
     value, grad_Z, grad_U, violations = 0.0, np.zeros_like(Z), np.zeros_like(U), 0
     for i, z in enumerate(Z):
-        for j, (p, negatives) in enumerate(constraints[y[i]]):
+        for j, (p, others) in enumerate(constraints[y[i]]):
             Dp, dz_p, du_p = distance(z, U[p], similarity)
             e, v, slopes = [], [], []
-            for c in negatives:
+            for c in others:
                 Dc, dz_c, du_c = distance(z, U[c], similarity)
                 delta = margin if np.isscalar(margin) else margin[y[i], c]  # type: ignore[index]
                 e.append(Dp - Dc)
                 v.append(delta + Dp - Dc)
                 slopes.append((c, dz_c, du_c))
-            loss, weights, count = pair_weights(np.array(v), np.array(e), violators, draws(seed, i, j))
+            loss, weights, count = pair_weights(np.array(v), np.array(e), negatives, draws(seed, i, j))
             value += scales[i] * loss
             violations += count
             for w, (c, dz_c, du_c) in zip(weights, slopes, strict=True):

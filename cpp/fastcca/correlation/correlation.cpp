@@ -16,6 +16,7 @@
 #include "fastcca/correlation/contraction.hpp"
 #include "fastcca/linalg/dense.hpp"
 #include "fastcca/linalg/packed_product.hpp"
+#include "fastcca/linalg/qr.hpp"
 #include "fastcca/linalg/svd.hpp"
 #include "fastcca/moments/moments.hpp"
 #include "fastcca/solver/centring.hpp"
@@ -25,8 +26,6 @@
 
 namespace fastcca {
 namespace {
-
-constexpr double kEps = std::numeric_limits<double>::epsilon();
 
 // Where all correlations are 1 but for this, the two terms of the gradient cancel in float32.
 constexpr double kNearlyEqual = 1e-3;
@@ -285,7 +284,7 @@ struct Pair {
 enum class Trouble { kNone, kIllConditioned, kLowRank };
 
 // By the Cholesky factors of the covariances, in S but for these. Where the covariances are too
-// ill-conditioned or T is not safely of full rank, nothing but the trouble is told.
+// ill-conditioned or T is not safely of full rank, only that is reported.
 template <typename S>
 Trouble by_factors(const Pair& moments, double least_pivot, const CorrelationOptions& options,
                    CorrelationCoefficients<S>& result) {
@@ -362,7 +361,7 @@ CorrelationCoefficients<double> by_solution(const Pair& moments, const Correlati
         const double reg = view == 0 ? options.reg1 : options.reg2;
         if (!s.dropped[static_cast<std::size_t>(view)]) continue;
         if (reg == 0) not_positive_definite(moments, view);
-        // What moments cannot tell from zero may count beside so small a ridge.
+        // What moments cannot tell from zero may matter next to so small a ridge.
         out.precision = std::max(out.precision, moments.rounding * moments.variances(view).maxCoeff() / reg);
     }
     const Vector<double>& D = s.singular_values;
@@ -382,15 +381,52 @@ CorrelationCoefficients<double> by_solution(const Pair& moments, const Correlati
     return out;
 }
 
+// One view of the triangle that an orthogonal transformation of the centred rows left.
+CentredView view_of_factor(ConstRef<double> R, const Pair& moments, int which) {
+    CentredView view;
+    view.name = which == 0 ? "H1" : "H2";
+    view.width = R.cols();
+    view.rows = R.rows();
+    view.n = moments.n;
+    Matrix<double> columns(R.rows(), R.cols());
+    std::vector<double> norms;
+    for (Index j = 0; j < R.cols(); ++j) {
+        const double norm = R.col(j).stableNorm();
+        if (is_constant(norm, moments.n, moments.mean[moments.start(which) + j], moments.eps)) continue;
+        columns.col(view.columns()) = R.col(j) / norm;
+        view.kept.push_back(j);
+        norms.push_back(norm);
+    }
+    if (view.kept.empty()) throw_all_constant(view.name);
+    view.norms = Eigen::Map<const Vector<double>>(norms.data(), view.columns());
+    view.noise = Vector<double>::Zero(view.columns());  // the numbers as they are
+    view.fill = [columns = std::move(columns), d = view.columns()](Index start, Index count,
+                                                                    MutableRef<double> out) {
+        out = columns.block(start, 0, count, d);
+    };
+    return view;
+}
+
 }  // namespace
 
 CorrelationCoefficients<double> correlation_coefficients(double n, const Vector<double>& mean,
                                                          ConstRef<double> scatter, Index d1, double eps,
-                                                         double rounding, const CorrelationOptions& options) {
+                                                         double rounding, const CorrelationOptions& options,
+                                                         ConstRef<double> factor) {
     const Pair moments{n, mean, scatter, d1, eps, rounding};
     CorrelationCoefficients<double> out;
     if (by_factors<double>(moments, kPivot<double>, options, out) == Trouble::kNone) return out;
-    return by_solution(moments, options, [&](Penalty reg) {
+    if (factor.rows() > 0) {
+        out = by_solution(moments, options, [&](Penalty reg) {
+            const Index d2 = moments.d2();
+            return solve_qr(view_of_factor(factor.leftCols(d1), moments, 0),
+                            view_of_factor(factor.rightCols(d2), moments, 1), options.k, reg);
+        });
+        out.precision = 0;  // the moments' does not matter
+        out.by_factors = false;
+        return out;
+    }
+    out = by_solution(moments, options, [&](Penalty reg) {
         const Matrix<double> S = scatter;
         const Vector<double> e = Vector<double>::Constant(mean.size(), eps);
         const Vector<double> r = Vector<double>::Constant(mean.size(), rounding);
@@ -401,6 +437,23 @@ CorrelationCoefficients<double> correlation_coefficients(double n, const Vector<
                                {r.data(), r.size()}};
         return solve_moments(view, d1, options.k, reg);
     });
+    out.by_factors = false;
+    return out;
+}
+
+template <typename T>
+Matrix<double> correlation_factor(const MatrixView<T>& H1, const MatrixView<T>& H2,
+                                  const Vector<double>& mean) {
+    const Index m = H1.rows, d1 = H1.cols, d2 = H2.cols;
+    const auto fill = [&](Index start, Index count, MutableRef<double> out) {
+        out.leftCols(d1) = H1.middle_rows(start, count).map().template cast<double>();
+        out.rightCols(d2) = H2.middle_rows(start, count).map().template cast<double>();
+        out.rowwise() -= mean.transpose();
+    };
+    if (m > d1 + d2) return qr_r(m, d1 + d2, fill);
+    Matrix<double> R(m, d1 + d2);
+    if (m > 0) fill(0, m, R);
+    return R;
 }
 
 template <typename T, typename S>
@@ -412,7 +465,9 @@ void correlation_gradients(const MatrixView<T>& H1, const MatrixView<T>& H2, con
     // mean = high + low, high as precise as the data: what is left after the first subtraction is small.
     const Vector<T> high = mean.template cast<T>();
     const Vector<S> low = (mean - high.template cast<double>()).template cast<S>();
-    parallel_for((m + size - 1) / size, [&](Index block) {
+    const Index blocks = (m + size - 1) / size;
+    std::vector<char> overflows(static_cast<std::size_t>(blocks), 0);
+    parallel_for(blocks, [&](Index block) {
         using Packed = PackedMatrix<S>;
         constexpr Index kDepth = MicroTile<S>::kDepth;
         const Index start = block * size, rows = std::min(size, m - start);
@@ -452,10 +507,15 @@ void correlation_gradients(const MatrixView<T>& H1, const MatrixView<T>& H2, con
                 part.times(centred.data(), product);
                 out = product.template cast<T>();
             }
+            if (!out.allFinite()) overflows[static_cast<std::size_t>(block)] = 1;
         };
         write(A1, G1, d1);
         write(A2, G2, d2);
     });
+    if (std::any_of(overflows.begin(), overflows.end(), [](char c) { return c != 0; }))
+        throw NumericalError(std::string("the gradient of the correlation loss overflows ") +
+                             (std::is_same_v<T, float> ? "float32" : "float64") +
+                             ": the columns of H1 or H2 vary too little; scale them up or take a larger reg");
 }
 
 template <typename T>
@@ -501,8 +561,10 @@ double correlation_loss(const MatrixView<T>& H1, const MatrixView<T>& H2, const 
     }));
 }
 
-#define FASTCCA_INSTANTIATE(T)                                                      \
-    template double correlation_loss<T>(const MatrixView<T>&, const MatrixView<T>&, \
+#define FASTCCA_INSTANTIATE(T)                                                                \
+    template Matrix<double> correlation_factor<T>(const MatrixView<T>&, const MatrixView<T>&, \
+                                                  const Vector<double>&);                     \
+    template double correlation_loss<T>(const MatrixView<T>&, const MatrixView<T>&,           \
                                         const CorrelationOptions&, T*, T*);
 FASTCCA_INSTANTIATE(float)
 FASTCCA_INSTANTIATE(double)

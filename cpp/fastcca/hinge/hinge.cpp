@@ -14,13 +14,14 @@
 namespace fastcca {
 namespace {
 
-constexpr Index kRows = 256;
+constexpr Index kRowsPerTask = 256;
 
 // Rows in blocks, side by side.
 template <typename F>
 void for_row_blocks(Index rows, const F& f) {
-    parallel_for((rows + kRows - 1) / kRows,
-                 [&](Index block) { f(block * kRows, std::min(kRows, rows - block * kRows)); });
+    parallel_for((rows + kRowsPerTask - 1) / kRowsPerTask, [&](Index block) {
+        f(block * kRowsPerTask, std::min(kRowsPerTask, rows - block * kRowsPerTask));
+    });
 }
 
 [[noreturn]] void overflow() { throw NumericalError("the hinge loss overflows: scale Z and U down"); }
@@ -73,9 +74,9 @@ void normalise(Scratch<T>& X, Vector<double>& squares) {
     });
 }
 
-// About the middle of the rows: the mean of some of them.
+// About the mean of the rows: that of some of them.
 template <typename T>
-Vector<T> middle(const MatrixView<T>& view) {
+Vector<T> approximate_mean(const MatrixView<T>& view) {
     const Index n = std::min<Index>(view.rows, 64);
     Vector<T> sum = Vector<T>::Zero(view.cols);
     const auto add = [&](const T* row, Index stride) {
@@ -96,7 +97,8 @@ template <typename T>
 HingeOperands<T> prepare(const HingeProblem<T>& problem) {
     HingeOperands<T> o(problem.Z.cols, problem.Z.rows, problem.U.rows);
     const bool euclidean = problem.similarity == HingeSimilarity::kEuclidean;
-    const Vector<T> shift = euclidean ? middle(problem.U) : Vector<T>(Vector<T>::Zero(problem.U.cols));
+    const Vector<T> shift =
+        euclidean ? approximate_mean(problem.U) : Vector<T>(Vector<T>::Zero(problem.U.cols));
     load(problem.Z, 0, shift, o.Z, o.z_norm);
     load(problem.U, 1, shift, o.U, o.u_norm);
     if (euclidean) {

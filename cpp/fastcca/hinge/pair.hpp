@@ -117,9 +117,9 @@ HingeValue pair_loss(HingeLoss loss, Index positive, Index n, const Score& score
             double total = 0;
             for (Index k = 0; k < n; ++k) {
                 const Index c = negative(k);
-                const double share = std::exp(score(c) - at - largest) / sum;
-                add(c, share);
-                total += share;
+                const double weight = std::exp(score(c) - at - largest) / sum;
+                add(c, weight);
+                total += weight;
             }
             add(positive, -total);
             break;

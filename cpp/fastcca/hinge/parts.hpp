@@ -1,8 +1,9 @@
-// What the engines of the hinge loss share: prepared operands, and the last step of the gradients.
+// What the methods for the hinge loss have in common: prepared operands, and the last step of the gradients.
 //
 // Both distances come down to scores q_c = z·u_c + bias_c with
 //     D(z, u_p) − D(z, u_c) = slope (q_c − q_p)
-//     Euclidean   bias_c = −‖u_c‖²/2, slope 2, z and u less the middle of U (which D does not see, and
+//     Euclidean   bias_c = −‖u_c‖²/2, slope 2, z and u less the mean of the rows of U (which D does not see,
+//     and
 //                 which would cost digits)
 //     cosine      z and u of length 1, bias 0, slope 1
 // and, with the weights W_ci = −dLoss/dD(z_i, u_c), whose sum over c is 0, the gradients to products

@@ -11,17 +11,17 @@ namespace fastcca {
 namespace {
 
 // Samples in a task of the passes over them.
-constexpr Index kRows = 256;
+constexpr Index kSweepRows = 256;
 
 // The samples' own nodes: Q_y −= ω n z, w_y −= ω n.
 template <typename T>
 void add_own_nodes(const HingeProblem<T>& problem, const HingeOperands<T>& o, const Vector<T>& weights,
                    const std::vector<SampleSums>& sums, const HingeGradients<T>& gradients) {
     const SamplesByClass samples(problem.y, problem.Z.rows, problem.U.rows);
-    parallel_for((problem.U.rows + kRows - 1) / kRows, [&](Index block) {
+    parallel_for((problem.U.rows + kSweepRows - 1) / kSweepRows, [&](Index block) {
         Vector<double> column(problem.Z.cols);
         Vector<T> rounded(problem.Z.cols);
-        for (Index c = block * kRows; c < std::min(problem.U.rows, (block + 1) * kRows); ++c) {
+        for (Index c = block * kSweepRows; c < std::min(problem.U.rows, (block + 1) * kSweepRows); ++c) {
             if (samples.count(c) == 0) continue;
             column.setZero();
             double total = 0;
@@ -37,14 +37,14 @@ void add_own_nodes(const HingeProblem<T>& problem, const HingeOperands<T>& o, co
     });
 }
 
-// −q_y, and the margin's share
+// −q_y, and the margin's part
 template <typename T>
 Vector<T> sample_offsets(const HingeProblem<T>& problem, const HingeOperands<T>& o) {
     const Index n = problem.Z.rows;
     const T margin = problem.costs.data ? T(0) : static_cast<T>(problem.margin) / o.slope;
     Vector<T> offsets(n);
-    parallel_for((n + kRows - 1) / kRows, [&](Index block) {
-        for (Index i = block * kRows; i < std::min(n, (block + 1) * kRows); ++i)
+    parallel_for((n + kSweepRows - 1) / kSweepRows, [&](Index block) {
+        for (Index i = block * kSweepRows; i < std::min(n, (block + 1) * kSweepRows); ++i)
             offsets[i] = margin - o.Z.col(i).dot(o.U.col(problem.y[i])) - o.bias[problem.y[i]];
     });
     return offsets;

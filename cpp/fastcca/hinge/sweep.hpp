@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "fastcca/base/packet.hpp"
 #include "fastcca/base/scratch.hpp"
 #include "fastcca/base/thread_pool.hpp"
 #include "fastcca/hinge/parts.hpp"
@@ -46,7 +47,7 @@ class HingeSweep {
                            kVectors = Tile::kVectors;
 
  public:
-    // `offsets`: of the samples, such that s = z·u_c + bias_c + offset (less the costs' share).
+    // `offsets`: of the samples, such that s = z·u_c + bias_c + offset (less the costs' part).
     HingeSweep(const HingeProblem<T>& problem, const HingeOperands<T>& operands, const Vector<T>& offsets)
         : problem_(problem),
           o_(operands),
@@ -234,7 +235,7 @@ class HingeSweep {
 
     // s = x_a·x_b + α_a + β_b for a panel and a group
     void score(Index vectors, const T* panel, Index b, Workspace& t) const {
-        using namespace Eigen::internal;
+        using namespace packets;
         const T* beta = offset_b_.data() + b;
         Tile::product(
             vectors, panel, scores_b_.data() + b * d_, d_,
@@ -248,11 +249,11 @@ class HingeSweep {
     void correct(Index a, Index lanes, Index b, T* s) const {
         const Index used = std::min(kTile, n_b_ - b);
         if (problem_.costs.data) {
-            const T share = T(1) / o_.slope;
+            const T scale = T(1) / o_.slope;
             for (Index j = 0; j < used; ++j)
                 for (Index l = 0; l < lanes; ++l) {
                     const Index i = kSamplesFirst ? a + l : b + j, c = kSamplesFirst ? b + j : a + l;
-                    s[j * kPanel + l] += share * problem_.costs(problem_.y[i], c);
+                    s[j * kPanel + l] += scale * problem_.costs(problem_.y[i], c);
                 }
         }
         if constexpr (kSamplesFirst) {
@@ -270,7 +271,7 @@ class HingeSweep {
 
     // From s the weights m (unless nullptr) and the sums; whether any weight is not zero.
     bool violations(Index vectors, Index b, T* m, Workspace& t, Part& part) const {
-        using namespace Eigen::internal;
+        using namespace packets;
         const Packet zero = pset1<Packet>(T(0)), one = pset1<Packet>(T(1));
         T any = 0;
         for (Index j = 0; j < kTile; ++j) {

@@ -12,7 +12,7 @@
 namespace fastcca {
 namespace {
 
-constexpr Index kRows = 256;
+constexpr Index kGroupRows = 256;
 // Gradients of nodes kept until they are added in order, in numbers.
 constexpr Index kHeld = Index{1} << 23;
 
@@ -26,8 +26,8 @@ struct Group {
 std::vector<Group> groups_of(const SamplesByClass& samples, Index n_classes) {
     std::vector<Group> groups;
     for (Index c = 0; c < n_classes; ++c)
-        for (Index first = 0; first < samples.count(c); first += kRows)
-            groups.push_back({c, samples.begin(c) + first, std::min(kRows, samples.count(c) - first)});
+        for (Index first = 0; first < samples.count(c); first += kGroupRows)
+            groups.push_back({c, samples.begin(c) + first, std::min(kGroupRows, samples.count(c) - first)});
     return groups;
 }
 

@@ -5,6 +5,7 @@
 #include <Eigen/Core>
 #include <algorithm>
 
+#include "fastcca/base/packet.hpp"
 #include "fastcca/base/scratch.hpp"
 #include "fastcca/base/types.hpp"
 #include "fastcca/base/unrolled.hpp"
@@ -14,8 +15,8 @@ namespace fastcca {
 
 template <typename T>
 struct SweepTile {
-    using Packet = typename Eigen::internal::packet_traits<T>::type;
-    static constexpr Index kLanes = Eigen::internal::unpacket_traits<Packet>::size;
+    using Packet = PacketOf<T>;
+    static constexpr Index kLanes = kPacketLanes<Packet>;
     // kVectors × kTile sums, kVectors loads and a broadcast must fit in the registers.
     static constexpr int kTile = EIGEN_ARCH_DEFAULT_NUMBER_OF_REGISTERS >= 32 ? 8 : 4;
     static constexpr int kVectors = 3;
@@ -37,10 +38,10 @@ struct SweepTile {
     // The same, added to sums of kTile columns of kPanel.
     static void add_product(Index vectors, const T* left, const T* right, Index depth, T* sums) {
         product(
-            vectors, left, right, depth, [](Index, Index) { return Eigen::internal::pset1<Packet>(T(0)); },
+            vectors, left, right, depth, [](Index, Index) { return packets::pset1<Packet>(T(0)); },
             [sums](Index j, Index v, const Packet& sum) {
                 T* to = sums + j * kPanel + v * kLanes;
-                Eigen::internal::pstore(to, Eigen::internal::padd(Eigen::internal::pload<Packet>(to), sum));
+                packets::pstore(to, packets::padd(packets::pload<Packet>(to), sum));
             });
     }
 
@@ -48,7 +49,7 @@ struct SweepTile {
     template <int V, typename Start, typename End>
     static EIGEN_DONT_INLINE void micro(const T* left, const T* right, Index depth, const Start& start,
                                         const End& end) {
-        using namespace Eigen::internal;
+        using namespace packets;
         Packet sum[kTile * V];
         unrolled<kTile * V>([&](auto i) { sum[i] = start(i / V, i % V); });
         for (Index k = 0; k < depth; ++k, left += kPanel, right += kTile) {

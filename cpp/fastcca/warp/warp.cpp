@@ -6,6 +6,7 @@
 #include <string>
 
 #include "fastcca/base/errors.hpp"
+#include "fastcca/base/packet.hpp"
 #include "fastcca/base/thread_pool.hpp"
 #include "fastcca/hinge/pair.hpp"
 #include "fastcca/moments/moments.hpp"
@@ -19,9 +20,9 @@ constexpr Index kPoll = 256;
 // column ← column + factor · g, and its squared length; whole packets, of padded columns.
 template <typename T>
 T add_scaled(T factor, const T* g, Index padded, T* column) {
-    using namespace Eigen::internal;
-    using Packet = typename packet_traits<T>::type;
-    constexpr Index kLanes = unpacket_traits<Packet>::size;
+    using namespace packets;
+    using Packet = PacketOf<T>;
+    constexpr Index kLanes = kPacketLanes<Packet>;
     const Packet f = pset1<Packet>(factor);
     Packet squares = pset1<Packet>(T(0));
     for (Index k = 0; k < padded; k += kLanes) {
@@ -34,8 +35,7 @@ T add_scaled(T factor, const T* g, Index padded, T* column) {
 
 template <typename T>
 class Descent {
-    static constexpr Index kLanes =
-        Eigen::internal::unpacket_traits<typename Eigen::internal::packet_traits<T>::type>::size;
+    static constexpr Index kLanes = kPacketLanes<PacketOf<T>>;
 
  public:
     // W as one column for each feature, V as one for each class, padded with zeros to whole packets.

@@ -5,7 +5,7 @@ every fit. A function calls a constraint: ``N_THREADS("n_threads", n_threads)``.
 gets the same sentence, "``name`` must be ``expected``, got ``value``", as a ValueError.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any
@@ -216,24 +216,5 @@ def check_count(name: str, value: Any, *, low: int = 1) -> int:
     return int(integer(low)(name, value))
 
 
-def check_n_threads(n_threads: Any) -> None:
-    N_THREADS("n_threads", n_threads)
-
-
 def check_reg(reg: Any) -> tuple[float, float]:
     return RIDGES("reg", reg)  # type: ignore[no-any-return]
-
-
-def check_number(
-    name: str, value: Any, *, low: float = -np.inf, high: float = np.inf, low_included: bool = True
-) -> float:
-    bounds = {"low": low} if low_included else {"above": low}
-    return float(number(high=high, **bounds)(name, value))
-
-
-def check_choice(name: str, value: Any, allowed: Iterable[str]) -> None:
-    choice(*allowed)(name, value)
-
-
-def check_flag(name: str, value: Any) -> None:
-    FLAG(name, value)

@@ -97,8 +97,12 @@ def correlation_coefficients(
     squares: bool,
     eps: float,
     rounding: float,
+    factor: NDArray[np.float64] | None,
     n_threads: int,
-) -> tuple[float, NDArray[np.float64], float]: ...
+) -> tuple[float, NDArray[np.float64], float, bool]: ...
+def correlation_factor(
+    H1: NDArray[Any], H2: NDArray[Any], mean: NDArray[np.float64], n_threads: int
+) -> NDArray[np.float64]: ...
 
 # hinge
 _Table = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]

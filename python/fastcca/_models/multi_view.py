@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastcca._arguments.arrays import as_weights
 from fastcca._arguments.modalities import Modalities, Names, check_modalities, named
-from fastcca._models.files import SavedModel
+from fastcca._models.files import SavedModel, Schema
 from fastcca._models.statistics import Weights, column_statistics, least_squares, loadings
 from fastcca.errors import NumericalError
 from fastcca.functional.multiview import patterns
@@ -55,6 +55,12 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
     An estimator derives from it, checks its input with :meth:`_check_fit`, solves, calls
     :meth:`_set_view_statistics`, and implements :meth:`_scores`. Everything else follows.
     """
+
+    _schema = Schema(
+        fields="views_ n_components_ n_features_in_ means_ column_names=_columns loadings_ "
+        "canonical_correlations_ pairwise_correlations_ score_covariances=_score_covariances "
+        "column_covariances=_column_covariances common_factors=_common_factors"
+    )
 
     views_: tuple[str, ...]
     n_components_: int

@@ -21,7 +21,7 @@ from fastcca._arguments.arrays import (
     column_names,
     finite_matrix,
 )
-from fastcca._models.files import SavedModel
+from fastcca._models.files import SavedModel, Schema
 from fastcca._models.statistics import ScoreStatistics, Weights, least_squares, loadings, score_statistics
 from fastcca.errors import NumericalError
 from fastcca.metrics import column_correlations
@@ -38,6 +38,14 @@ class TwoViewTransformer(
     BaseEstimator,  # type: ignore[misc]
 ):
     """Base of the estimators that map two paired views into one space."""
+
+    _schema = Schema(
+        fields="n_components_ n_features_in_ n_y_features_in_ y_is_vector=_y_is_vector singular_values_ "
+        "canonical_correlations_ total_correlation_ x_mean_ y_mean_ x_loadings_ y_loadings_ "
+        "x_cross_loadings_ y_cross_loadings_ y_on_x=_y_on_x x_on_y=_x_on_y x_on_x=_x_on_x "
+        "y_on_y=_y_on_y",
+        optional="feature_names_in_ y_feature_names_in_",
+    )
 
     n_components_: int
     n_features_in_: int

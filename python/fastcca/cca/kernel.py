@@ -27,6 +27,7 @@ from fastcca._arguments.parameters import (
     thread_count,
 )
 from fastcca._arguments.warn import warn
+from fastcca._models.files import Schema
 from fastcca._models.two_view import ScoreStatistics, TwoViewTransformer, View, Weights, score_statistics
 from fastcca.errors import NumericalError
 from fastcca.functional.kernels import (
@@ -271,6 +272,11 @@ Pair = tuple[Any, Any]
 class KernelTwoView(TwoViewTransformer):
     """A kernel map of each view: what :class:`KernelCCA` and :class:`KernelCCACV` share."""
 
+    _schema = Schema(
+        fields="x_landmark_indices_ y_landmark_indices_ x_landmarks_ y_landmarks_ x_weights_ y_weights_ "
+        "x_offset=_x_offset y_offset=_y_offset solver_ x_gamma_ y_gamma_ x_rank_ y_rank_ x_residual_ "
+        "y_residual_"
+    )
     _constraints = {  # noqa: RUF012
         "n_components": N_COMPONENTS,
         "kernel": real_pair(KERNEL),
@@ -668,6 +674,7 @@ class KernelCCA(KernelTwoView):
     True
     """
 
+    _schema = Schema("KernelCCA", partial_fit="sums=_sums")
     _constraints = {**KernelTwoView._constraints, "gamma": real_pair(GAMMA), "reg": RIDGES}  # noqa: RUF012
 
     def __init__(

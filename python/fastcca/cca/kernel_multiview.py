@@ -20,6 +20,7 @@ from fastcca._arguments.parameters import (
     choice,
 )
 from fastcca._arguments.warn import warn
+from fastcca._models.files import Schema
 from fastcca._models.multi_view import MultiViewModel, ViewStatistics
 from fastcca._models.statistics import Weights, column_statistics
 from fastcca.cca.kernel import LandmarkView, choose_landmarks
@@ -113,6 +114,11 @@ class KernelMCCA(MultiViewModel):
     True
     """
 
+    _schema = Schema(
+        "KernelMCCA",
+        fields="landmarks_ landmark_indices_ weights_ gammas_ eigenvalues_ offsets=_offsets "
+        "view_widths=_view_widths",
+    )
     _constraints = {  # noqa: RUF012
         "n_components": N_COMPONENTS,
         "kernel": anything("a kernel for each view"),  # these three are checked with the views

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastcca._arguments.arrays import as_matrix, check_same_rows, refuse_non_finite
 from fastcca._arguments.parameters import FLAG, N_COMPONENTS, N_THREADS, RIDGES, check_n_components, choice
 from fastcca._arguments.warn import warn
+from fastcca._models.files import Schema
 from fastcca._models.statistics import (
     ScoreStatistics,
     Weights,
@@ -71,6 +72,10 @@ class Fit(NamedTuple):
 class LinearTwoView(TwoViewTransformer):
     """A linear map of each view: what :class:`CCA` and :class:`CCACV` share."""
 
+    _schema = Schema(
+        fields="solver_ moments_ n_samples_ x_rank_ y_rank_ x_weights_ y_weights_ x_scale_ y_scale_",
+        optional="confounds_rank_ confounds_mean_ x_confounds_coef_ y_confounds_coef_",
+    )
     _constraints = {  # noqa: RUF012
         "n_components": N_COMPONENTS,
         "scale": FLAG,
@@ -938,6 +943,7 @@ class CCA(LinearTwoView):
     True
     """
 
+    _schema = Schema("CCA", version=2, optional="shrinkage_ reg_")
     _constraints = {**LinearTwoView._constraints, "reg": RIDGES, "shrinkage": SHRINKAGE}  # noqa: RUF012
 
     def __init__(
@@ -955,6 +961,11 @@ class CCA(LinearTwoView):
         self.solver = solver
         self.n_threads = n_threads
         self.shrinkage = shrinkage
+
+    @classmethod
+    def _upgraded(cls, written: int, parameters: dict[str, Any], fitted: dict[str, Any]) -> None:
+        if written < 2:
+            parameters.setdefault("shrinkage", None)
 
     def _ridges(self) -> tuple[float, float]:
         return super()._ridges() if self.shrinkage is None else self.reg_

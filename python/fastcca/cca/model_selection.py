@@ -16,6 +16,7 @@ from sklearn.model_selection import check_cv
 from fastcca._arguments.arrays import check_same_rows, refuse_non_finite
 from fastcca._arguments.parameters import RIDGES, anything, check_n_components
 from fastcca._arguments.warn import warn
+from fastcca._models.files import Schema
 from fastcca._models.statistics import Weights, column_statistics
 from fastcca.cca.kernel import (
     FeatureSums,
@@ -535,6 +536,7 @@ class CCACV(LinearTwoView):
 
     solver = "auto"  # not a parameter: the refit chooses
 
+    _schema = Schema("CCACV", fields="n_splits_ cv_results_ best_index_ best_score_ reg_ best_estimator_")
     _constraints = {  # noqa: RUF012
         **{name: LinearTwoView._constraints[name] for name in ("n_components", "scale", "n_threads")},
         "regs": anything("a sequence of ridges"),  # checked with the data
@@ -721,6 +723,9 @@ class KernelCCACV(KernelTwoView):
     (10, True)
     """
 
+    _schema = Schema(
+        "KernelCCACV", fields="n_splits_ cv_results_ best_index_ best_score_ gamma_ reg_ best_estimator_"
+    )
     _constraints = {  # noqa: RUF012
         **KernelTwoView._constraints,
         "gammas": anything("a sequence of widths"),

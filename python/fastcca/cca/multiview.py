@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastcca._arguments.modalities import Modalities, per_view
 from fastcca._arguments.parameters import FLAG, N_COMPONENTS, N_THREADS, anything, choice
 from fastcca._arguments.warn import warn
+from fastcca._models.files import Schema
 from fastcca._models.multi_view import MultiViewModel, ViewStatistics, mean_of_pairs
 from fastcca._models.statistics import Weights, cast_weights, project
 from fastcca.cca.linear import MOST_ERROR, column_variances, fine_error
@@ -36,6 +37,10 @@ class Solved(NamedTuple):
 class LinearMultiView(MultiViewModel):
     """A linear map of each view: what :class:`MCCA`, :class:`GCCA` and :class:`MCCACV` share."""
 
+    _schema = Schema(
+        fields="weights_ scales_ eigenvalues_ ranks_ n_samples_ pairwise_n_ moments_",
+        partial_fit="parts=_parts",
+    )
     _constraints = {  # noqa: RUF012
         "n_components": N_COMPONENTS,
         "view_weights": anything("a number for each view"),  # checked with the views
@@ -57,7 +62,6 @@ class LinearMultiView(MultiViewModel):
     pairwise_n_: NDArray[np.float64]
     moments_: Moments
     _parts: dict[tuple[int, ...], Moments] | None
-    _for_partial_fit = ("_parts",)
     _criterion: Literal["sumcor", "maxvar"] = "sumcor"
 
     def _scores(self, name: str, data: NDArray[Any]) -> NDArray[Any]:
@@ -483,6 +487,8 @@ class MCCA(EigenMultiView):
     ['image', 'text']
     """
 
+    _schema = Schema("MCCA")
+
 
 class GCCA(EigenMultiView):
     r"""Generalised canonical correlation analysis (MAXVAR): a common variate that every view predicts best.
@@ -539,6 +545,7 @@ pairwise_n_, moments_, n_components_, n_features_in_
     (True, True)
     """
 
+    _schema = Schema("GCCA")
     _criterion = "maxvar"
 
 
@@ -598,6 +605,7 @@ class MCCACV(LinearMultiView):
     10.0
     """
 
+    _schema = Schema("MCCACV", fields="n_splits_ cv_results_ best_index_ best_score_ reg_ best_estimator_")
     _constraints = {  # noqa: RUF012
         **LinearMultiView._constraints,
         "regs": anything("a sequence of ridges"),  # checked with the views

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastcca._arguments.arrays import refuse_non_finite
 from fastcca._arguments.parameters import FLAG, N_THREADS, POSITIVE_INTEGER, anything, at_most
 from fastcca._arguments.warn import warn
+from fastcca._models.files import Schema
 from fastcca._models.statistics import Weights, cast_weights, least_squares, project
 from fastcca._models.two_view import TwoViewTransformer, View
 from fastcca.cca.linear import column_variances
@@ -27,6 +28,11 @@ Self = TypeVar("Self", bound="FittedToMoments")
 class PartialLeastSquares(TwoViewTransformer):
     """What the estimators of partial least squares share: their input and scores."""
 
+    _schema = Schema(
+        fields="x_weights_ y_weights_ x_rotations_ y_rotations_ x_scale_ y_scale_ moments_ n_samples_ "
+        "x_map=_map_x y_map=_map_y",
+        optional="total_correlation_ x_loadings_ y_loadings_ x_cross_loadings_ y_cross_loadings_",
+    )
     _constraints = {"scale": FLAG, "n_threads": N_THREADS}  # noqa: RUF012
 
     n_components: int
@@ -258,6 +264,8 @@ class DeflatedPLS(
 ):
     """PLS that deflates, and predicts: regression and canonical."""
 
+    _schema = Schema(fields="coef_ intercept_ x_loadings_ y_loadings_")
+
     coef_: NDArray[Any]
     intercept_: NDArray[Any]
 
@@ -416,6 +424,8 @@ class PLSRegression(FittedToMoments, DeflatedPLS):
     1.0
     """
 
+    _schema = Schema("PLSRegression")
+
     def _most_components(self, p: int, q: int) -> int:
         return p
 
@@ -470,6 +480,8 @@ n_y_features_in_
     (100, 2)
     """
 
+    _schema = Schema("PLSCanonical")
+
     def _factors(self, Sxx: Floats, Sxy: Floats, Syy: Floats, k: int, rounding: float) -> PLSFactors:
         return pls_canonical(Sxx, Sxy, Syy, k, rounding, self.n_threads)
 
@@ -519,6 +531,8 @@ n_components_, n_samples_, n_features_in_, n_y_features_in_
     >>> bool(np.isclose(pls.singular_values_[0], np.linalg.norm(S, 2)))
     True
     """
+
+    _schema = Schema("PLSSVD")
 
     def _factors(self, Sxx: Floats, Sxy: Floats, Syy: Floats, k: int, rounding: float) -> PLSFactors:
         return pls_svd(Sxy, k, rounding, self.n_threads)
@@ -581,6 +595,9 @@ class PLSRegressionCV(DeflatedPLS):
     2
     """
 
+    _schema = Schema(
+        "PLSRegressionCV", fields="n_splits_ cv_results_ best_index_ best_score_ best_estimator_ mse_"
+    )
     _constraints = {  # noqa: RUF012
         **PartialLeastSquares._constraints,
         "max_components": POSITIVE_INTEGER,

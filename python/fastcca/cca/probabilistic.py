@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastcca._arguments.arrays import refuse_non_finite
 from fastcca._arguments.parameters import N_COMPONENTS, N_THREADS, POSITIVE_INTEGER, RIDGES, anything
+from fastcca._models.files import Schema
 from fastcca._models.statistics import Weights
 from fastcca.cca.linear import LinearTwoView
 from fastcca.errors import NumericalError
@@ -89,6 +90,9 @@ class ProbabilisticCCA(LinearTwoView):
 
     solver = "covariance"  # not parameters
     scale = False
+    _schema = Schema(
+        "ProbabilisticCCA", fields="x_factors_ y_factors_ x_noise_ y_noise_", optional="held_out_"
+    )
     _constraints = {  # noqa: RUF012
         "n_components": N_COMPONENTS,
         "reg": RIDGES,

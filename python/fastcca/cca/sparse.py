@@ -26,6 +26,7 @@ from fastcca._arguments.parameters import (
     real_pair,
 )
 from fastcca._arguments.warn import warn
+from fastcca._models.files import Schema
 from fastcca._models.statistics import ScoreStatistics, Weights, cast_weights, project
 from fastcca._models.two_view import TwoViewTransformer, View
 from fastcca.cca.linear import column_variances
@@ -53,6 +54,10 @@ class Standard(NamedTuple):
 class SparseTwoView(TwoViewTransformer):
     """What :class:`SparseCCA` and :class:`SparseCCACV` share."""
 
+    _schema = Schema(
+        fields="x_weights_ y_weights_ x_scale_ y_scale_ moments_ n_iter_ n_samples_",
+        optional="total_correlation_",
+    )
     _constraints = {  # noqa: RUF012
         "n_components": POSITIVE_INTEGER,
         "method": choice("pmd", "elastic-net"),
@@ -312,6 +317,7 @@ class SparseCCA(SparseTwoView):
     ['x3', 'x4']
     """
 
+    _schema = Schema("SparseCCA")
     _constraints = {**SparseTwoView._constraints, "penalty": PENALTIES}  # noqa: RUF012
 
     def __init__(
@@ -486,6 +492,9 @@ class SparseCCACV(SparseTwoView):
     0.25
     """
 
+    _schema = Schema(
+        "SparseCCACV", fields="n_splits_ cv_results_ best_index_ best_score_ penalty_ best_estimator_"
+    )
     _constraints = {  # noqa: RUF012
         **SparseTwoView._constraints,
         "penalties": anything("a sequence of penalties"),  # checked with the data

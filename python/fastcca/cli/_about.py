@@ -17,7 +17,7 @@ __all__ = ["demo", "info"]
 def info(model: Path | None) -> None:
     """Say what is installed, or what a saved MODEL is."""
     if model is not None:
-        from fastcca._models.files import load
+        from fastcca._load import load
 
         describe(load(model))
         return

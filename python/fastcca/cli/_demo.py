@@ -57,7 +57,7 @@ def _fit_deep(left: NDArray[Any], right: NDArray[Any], k: int) -> Any:
     # Seconds, not minutes: small networks, few batches.
     large = len(left) > 10_000
     width, epochs = (512, 3) if large else (128, 60)
-    return DeepCCA(k, hidden=(width, width), epochs=epochs, batch_size=500, random_state=0).fit(left, right)
+    return DeepCCA(k, hidden=(width, width), n_epochs=epochs, batch_size=500, random_state=0).fit(left, right)
 
 
 def _fit_kernel_cca(left: NDArray[Any], right: NDArray[Any], k: int) -> Any:
@@ -88,7 +88,7 @@ def fill_in(split: Split) -> tuple[float, float, float]:
     views = {"left": split.left_train[rows], "right": split.right_train[rows]}
     start = time.perf_counter()
     epochs = 8 if len(views["left"]) > 5000 else 30
-    model = MultimodalAutoencoder(64, activation="tanh", epochs=epochs, random_state=0).fit(views)
+    model = MultimodalAutoencoder(64, activation="tanh", n_epochs=epochs, random_state=0).fit(views)
     seconds = time.perf_counter() - start
     cca = _fit_cca(views["left"], views["right"], split.n_components)
     mean = views["right"].mean(axis=0)

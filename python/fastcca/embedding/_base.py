@@ -7,7 +7,6 @@ calibrated probabilities, names, dtypes, save) follows.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -19,14 +18,28 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from fastcca._arguments.arrays import as_matrix, as_weights, check_same_rows, refuse_non_finite
-from fastcca._arguments.parameters import check_count, check_flag, check_number
-from fastcca._models.files import SavedModel
-from fastcca.embedding._data import InputScaling, TrainingData, content_folds, content_key
+from fastcca._arguments.parameters import N_COMPONENTS, POSITIVE, Constraint, at_most, integer
+from fastcca._models.files import SavedModel, Schema
+from fastcca.embedding._data import SCALING, InputScaling, TrainingData, content_folds, content_key
 from fastcca.errors import NumericalError
 from fastcca.functional.linalg import unit_rows
 
-__all__ = ["LabelEmbedding", "Learned", "dimensions", "project", "some_rows", "temperature_of"]
+__all__ = [
+    "CLASS_WEIGHT",
+    "LabelEmbedding",
+    "Learned",
+    "dimensions",
+    "project",
+    "some_rows",
+    "temperature_of",
+]
 
+CLASS_WEIGHT = Constraint(
+    "'balanced', a dict from label to weight, or None",
+    lambda value: (
+        value is None or isinstance(value, dict) or (isinstance(value, str) and value == "balanced")
+    ),
+)
 N_FOLDS = 3
 MOST_DECISIONS = 2**22  # from which the temperature is found
 
@@ -54,6 +67,13 @@ class LabelEmbedding(
     ``class_weight`` and ``similarity`` count where there are such parameters.
     """
 
+    _schema = Schema(
+        fields="n_features_in_ classes_ scaling_ weights_ intercept_ label_embedding_ temperature_",
+        optional="feature_names_in_ decision_offset_",
+    )
+    # of the parameters that all have; subclasses add theirs
+    _constraints = {**SCALING, "temperature": POSITIVE.or_none}  # noqa: RUF012
+
     whitening_exponent: float
     normalize: bool
     temperature: float | None
@@ -70,13 +90,6 @@ class LabelEmbedding(
     _n_calibration_fits = N_FOLDS  # to parts of the data; fits that take long make do with 1
 
     # ---- what a subclass gives
-
-    def _check_parameters(self) -> None:
-        """Refuse parameters out of range; called first, before any work."""
-        check_number("whitening_exponent", self.whitening_exponent, low=0.0, high=1.0)
-        check_flag("normalize", self.normalize)
-        if self.temperature is not None:
-            check_number("temperature", self.temperature, low=0.0, low_included=False)
 
     def _choose(self, data: TrainingData) -> dict[str, Any]:
         """Keyword arguments of ``_learn``, chosen once on all of the data."""
@@ -126,13 +139,12 @@ class LabelEmbedding(
     def _fit(
         self, X: Any, y: Any, sample_weight: Any = None, extra: dict[str, NDArray[Any]] | None = None
     ) -> None:
-        self._check_parameters()
         data = self._training_data(X, y, sample_weight, extra or {})
         chosen = self._choose(data)
         learned = self._learn(data, **chosen)
         if hasattr(self, "decision_offset_"):  # a copy that with_classes made is fitted again
             del self.decision_offset_
-        # C order, in which a file gives them back: products then round alike
+        # C order, in which a file gives them back: products are then rounded in the same way
         dtype = data.features.dtype
         self.weights_ = None if learned.weights is None else np.ascontiguousarray(learned.weights, dtype)
         self.intercept_ = np.ascontiguousarray(learned.intercept, dtype)
@@ -222,14 +234,10 @@ class LabelEmbedding(
         totals = np.bincount(codes, weight, n_classes)
         if isinstance(given, str) and given == "balanced":
             return totals.sum() / (n_classes * totals)  # type: ignore[no-any-return]
-        if not isinstance(given, dict):
-            raise ValueError(
-                f"class_weight must be 'balanced', a dict from label to weight, or None, got {given!r}"
-            )
         known = self.classes_.tolist()
         factors = np.ones(n_classes)
         for label, factor in given.items():
-            check_number(f"class_weight[{label!r}]", factor, low=0.0, low_included=False)
+            POSITIVE(f"class_weight[{label!r}]", factor)
             if label in known:
                 factors[known.index(label)] = factor
         return factors
@@ -356,9 +364,8 @@ class LabelEmbedding(
         """
         x = self._check_rows(X)
         n_classes = len(self.label_embedding_)
-        if not isinstance(k, Integral) or isinstance(k, bool) or not 1 <= int(k) <= n_classes:
-            raise ValueError(f"k must be an integer from 1 to {n_classes}, the classes, got {k!r}")
-        order = [np.argsort(-block, axis=1, kind="stable")[:, : int(k)] for block in self._nearness(x)]
+        k = integer(1, n_classes)("k", k)
+        order = [np.argsort(-block, axis=1, kind="stable")[:, :k] for block in self._nearness(x)]
         return self.classes_[np.concatenate(order)]
 
     def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
@@ -447,7 +454,7 @@ class LabelEmbedding(
     ) -> NDArray[np.float64]:
         """(n, n_classes): minus ‖z - u‖², the cosine of z and u, or their product.
 
-        ``relative`` ones lack ‖z‖², beside which the labels of distant rows would differ by rounding alone.
+        ``relative`` ones lack ‖z‖², next to which decisions for distant rows would differ by rounding alone.
         """
         labels = labels.astype(np.float64, copy=False)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -518,11 +525,10 @@ def dimensions(n_components: Any, n_classes: int, n_features: int) -> int:
     Rows lie in an affine space of p dimensions; what labels have outside it shifts their nearness, for which
     one dimension more is enough.
     """
-    if n_components is None:
+    k = N_COMPONENTS("n_components", n_components)
+    if k is None:
         return n_classes if n_classes <= 100 else min(100, n_features + 1)
-    if check_count("n_components", n_components) > n_classes:
-        raise ValueError(f"n_components={n_components} is more than the number of classes, {n_classes}")
-    return int(n_components)
+    return at_most("n_components", k, n_classes, f"the number of classes, {n_classes}")
 
 
 # ---- calibration

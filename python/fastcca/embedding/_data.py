@@ -8,10 +8,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from fastcca._arguments.arrays import as_matrix, as_weights, refuse_non_finite
-from fastcca._models.files import SavedModel
+from fastcca._arguments.parameters import FLAG, number
+from fastcca._models.files import SavedModel, Schema
 from fastcca.errors import NumericalError
 
-__all__ = ["InputScaling", "TrainingData", "content_folds", "content_key"]
+__all__ = ["SCALING", "InputScaling", "TrainingData", "content_folds", "content_key"]
+
+
+# The constraints of the parameters that choose the scaling.
+SCALING = {"whitening_exponent": number(0, 1), "normalize": FLAG}
 
 
 class InputScaling(SavedModel):
@@ -57,6 +62,8 @@ class InputScaling(SavedModel):
     mean_: NDArray[np.float64]
     factor_: NDArray[np.float64]
     center_: NDArray[np.float64]
+
+    _schema = Schema("InputScaling", fields="mean_ factor_ center_")
 
     def __init__(self, exponent: float = 0.5, normalize: bool = True, name: str = "X") -> None:
         self.name = name

@@ -65,16 +65,16 @@ documented = with_paragraphs(
             """,
         # ---- parameters and fitted attributes of ALE, HLE and AHLE
         "bilinear": r"""
-            A bilinear model: the label of greatest :math:`\Psi(x)^\top \varphi(y)`, found by a ranking loss of
-            the distances :math:`\lVert \Psi(x) - \varphi(y) \rVert^2`, which order vectors of norm one in the
-            same way,
+            A bilinear model: the label of greatest :math:`\Psi(x)^\top \varphi(y)`, found by a ranking loss
+            of the distances :math:`\lVert \Psi(x) - \varphi(y) \rVert^2`, which order vectors of norm one in
+            the same way,
 
             .. math:: \min_{W, b} \tfrac1N \sum_i \frac{L(r_i)}{r_i} \sum_{c \ne y_i}
                \bigl[1 + \lVert \Psi_i - \varphi(y_i) \rVert^2 - \lVert \Psi_i - \varphi(c) \rVert^2\bigr]_+
                + \lambda \lVert W \rVert^2,
 
-            where :math:`\Psi(x) = W^\top f + b` for the scaled inputs f, :math:`r_i` is the number of positive
-            terms and :math:`L(r) = 1 + \tfrac12 + \dots + \tfrac1r`.
+            where :math:`\Psi(x) = W^\top f + b` for the scaled inputs f, :math:`r_i` is the number of
+            positive terms and :math:`L(r) = 1 + \tfrac12 + \dots + \tfrac1r`.
             """,
         "prototypes": """
             loss : {"hinge", "hardest", "rank", "softmax"}, default="rank"

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from fastcca._arguments.parameters import check_number
+from fastcca._arguments.parameters import NUMBER, anything
 from fastcca.functional.hinge import ConstraintTable
 from fastcca.taxonomy import Taxonomy
 
 __all__ = [
+    "ATTRIBUTES",
+    "TAXONOMY",
     "LabelGraph",
     "LabelVectors",
     "ZeroShotMixin",
@@ -23,6 +25,10 @@ __all__ = [
     "label_graph",
     "label_vectors",
 ]
+
+# Checked with the classes of a fit, by check_taxonomy and label_vectors.
+TAXONOMY = anything("a fastcca.taxonomy.Taxonomy or None")
+ATTRIBUTES = anything("a mapping, a data frame, an array or None")
 
 
 # ---- a taxonomy
@@ -299,7 +305,7 @@ class ZeroShotMixin:
         zero-shot learning for object recognition in the wild", ECCV 2016, for ``seen_calibration``.
         """
         check_is_fitted(self)
-        check_number("seen_calibration", seen_calibration)
+        NUMBER("seen_calibration", seen_calibration)
         new = list(dict.fromkeys(np.asarray(list(labels)).tolist()))
         if not new:
             raise ValueError("labels must hold at least one label")

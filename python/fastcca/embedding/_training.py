@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
-from fastcca._arguments.parameters import check_count, check_n_threads, check_number
+from fastcca._arguments.parameters import BATCH_SIZE, LEARNING_RATE, N_EPOCHS, N_THREADS, RANDOM_STATE, choice
 from fastcca.errors import NumericalError
 from fastcca.functional.hinge import ConstraintTable, hinge_embedding_loss
 
 __all__ = [
     "LOSSES",
+    "SIMILARITY",
+    "TRAINING",
     "Adam",
     "LabelLoss",
     "Minimum",
@@ -21,7 +23,6 @@ __all__ = [
     "Parameters",
     "Schedule",
     "batch_rows",
-    "check_training",
     "label_loss",
     "minimise",
     "seed_of",
@@ -39,6 +40,16 @@ LOSSES: dict[LabelLoss, dict[str, Any]] = {
     "hardest": {"negatives": "hardest"},
     "rank": {"negatives": "rank"},
     "softmax": {"loss": "softmax"},
+}
+
+SIMILARITY = choice("euclidean", "cosine")
+# The constraints of the parameters that every training has.
+TRAINING = {
+    "n_epochs": N_EPOCHS,
+    "learning_rate": LEARNING_RATE,
+    "batch_size": BATCH_SIZE.or_none,
+    "random_state": RANDOM_STATE,
+    "n_threads": N_THREADS,
 }
 
 
@@ -87,17 +98,8 @@ class Schedule:
         return rate
 
 
-def check_training(estimator: Any) -> None:
-    """Refuse parameters of the training that are out of range."""
-    check_count("n_epochs", estimator.n_epochs)
-    check_number("learning_rate", estimator.learning_rate, low=0.0, low_included=False)
-    if estimator.batch_size is not None:
-        check_count("batch_size", estimator.batch_size)
-    check_n_threads(estimator.n_threads)
-
-
 def seed_of(random_state: Any) -> int:
-    """A seed, drawn once a fit: fits to parts of the data then start alike."""
+    """A seed, drawn once a fit, so that fits to parts of the data have the same first values."""
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 

@@ -7,23 +7,26 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastcca._arguments.arrays import refuse_non_finite
 from fastcca._arguments.parameters import (
-    check_choice,
-    check_count,
-    check_flag,
+    N_COMPONENTS,
+    NOT_NEGATIVE,
+    POSITIVE,
     check_n_components,
-    check_number,
+    choice,
+    integer,
 )
 from fastcca._arguments.warn import warn
+from fastcca._models.files import Schema
 from fastcca._models.statistics import score_statistics
 from fastcca._models.two_view import TwoViewTransformer, View
-from fastcca.embedding._data import InputScaling
+from fastcca.embedding._data import SCALING, InputScaling
 from fastcca.embedding._docs import documented
 from fastcca.embedding._training import (
     LOSSES,
+    SIMILARITY,
+    TRAINING,
     Objective,
     Parameters,
     Schedule,
-    check_training,
     label_loss,
     minimise,
     seed_of,
@@ -142,6 +145,23 @@ class JointEmbedding(TwoViewTransformer):
     True
     """
 
+    _schema = Schema(
+        "JointEmbedding",
+        fields="x_scaling_ y_scaling_ x_weights_ y_weights_ loss_curve_",
+        optional="reg_",
+    )
+    _constraints = {  # noqa: RUF012
+        **SCALING,
+        **TRAINING,
+        "n_components": N_COMPONENTS,
+        "loss": choice(*JOINT_LOSSES),
+        "similarity": SIMILARITY,
+        "margin": POSITIVE,
+        "reg": NOT_NEGATIVE.or_none,
+        "init_reg": POSITIVE,
+        "batch_size": integer(2),
+    }
+
     def __init__(
         self,
         n_components: int | None = None,
@@ -192,7 +212,6 @@ class JointEmbedding(TwoViewTransformer):
         ValueError
             See :class:`JointEmbedding`.
         """
-        self._check_parameters()
         x, t, _ = self._check_pair(X, y, reset=True)
         n_components = check_n_components(self.n_components, x.shape[1], t.shape[1])
         for name, view in (("X", x), ("y", t)):
@@ -222,18 +241,6 @@ class JointEmbedding(TwoViewTransformer):
         self.loss_curve_ = minimum.loss_curve
         self._set_training_statistics(x, t, np.hstack([zx @ axes, zy @ axes]))
         return self
-
-    def _check_parameters(self) -> None:
-        check_choice("loss", self.loss, JOINT_LOSSES)
-        check_choice("similarity", self.similarity, ("euclidean", "cosine"))
-        check_number("margin", self.margin, low=0.0, low_included=False)
-        if self.reg is not None:
-            check_number("reg", self.reg, low=0.0)
-        check_number("init_reg", self.init_reg, low=0.0, low_included=False)
-        check_number("whitening_exponent", self.whitening_exponent, low=0.0, high=1.0)
-        check_training(self)
-        check_count("batch_size", self.batch_size, low=2)
-        check_flag("normalize", self.normalize)
 
     def _first_maps(
         self, f: NDArray[np.float64], g: NDArray[np.float64], n_components: int

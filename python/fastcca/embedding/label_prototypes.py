@@ -6,17 +6,18 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcca._arguments.parameters import check_choice, check_number
-from fastcca.embedding._base import LabelEmbedding, Learned
+from fastcca._arguments.parameters import NOT_NEGATIVE, choice
+from fastcca._models.files import Schema
+from fastcca.embedding._base import CLASS_WEIGHT, LabelEmbedding, Learned
 from fastcca.embedding._data import TrainingData
 from fastcca.embedding._docs import documented
-from fastcca.embedding._semantics import ZeroShotMixin, label_graph, label_vectors
+from fastcca.embedding._semantics import ATTRIBUTES, TAXONOMY, ZeroShotMixin, label_graph, label_vectors
 from fastcca.embedding._training import (
     LOSSES,
+    TRAINING,
     LabelLoss,
     Parameters,
     Schedule,
-    check_training,
     label_loss,
     minimise,
     seed_of,
@@ -38,6 +39,16 @@ class PrototypeEmbedding(ZeroShotMixin, LabelEmbedding):
        \quad\text{with}\quad \Psi(x) = W^\top f + b
     """
 
+    _schema = Schema(fields="prototypes_ loss_curve_ mean=_mean basis=_basis")
+    _constraints = {  # noqa: RUF012
+        **LabelEmbedding._constraints,
+        **TRAINING,
+        "loss": choice(*LOSSES),
+        "reg": NOT_NEGATIVE,
+        "learn_prototypes": NOT_NEGATIVE.or_none,
+        "class_weight": CLASS_WEIGHT,
+    }
+
     taxonomy: Taxonomy | None = None
     attributes: Any = None
     loss: LabelLoss
@@ -57,14 +68,6 @@ class PrototypeEmbedding(ZeroShotMixin, LabelEmbedding):
     # which parts the label vectors have
     _uses_attributes = True
     _uses_taxonomy = True
-
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        check_choice("loss", self.loss, LOSSES)
-        check_number("reg", self.reg, low=0.0)
-        if self.learn_prototypes is not None:
-            check_number("learn_prototypes", self.learn_prototypes, low=0.0)
-        check_training(self)
 
     def _choose(self, data: TrainingData) -> dict[str, Any]:
         return {"seed": seed_of(self.random_state)}
@@ -211,6 +214,8 @@ class AttributeLabelEmbedding(PrototypeEmbedding):
     ['cat', 'dog', 'eel']
     """
 
+    _schema = Schema("AttributeLabelEmbedding")
+    _constraints = {**PrototypeEmbedding._constraints, "attributes": ATTRIBUTES}  # noqa: RUF012
     _uses_taxonomy = False
 
     def __init__(
@@ -293,6 +298,8 @@ class HierarchyLabelEmbedding(PrototypeEmbedding):
     ['cat', 'dog', 'eel']
     """
 
+    _schema = Schema("HierarchyLabelEmbedding")
+    _constraints = {**PrototypeEmbedding._constraints, "taxonomy": TAXONOMY}  # noqa: RUF012
     _uses_attributes = False
 
     def __init__(
@@ -375,6 +382,13 @@ class AttributeHierarchyLabelEmbedding(PrototypeEmbedding):
     >>> model.with_classes(["otter"]).classes_.tolist()
     ['cat', 'dog', 'eel', 'otter']
     """
+
+    _schema = Schema("AttributeHierarchyLabelEmbedding")
+    _constraints = {  # noqa: RUF012
+        **PrototypeEmbedding._constraints,
+        "taxonomy": TAXONOMY,
+        "attributes": ATTRIBUTES,
+    }
 
     def __init__(
         self,

@@ -6,17 +6,19 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcca._arguments.parameters import check_choice, check_number
-from fastcca.embedding._base import LabelEmbedding, Learned, dimensions
+from fastcca._arguments.parameters import N_COMPONENTS, NOT_NEGATIVE, POSITIVE, choice
+from fastcca._models.files import Schema
+from fastcca.embedding._base import CLASS_WEIGHT, LabelEmbedding, Learned, dimensions
 from fastcca.embedding._data import TrainingData
 from fastcca.embedding._docs import documented
-from fastcca.embedding._semantics import label_costs
+from fastcca.embedding._semantics import TAXONOMY, label_costs
 from fastcca.embedding._training import (
     LOSSES,
+    SIMILARITY,
+    TRAINING,
     LabelLoss,
     Parameters,
     Schedule,
-    check_training,
     label_loss,
     minimise,
     seed_of,
@@ -119,6 +121,20 @@ class LargeMarginEmbedding(LabelEmbedding):
 
     _n_calibration_fits = 1
 
+    _schema = Schema("LargeMarginEmbedding", fields="loss_curve_ reg_ reg_labels_")
+    _constraints = {  # noqa: RUF012
+        **LabelEmbedding._constraints,
+        **TRAINING,
+        "n_components": N_COMPONENTS,
+        "loss": choice(*LOSSES),
+        "similarity": SIMILARITY,
+        "margin": POSITIVE.or_none,
+        "taxonomy": TAXONOMY,
+        "reg": NOT_NEGATIVE.or_none,
+        "reg_labels": NOT_NEGATIVE.or_none,
+        "class_weight": CLASS_WEIGHT,
+    }
+
     def __init__(
         self,
         n_components: int | None = None,
@@ -154,17 +170,6 @@ class LargeMarginEmbedding(LabelEmbedding):
         self.temperature = temperature
         self.random_state = random_state
         self.n_threads = n_threads
-
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        check_choice("loss", self.loss, LOSSES)
-        check_choice("similarity", self.similarity, ("euclidean", "cosine"))
-        if self.margin is not None:
-            check_number("margin", self.margin, low=0.0, low_included=False)
-        for name in ("reg", "reg_labels"):
-            if getattr(self, name) is not None:
-                check_number(name, getattr(self, name), low=0.0)
-        check_training(self)
 
     def _choose(self, data: TrainingData) -> dict[str, Any]:
         n_classes, euclidean = data.n_classes, self.similarity == "euclidean"

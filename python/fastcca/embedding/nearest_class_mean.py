@@ -5,11 +5,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcca._arguments.parameters import check_choice, check_count, check_number
+from fastcca._arguments.parameters import N_COMPONENTS, NOT_NEGATIVE, at_most, choice
+from fastcca._models.files import Schema
 from fastcca.embedding._base import LabelEmbedding, Learned
 from fastcca.embedding._data import TrainingData
 from fastcca.embedding._docs import documented
-from fastcca.embedding._training import Parameters, Schedule, check_training, label_loss, minimise, seed_of
+from fastcca.embedding._training import TRAINING, Parameters, Schedule, label_loss, minimise, seed_of
 
 __all__ = ["NearestClassMean"]
 
@@ -81,6 +82,15 @@ class NearestClassMean(LabelEmbedding):
     ['low', 'high']
     """
 
+    _schema = Schema("NearestClassMean", optional="loss_curve_")
+    _constraints = {  # noqa: RUF012
+        **LabelEmbedding._constraints,
+        **TRAINING,
+        "metric": choice("plain", "learned"),
+        "n_components": N_COMPONENTS,
+        "reg": NOT_NEGATIVE,
+    }
+
     def __init__(
         self,
         metric: Literal["plain", "learned"] = "plain",
@@ -111,22 +121,14 @@ class NearestClassMean(LabelEmbedding):
     def _n_calibration_fits(self) -> int:  # type: ignore[override]
         return 1 if self.metric == "learned" else 3
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        check_choice("metric", self.metric, ("plain", "learned"))
-        check_number("reg", self.reg, low=0.0)
-        check_training(self)
-
     def _choose(self, data: TrainingData) -> dict[str, Any]:
         n_features = data.features.shape[1]
-        n_components = min(n_features, 100)
+        k = min(n_features, 100)
         if self.n_components is not None:
-            n_components = check_count("n_components", self.n_components)
-            if n_components > n_features:
-                raise ValueError(
-                    f"n_components={n_components} is more than the number of features, {n_features}"
-                )
-        return {"n_components": n_components, "seed": seed_of(self.random_state)}
+            k = at_most(
+                "n_components", self.n_components, n_features, f"the number of features, {n_features}"
+            )
+        return {"n_components": int(k), "seed": seed_of(self.random_state)}
 
     def _learn(self, data: TrainingData, **chosen: Any) -> Learned:
         means = data.class_means()

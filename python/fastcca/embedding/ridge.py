@@ -10,8 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcca._arguments.parameters import check_number
-from fastcca.embedding._base import LabelEmbedding, Learned
+from fastcca._arguments.parameters import RIDGE
+from fastcca._models.files import Schema
+from fastcca.embedding._base import CLASS_WEIGHT, LabelEmbedding, Learned
 from fastcca.embedding._data import TrainingData
 from fastcca.embedding._docs import documented
 from fastcca.functional.linalg import truncated_svd
@@ -73,6 +74,13 @@ class RidgeEmbedding(LabelEmbedding):
     True
     """
 
+    _schema = Schema("RidgeEmbedding", fields="reg_")
+    _constraints = {  # noqa: RUF012
+        **LabelEmbedding._constraints,
+        "reg": RIDGE.or_none,
+        "class_weight": CLASS_WEIGHT,
+    }
+
     def __init__(
         self,
         reg: float | None = None,
@@ -86,11 +94,6 @@ class RidgeEmbedding(LabelEmbedding):
         self.whitening_exponent = whitening_exponent
         self.normalize = normalize
         self.temperature = temperature
-
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        if self.reg is not None:
-            check_number("reg", self.reg, low=0.0)
 
     def _choose(self, data: TrainingData) -> dict[str, Any]:
         return {"reg": float(self.reg) if self.reg is not None else best_reg(data)}

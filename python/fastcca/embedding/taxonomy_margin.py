@@ -6,11 +6,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcca._arguments.parameters import check_count, check_number
-from fastcca.embedding._base import LabelEmbedding, Learned
+from fastcca._arguments.parameters import FRACTION, NOT_NEGATIVE, POSITIVE_INTEGER, RIDGE
+from fastcca._models.files import Schema
+from fastcca.embedding._base import CLASS_WEIGHT, LabelEmbedding, Learned
 from fastcca.embedding._data import TrainingData
 from fastcca.embedding._docs import documented
-from fastcca.embedding._semantics import label_costs
+from fastcca.embedding._semantics import TAXONOMY, label_costs
 from fastcca.embedding.ridge import best_reg, ridge_path
 from fastcca.errors import NumericalError
 from fastcca.taxonomy import Taxonomy
@@ -111,6 +112,17 @@ class LargeMarginTaxonomyEmbedding(LabelEmbedding):
 
     _n_calibration_fits = 1
 
+    _schema = Schema("LargeMarginTaxonomyEmbedding", fields="metric_ reg_ mu_ n_iter_ objective_")
+    _constraints = {  # noqa: RUF012
+        **LabelEmbedding._constraints,
+        "taxonomy": TAXONOMY,
+        "mu": FRACTION.or_none,
+        "reg": RIDGE.or_none,
+        "max_iter": POSITIVE_INTEGER,
+        "tol": NOT_NEGATIVE,
+        "class_weight": CLASS_WEIGHT,
+    }
+
     def __init__(
         self,
         taxonomy: Taxonomy | None = None,
@@ -132,15 +144,6 @@ class LargeMarginTaxonomyEmbedding(LabelEmbedding):
         self.whitening_exponent = whitening_exponent
         self.normalize = normalize
         self.temperature = temperature
-
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        if self.mu is not None and not check_number("mu", self.mu, low=0.0) < 1.0:
-            raise ValueError(f"mu must be a number >= 0 and < 1, got {self.mu!r}")
-        if self.reg is not None:
-            check_number("reg", self.reg, low=0.0)
-        check_count("max_iter", self.max_iter)
-        check_number("tol", self.tol, low=0.0)
 
     def _choose(self, data: TrainingData) -> dict[str, Any]:
         n_classes = data.n_classes

@@ -16,19 +16,35 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from fastcca._arguments.arrays import as_matrix, check_same_rows, refuse_non_finite
-from fastcca._arguments.parameters import check_choice, check_count, check_number
-from fastcca.embedding._base import LabelEmbedding, Learned
+from fastcca._arguments.parameters import (
+    N_COMPONENTS,
+    NOT_NEGATIVE,
+    POSITIVE,
+    POSITIVE_INTEGER,
+    anything,
+    choice,
+    real_pair,
+)
+from fastcca._models.files import Schema
+from fastcca.embedding._base import CLASS_WEIGHT, LabelEmbedding, Learned
 from fastcca.embedding._data import InputScaling, TrainingData
 from fastcca.embedding._docs import documented
-from fastcca.embedding._semantics import LabelGraph, ZeroShotMixin, label_graph, label_vectors
+from fastcca.embedding._semantics import (
+    ATTRIBUTES,
+    TAXONOMY,
+    LabelGraph,
+    ZeroShotMixin,
+    label_graph,
+    label_vectors,
+)
 from fastcca.embedding._training import (
     LOSSES,
+    TRAINING,
     Adam,
     LabelLoss,
     Parameters,
     Schedule,
     batch_rows,
-    check_training,
     label_loss,
     seed_of,
 )
@@ -42,6 +58,7 @@ __all__ = ["Explanation", "UnifiedSemanticEmbedding"]
 Array = NDArray[Any]
 AttributeLoss = Literal["squared", "hinge", "linear"]
 
+MU1 = real_pair(NOT_NEGATIVE, "(of L_S, of L_A)")
 SCALE = 3.0  # of the first values: labels are some margins apart, as in LargeMarginEmbedding
 OWN_SUPERCLASS, OWN_ATTRIBUTES = 0.5, 1.0  # norms relative to a class's own axis
 
@@ -63,7 +80,7 @@ class UnifiedSemanticEmbedding(ZeroShotMixin, LabelEmbedding):
               + \lambda_1 \lVert W \rVert^2 + \lambda_2 \lVert U \rVert^2
 
     with :math:`z = W^\top f + b` for the centred, scaled inputs f, embeddings u of classes and superclasses,
-    attributes' embeddings :math:`u_a` of length at most one (the rows of A) and sparse coefficients
+    attributes' embeddings :math:`u_a` of norm at most one (the rows of A) and sparse coefficients
     :math:`B \ge 0`, all sums over classes, nodes and attributes:
 
     .. math::
@@ -76,6 +93,10 @@ class UnifiedSemanticEmbedding(ZeroShotMixin, LabelEmbedding):
 
     :math:`P_y` are the superclasses of a class, the root excepted (its embedding is 0), :math:`S_s` the
     siblings of a node. An ancestor that is a class itself stays a negative in :math:`L_C`.
+
+    By default :math:`L_C` and :math:`L_S` are the log-loss of negative distances instead of hinges, which
+    classifies better on Animals with Attributes, and :math:`L_A` is squared: the formulas above are
+    ``loss="hinge"`` and ``attribute_loss="linear"``.
 
     Parameters
     ----------
@@ -100,10 +121,10 @@ class UnifiedSemanticEmbedding(ZeroShotMixin, LabelEmbedding):
         centred and in units of its standard deviation: the mean over attributes of
         :math:`(z^\top u_a - y^a)^2` or of :math:`|y^a| [1 - sign(y^a) z^\top u_a]_+`.
     lambda1, lambda2 : float, default=0.005, 0.002
-        Of the squared norms of W and U.
+        Factors of the squared norms of W and U.
     norms : {"penalty", "constraint"}, default="penalty"
-        "penalty" adds them as above. "constraint" bounds them row by row: each column of W (p, d) and each u
-        have a squared length of at most ``lambda1`` and ``lambda2``.
+        "penalty" adds them as above. "constraint" bounds the squared norm of each column of W (p, d) by
+        ``lambda1`` and of each u by ``lambda2``.
     gamma1, gamma2 : float, default=0, 1
         Sparsity and exclusivity of the coefficients in R.
     beta : {"learned", "attributes"}, default="learned"
@@ -111,9 +132,10 @@ class UnifiedSemanticEmbedding(ZeroShotMixin, LabelEmbedding):
     beta_max : float, optional
         Bound of each coefficient: the paper's :math:`0 \le \beta \le \gamma_1`.
     n_attributes : int, optional
-        How many latent attributes; by default as many as classes. Counts only where none are given.
+        The number of latent attributes; by default that of the classes. Without effect where attributes are
+        given.
     n_components : int, optional
-        Dimensions of the space; by default the number of classes. Counts only for ``init="classes"``.
+        Dimensions of the space; by default the number of classes. Without effect for ``init="structure"``.
     init : {"classes", "structure"}, default="classes"
         First embeddings. "classes": each class on an axis of its own, superclasses at the means of theirs.
         "structure": each node at its parent's, a step along an axis of its own, and a step for what its
@@ -146,11 +168,11 @@ class UnifiedSemanticEmbedding(ZeroShotMixin, LabelEmbedding):
     label_embedding_ : ndarray of shape (n_classes, d)
         The point of each label.
     superclasses_ : list
-        The nodes above a class that are none themselves.
+        The nodes above a class that are not classes themselves.
     superclass_embedding_ : ndarray of shape (n_superclasses, d)
         Their points.
     attribute_embedding_ : ndarray of shape (n_attributes, d)
-        The attributes' points, of length at most one.
+        The attributes' points, of norm at most one.
     attribute_names_ : list of str
         Their names.
     nodes_ : list
@@ -199,6 +221,36 @@ class UnifiedSemanticEmbedding(ZeroShotMixin, LabelEmbedding):
     >>> use.explain("dog").parent
     'mammal'
     """
+
+    _schema = Schema(
+        "UnifiedSemanticEmbedding",
+        fields="superclasses_ attribute_embedding_ attribute_names_ nodes_ node_embedding_ parents_ beta_ "
+        "loss_curve_ node_attributes=_node_attributes root_attributes=_root_attributes "
+        "attribute_unit=_attribute_unit beta_scale=_beta_scale mean_scale=_mean_scale",
+    )
+    _constraints = {  # noqa: RUF012
+        **LabelEmbedding._constraints,
+        **TRAINING,
+        "taxonomy": TAXONOMY,
+        "attributes": ATTRIBUTES,
+        "mu1": MU1,
+        "mu2": NOT_NEGATIVE,
+        "loss": choice(*LOSSES),
+        "attribute_loss": choice("squared", "hinge", "linear"),
+        "lambda1": NOT_NEGATIVE,
+        "lambda2": NOT_NEGATIVE,
+        "norms": choice("penalty", "constraint"),
+        "gamma1": NOT_NEGATIVE,
+        "gamma2": NOT_NEGATIVE,
+        "beta": choice("learned", "attributes"),
+        "beta_max": NOT_NEGATIVE.or_none,
+        "n_attributes": POSITIVE_INTEGER.or_none,
+        "n_components": N_COMPONENTS,
+        "init": choice("classes", "structure"),
+        "source": anything("a fitted label embedding or None"),
+        "n_rounds": POSITIVE_INTEGER,
+        "class_weight": CLASS_WEIGHT,
+    }
 
     nodes_: list[Any]
     superclasses_: list[Any]
@@ -272,6 +324,198 @@ class UnifiedSemanticEmbedding(ZeroShotMixin, LabelEmbedding):
         self.temperature = temperature
         self.n_threads = n_threads
 
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        sample_attributes: ArrayLike | None = None,
+    ) -> UnifiedSemanticEmbedding:
+        """Fit to rows and their labels.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, p)
+            One row a sample; float32 or float64.
+        y : array_like of shape (n,)
+            The label of each row: numbers or text.
+        sample_weight : array_like of shape (n,), optional
+            Weights >= 0, which count as repetitions of a row; a weight of 0 leaves it out.
+        sample_attributes : array_like of shape (n, n_attributes), optional
+            The attributes of each row, for :math:`L_A`; those of a class are then the mean of its rows.
+
+        Returns
+        -------
+        UnifiedSemanticEmbedding
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError, NumericalError
+            See :class:`UnifiedSemanticEmbedding`.
+        """
+        if self.norms == "constraint":
+            for name in ("lambda1", "lambda2"):
+                POSITIVE(name, getattr(self, name))
+        extra = {}
+        if sample_attributes is not None:
+            extra["attributes"] = self._check_row_attributes(X, sample_attributes)
+        self._fit(X, y, sample_weight, extra)
+        return self
+
+    def _choose(self, data: TrainingData) -> dict[str, Any]:
+        return {"reg": best_reg(data), "seed": seed_of(self.random_state)}
+
+    def _learn(self, data: TrainingData, **chosen: Any) -> Learned:
+        graph = label_graph(self.taxonomy, self.classes_)
+        known = self._known_attributes(data)
+        source = None if self.source is None else Source.of(self.source, data.features.shape[1])
+        rng = np.random.default_rng(chosen["seed"])
+        start = self._first_values(data, graph, known, source, chosen["reg"], rng)
+        objective = self._objective(data, graph, known, source, start)
+        found, history = alternate(objective, start, Schedule.of(self), int(self.n_rounds), rng)
+        fitted = {"loss_curve_": history, **_fitted_nodes(data, graph, known, found)}
+        return Learned(found["W"], found["b"], found["U"][: graph.n_classes], fitted)
+
+    def _objective(
+        self,
+        data: TrainingData,
+        graph: LabelGraph,
+        known: KnownAttributes | None,
+        source: Source | None,
+        start: Parameters,
+    ) -> Objective:
+        dtype = data.features.dtype
+        mu_s, mu_a = MU1("mu1", self.mu1)
+        given = pattern = None
+        if known is not None and len(start["A"]):
+            given = (known.rows if self.attribute_loss == "linear" else known.signed).astype(dtype)
+        if known is not None and self.beta == "attributes":
+            pattern = known.pattern(graph).astype(dtype)
+        return Objective(
+            data.features,
+            data.y,
+            data.normalized_weight,
+            graph,
+            loss=self.loss,
+            mu_s=mu_s,
+            mu_a=mu_a,
+            mu2=float(self.mu2),
+            gamma1=float(self.gamma1),
+            gamma2=float(self.gamma2),
+            beta_max=np.inf if self.beta_max is None else float(self.beta_max),
+            lambda1=float(self.lambda1),
+            lambda2=float(self.lambda2),
+            constrained=self.norms == "constraint",
+            given=given,
+            attribute_loss=self.attribute_loss,
+            beta_pattern=pattern,
+            source_weights=None if source is None else start["W"],
+            frozen_nodes=None if source is None else np.array([node in source.nodes for node in graph.nodes]),
+            n_threads=self.n_threads,
+        )
+
+    def _first_values(
+        self,
+        data: TrainingData,
+        graph: LabelGraph,
+        known: KnownAttributes | None,
+        source: Source | None,
+        reg: float,
+        rng: np.random.Generator,
+    ) -> Parameters:
+        dtype = data.features.dtype
+        if source is not None:
+            values = values_of_source(data, graph, known, source)
+            return {name: np.array(value, dtype=dtype) for name, value in values.items()}
+        if self.init == "structure":
+            values = values_of_structure(data, graph, known, reg)
+        else:
+            n_components, n_attributes = (
+                graph.n_classes if count is None else int(count)
+                for count in (self.n_components, self.n_attributes)
+            )
+            values = values_of_classes(data, graph, known, n_components, n_attributes, reg, rng)
+        values = {name: value.astype(dtype) for name, value in values.items()}
+        return {name: value if name in "AB" else SCALE * value for name, value in values.items()}
+
+    def _known_attributes(self, data: TrainingData) -> KnownAttributes | None:
+        if self.attributes is not None:
+            vectors = label_vectors(self.attributes, self.classes_)
+            names = None if vectors.names is None else list(vectors.names)
+            return KnownAttributes.of(data, vectors.of(self.classes_), names)
+        if "attributes" in data.extra:
+            return KnownAttributes.of(data, None, None)
+        if self.beta == "attributes":
+            raise ValueError("beta='attributes' needs attributes, and none are given")
+        return None
+
+    def _scaled(self, x: Array, weight: NDArray[np.float64]) -> tuple[InputScaling, NDArray[np.float64]]:
+        if self.source is None:
+            return super()._scaled(x, weight)
+        scaling = Source.of(self.source, x.shape[1]).scaling
+        return scaling, scaling.transform_checked(x)
+
+    def _check_row_attributes(self, X: Any, sample_attributes: Any) -> NDArray[np.float64]:
+        if self.attributes is not None:
+            raise ValueError("sample_attributes and attributes are both given: leave one of them out")
+        check_same_rows(X=X, sample_attributes=sample_attributes)
+        given = as_matrix("sample_attributes", sample_attributes).astype(np.float64)
+        refuse_non_finite("sample_attributes", given)
+        n_rows = len(as_matrix("X", X))
+        if len(given) != n_rows:
+            raise ValueError(f"sample_attributes has {len(given)} rows and X has {n_rows}")
+        return given
+
+    # ---- after the fit
+
+    @property
+    def superclass_embedding_(self) -> Array:
+        """The points of the superclasses, in the order of ``superclasses_``."""
+        return self.node_embedding_[len(self.nodes_) - len(self.superclasses_) :]
+
+    def explain(self, label: Any, n_attributes: int | None = 10) -> Explanation:
+        """A class or superclass as its parent and a few attributes.
+
+        Parameters
+        ----------
+        label : label
+            A class or a node above one.
+        n_attributes : int or None, default=10
+            The maximal number of attributes, those of the largest coefficients; None: all that are not 0.
+
+        Returns
+        -------
+        Explanation
+            ``str`` of it is a sentence; :class:`fastcca.plotting.ExplanationDisplay` draws it.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            For a label that the model does not know.
+        """
+        check_is_fitted(self)
+        label = label.item() if isinstance(label, np.generic) else label
+        if label not in self.nodes_:
+            raise ValueError(f"label must be one of nodes_, got {label!r}")
+        n_attributes = POSITIVE_INTEGER.or_none("n_attributes", n_attributes)
+        row = self.nodes_.index(label)
+        U = self.node_embedding_
+        coefficients = self.beta_[row].astype(np.float64)
+        parent = self.parents_[row]
+        left = U[row] - coefficients @ self.attribute_embedding_
+        if parent is not None:
+            left = left - U[self.nodes_.index(parent)]
+        order = [i for i in np.argsort(-coefficients, kind="stable")[:n_attributes] if coefficients[i] > 0]
+        return Explanation(
+            label,
+            parent,
+            tuple((self.attribute_names_[i], float(coefficients[i])) for i in order),
+            float(np.linalg.norm(left) / max(np.linalg.norm(U[row]), np.finfo(float).tiny)),
+        )
+
     @staticmethod
     def setting(row: str, mu1: float = 0.1, mu2: float = 0.004) -> dict[str, Any]:
         """The weights that make this estimator a row of the published table.
@@ -312,226 +556,6 @@ class UnifiedSemanticEmbedding(ZeroShotMixin, LabelEmbedding):
             "mu2": mu2 if on["regularizer"] else 0.0,
         }
 
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        sample_attributes: ArrayLike | None = None,
-    ) -> UnifiedSemanticEmbedding:
-        """Fit to rows and their labels.
-
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            One row a sample; float32 or float64.
-        y : array_like of shape (n,)
-            The label of each row: numbers or text.
-        sample_weight : array_like of shape (n,), optional
-            Weights >= 0, which count as repetitions of a row; a weight of 0 leaves it out.
-        sample_attributes : array_like of shape (n, n_attributes), optional
-            The attributes of each row, for :math:`L_A`; those of a class are then the mean of its rows.
-
-        Returns
-        -------
-        UnifiedSemanticEmbedding
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError, NumericalError
-            See :class:`UnifiedSemanticEmbedding`.
-        """
-        extra = {}
-        if sample_attributes is not None:
-            extra["attributes"] = self._check_row_attributes(X, sample_attributes)
-        self._fit(X, y, sample_weight, extra)
-        return self
-
-    def _check_row_attributes(self, X: Any, sample_attributes: Any) -> NDArray[np.float64]:
-        if self.attributes is not None:
-            raise ValueError("sample_attributes and attributes are both given: leave one of them out")
-        check_same_rows(X=X, sample_attributes=sample_attributes)
-        given = as_matrix("sample_attributes", sample_attributes).astype(np.float64)
-        refuse_non_finite("sample_attributes", given)
-        n_rows = len(as_matrix("X", X))
-        if len(given) != n_rows:
-            raise ValueError(f"sample_attributes has {len(given)} rows and X has {n_rows}")
-        return given
-
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        pair = self._mu1_pair
-        if len(pair) != 2:
-            raise ValueError(f"mu1 must be a number >= 0 or a pair of them, got {self.mu1!r}")
-        for value in pair:
-            check_number("mu1", value, low=0.0)
-        for name in ("mu2", "lambda1", "lambda2", "gamma1", "gamma2"):
-            check_number(name, getattr(self, name), low=0.0)
-        if self.beta_max is not None:
-            check_number("beta_max", self.beta_max, low=0.0)
-        check_training(self)
-        check_count("n_rounds", self.n_rounds)
-        for name in ("n_attributes", "n_components"):
-            if getattr(self, name) is not None:
-                check_count(name, getattr(self, name))
-        check_choice("loss", self.loss, LOSSES)
-        check_choice("attribute_loss", self.attribute_loss, ("squared", "hinge", "linear"))
-        check_choice("norms", self.norms, ("penalty", "constraint"))
-        check_choice("init", self.init, ("classes", "structure"))
-        check_choice("beta", self.beta, ("learned", "attributes"))
-        if self.norms == "constraint":
-            for name in ("lambda1", "lambda2"):
-                check_number(name, getattr(self, name), low=0.0, low_included=False)
-
-    @property
-    def _mu1_pair(self) -> tuple[Any, ...]:
-        """The weights of L_S and of L_A."""
-        return tuple(self.mu1) if isinstance(self.mu1, (tuple, list)) else (self.mu1, self.mu1)
-
-    def _scaled(self, x: Array, weight: NDArray[np.float64]) -> tuple[InputScaling, NDArray[np.float64]]:
-        if self.source is None:
-            return super()._scaled(x, weight)
-        scaling = Source.of(self.source, x.shape[1]).scaling
-        return scaling, scaling.transform_checked(x)
-
-    def _choose(self, data: TrainingData) -> dict[str, Any]:
-        return {"reg": best_reg(data), "seed": seed_of(self.random_state)}
-
-    def _learn(self, data: TrainingData, **chosen: Any) -> Learned:
-        graph = label_graph(self.taxonomy, self.classes_)
-        known = self._known_attributes(data)
-        source = None if self.source is None else Source.of(self.source, data.features.shape[1])
-        rng = np.random.default_rng(chosen["seed"])
-        start = self._first_values(data, graph, known, source, chosen["reg"], rng)
-        objective = self._objective(data, graph, known, source, start)
-        found, history = alternate(objective, start, Schedule.of(self), int(self.n_rounds), rng)
-        fitted = {"loss_curve_": history, **_fitted_nodes(data, graph, known, found)}
-        return Learned(found["W"], found["b"], found["U"][: graph.n_classes], fitted)
-
-    def _known_attributes(self, data: TrainingData) -> KnownAttributes | None:
-        if self.attributes is not None:
-            vectors = label_vectors(self.attributes, self.classes_)
-            names = None if vectors.names is None else list(vectors.names)
-            return KnownAttributes.of(data, vectors.of(self.classes_), names)
-        if "attributes" in data.extra:
-            return KnownAttributes.of(data, None, None)
-        if self.beta == "attributes":
-            raise ValueError("beta='attributes' needs attributes, and none are given")
-        return None
-
-    def _first_values(
-        self,
-        data: TrainingData,
-        graph: LabelGraph,
-        known: KnownAttributes | None,
-        source: Source | None,
-        reg: float,
-        rng: np.random.Generator,
-    ) -> Parameters:
-        dtype = data.features.dtype
-        if source is not None:
-            values = values_of_source(data, graph, known, source)
-            return {name: np.array(value, dtype=dtype) for name, value in values.items()}
-        if self.init == "structure":
-            values = values_of_structure(data, graph, known, reg)
-        else:
-            n_components, n_attributes = (
-                graph.n_classes if count is None else int(count)
-                for count in (self.n_components, self.n_attributes)
-            )
-            values = values_of_classes(data, graph, known, n_components, n_attributes, reg, rng)
-        values = {name: value.astype(dtype) for name, value in values.items()}
-        return {name: value if name in "AB" else SCALE * value for name, value in values.items()}
-
-    def _objective(
-        self,
-        data: TrainingData,
-        graph: LabelGraph,
-        known: KnownAttributes | None,
-        source: Source | None,
-        start: Parameters,
-    ) -> Objective:
-        dtype = data.features.dtype
-        mu_s, mu_a = self._mu1_pair
-        given = pattern = None
-        if known is not None and len(start["A"]):
-            given = (known.rows if self.attribute_loss == "linear" else known.signed).astype(dtype)
-        if known is not None and self.beta == "attributes":
-            pattern = known.pattern(graph).astype(dtype)
-        return Objective(
-            data.features,
-            data.y,
-            data.normalized_weight,
-            graph,
-            loss=self.loss,
-            mu_s=float(mu_s),
-            mu_a=float(mu_a),
-            mu2=float(self.mu2),
-            gamma1=float(self.gamma1),
-            gamma2=float(self.gamma2),
-            beta_max=np.inf if self.beta_max is None else float(self.beta_max),
-            lambda1=float(self.lambda1),
-            lambda2=float(self.lambda2),
-            constrained=self.norms == "constraint",
-            given=given,
-            attribute_loss=self.attribute_loss,
-            beta_pattern=pattern,
-            source_weights=None if source is None else start["W"],
-            frozen_nodes=None if source is None else np.array([node in source.nodes for node in graph.nodes]),
-            n_threads=self.n_threads,
-        )
-
-    # ---- after the fit
-
-    @property
-    def superclass_embedding_(self) -> Array:
-        """The points of the superclasses, in the order of ``superclasses_``."""
-        return self.node_embedding_[len(self.nodes_) - len(self.superclasses_) :]
-
-    def explain(self, label: Any, n_attributes: int | None = 10) -> Explanation:
-        """A class or superclass as its parent and a few attributes.
-
-        Parameters
-        ----------
-        label : label
-            A class or a node above one.
-        n_attributes : int or None, default=10
-            At most as many attributes, those of the largest coefficients; None: all that are not 0.
-
-        Returns
-        -------
-        Explanation
-            ``str`` of it is a sentence; :class:`fastcca.plotting.ExplanationDisplay` draws it.
-
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
-        ValueError
-            For a label that the model does not know.
-        """
-        check_is_fitted(self)
-        label = label.item() if isinstance(label, np.generic) else label
-        if label not in self.nodes_:
-            raise ValueError(f"label must be one of nodes_, got {label!r}")
-        if n_attributes is not None:
-            check_count("n_attributes", n_attributes)
-        row = self.nodes_.index(label)
-        U = self.node_embedding_
-        coefficients = self.beta_[row].astype(np.float64)
-        parent = self.parents_[row]
-        left = U[row] - coefficients @ self.attribute_embedding_
-        if parent is not None:
-            left = left - U[self.nodes_.index(parent)]
-        order = [i for i in np.argsort(-coefficients, kind="stable")[:n_attributes] if coefficients[i] > 0]
-        return Explanation(
-            label,
-            parent,
-            tuple((self.attribute_names_[i], float(coefficients[i])) for i in order),
-            float(np.linalg.norm(left) / max(np.linalg.norm(U[row]), np.finfo(float).tiny)),
-        )
-
     def _place(self, labels: list[Any], vectors: NDArray[np.float64] | None) -> NDArray[Any]:
         """In the direction of u_parent + s max(a - a_parent, 0) A, below the nearest known node."""
         if self.taxonomy is None and vectors is None:
@@ -551,7 +575,7 @@ class UnifiedSemanticEmbedding(ZeroShotMixin, LabelEmbedding):
                 parent = self._root_attributes if row is None else self._node_attributes[row]
                 more = np.maximum(vectors[i] / self._attribute_unit - parent, 0.0)
                 placed[i] += self._beta_scale * more @ self.attribute_embedding_
-        # as long as labels of the fit are on average: one nearer to 0 would attract rows of every class
+        # with the mean norm of the labels of the fit: one nearer to 0 would be nearest to rows of every class
         length = np.linalg.norm(placed, axis=1, keepdims=True)
         usual = np.linalg.norm(U[: len(U) - len(self.superclasses_)], axis=1).mean()
         placed *= np.divide(usual, length, out=np.zeros_like(length), where=length > 0)

@@ -5,8 +5,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fastcca._arguments.parameters import check_count, check_number
-from fastcca.embedding._base import LabelEmbedding, Learned, dimensions
+from fastcca._arguments.parameters import LEARNING_RATE, N_COMPONENTS, N_EPOCHS, POSITIVE, RANDOM_STATE
+from fastcca._models.files import Schema
+from fastcca.embedding._base import CLASS_WEIGHT, LabelEmbedding, Learned, dimensions
 from fastcca.embedding._data import TrainingData
 from fastcca.embedding._docs import documented
 from fastcca.embedding._training import Schedule, seed_of
@@ -91,6 +92,18 @@ class WARPEmbedding(LabelEmbedding):
     _n_calibration_fits = 1
     _similarity = "product"
 
+    _schema = Schema("WARPEmbedding", fields="loss_curve_")
+    _constraints = {  # noqa: RUF012
+        **LabelEmbedding._constraints,
+        "n_components": N_COMPONENTS,
+        "margin": POSITIVE,
+        "max_norm": POSITIVE,
+        "n_epochs": N_EPOCHS,
+        "learning_rate": LEARNING_RATE,
+        "class_weight": CLASS_WEIGHT,
+        "random_state": RANDOM_STATE,
+    }
+
     def __init__(
         self,
         n_components: int | None = None,
@@ -114,12 +127,6 @@ class WARPEmbedding(LabelEmbedding):
         self.normalize = normalize
         self.temperature = temperature
         self.random_state = random_state
-
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        for name in ("margin", "max_norm", "learning_rate"):
-            check_number(name, getattr(self, name), low=0.0, low_included=False)
-        check_count("n_epochs", self.n_epochs)
 
     def _choose(self, data: TrainingData) -> dict[str, Any]:
         return {

@@ -329,3 +329,28 @@ def _margin(
     if costs.min() < 0:
         raise ValueError(f"margin must not be negative, got a cost of {costs.min():g}")
     return 0.0, costs
+
+
+def batch_hinge_loss(
+    Z: Array,
+    U: Array,
+    y: Indices,
+    weights: float | Array,
+    margin: float | Array,
+    table: tuple[Indices, Indices, Indices, Indices] | None,
+    similarity: str,
+    negatives: str,
+    gradient: bool,
+) -> tuple[float, Array | None, Array | None]:
+    """The kernel on arrays that were checked already: a call of microseconds, for the losses of batches.
+
+    ``weights`` are those of the samples' losses, or one for all; ``margin`` one for all or a matrix of costs;
+    ``table`` the parts of a :class:`ConstraintTable`; ``negatives`` may be "softmax" too.
+    """
+    weight, of_samples = (weights, None) if isinstance(weights, float) else (1.0, weights)
+    number, costs = (margin, None) if isinstance(margin, float) else (0.0, margin)
+    kind = IN_CORE.get(negatives, negatives)
+    value, grad_Z, grad_U, _ = _core.hinge_loss(
+        Z, U, y, of_samples, weight, number, costs, table, similarity, kind, 0, gradient, 0
+    )
+    return value, grad_Z, grad_U
