@@ -65,7 +65,7 @@ def least_squares(report: Report, repeats: int, small: bool) -> None:
     report.add("pls", f"PLSRegression(10), {n}x({p},{q})", 20.0, ratio=ratio, **seconds)
 
     most, folds = (4, 3) if small else (30, 10)
-    rows = slice(0, min(n, 5000))
+    rows = slice(0, min(n, 2000))
     grid = GridSearchCV(Peer(tol=1e-10), {"n_components": list(range(1, most + 1))}, cv=folds)
     found, slow = time_once(partial(grid.fit, X[rows], y[rows]))
     ours, quick = time_once(partial(PLSRegressionCV(most, cv=folds).fit, X[rows], y[rows]))
@@ -99,7 +99,7 @@ def sparse(report: Report, repeats: int, small: bool) -> None:
 
 
 def similarities(report: Report, repeats: int, small: bool) -> None:
-    """All pairs of layers from one pass against the loop over pairs, and against the product of the triangle."""
+    """All pairs of layers from one pass against the loop over pairs, and against half the whole product."""
     n, width, m = (2000, 32, 4) if small else (20000, 128, 12)
     layers: dict[str, Any] = {
         f"layer{i}": view.astype(np.float32) for i, view in enumerate(many_views(n, width, m))

@@ -2,8 +2,8 @@
 A confound taken out
 ====================
 
-Body measures and blood values of 442 patients (scikit-learn's diabetes data) both change with age and sex. How
-much do they have in common beyond that?
+Body measures and blood values of 442 patients (scikit-learn's diabetes data) both change with age and sex.
+How much do they have in common beyond that?
 """
 
 import matplotlib.pyplot as plt

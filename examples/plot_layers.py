@@ -2,9 +2,9 @@
 Layers of two networks compared
 ===============================
 
-Two networks that differ in their first values alone learn the digits. Which layers of one resemble which of the
-other? :func:`fastcca.deep.record` collects sums over the batches, :func:`fastcca.similarity.compare` takes all
-pairs from them.
+Two networks that differ in their first values alone learn the digits. Which layers of one resemble which of
+the other? :func:`fastcca.deep.record` collects sums over the batches, :func:`fastcca.similarity.compare`
+takes all pairs from them.
 """
 
 import itertools

@@ -126,6 +126,8 @@ def test_float32(estimator, views):
     model, double = clone(estimator).fit(single), clone(estimator).fit(views)
     assert {a.dtype for a in answers(model, single)} == {np.dtype(np.float32)}
     for a, b in zip(answers(model, single), answers(double, views), strict=True):
+        if isinstance(estimator, KernelMCCA):  # which coefficient is the largest, rounding decides
+            b = b * np.sign((a * b).sum(axis=0))
         np.testing.assert_allclose(a, b, atol=5e-4)
     mixed = clone(estimator).fit({**views, "a": single["a"]}).transform({**views, "a": single["a"]})
     assert (mixed["a"].dtype, mixed["b"].dtype) == (np.float32, np.float64)

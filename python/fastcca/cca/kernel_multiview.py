@@ -82,6 +82,8 @@ class KernelMCCA(MultiViewModel):
         Widths of the kernels.
     eigenvalues_, canonical_correlations_, pairwise_correlations_, n_components_
         As in :class:`MCCA`.
+    n_samples_ : float
+        Number of rows N; with sample weights their sum.
     loadings_ : dict of str to ndarray of shape (p_i, n_components_)
         Pearson correlation of each column with the scores of its own view; no rows of a precomputed one.
 
@@ -117,7 +119,7 @@ class KernelMCCA(MultiViewModel):
     _schema = Schema(
         "KernelMCCA",
         fields="landmarks_ landmark_indices_ weights_ gammas_ eigenvalues_ offsets=_offsets "
-        "view_widths=_view_widths",
+        "view_widths=_view_widths n_samples_",
     )
     _constraints = {  # noqa: RUF012
         "n_components": N_COMPONENTS,
@@ -140,6 +142,7 @@ class KernelMCCA(MultiViewModel):
     weights_: dict[str, NDArray[np.float64]]
     gammas_: dict[str, float]
     eigenvalues_: NDArray[np.float64]
+    n_samples_: float
     _offsets: dict[str, NDArray[np.float64]]
     _view_widths: dict[str, int]
 
@@ -266,7 +269,7 @@ class KernelMCCA(MultiViewModel):
             self._view_widths[name] = found.data[name].shape[1]
             if m.kernel is not None:
                 self.landmarks_[name], self.gammas_[name] = m.view.points, float(m.kernel.gamma)
-        self.eigenvalues_ = solution.eigenvalues
+        self.eigenvalues_, self.n_samples_ = solution.eigenvalues, float(moments.n)
         weight = np.asarray(omega)[:, np.newaxis]
         common = weight / (
             np.sqrt(sum(omega) * solution.eigenvalues) if self.method == "mcca" else solution.eigenvalues

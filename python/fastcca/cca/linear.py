@@ -73,8 +73,9 @@ class LinearTwoView(TwoViewTransformer):
     """A linear map of each view: what :class:`CCA` and :class:`CCACV` share."""
 
     _schema = Schema(
-        fields="solver_ moments_ n_samples_ x_rank_ y_rank_ x_weights_ y_weights_ x_scale_ y_scale_",
-        optional="confounds_rank_ confounds_mean_ x_confounds_coef_ y_confounds_coef_",
+        fields="solver_ moments_ n_samples_ x_rank_ y_rank_ x_weights_ y_weights_ x_scale_ y_scale_ "
+        "confounds_rank_",
+        optional="confounds_mean_ x_confounds_coef_ y_confounds_coef_",
     )
     _constraints = {  # noqa: RUF012
         "n_components": N_COMPONENTS,
@@ -943,7 +944,7 @@ class CCA(LinearTwoView):
     True
     """
 
-    _schema = Schema("CCA", version=2, optional="shrinkage_ reg_")
+    _schema = Schema("CCA", optional="shrinkage_ reg_")
     _constraints = {**LinearTwoView._constraints, "reg": RIDGES, "shrinkage": SHRINKAGE}  # noqa: RUF012
 
     def __init__(
@@ -961,11 +962,6 @@ class CCA(LinearTwoView):
         self.solver = solver
         self.n_threads = n_threads
         self.shrinkage = shrinkage
-
-    @classmethod
-    def _upgraded(cls, written: int, parameters: dict[str, Any], fitted: dict[str, Any]) -> None:
-        if written < 2:
-            parameters.setdefault("shrinkage", None)
 
     def _ridges(self) -> tuple[float, float]:
         return super()._ridges() if self.shrinkage is None else self.reg_
