@@ -25,7 +25,7 @@ from fastcca import deep  # noqa: E402
 from fastcca.deep import MLP, DeepCCA  # noqa: E402
 from fastcca.errors import NumericalError  # noqa: E402
 from fastcca.metrics import total_correlation  # noqa: E402
-from reference import losses  # noqa: E402
+from reference import correlation  # noqa: E402
 
 TINY = {"hidden": (32,), "input_noise": 0.05, "random_state": 0, "n_threads": 1, "batch_size": 100}
 
@@ -101,7 +101,7 @@ def test_outputs_behind_a_bottleneck(hidden, objective):
         )
     ]
     assert np.linalg.matrix_rank(outputs[1] - outputs[1].mean(0)) <= 4
-    exact = -losses.by_singular_values(*outputs, (1e-3, 1e-3))[0]
+    exact = -correlation.by_singular_values(*outputs, (1e-3, 1e-3))[0]
     assert model.history_[-1]["train_correlation"] == pytest.approx(exact, rel=1e-8)
 
 

@@ -10,7 +10,7 @@ torch.set_num_threads(1)  # tiny networks
 from fastcca.deep import HingeEmbeddingLoss, PairEmbeddingLoss  # noqa: E402
 from fastcca.deep._hinge_operator import torch_hinge_loss  # noqa: E402
 from fastcca.functional import hinge_embedding_loss  # noqa: E402
-from reference import embedding_losses as ref  # noqa: E402
+from reference import hinge as ref  # noqa: E402
 
 
 def problem(n, d, C, dtype=torch.float64, seed=0):

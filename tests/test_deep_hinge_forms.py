@@ -11,7 +11,7 @@ from fastcca.datasets import load_digit_halves  # noqa: E402
 from fastcca.deep import MLP, HingeEmbeddingLoss, PairEmbeddingLoss  # noqa: E402
 from fastcca.deep import _hinge_operator as operator  # noqa: E402
 from fastcca.functional import hinge_embedding_loss  # noqa: E402
-from reference import embedding_losses as ref  # noqa: E402
+from reference import hinge as ref  # noqa: E402
 
 FORMS = {
     "sum": {},

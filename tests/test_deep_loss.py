@@ -11,7 +11,7 @@ from fastcca.deep import CorrelationLoss  # noqa: E402
 from fastcca.deep.correlation_loss import torch_correlation_loss  # noqa: E402
 from fastcca.errors import NumericalError  # noqa: E402
 from fastcca.functional import correlation_loss  # noqa: E402
-from reference import losses as ref  # noqa: E402
+from reference import correlation as ref  # noqa: E402
 
 
 def views(m, d1, d2, dtype=torch.float64, seed=0):

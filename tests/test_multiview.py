@@ -252,7 +252,7 @@ def test_bad_input(views, kind):
         kind().fit({"a": a, "b": np.ones_like(b), "c": c})
     with pytest.raises(ValueError, match="n_components=6 is more than 5, the second largest"):
         kind(6).fit(views)
-    with pytest.raises(ValueError, match="n_components must be an integer >= 1"):
+    with pytest.raises(ValueError, match="n_components must be an integer >= 1 or None"):
         kind(0).fit(views)
     with pytest.raises(ValueError, match="view_weights must be positive, got 0 for 'b'"):
         kind(view_weights={"b": 0}).fit(views)
@@ -355,7 +355,7 @@ def test_bad_grids(views):
     for regs in ([], 1.0, "x", [-1.0]):
         with pytest.raises(ValueError, match="regs"):
             MCCACV(regs=regs).fit(views)
-    with pytest.raises(ValueError, match="method must be 'mcca' or 'gcca'"):
+    with pytest.raises(ValueError, match="method must be one of 'mcca', 'gcca', got 'pca'"):
         MCCACV(method="pca").fit(views)
 
 

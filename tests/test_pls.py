@@ -46,6 +46,9 @@ def test_names_signs_and_values_are_scikit_learns(data, name, k, scale):
     np.testing.assert_allclose(
         ours.inverse_transform(zx), peer.inverse_transform(zx), atol=1e-8 * np.abs(X).max()
     )
+    np.testing.assert_allclose(
+        ours.inverse_transform_y(zy), peer.inverse_transform(zx, zy)[1], atol=1e-8 * np.abs(Y).max()
+    )
     assert ours.score(X, Y) == pytest.approx(peer.score(X, Y), abs=1e-9)
     r = [np.corrcoef(a, b)[0, 1] for a, b in zip(zx.T, zy.T, strict=True)]
     np.testing.assert_allclose(ours.canonical_correlations_, r, atol=1e-8)

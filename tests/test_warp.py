@@ -6,7 +6,7 @@ import pytest
 
 from fastcca.errors import NumericalError
 from fastcca.functional import warp_epoch
-from reference import embedding_losses as ref
+from reference import warp as ref
 
 pytestmark = pytest.mark.core
 Array = npt.NDArray[np.float64]

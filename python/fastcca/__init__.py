@@ -20,7 +20,11 @@ except KeyboardInterrupt:
 if TYPE_CHECKING:
     from fastcca import (
         datasets,
+        deep,
+        distributed,
         embedding,
+        errors,
+        functional,
         fusion,
         inference,
         metrics,
@@ -37,6 +41,8 @@ if TYPE_CHECKING:
     from fastcca.cca.model_selection import CCACV, KernelCCACV
     from fastcca.cca.multiview import GCCA, MCCA, MCCACV
     from fastcca.cca.pls import PLSSVD, PLSCanonical, PLSRegression, PLSRegressionCV
+    from fastcca.cca.probabilistic import ProbabilisticCCA
+    from fastcca.cca.sparse import SparseCCA, SparseCCACV
 
     __version__: str
 
@@ -54,10 +60,17 @@ __all__ = [
     "PLSCanonical",
     "PLSRegression",
     "PLSRegressionCV",
+    "ProbabilisticCCA",
+    "SparseCCA",
+    "SparseCCACV",
     "align",
     "build_info",
     "datasets",
+    "deep",
+    "distributed",
     "embedding",
+    "errors",
+    "functional",
     "fusion",
     "get_num_threads",
     "inference",
@@ -84,13 +97,19 @@ _LAZY = {
     "PLSRegression": "fastcca.cca",
     "PLSRegressionCV": "fastcca.cca",
     "PLSSVD": "fastcca.cca",
+    "ProbabilisticCCA": "fastcca.cca",
+    "SparseCCA": "fastcca.cca",
+    "SparseCCACV": "fastcca.cca",
     "align": "fastcca._arguments.alignment",
     "load": "fastcca._models.files",
 }
-# `deep` is not among them, it takes PyTorch, nor is `distributed`, it takes dask.
 _LAZY_MODULES = {
     "datasets",
+    "deep",
+    "distributed",
     "embedding",
+    "errors",
+    "functional",
     "fusion",
     "inference",
     "metrics",

@@ -16,7 +16,7 @@ from scipy.stats import t as student
 
 from fastcca._arguments.arrays import as_matrix
 from fastcca._arguments.modalities import check_modalities
-from fastcca._arguments.parameters import check_count
+from fastcca._arguments.parameters import integer
 from fastcca.errors import NumericalError
 from fastcca.functional.linalg import product
 from fastcca.functional.moments import Moments
@@ -74,7 +74,7 @@ class Activations:
     """
 
     def __init__(self, groups: int = 0, debiased: bool = True, n_threads: int | None = None) -> None:
-        self.groups = check_count("groups", groups, low=0)
+        self.groups = integer(0)("groups", groups)
         if self.groups == 1:
             raise ValueError("groups must be 0 or at least 2, got 1")
         self.debiased = bool(debiased)
@@ -484,7 +484,7 @@ def _pair(X: Any, y: Any, debiased: bool, n_threads: int | None) -> _Sums:
         raise ValueError("y must be an array of the same rows as X, got None")
     activations = Activations(debiased=debiased, n_threads=n_threads)
     # in double, for which a single call has the time
-    given = {"X": as_matrix(X, "X"), "y": as_matrix(y, "y")}
+    given = {"X": as_matrix("X", X), "y": as_matrix("y", y)}
     double = {name: a.astype(np.float64, copy=False) for name, a in given.items()}
     return activations.update(double)._total()
 
@@ -745,7 +745,7 @@ def compare(
     if isinstance(layers, Activations):
         collected = layers
     else:
-        collected = _collected(layers, check_count("groups", groups, low=0), method, n_threads)
+        collected = _collected(layers, integer(0)("groups", groups), method, n_threads)
     total = collected._total()
     if len(collected.names) < 2:
         raise ValueError(f"compare takes two layers or more, got {len(collected.names)}")

@@ -19,17 +19,17 @@
 #include "fastcca/base/errors.hpp"
 #include "fastcca/base/scratch.hpp"
 #include "fastcca/base/thread_pool.hpp"
+#include "fastcca/correlation/correlation.hpp"
+#include "fastcca/hinge/hinge.hpp"
 #include "fastcca/kernels/dual.hpp"
 #include "fastcca/kernels/features.hpp"
 #include "fastcca/kernels/incomplete_cholesky.hpp"
 #include "fastcca/linalg/svd.hpp"
-#include "fastcca/losses/correlation.hpp"
-#include "fastcca/losses/hinge.hpp"
-#include "fastcca/losses/warp.hpp"
 #include "fastcca/moments/moments.hpp"
 #include "fastcca/retrieval/top_k.hpp"
 #include "fastcca/solver/cross_validation.hpp"
-#include "fastcca/solver/data_roads.hpp"
+#include "fastcca/solver/data_solvers.hpp"
+#include "fastcca/warp/warp.hpp"
 
 namespace fastcca {
 

@@ -72,7 +72,7 @@ def held_out_correlations(
     n_threads: int,
 ) -> NDArray[np.float64]: ...
 
-# losses
+# correlation
 def correlation_loss(
     H1: NDArray[Any],
     H2: NDArray[Any],
@@ -100,6 +100,7 @@ def correlation_coefficients(
     n_threads: int,
 ) -> tuple[float, NDArray[np.float64], float]: ...
 
+# hinge
 _Table = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 def hinge_loss(
@@ -117,6 +118,8 @@ def hinge_loss(
     gradient: bool,
     n_threads: int,
 ) -> tuple[float, NDArray[Any] | None, NDArray[Any] | None, int]: ...
+
+# warp
 def warp_epoch(
     X: NDArray[Any],
     y: NDArray[np.int64],

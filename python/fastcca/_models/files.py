@@ -50,7 +50,7 @@ _MODULES = {
     "DeepCCA": "fastcca.deep",
     "EarlyFusion": "fastcca.fusion",
     "GCCA": "fastcca.cca",
-    "InputScaling": "fastcca.embedding._preprocessing",
+    "InputScaling": "fastcca.embedding",
     "KernelCCA": "fastcca.cca",
     "KernelCCACV": "fastcca.cca",
     "MCCA": "fastcca.cca",
@@ -59,6 +59,9 @@ _MODULES = {
     "PLSRegression": "fastcca.cca",
     "PLSRegressionCV": "fastcca.cca",
     "PLSSVD": "fastcca.cca",
+    "ProbabilisticCCA": "fastcca.cca",
+    "SparseCCA": "fastcca.cca",
+    "SparseCCACV": "fastcca.cca",
     "SynchronyDetector": "fastcca.synchrony",
     **dict.fromkeys(_EMBEDDINGS, "fastcca.embedding"),
 }

@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from fastcca._arguments.arrays import as_weights
 from fastcca._arguments.modalities import Modalities, Names, check_modalities, named
-from fastcca._arguments.parameters import as_weights
 from fastcca._models.files import SavedModel
 from fastcca._models.statistics import Weights, column_statistics, least_squares, loadings
 from fastcca.errors import NumericalError

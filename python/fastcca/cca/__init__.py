@@ -5,6 +5,8 @@ from fastcca.cca.linear import CCA
 from fastcca.cca.model_selection import CCACV, KernelCCACV
 from fastcca.cca.multiview import GCCA, MCCA, MCCACV
 from fastcca.cca.pls import PLSSVD, PLSCanonical, PLSRegression, PLSRegressionCV
+from fastcca.cca.probabilistic import ProbabilisticCCA
+from fastcca.cca.sparse import SparseCCA, SparseCCACV, StabilitySelection, stability_selection
 
 __all__ = [
     "CCA",
@@ -18,4 +20,9 @@ __all__ = [
     "PLSCanonical",
     "PLSRegression",
     "PLSRegressionCV",
+    "ProbabilisticCCA",
+    "SparseCCA",
+    "SparseCCACV",
+    "StabilitySelection",
+    "stability_selection",
 ]

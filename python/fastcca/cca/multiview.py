@@ -1,14 +1,13 @@
 """Canonical correlation analysis of any number of views: :class:`MCCA`, :class:`GCCA`, :class:`MCCACV`."""
 
 from collections.abc import Mapping, Sequence
-from numbers import Integral
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastcca._arguments.modalities import Modalities, per_view
-from fastcca._arguments.parameters import check_n_threads
+from fastcca._arguments.parameters import FLAG, N_COMPONENTS, N_THREADS, anything, choice
 from fastcca._arguments.warn import warn
 from fastcca._models.multi_view import MultiViewModel, ViewStatistics, mean_of_pairs
 from fastcca._models.statistics import Weights, cast_weights, project
@@ -36,6 +35,13 @@ class Solved(NamedTuple):
 
 class LinearMultiView(MultiViewModel):
     """A linear map of each view: what :class:`MCCA`, :class:`GCCA` and :class:`MCCACV` share."""
+
+    _constraints = {  # noqa: RUF012
+        "n_components": N_COMPONENTS,
+        "view_weights": anything("a number for each view"),  # checked with the views
+        "scale": FLAG,
+        "n_threads": N_THREADS,
+    }
 
     n_components: int | None
     reg: PerView
@@ -67,19 +73,10 @@ class LinearMultiView(MultiViewModel):
 
     # ---- the fit
 
-    def _check_parameters(self) -> None:
-        n = self.n_components
-        if n is not None and (not isinstance(n, Integral) or isinstance(n, (bool, np.bool_)) or int(n) < 1):
-            raise ValueError(f"n_components must be an integer >= 1 or None, got {n!r}")
-        if not isinstance(self.scale, (bool, np.bool_)):
-            raise ValueError(f"scale must be True or False, got {self.scale!r}")
-        check_n_threads(self.n_threads)
-
     def _parameters(
         self, names: Sequence[str], dims: Sequence[int], reg: Any
     ) -> tuple[int, tuple[float, ...], NDArray[np.float64]]:
         """Components, ridges and weights of these views."""
-        self._check_parameters()
         regs = per_view(names, reg, "reg", missing=0.0)
         omega = per_view(names, self.view_weights, "view_weights", missing=1.0, positive=True)
         most = sorted(dims)[-2]
@@ -276,6 +273,8 @@ def _warn_of_rounding(name: str, whitening: Whitening, error: float, most: float
 class EigenMultiView(LinearMultiView):
     """What :class:`MCCA` and :class:`GCCA` share: parameters, and fits to rows and to moments."""
 
+    _constraints = {**LinearMultiView._constraints, "reg": anything("a ridge for each view")}  # noqa: RUF012
+
     def __init__(
         self,
         n_components: int | None = None,
@@ -311,7 +310,6 @@ class EigenMultiView(LinearMultiView):
         ValueError
             See the class.
         """
-        self._check_parameters()
         self._fit_rows(*self._check_fit(views, sample_weight))
         return self
 
@@ -341,7 +339,6 @@ class EigenMultiView(LinearMultiView):
         first = not hasattr(self, "moments_")
         if not first and self.moments_ is None:
             raise ValueError("partial_fit cannot go on from a model that was saved without moments")
-        self._check_parameters()
         found, weights = self._check_fit(views, sample_weight, reset=first)
         rows = self._collect(found, weights)
         if first:
@@ -601,6 +598,13 @@ class MCCACV(LinearMultiView):
     10.0
     """
 
+    _constraints = {  # noqa: RUF012
+        **LinearMultiView._constraints,
+        "regs": anything("a sequence of ridges"),  # checked with the views
+        "method": choice("mcca", "gcca"),
+        "cv": anything("a number of folds or a splitter"),  # by scikit-learn
+    }
+
     def __init__(
         self,
         n_components: int | None = None,
@@ -649,9 +653,6 @@ class MCCACV(LinearMultiView):
         ValueError
             See :class:`MCCACV`.
         """
-        if self.method not in ("mcca", "gcca"):
-            raise ValueError(f"method must be 'mcca' or 'gcca', got {self.method!r}")
-        self._check_parameters()
         found, weights = self._check_fit(views, sample_weight)
         names = self.views_
         first = found.data[names[0]]

@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from fastcca._arguments.parameters import as_matrix, check_count, check_n_threads, refuse_non_finite
+from fastcca._arguments.arrays import refuse_non_finite
+from fastcca._arguments.parameters import FLAG, N_THREADS, POSITIVE_INTEGER, anything, at_most
 from fastcca._arguments.warn import warn
 from fastcca._models.statistics import Weights, cast_weights, least_squares, project
 from fastcca._models.two_view import TwoViewTransformer, View
@@ -25,6 +26,8 @@ Self = TypeVar("Self", bound="FittedToMoments")
 
 class PartialLeastSquares(TwoViewTransformer):
     """What the estimators of partial least squares share: their input and scores."""
+
+    _constraints = {"scale": FLAG, "n_threads": N_THREADS}  # noqa: RUF012
 
     n_components: int
     scale: bool
@@ -49,14 +52,9 @@ class PartialLeastSquares(TwoViewTransformer):
 
     # ---- the fit
 
-    def _check_parameters(self, n: float, p: int, q: int) -> None:
-        k = check_count("n_components", self.n_components)
-        if not isinstance(self.scale, (bool, np.bool_)):
-            raise ValueError(f"scale must be True or False, got {self.scale!r}")
-        check_n_threads(self.n_threads)
+    def _check_components(self, p: int, q: int) -> None:
         most = self._most_components(p, q)
-        if k > most:
-            raise ValueError(f"n_components={k} is more than {most}: X has {p} and y has {q} features")
+        at_most("n_components", int(self.n_components), most, f"{most}: X has {p} and y has {q} features")
 
     def _moments(self, X: NDArray[Any], y: NDArray[Any], weights: Weights) -> Moments:
         return Moments().update(X, y, sample_weight=weights, dtype=np.float64, n_threads=self.n_threads)
@@ -97,6 +95,8 @@ class PartialLeastSquares(TwoViewTransformer):
         self._y_on_x = (y_on_x * scales[sy]).astype(y_dtype)
         x_on_x = least_squares(Rx.T @ S[sx, sx] @ Rx, Rx.T @ S[sx, sx])
         self._x_on_x = (x_on_x * scales[sx]).astype(x_dtype)
+        y_on_y = least_squares(Ry.T @ S[sy, sy] @ Ry, Ry.T @ S[sy, sy])
+        self._y_on_y = (y_on_y * scales[sy]).astype(y_dtype)
 
     def _set_more(
         self, factors: PLSFactors, scales: tuple[Floats, Floats], dtypes: tuple[np.dtype[Any], np.dtype[Any]]
@@ -141,6 +141,8 @@ class PartialLeastSquares(TwoViewTransformer):
 class FittedToMoments(PartialLeastSquares):
     """PLS with a given number of components: fits to rows and to moments."""
 
+    _constraints = {**PartialLeastSquares._constraints, "n_components": POSITIVE_INTEGER}  # noqa: RUF012
+
     def __init__(self, n_components: int = 2, scale: bool = True, n_threads: int | None = None) -> None:
         self.n_components = n_components
         self.scale = scale
@@ -171,7 +173,7 @@ class FittedToMoments(PartialLeastSquares):
             If every column of X or of y is constant.
         """
         x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
-        self._check_parameters(len(x_checked), x_checked.shape[1], y_checked.shape[1])
+        self._check_components(x_checked.shape[1], y_checked.shape[1])
         moments = self._moments(x_checked, y_checked, weights)
         self._fit_moments(moments, (x_checked.dtype, y_checked.dtype))
         return self
@@ -207,7 +209,7 @@ class FittedToMoments(PartialLeastSquares):
         if not first and self.moments_ is not None:
             moments = self.moments_ + moments
             dtypes = self.x_weights_.dtype, self.y_weights_.dtype
-        self._check_parameters(moments.n, *moments.dims)
+        self._check_components(*moments.dims)
         self._fit_moments(moments, dtypes)
         return self
 
@@ -235,7 +237,7 @@ class FittedToMoments(PartialLeastSquares):
             raise TypeError(f"moments must be fastcca.Moments, got {type(moments).__name__}")
         if len(moments.dims) != 2:
             raise ValueError(f"moments must be of two views, got {len(moments.dims)}: Moments().update(X, y)")
-        self._check_parameters(moments.n, *moments.dims)
+        self._check_components(*moments.dims)
         self.n_features_in_, self.n_y_features_in_ = moments.dims
         self._y_is_vector = False
         self._set_y_names(None)
@@ -312,11 +314,24 @@ class DeflatedPLS(
             In the units of X.
         """
         check_is_fitted(self)
-        z = as_matrix("Z", Z)
-        refuse_non_finite("Z", z)
-        if z.shape[1] != self.n_components_:
-            raise ValueError(f"Z has {z.shape[1]} columns, but there are {self.n_components_} components")
-        return self._regress(z, self.x_loadings_.T * self.x_scale_, self.x_mean_)
+        return self._regress(self._check_scores(Z), self.x_loadings_.T * self.x_scale_, self.x_mean_)
+
+    def inverse_transform_y(self, Z: ArrayLike) -> NDArray[Any]:
+        """y as its scores and loadings give it.
+
+        Parameters
+        ----------
+        Z : array_like of shape (n, n_components_)
+            Scores as :meth:`transform_y` gives them.
+
+        Returns
+        -------
+        ndarray of shape (n, q), or (n,) if the fit was on a 1-d y
+            In the units of y.
+        """
+        check_is_fitted(self)
+        y = self._regress(self._check_scores(Z), self.y_loadings_.T * self.y_scale_, self.y_mean_)
+        return y.ravel() if self._y_is_vector else y
 
 
 class PLSRegression(FittedToMoments, DeflatedPLS):
@@ -566,6 +581,12 @@ class PLSRegressionCV(DeflatedPLS):
     2
     """
 
+    _constraints = {  # noqa: RUF012
+        **PartialLeastSquares._constraints,
+        "max_components": POSITIVE_INTEGER,
+        "cv": anything("a number of folds or a splitter"),  # by scikit-learn
+    }
+
     def __init__(
         self, max_components: int = 10, cv: Any = 5, scale: bool = True, n_threads: int | None = None
     ) -> None:
@@ -605,9 +626,9 @@ class PLSRegressionCV(DeflatedPLS):
             See :class:`PLSRegressionCV`.
         """
         x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
-        most = min(check_count("max_components", self.max_components), x_checked.shape[1])
+        most = min(int(self.max_components), x_checked.shape[1])
         model = PLSRegression(most, self.scale, self.n_threads)
-        model._check_parameters(len(x_checked), x_checked.shape[1], y_checked.shape[1])
+        model._check_components(x_checked.shape[1], y_checked.shape[1])
         splits = row_splits(self.cv, x_checked, y, groups, weights)
 
         def collect(rows: Any) -> Moments:

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-from numbers import Real
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+from fastcca._arguments.parameters import Constraint, number, real_pair
 from fastcca.functional.moments import Moments, from_parts
 
-__all__ = ["ESTIMATED", "check_shrinkage", "ledoit_wolf", "oracle_approximating", "shrunk_moments"]
+__all__ = ["ESTIMATED", "SHRINKAGE", "ledoit_wolf", "oracle_approximating", "shrunk_moments"]
 
 Floats = NDArray[np.float64]
 ESTIMATED = ("ledoit-wolf", "oas")
 
 
-def check_shrinkage(shrinkage: Any) -> tuple[float | str, float | str]:
-    """The shrinkage of each view from one for both or a pair."""
-    pair = shrinkage if isinstance(shrinkage, (tuple, list)) else (shrinkage, shrinkage)
-    for value in pair if len(pair) == 2 else (None,):
-        number = (
-            isinstance(value, Real) and not isinstance(value, (bool, np.bool_)) and 0 <= float(value) <= 1
-        )
-        if not number and not (isinstance(value, str) and value in ESTIMATED):
-            raise ValueError(
-                "shrinkage must be a number in [0, 1], 'ledoit-wolf', 'oas', or a pair of them (x, y), "
-                f"got {shrinkage!r}"
-            )
-    x, y = (value if isinstance(value, str) else float(value) for value in pair)
-    return x, y
+_UNIT = number(0, 1)
+SHRINKAGE = real_pair(
+    Constraint(
+        "a number in [0, 1], 'ledoit-wolf', 'oas'",
+        lambda value: _UNIT.accepts(value) or (isinstance(value, str) and value in ESTIMATED),
+        lambda value: value if isinstance(value, str) else float(value),
+    )
+).or_none
 
 
 def oracle_approximating(trace: float, squares: float, n: float, p: int) -> float:

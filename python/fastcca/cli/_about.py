@@ -42,7 +42,7 @@ def info(model: Path | None) -> None:
     default="fastcca-demo.png",
     show_default=True,
     metavar="FILE",
-    help="Where the picture goes, where matplotlib is installed.",
+    help="Where the figure goes, if matplotlib is installed.",
 )
 @threads_option
 def demo(data: str, components: int | None, output: str) -> None:

@@ -42,7 +42,7 @@ LONG = 2**28
     "--cv",
     type=click.IntRange(min=2),
     metavar="FOLDS",
-    help="Choose the ridge by cross-validation with so many folds.",
+    help="Choose the ridge by cross-validation with this many folds.",
 )
 @click.option(
     "--model",

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from torch import nn
 from tqdm import tqdm
 
-from fastcca._arguments.parameters import refuse_non_finite
+from fastcca._arguments.arrays import refuse_non_finite
 from fastcca._models.atomic_fit import keep_after
 from fastcca._models.multi_view import scaled_statistics
 from fastcca._models.two_view import TwoViewTransformer, View, score_statistics

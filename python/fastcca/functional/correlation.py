@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
-from fastcca._arguments.arrays import as_matrix, check_same_rows, common_float, thread_count
+from fastcca._arguments.arrays import as_matrix, check_same_length, check_same_rows, common_float
+from fastcca._arguments.parameters import N_COMPONENTS, RIDGES, at_most, choice, thread_count
 from fastcca._arguments.warn import warn
 from fastcca.functional.moments import Moments
 
@@ -22,6 +23,8 @@ __all__ = ["correlation_coefficients", "correlation_gradients", "correlation_los
 
 Array = npt.NDArray[Any]
 Objective = Literal["trace", "squares"]
+
+OBJECTIVE = choice("trace", "squares")
 
 
 def correlation_loss(
@@ -235,12 +238,8 @@ def correlation_gradients(
 
 def _views(H1: npt.ArrayLike, H2: npt.ArrayLike, least: int = 2) -> list[Array]:
     check_same_rows(H1=H1, H2=H2)
-    views = [as_matrix(H1, "H1"), as_matrix(H2, "H2")]
-    for name, view in zip(("H1", "H2"), views, strict=True):
-        if view.shape[1] == 0:
-            raise ValueError(f"{name} has no columns: its shape is {view.shape}")
-    if len(views[0]) != len(views[1]):
-        raise ValueError(f"H1 has {len(views[0])} rows and H2 has {len(views[1])}: they must be paired")
+    views = [as_matrix("H1", H1, vector=True), as_matrix("H2", H2, vector=True)]
+    check_same_length(H1=views[0], H2=views[1])
     if least:
         _check_rows(len(views[0]))
     return common_float(views)
@@ -255,14 +254,9 @@ def _options(
     d1: int, d2: int, k: int | None, reg: float | tuple[float, float], objective: str
 ) -> tuple[int, float, float, bool]:
     most = min(d1, d2)
-    if k is not None and (isinstance(k, bool) or int(k) != k or not 1 <= k <= most):
-        raise ValueError(f"k must be None or an integer from 1 to min(d1, d2) = {most}, got {k!r}")
-    pair = tuple(reg) if isinstance(reg, tuple | list) else (reg, reg)
-    if len(pair) != 2 or not all(isinstance(r, int | float | np.number) for r in pair):
-        raise ValueError(f"reg must be a number or a pair of numbers, got {reg!r}")
-    r1, r2 = float(pair[0]), float(pair[1])
-    if not (r1 >= 0 and r2 >= 0 and math.isfinite(r1 + r2)):
-        raise ValueError(f"reg must be finite and not negative, got {reg!r}")
-    if objective not in ("trace", "squares"):
-        raise ValueError(f"objective must be 'trace' or 'squares', got {objective!r}")
-    return (most if k is None else int(k)), r1, r2, objective == "squares"
+    k = N_COMPONENTS("k", k)
+    if k is not None:
+        at_most("k", k, most, f"min(d1, d2) = {most}, the widths of H1 and H2")
+    r1, r2 = RIDGES("reg", reg)
+    OBJECTIVE("objective", objective)
+    return (most if k is None else k), r1, r2, objective == "squares"

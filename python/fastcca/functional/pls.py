@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.linalg import pinv
 
 from fastcca import _core
-from fastcca._arguments.arrays import thread_count
+from fastcca._arguments.parameters import thread_count
 from fastcca.functional.linalg import product
 from fastcca.functional.multiview import fixed_signs
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastcca._arguments.parameters import as_weights, check_same_rows
+from fastcca._arguments.arrays import as_weights, check_same_rows
 from fastcca.metrics._pairs import check_k, finite_matrix
 from fastcca.taxonomy import Taxonomy
 
