@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.core, pytest.mark.filterwarnings("ignore:the alternati
 
 def two_views(rng, n=120, p=15, q=10):
     X, Y = rng.normal(size=(n, p)), rng.normal(size=(n, q))
-    Y[:, :2] += 1.5 * X[:, 2:4]
+    Y[:, :2] += 1.5 * (X[:, 2:3] + X[:, 3:4])
     Y[:, 5] += X[:, 9]
     return X * rng.uniform(0.5, 5, size=p) + 1.0, Y * rng.uniform(0.5, 5, size=q)
 
@@ -39,8 +39,8 @@ def by_bisection(a, bound):
 
     if np.abs(unit(0.0)).sum() <= bound:
         return unit(0.0)
-    low, high = 0.0, np.abs(a).max() * (1 - 1e-15)
-    for _ in range(200):
+    low, high = 0.0, np.abs(a).max() * (1 - 1e-12)
+    for _ in range(100):
         t = (low + high) / 2
         low, high = (t, high) if np.abs(unit(t)).sum() > bound else (low, t)
     return unit(high)

@@ -10,11 +10,13 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from fastcca._arguments.arrays import refuse_non_finite
 from fastcca._arguments.parameters import N_COMPONENTS, N_THREADS, POSITIVE_INTEGER, RIDGES, anything
 from fastcca._models.statistics import Weights
 from fastcca.cca.linear import LinearTwoView
 from fastcca.errors import NumericalError
 from fastcca.functional.moments import Moments
+from fastcca.functional.multiview import whiten
 
 __all__ = ["ProbabilisticCCA"]
 
@@ -159,8 +161,8 @@ class ProbabilisticCCA(LinearTwoView):
         Raises
         ------
         ValueError
-            For moments of other than two views or of fewer than two rows; with ``max_components``, which takes
-            the rows.
+            For moments of other than two views or of fewer than two rows; with ``max_components``, which
+            takes the rows.
         TypeError
             For anything that is not :class:`~fastcca.Moments`.
         """
@@ -169,9 +171,7 @@ class ProbabilisticCCA(LinearTwoView):
         if len(moments.dims) != 2:
             raise ValueError(f"moments must be of two views, got {len(moments.dims)}: Moments().update(X, y)")
         if self.max_components is not None:
-            raise ValueError(
-                "max_components takes the rows, which moments do not hold: give n_components, or fit"
-            )
+            raise ValueError("max_components takes the rows, which moments do not hold: give n_components")
         self.n_features_in_, self.n_y_features_in_ = moments.dims
         self._y_is_vector = False
         self._set_y_names(None)
@@ -187,6 +187,9 @@ class ProbabilisticCCA(LinearTwoView):
     def _fit_model(
         self, moments: Moments, dtypes: tuple[np.dtype[Any], np.dtype[Any]], chosen: int | None
     ) -> None:
+        for view, (name, ridge) in enumerate(zip("Xy", self._ridges(), strict=True)):
+            if ridge == 0 and whiten(moments, view, 0.0, name, self.n_threads).rank < moments.dims[view]:
+                raise NumericalError(f"the covariance of {name} is singular: it has no density. Raise reg")
         given = self.n_components
         try:
             self.n_components = given if chosen is None else chosen
@@ -198,10 +201,6 @@ class ProbabilisticCCA(LinearTwoView):
         rx, ry = self._ridges()
         S[np.arange(p), np.arange(p)] += rx
         S[p + np.arange(q), p + np.arange(q)] += ry
-        ranks, ridges = (self.x_rank_, self.y_rank_), (rx, ry)
-        for name, width, rank, ridge in zip("Xy", (p, q), ranks, ridges, strict=True):
-            if ridge == 0 and rank < width:
-                raise NumericalError(f"the covariance of {name} is singular: it has no density. Raise reg")
         P = np.sqrt(self.singular_values_.astype(np.float64))
         sx, sy = moments.slices
         self.x_factors_ = S[sx, sx] @ self.x_weights_.astype(np.float64) * P
@@ -210,7 +209,7 @@ class ProbabilisticCCA(LinearTwoView):
         self.y_noise_ = S[sy, sy] - self.y_factors_ @ self.y_factors_.T
 
     def _choose(self, X: NDArray[Any], y: NDArray[Any], weights: Weights, total: Moments) -> int | None:
-        """The number of components with the best log-likelihood of held-out rows, where one is to be chosen."""
+        """The number of components with the best log-likelihood of held-out rows, if one is wanted."""
         if hasattr(self, "held_out_"):
             del self.held_out_
         if self.max_components is None:
@@ -282,7 +281,8 @@ class ProbabilisticCCA(LinearTwoView):
         """
         check_is_fitted(self)
         x_checked, y_checked, _ = self._check_pair(X, y, reset=False)
-        self._scores("X", x_checked), self._scores("y", y_checked)  # refuse NaN with their position
+        refuse_non_finite("X", x_checked)
+        refuse_non_finite("y", y_checked)
         return self._log_density(x_checked, y_checked)
 
     def log_likelihood(self, X: ArrayLike, y: ArrayLike) -> float:
@@ -331,14 +331,12 @@ class ProbabilisticCCA(LinearTwoView):
         p = len(self.x_factors_)
         if X is not None and y is not None:
             x_checked, y_checked, _ = self._check_pair(X, y, reset=False)
-            self._scores("X", x_checked), self._scores("y", y_checked)
             rows, part = np.hstack([x_checked, y_checked]), slice(None)
         elif X is not None:
             rows, part = self._check_view("X", X), slice(0, p)
-            self._scores("X", rows)
         else:
             rows, part = self._check_view("y", y), slice(p, None)
-            self._scores("y", rows)
+        refuse_non_finite("X" if X is not None else "y", rows)
         try:
             factor = cho_factor(S[part, part], lower=True)
         except np.linalg.LinAlgError:

@@ -35,6 +35,9 @@ def unit_with_bound(a: Array, bound: float) -> Array:
     if not a.any():
         return np.zeros_like(a)
     a = a / np.abs(a).max()
+    if bound <= 1:  # a single entry, of several that tie for the largest the first
+        i = int(np.abs(a).argmax())
+        return np.where(np.arange(len(a)) == i, np.sign(a[i]), 0.0)
     if np.abs(a).sum() <= bound * np.linalg.norm(a):
         return np.asarray(a / np.linalg.norm(a))
     sizes = np.sort(np.abs(a))[::-1]
@@ -45,7 +48,7 @@ def unit_with_bound(a: Array, bound: float) -> Array:
     ones = sums - counts * t
     twos = np.sqrt(np.maximum(squares - 2 * t * sums + counts * t**2, 0.0))
     ratio = np.divide(ones, twos, out=np.ones_like(ones), where=twos > 0)
-    beyond = (ratio > bound) & (twos > 0)
+    beyond = (ratio > bound) & (counts > bound**2)
     k = int(beyond.argmax())
     n, s, q = float(counts[k]), float(sums[k]), float(squares[k])
     # (s − n t)² = bound² (q − 2 s t + n t²); the smaller root, below sizes[k]
@@ -53,10 +56,8 @@ def unit_with_bound(a: Array, bound: float) -> Array:
     threshold = (-B - np.sqrt(max(B * B - 4 * A * C, 0.0))) / (2 * A)
     u = np.sign(a) * np.maximum(np.abs(a) - max(threshold, 0.0), 0.0)
     norm = np.linalg.norm(u)
-    if not norm > 0:  # several entries tie for the largest, and fewer are allowed: the first of them
-        u = np.zeros_like(a)
-        u[np.abs(a).argmax()] = np.sign(a[np.abs(a).argmax()])
-        return u
+    if not norm > 0:  # more entries tie for the largest than the bound allows: the first of them alone
+        return unit_with_bound(a, 1.0)
     return np.asarray(u / norm)
 
 
@@ -103,6 +104,8 @@ def penalised_decomposition(
     D. M. Witten, R. Tibshirani and T. Hastie, "A penalized matrix decomposition, with applications to sparse
     principal components and canonical correlation analysis", Biostatistics 10, 2009.
     """
+    if not S12.any():
+        raise NumericalError("X and y have no covariance at all: there is nothing to find")
     rest = S12.copy()
     largest = float(np.abs(S12).max())
     us, vs, ds, counts, converged = [], [], [], [], True
@@ -171,6 +174,8 @@ def elastic_net(
     Q. Mai and X. Zhang, "An iterative penalized least squares approach to sparse canonical correlation
     analysis", Biometrics 75, 2019.
     """
+    if not S12.any():
+        raise NumericalError("X and y have no covariance at all: there is nothing to find")
     rest = S12.copy()
     quadratic = [
         S + lam * (1 - l1_ratio) * np.eye(len(S)) for S, lam in zip((S11, S22), penalties, strict=True)
