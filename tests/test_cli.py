@@ -339,7 +339,7 @@ def bad(name, message):
     [
         bad(["fit"], "Missing argument 'X'. (see fastcca fit --help)"),
         bad(["fit", "X.npy", "Y.npy", "-k", "0"], "Invalid value for '-k'"),
-        bad(["fit", "X.npy", "Y.npy", "--rank", "9"], "--rank are for --model kernel-cca"),
+        bad(["fit", "X.npy", "Y.npy", "--rank", "9"], "--rank are for --method kernel-cca"),
         bad(["fit", "X.npy", "Y.npy", "--model", "kernel-cca", "--scale"], "--solver and --scale are for"),
         bad(
             ["fit", "X.npy", "Y.npy", "--model", "kernel-cca", "--cv", "3", "--gamma", "1"],

@@ -484,6 +484,6 @@ def test_the_command_line_fits_and_reads_a_deep_model(tmp_path):
     assert result.exit_code == 0, result.output
     result = CliRunner().invoke(main, [*fit, "--solver", "qr"])
     assert result.exit_code == 2
-    assert "--cv, --solver and --scale are for --model cca" in result.output
+    assert "--cv, --solver and --scale are for --method cca" in result.output
     result = CliRunner().invoke(main, ["fit", x, y, "--epochs", "1"])
-    assert "--epochs is for --model deep-cca" in result.output
+    assert "--epochs is for --method deep-cca" in result.output

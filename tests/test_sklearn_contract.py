@@ -15,7 +15,16 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastcca
-from fastcca import CCA, CCACV, KernelCCA, KernelCCACV
+from fastcca import (
+    CCA,
+    CCACV,
+    PLSSVD,
+    KernelCCA,
+    KernelCCACV,
+    PLSCanonical,
+    PLSRegression,
+    PLSRegressionCV,
+)
 from fastcca.embedding import (
     AttributeHierarchyLabelEmbedding,
     AttributeLabelEmbedding,
@@ -37,6 +46,10 @@ from fastcca.fusion import EarlyFusion
         CCACV(),
         KernelCCA(),
         KernelCCACV(),
+        PLSCanonical(1),
+        PLSRegression(1),
+        PLSRegressionCV(),
+        PLSSVD(1),
         NearestClassMean(),
         RidgeEmbedding(),
         AttributeLabelEmbedding(),

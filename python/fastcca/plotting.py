@@ -16,7 +16,13 @@ from fastcca.metrics import column_correlations
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["CorrelationDisplay", "ExplanationDisplay", "LoadingDisplay", "VariateDisplay"]
+__all__ = [
+    "CorrelationDisplay",
+    "ExplanationDisplay",
+    "LoadingDisplay",
+    "SimilarityDisplay",
+    "VariateDisplay",
+]
 
 
 class CorrelationDisplay:
@@ -334,3 +340,88 @@ def _axes(ax: Axes | None, projection: str | None = None) -> Axes:
         raise ImportError("fastcca.plotting needs matplotlib: pip install 'fastcca[plot]'") from error
     _, ax = pyplot.subplots(subplot_kw={"projection": projection})
     return ax
+
+
+class SimilarityDisplay:
+    """A heat map of similarities: layers against layers.
+
+    Parameters
+    ----------
+    values : array_like of shape (rows, columns)
+        The similarities.
+    rows, columns : sequence of str
+        Names of the layers; ``columns`` by default the same as ``rows``.
+
+    Attributes
+    ----------
+    ax_ : matplotlib.axes.Axes
+        Set by :meth:`plot`.
+    image_ : matplotlib.image.AxesImage
+        Set by :meth:`plot`.
+
+    Examples
+    --------
+    >>> from fastcca.plotting import SimilarityDisplay
+    >>> display = SimilarityDisplay([[1.0, 0.3], [0.3, 1.0]], ["first", "second"]).plot()
+    >>> [label.get_text() for label in display.ax_.get_yticklabels()]
+    ['first', 'second']
+    """
+
+    def __init__(self, values: ArrayLike, rows: Sequence[str], columns: Sequence[str] | None = None) -> None:
+        self.values = np.asarray(values, dtype=np.float64)
+        self.rows = list(rows)
+        self.columns = list(rows if columns is None else columns)
+        if self.values.shape != (len(self.rows), len(self.columns)):
+            raise ValueError(
+                f"values must have shape {(len(self.rows), len(self.columns))} to fit the names, got "
+                f"{self.values.shape}"
+            )
+
+    @classmethod
+    def from_matrix(
+        cls, matrix: Any, rows: Sequence[str] | None = None, columns: Sequence[str] | None = None
+    ) -> SimilarityDisplay:
+        """Of what :func:`fastcca.similarity.compare` returns.
+
+        Parameters
+        ----------
+        matrix : fastcca.similarity.SimilarityMatrix
+            The similarities.
+        rows, columns : sequence of str, optional
+            Names of the layers to show; by default all of them.
+        """
+        of_rows = list(matrix.names if rows is None else rows)
+        of_columns = list(matrix.names if columns is None else columns)
+        return cls(matrix.between(of_rows, of_columns), of_rows, of_columns)
+
+    def plot(
+        self, ax: Axes | None = None, *, annotate: bool | None = None, **image: Any
+    ) -> SimilarityDisplay:
+        """Draw the heat map.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes or None
+            Where to draw; ``None``: a new figure.
+        annotate : bool, optional
+            Whether to write the values into the cells; by default where there are at most 12 columns.
+        **image
+            Passed on to :meth:`matplotlib.axes.Axes.imshow`.
+
+        Returns
+        -------
+        SimilarityDisplay
+            Itself, with ``ax_`` and ``image_``.
+        """
+        ax = self.ax_ = _axes(ax)
+        options: dict[str, Any] = {"cmap": "viridis", "vmin": min(0.0, float(self.values.min())), **image}
+        self.image_ = ax.imshow(self.values, **options)
+        ax.set_xticks(range(len(self.columns)), self.columns, rotation=90)
+        ax.set_yticks(range(len(self.rows)), self.rows)
+        if annotate if annotate is not None else max(self.values.shape) <= 12:
+            middle = (float(self.values.max()) + float(self.values.min())) / 2
+            for (i, j), value in np.ndenumerate(self.values):
+                color = "black" if value > middle else "white"
+                ax.text(j, i, f"{value:.2f}", ha="center", va="center", color=color, fontsize="small")
+        ax.figure.colorbar(self.image_, ax=ax)
+        return self

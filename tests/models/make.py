@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
-from fastcca import CCA, CCACV, KernelCCA, KernelCCACV, embedding
+from fastcca import CCA, CCACV, KernelCCA, KernelCCACV, cca, embedding
 from fastcca.deep import DeepCCA, MultimodalAutoencoder
 from fastcca.fusion import EarlyFusion
 from fastcca.synchrony import SynchronyDetector
@@ -27,6 +27,7 @@ Y = X[:, :3] @ rng.normal(size=(3, 3)) + 0.5 * rng.normal(size=(60, 3))
 LABELS = np.repeat(CLASSES, 20)
 x, y = X[::12].round(3), Y[::12].round(3)
 VIEWS, views = {"a": X, "b": Y}, {"a": x, "b": y}
+THREE, three = {**VIEWS, "c": X[:, 2:] + Y[:, :2]}, {**views, "c": x[:, 2:] + y[:, :2]}
 TREE = Taxonomy(
     {"root": None, "pet": "root", "cat": "pet", "dog": "pet", "fish": "root", "ray": "fish", "eel": "fish"}
 )
@@ -44,6 +45,8 @@ TWO_VIEWS = (
     [("score", [x, y])],
 )
 GROWS = ([("partial_fit", [X[:30], Y[:30]]), ("transform", [x])],)
+MANY_VIEWS = ([("transform", [three])], [("transform_view", ["b", y])], [("score", [three])])
+MANY_GROW = ([("partial_fit", [{name: a[:30] for name, a in THREE.items()}]), ("transform", [three])],)
 ONE_SPACE = (
     [("transform", [x])],
     [("predict", [x])],
@@ -60,6 +63,16 @@ RECIPES = [
     (CCACV(2, regs=[0.1, 1.0], cv=3), (X, Y), TWO_VIEWS),
     (KernelCCA(2, rank=10, reg=0.1), (X, Y), TWO_VIEWS + GROWS),
     (KernelCCACV(2, rank=10, gammas=[0.1], regs=[0.1, 1.0], cv=3), (X, Y), TWO_VIEWS),
+    (cca.MCCA(2, reg=0.1), (THREE,), MANY_VIEWS + MANY_GROW),
+    (cca.GCCA(2, reg=0.1), (THREE,), MANY_VIEWS + MANY_GROW),
+    (cca.MCCACV(2, regs=[0.1, 1.0], cv=3), (THREE,), MANY_VIEWS),
+    (cca.PLSRegression(2), (X, Y), TWO_VIEWS + GROWS),
+    (cca.PLSCanonical(2), (X, Y), TWO_VIEWS + GROWS),
+    (cca.PLSSVD(2), (X, Y), TWO_VIEWS),
+    (cca.PLSRegressionCV(cv=3), (X, Y), TWO_VIEWS[:3]),
+    (cca.SparseCCA(2), (X, Y), TWO_VIEWS),
+    (cca.SparseCCACV(2, penalties=[0.3, 0.7], cv=3), (X, Y), TWO_VIEWS),
+    (cca.ProbabilisticCCA(2), (X, Y), TWO_VIEWS),
     (embedding.JointEmbedding(2, **SHORT), (X, Y), TWO_VIEWS),
     (embedding.NearestClassMean(), (X, LABELS), ONE_SPACE),
     (embedding.RidgeEmbedding(), (X, LABELS), ONE_SPACE),

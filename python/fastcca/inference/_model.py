@@ -40,6 +40,11 @@ def whitened_views(
     model: LinearTwoView, X: NDArray[Any], y: NDArray[Any]
 ) -> tuple[WhitenedView, WhitenedView]:
     """Both views of a model that was fitted to them, by its solver, with its ridge and units."""
+    if getattr(model, "confounds_rank_", 0):
+        raise ValueError(
+            f"this {type(model).__name__} was fitted with confounds: pass an estimator fitted without, and "
+            "the confounds to permutation_test"
+        )
     of_x, of_y = (
         _whitened(view, np.asarray(scale, dtype=np.float64), r, model)
         for view, scale, r in zip((X, y), (model.x_scale_, model.y_scale_), ridge_of(model), strict=True)
