@@ -68,7 +68,7 @@ def test_pls_and_sparse(files):
 
 def test_similarity(files):
     views, paths, folder = files
-    output = folder / "s.safetensors"
+    output = folder / "s.npz"
     code, out, err = run("similarity", *paths, "--method", "debiased_cka", "--groups", 8, "-o", output)
     assert (code, err) == (0, "")
     expected = compare(views, "debiased_cka", groups=8)

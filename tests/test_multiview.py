@@ -372,8 +372,8 @@ def test_frames_keep_their_column_names(views):
 
 def test_saved_without_moments(views, tmp_path):
     model = MCCA(2).fit(views)
-    model.save(tmp_path / "m.npz", moments=False)
-    loaded = fastcca.load(tmp_path / "m.npz")
+    model.save(tmp_path / "m.safetensors", moments=False)
+    loaded = fastcca.load(tmp_path / "m.safetensors")
     np.testing.assert_array_equal(loaded.common_variate(views), model.common_variate(views))
     with pytest.raises(ValueError, match="saved without moments"):
         loaded.partial_fit(views)

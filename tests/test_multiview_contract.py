@@ -9,12 +9,17 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import fastcca
-from fastcca import GCCA, MCCA, MCCACV, NumericalError
+from fastcca import GCCA, MCCA, MCCACV, KernelMCCA, NumericalError
 from reference import multiview as reference
 
 pytestmark = pytest.mark.filterwarnings("ignore:n - 1 = ")
 
-ESTIMATORS = [MCCA(2, reg=0.1), GCCA(2, reg={"a": 0.5}), MCCACV(2, regs=[0.1, 1.0], cv=3)]
+ESTIMATORS = [
+    MCCA(2, reg=0.1),
+    GCCA(2, reg={"a": 0.5}),
+    MCCACV(2, regs=[0.1, 1.0], cv=3),
+    KernelMCCA(2, gamma=0.05, reg=1e-2, tol=1e-13),
+]
 each = pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
 
 
@@ -53,8 +58,8 @@ def test_copies(estimator, views):
 @each
 def test_files(estimator, views, tmp_path):
     model = clone(estimator).fit(views)
-    model.save(tmp_path / "model.npz")
-    loaded = fastcca.load(tmp_path / "model.npz")
+    model.save(tmp_path / "model.safetensors")
+    loaded = fastcca.load(tmp_path / "model.safetensors")
     assert type(loaded) is type(model)
     assert loaded.get_params() == model.get_params()
     assert set(vars(loaded)) == set(vars(model))
@@ -75,7 +80,9 @@ def test_before_fit(estimator, views):
 def test_a_fit_that_fails_changes_nothing(estimator, views):
     model = clone(estimator).fit(views)
     before, state = answers(model, views), dict(vars(model))
-    with pytest.raises(NumericalError, match="every one of its columns is constant"):
+    with pytest.raises(
+        NumericalError, match=r"every one of its columns is constant|is the same to its kernel"
+    ):
         model.fit({"a": views["a"][:50], "z": np.ones((50, 2))})
     assert vars(model) == state
     for a, b in zip(answers(model, views), before, strict=True):
@@ -97,7 +104,8 @@ def test_weights_are_repetitions(estimator, views, rng):
         places = [np.flatnonzero(np.isin(rows, t)) for t in thirds]
         cv = {"cv": [(np.setdiff1d(np.arange(len(rows)), p), p) for p in places]}
     repeated = clone(estimator).set_params(**cv).fit({name: v[rows] for name, v in views.items()})
-    assert_same(weighted, repeated, views, atol=1e-9)
+    # greedy landmarks of repeated rows are others, of the same features up to their tolerance
+    assert_same(weighted, repeated, views, atol=1e-5 if isinstance(estimator, KernelMCCA) else 1e-9)
     assert weighted.n_samples_ == repeated.n_samples_ == weights.sum()
     score = weighted.score(views, sample_weight=weights)
     assert score == pytest.approx(weighted.score({n: v[rows] for n, v in views.items()}), abs=1e-12)

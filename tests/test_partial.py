@@ -182,8 +182,8 @@ def test_single_rows_held_out_and_wide_folds(rng):
 def test_files_routing_and_a_refit_without(data, tmp_path):
     X, Y, Z = data
     model = CCA(2, reg=0.1).fit(X, Y, confounds=Z)
-    model.save(tmp_path / "m.npz")
-    loaded = fastcca.load(tmp_path / "m.npz")
+    model.save(tmp_path / "m.safetensors")
+    loaded = fastcca.load(tmp_path / "m.safetensors")
     np.testing.assert_array_equal(loaded.transform(X, confounds=Z), model.transform(X, confounds=Z))
     model.fit(X, Y)
     assert model.confounds_rank_ == 0

@@ -111,8 +111,8 @@ def test_streams_weights_and_threads(data, rng, kind):
 def test_files(data, kind, tmp_path):
     X, Y = data
     model = kind().fit(X, Y[:, :3])
-    model.save(tmp_path / "m.npz")
-    loaded = fastcca.load(tmp_path / "m.npz")
+    model.save(tmp_path / "m.safetensors")
+    loaded = fastcca.load(tmp_path / "m.safetensors")
     np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
     np.testing.assert_array_equal(loaded.transform_y(Y[:, :3]), model.transform_y(Y[:, :3]))
     assert loaded.get_params() == model.get_params()

@@ -120,8 +120,8 @@ def test_streams_weights_and_files(data, rng, tmp_path):
         ProbabilisticCCA(2).fit(X[rows], Y[rows]).score_samples(X, Y),
         atol=1e-9,
     )
-    whole.save(tmp_path / "m.npz")
-    loaded = fastcca.load(tmp_path / "m.npz")
+    whole.save(tmp_path / "m.safetensors")
+    loaded = fastcca.load(tmp_path / "m.safetensors")
     np.testing.assert_array_equal(loaded.posterior(X, Y)[0], whole.posterior(X, Y)[0])
     for n_threads in (1, 2, 7):
         again = ProbabilisticCCA(2, n_threads=n_threads).fit(X, Y)

@@ -241,7 +241,7 @@ def test_bad_input(data):
 def test_files(data, tmp_path):
     X, Y = data
     for model in (SparseCCA(2, 0.4), SparseCCACV(1, [0.3, 0.6])):
-        model.fit(X, Y).save(tmp_path / "m.npz")
-        loaded = fastcca.load(tmp_path / "m.npz")
+        model.fit(X, Y).save(tmp_path / "m.safetensors")
+        loaded = fastcca.load(tmp_path / "m.safetensors")
         np.testing.assert_array_equal(loaded.transform(X), model.transform(X))
         assert loaded.top_features() == model.top_features()

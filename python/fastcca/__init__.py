@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from fastcca._arguments.alignment import align
     from fastcca._load import load
     from fastcca.cca.kernel import KernelCCA
+    from fastcca.cca.kernel_multiview import KernelMCCA
     from fastcca.cca.linear import CCA
     from fastcca.cca.model_selection import CCACV, KernelCCACV
     from fastcca.cca.multiview import GCCA, MCCA, MCCACV
@@ -55,6 +56,7 @@ __all__ = [
     "PLSSVD",
     "KernelCCA",
     "KernelCCACV",
+    "KernelMCCA",
     "Moments",
     "NumericalError",
     "PLSCanonical",
@@ -91,6 +93,7 @@ _LAZY = {
     "GCCA": "fastcca.cca",
     "KernelCCA": "fastcca.cca",
     "KernelCCACV": "fastcca.cca",
+    "KernelMCCA": "fastcca.cca",
     "MCCA": "fastcca.cca",
     "MCCACV": "fastcca.cca",
     "PLSCanonical": "fastcca.cca",

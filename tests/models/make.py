@@ -13,7 +13,24 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
-from fastcca import CCA, CCACV, KernelCCA, KernelCCACV, cca, embedding
+from fastcca import (
+    CCA,
+    CCACV,
+    GCCA,
+    MCCA,
+    MCCACV,
+    PLSSVD,
+    KernelCCA,
+    KernelCCACV,
+    KernelMCCA,
+    PLSCanonical,
+    PLSRegression,
+    PLSRegressionCV,
+    ProbabilisticCCA,
+    SparseCCA,
+    SparseCCACV,
+    embedding,
+)
 from fastcca.deep import DeepCCA, MultimodalAutoencoder
 from fastcca.fusion import EarlyFusion
 from fastcca.synchrony import SynchronyDetector
@@ -57,22 +74,31 @@ ZERO_SHOT = ([("with_classes", [["eel"]]), ("decision_function", [x])],)
 SHORT = {"n_epochs": 5, "random_state": 0}
 DEEP = {"hidden": (3,), "n_epochs": 2, "dtype": "float64", "random_state": 0}
 
+MANY_VIEWS = (
+    [("transform", [views])],
+    [("common_variate", [{"b": y}])],
+    [("predict_views", [{"a": x}])],
+    [("score", [views])],
+)
+ADDED = ([("partial_fit", [VIEWS]), ("common_variate", [views])],)
+
 # What the kept file was fitted to, and the calls; those of a class without such a method are left out.
 RECIPES = [
     (CCA(2, reg=(0.1, 0.2), scale=True), (X, Y), TWO_VIEWS + GROWS),
     (CCACV(2, regs=[0.1, 1.0], cv=3), (X, Y), TWO_VIEWS),
     (KernelCCA(2, rank=10, reg=0.1), (X, Y), TWO_VIEWS + GROWS),
     (KernelCCACV(2, rank=10, gammas=[0.1], regs=[0.1, 1.0], cv=3), (X, Y), TWO_VIEWS),
-    (cca.MCCA(2, reg=0.1), (THREE,), MANY_VIEWS + MANY_GROW),
-    (cca.GCCA(2, reg=0.1), (THREE,), MANY_VIEWS + MANY_GROW),
-    (cca.MCCACV(2, regs=[0.1, 1.0], cv=3), (THREE,), MANY_VIEWS),
-    (cca.PLSRegression(2), (X, Y), TWO_VIEWS + GROWS),
-    (cca.PLSCanonical(2), (X, Y), TWO_VIEWS + GROWS),
-    (cca.PLSSVD(2), (X, Y), TWO_VIEWS),
-    (cca.PLSRegressionCV(cv=3), (X, Y), TWO_VIEWS[:3]),
-    (cca.SparseCCA(2), (X, Y), TWO_VIEWS),
-    (cca.SparseCCACV(2, penalties=[0.3, 0.7], cv=3), (X, Y), TWO_VIEWS),
-    (cca.ProbabilisticCCA(2), (X, Y), TWO_VIEWS),
+    (MCCA(2, reg=0.1), (VIEWS,), MANY_VIEWS + ADDED),
+    (GCCA(2, reg={"a": 0.1}), (VIEWS,), MANY_VIEWS + ADDED),
+    (MCCACV(2, regs=[0.1, 1.0], cv=3), (VIEWS,), MANY_VIEWS),
+    (KernelMCCA(2, rank=10, reg=0.1), (VIEWS,), MANY_VIEWS),
+    (PLSRegression(2), (X, Y), TWO_VIEWS + GROWS),
+    (PLSCanonical(2), (X, Y), TWO_VIEWS + GROWS),
+    (PLSSVD(2), (X, Y), TWO_VIEWS + GROWS),
+    (PLSRegressionCV(2, cv=3), (X, Y), TWO_VIEWS),
+    (SparseCCA(2, 0.7), (X, Y), TWO_VIEWS + GROWS),
+    (SparseCCACV(2, [0.7, 0.9], cv=3), (X, Y), TWO_VIEWS),
+    (ProbabilisticCCA(2), (X, Y), (*TWO_VIEWS, [("log_likelihood", [x, y])])),
     (embedding.JointEmbedding(2, **SHORT), (X, Y), TWO_VIEWS),
     (embedding.NearestClassMean(), (X, LABELS), ONE_SPACE),
     (embedding.RidgeEmbedding(), (X, LABELS), ONE_SPACE),

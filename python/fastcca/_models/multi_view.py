@@ -57,9 +57,9 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
     """
 
     _schema = Schema(
-        fields="views_ n_components_ n_features_in_ means_ loadings_ canonical_correlations_ "
-        "pairwise_correlations_ columns=_columns score_covariances=_score_covariances "
-        "column_covariances=_column_covariances common_factors=_common_factors",
+        fields="views_ n_components_ n_features_in_ means_ column_names=_columns loadings_ "
+        "canonical_correlations_ pairwise_correlations_ score_covariances=_score_covariances "
+        "column_covariances=_column_covariances common_factors=_common_factors"
     )
 
     views_: tuple[str, ...]
@@ -80,6 +80,10 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
         """Scores of checked, finite rows of one view, in their dtype."""
         raise NotImplementedError
 
+    @property
+    def _widths(self) -> dict[str, int]:
+        return {name: len(mean) for name, mean in self.means_.items()}
+
     # ---- input
 
     def _check_fit(self, views: Any, sample_weight: Any, *, reset: bool = True) -> tuple[Modalities, Weights]:
@@ -90,7 +94,7 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
             raise ValueError(
                 f"{owner} takes two views or more, got 1: a mapping name -> array, or a list of arrays"
             )
-        fitted = None if reset else {name: len(mean) for name, mean in self.means_.items()}
+        fitted = None if reset else self._widths
         found = check_modalities(views, owner, fitted, None if reset else self._columns)
         weights = as_weights(sample_weight, found.n_rows, more_than=1.0 if reset else 0.0)
         if reset:
@@ -105,7 +109,7 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
     def _check_rows(self, views: Any, *, whole: bool = False) -> Modalities:
         """Views of a fitted estimator, some of which may be missing; with ``whole`` none in any row."""
         check_is_fitted(self)
-        widths = {name: len(mean) for name, mean in self.means_.items()}
+        widths = self._widths
         found = check_modalities(views, type(self).__name__, widths, self._columns)
         if whole:
             for name, present in found.present.items():

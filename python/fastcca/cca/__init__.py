@@ -1,6 +1,7 @@
 """Canonical correlation analysis: linear, kernel, of many views, with cross-validated parameters."""
 
 from fastcca.cca.kernel import KernelCCA
+from fastcca.cca.kernel_multiview import KernelMCCA
 from fastcca.cca.linear import CCA
 from fastcca.cca.model_selection import CCACV, KernelCCACV
 from fastcca.cca.multiview import GCCA, MCCA, MCCACV
@@ -17,6 +18,7 @@ __all__ = [
     "PLSSVD",
     "KernelCCA",
     "KernelCCACV",
+    "KernelMCCA",
     "PLSCanonical",
     "PLSRegression",
     "PLSRegressionCV",

@@ -546,7 +546,6 @@ pairwise_n_, moments_, n_components_, n_features_in_
     """
 
     _schema = Schema("GCCA")
-
     _criterion = "maxvar"
 
 

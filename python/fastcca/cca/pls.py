@@ -29,8 +29,8 @@ class PartialLeastSquares(TwoViewTransformer):
     """What the estimators of partial least squares share: their input and scores."""
 
     _schema = Schema(
-        fields="moments_ n_samples_ x_scale_ y_scale_ x_weights_ y_weights_ x_rotations_ y_rotations_ "
-        "map_x=_map_x map_y=_map_y",
+        fields="x_weights_ y_weights_ x_rotations_ y_rotations_ x_scale_ y_scale_ moments_ n_samples_ "
+        "x_map=_map_x y_map=_map_y",
         optional="singular_values_ x_loadings_ y_loadings_ coef_ intercept_",
     )
     _constraints = {"scale": FLAG, "n_threads": N_THREADS}  # noqa: RUF012
@@ -263,6 +263,8 @@ class DeflatedPLS(
     PartialLeastSquares,
 ):
     """PLS that deflates, and predicts: regression and canonical."""
+
+    _schema = Schema(fields="coef_ intercept_ x_loadings_ y_loadings_")
 
     coef_: NDArray[Any]
     intercept_: NDArray[Any]
@@ -594,8 +596,7 @@ class PLSRegressionCV(DeflatedPLS):
     """
 
     _schema = Schema(
-        "PLSRegressionCV",
-        fields="n_splits_ cv_results_ best_index_ best_score_ mse_ best_estimator_",
+        "PLSRegressionCV", fields="n_splits_ cv_results_ best_index_ best_score_ best_estimator_ mse_"
     )
     _constraints = {  # noqa: RUF012
         **PartialLeastSquares._constraints,

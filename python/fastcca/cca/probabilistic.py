@@ -90,7 +90,9 @@ class ProbabilisticCCA(LinearTwoView):
 
     solver = "covariance"  # not parameters
     scale = False
-    _schema = Schema("ProbabilisticCCA", fields="x_factors_ x_noise_ y_factors_ y_noise_")
+    _schema = Schema(
+        "ProbabilisticCCA", fields="x_factors_ y_factors_ x_noise_ y_noise_", optional="held_out_"
+    )
     _constraints = {  # noqa: RUF012
         "n_components": N_COMPONENTS,
         "reg": RIDGES,
