@@ -3,7 +3,7 @@ Deep CCA on the halves of digits
 ================================
 
 Deep CCA puts a network before each view and trains both until their outputs correlate. Here it learns from
-the halves of handwritten digits, with what it reaches on digits never seen beside that of linear and kernel
+the halves of handwritten digits, with what it reaches on digits never seen next to that of linear and kernel
 CCA.
 """
 
@@ -24,7 +24,7 @@ left, right = digits.left[train], digits.right[train]
 left_test, right_test = digits.left[~train], digits.right[~train]
 
 # %%
-# Small networks will do for 32 pixels. A tenth of the training digits tells when they have learnt enough.
+# Small networks will do for 32 pixels. A tenth of the training digits is held out to stop early.
 
 deep = DeepCCA(10, hidden=(128, 128), batch_size=300, epochs=60, validation_fraction=0.1, random_state=0).fit(
     left, right

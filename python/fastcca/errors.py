@@ -6,7 +6,7 @@ __all__ = ["NumericalError"]
 
 
 class NumericalError(np.linalg.LinAlgError, ValueError):
-    """The data defeat the arithmetic: not positive definite, no convergence, rank zero.
+    """Numerical breakdown: not positive definite, no convergence, rank zero.
 
     The message names the view, the estimated condition number where there is one, and what to try.
     Both a :class:`numpy.linalg.LinAlgError` and a ``ValueError``, also where the one is not yet the other.

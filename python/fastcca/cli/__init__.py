@@ -1,6 +1,6 @@
 """The command line: fit, transform, score and search from files, say what is installed, show a demonstration.
 
-Exit codes: 0 done; 2 the user's error, told in one line on stderr; 130 interrupted; 1 anything else.
+Exit codes: 0 done; 2 the user's error, reported in one line on stderr; 130 interrupted; 1 anything else.
 What takes long to import is imported by the command that needs it.
 """
 

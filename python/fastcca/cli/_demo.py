@@ -77,7 +77,7 @@ if find_spec("torch") is not None:
 
 
 def fill_in(split: Split) -> tuple[float, float, float]:
-    """The missing half: shares of the right halves' variance that are told by the left halves alone.
+    """The missing half: fractions of the right halves' variance that are explained by the left halves alone.
 
     By a multimodal autoencoder and by the regression of CCA, on the held-out digits; the seconds of the
     first's fit.
@@ -176,7 +176,7 @@ def run(data: str, n_components: int | None, output: Path) -> None:
         click.echo(_ROW.format(name, *totals, *retrieval, found.seconds))
     if find_spec("torch") is not None:
         autoencoder, regression, seconds = fill_in(split)
-        click.echo(f"\n{'missing modality: the right half filled in':<49}  variance told  seconds to fit")
+        click.echo(f"\n{'missing modality: the right half filled in':<49}       R squared  seconds to fit")
         click.echo(
             f"{'multimodal autoencoder, from the left half alone':<49}  {autoencoder:13.1%}  {seconds:14.2f}"
         )

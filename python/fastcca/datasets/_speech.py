@@ -145,8 +145,8 @@ def speech_features(
 
     Power spectra of windows of 25 ms, every 10 ms, are summed in ``n_bands`` triangular bands of equal
     width on the mel scale; the logarithms, averaged over ``n_slices`` slices of the utterance, make the row,
-    slice after slice. The mean over time of each band is subtracted: it tells the microphone and the voice
-    rather than the word.
+    slice after slice. The mean over time of each band is subtracted: it depends on the microphone and
+    the voice rather than the word.
 
     Parameters
     ----------
@@ -157,9 +157,9 @@ def speech_features(
     kind : {"log-mel", "mfcc"}, default="log-mel"
         "mfcc": the first ``n_coefficients`` of the cosine transform of each slice's logarithms.
     n_bands, n_slices, n_coefficients : int
-        As told above.
+        See above.
     dynamic_range : float, default=30.0
-        What is more than so many decibels below the loudest band of the utterance counts as that: the level
+        What is more than this many decibels below the loudest band of the utterance counts as that: the level
         of silence, and of noise, does not rule the features.
 
     Returns

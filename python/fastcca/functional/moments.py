@@ -40,7 +40,7 @@ class Moments:
         Sum over the rows of w (x - mean)(x - mean)'.
     shift, offset : ndarray of shape (d,)
         mean = shift + offset, kept apart because their sum would round the offset away where the mean is
-        large beside the spread.
+        large compared with the standard deviation.
     eps : ndarray of shape (d,)
         Machine epsilon of the least precise data seen of each column (float32 or float64).
     rounding : ndarray of shape (d,)
@@ -49,7 +49,7 @@ class Moments:
 
     Notes
     -----
-    Data are centred as they are read, by a first estimate of the mean, so that a mean of 1e8 beside a
+    Data are centred as they are read, by a first estimate of the mean, so that a mean of 1e8 next to a
     variance of 1 costs no digit. Products of float32 data are taken in float32 over short runs of rows and
     summed in float64, unless ``update(..., dtype=np.float64)`` asks for exact products. Results are bitwise
     the same for every number of threads. The pairwise update and its inverse are those of Chan, Golub &

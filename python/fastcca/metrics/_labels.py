@@ -27,7 +27,7 @@ def hit_at_k(
     classes: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
 ) -> float:
-    """Share of the samples whose label is among the ``k`` best scored.
+    """Fraction of the samples whose label is among the ``k`` best scored.
 
     Parameters
     ----------
@@ -79,8 +79,8 @@ def hierarchical_precision_at_k(
 ) -> float:
     r"""How many of the ``k`` best scored labels are near the true one in a taxonomy.
 
-    For a sample with label y, let S be the classes at most r hops from y, with the smallest r for which S
-    has k members or more (ties may make it larger). The precision is :math:`|\text{best}_k \cap S| / k`,
+    For a sample with label y, let S be the classes at a tree distance of at most r from y, with the
+    smallest r for which S has k members or more (ties may make it larger). The precision is :math:`|\text{best}_k \cap S| / k`,
     averaged over the samples. For k = 1 it is :func:`hit_at_k`.
 
     Parameters
@@ -112,7 +112,7 @@ def hierarchical_precision_at_k(
     Notes
     -----
     It measures how sensible the mistakes are, not how many there are: a model that always lists a label's
-    neighbourhood scores high and may never hit. Report :func:`hit_at_k` beside it.
+    neighbourhood scores high and may never hit. Report :func:`hit_at_k` with it.
 
     References
     ----------
@@ -201,7 +201,7 @@ def superclass_confusion(
 
 
 class GeneralisedZeroShot(NamedTuple):
-    """Accuracies of a classifier that chooses among seen and unseen classes alike.
+    """Accuracies of a classifier that chooses among seen as well as unseen classes.
 
     Attributes
     ----------

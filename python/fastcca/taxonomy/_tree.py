@@ -100,7 +100,7 @@ class Tree:
         node : node
             It is not an ancestor of itself.
         root : bool, default=False
-            Whether the root counts: all nodes have it in common, so that it tells nothing of any.
+            Whether the root counts: all nodes have it in common, so that it distinguishes none.
 
         Returns
         -------
@@ -122,7 +122,7 @@ class Tree:
         return tuple(below)
 
     def depth(self, node: Any) -> int:
-        """Hops from the root to a node."""
+        """Number of edges from the root to a node."""
         return self._depth[self._known(node)]
 
     def lca(self, a: Any, b: Any) -> Any:
@@ -136,11 +136,11 @@ class Tree:
         return a
 
     def distance(self, a: Any, b: Any) -> int:
-        """Hops from one node to another along the edges."""
+        """Tree distance: the number of edges on the path from one node to the other."""
         return self._depth[self._known(a)] + self._depth[self._known(b)] - 2 * self._depth[self.lca(a, b)]
 
     def distances(self, labels: Iterable[Any] | None = None) -> NDArray[np.int64]:
-        """Hops between all pairs of some nodes.
+        """Tree distances (numbers of edges) between all pairs of some nodes.
 
         Parameters
         ----------
