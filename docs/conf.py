@@ -45,7 +45,9 @@ numpydoc_xref_param_type = False
 # Every cross-reference has to resolve, but for those into the documentation of other packages, which is not
 # to be fetched.
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(sklearn|numpy|scipy|matplotlib|torch|pandas|networkx|dask|distributed|pathlib)\..*")]
+nitpick_ignore_regex = [
+    ("py:.*", r"(sklearn|numpy|scipy|matplotlib|torch|pandas|networkx|dask|distributed|pathlib)\..*")
+]
 
 html_theme = "pydata_sphinx_theme"
 html_title = "fastcca"
@@ -76,7 +78,9 @@ sphinx_gallery_conf = {
     "show_signature": False,
 }
 
-_ROLE = re.compile(r":(?:py:)?(?:ref|term|class|meth|func|mod|attr|doc|user_guide):`~?([^`<]*?)(?: *<[^`]*>)?`")
+_ROLE = re.compile(
+    r":(?:py:)?(?:ref|term|class|meth|func|mod|attr|doc|user_guide):`~?([^`<]*?)(?: *<[^`]*>)?`"
+)
 
 
 def plain_if_inherited(

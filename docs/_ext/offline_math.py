@@ -1,4 +1,4 @@
-"""Formulas without a network: the one file of MathJax that does everything, copied from the installed package."""
+"""Formulas without a network: one file of MathJax, copied from the installed package."""
 
 import shutil
 from importlib.metadata import PackageNotFoundError, files

@@ -1,4 +1,4 @@
-"""Which methods of a class its page lists: the public ones, but those that every torch module or tuple has."""
+"""Which methods of a class its page lists: the public ones, but those of torch and of tuples."""
 
 import builtins
 import importlib

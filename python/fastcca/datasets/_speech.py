@@ -18,6 +18,7 @@ from scipy.io import wavfile
 from sklearn.utils import Bunch, check_random_state
 
 from fastcca.datasets._home import HOME_HINT, get_data_home
+from fastcca.datasets._sources import hint
 
 __all__ = ["add_noise", "check_snr", "load_spoken_digits", "speech_features"]
 
@@ -34,7 +35,8 @@ def load_spoken_digits(
 
     Read from the folder ``fsdd`` of the data home, see :func:`get_data_home`: the file
     ``fsdd_recordings.tar.gz``, else wav files named ``<digit>_<speaker>_<number>.wav`` in that folder or in
-    its folder ``recordings``. Nothing is downloaded and nothing is unpacked to the disk.
+    its folder ``recordings``. Nothing is downloaded (:func:`fetch_spoken_digits` does that) and nothing is
+    unpacked to the disk.
 
     Parameters
     ----------
@@ -78,6 +80,7 @@ def load_spoken_digits(
     if not found:
         raise FileNotFoundError(
             f"{_WHAT}: neither fsdd_recordings.tar.gz nor recordings are in {folder} ({HOME_HINT})"
+            f"{hint('fsdd')}"
         )
     rates = {rate for rate, _ in found.values()}
     if len(rates) > 1:

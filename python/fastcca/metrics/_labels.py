@@ -80,8 +80,8 @@ def hierarchical_precision_at_k(
     r"""How many of the ``k`` best scored labels are near the true one in a taxonomy.
 
     For a sample with label y, let S be the classes at a tree distance of at most r from y, with the
-    smallest r for which S has k members or more (ties may make it larger). The precision is :math:`|\text{best}_k \cap S| / k`,
-    averaged over the samples. For k = 1 it is :func:`hit_at_k`.
+    smallest r for which S has k members or more (ties may make it larger). The precision is
+    :math:`|\text{best}_k \cap S| / k`, averaged over the samples. For k = 1 it is :func:`hit_at_k`.
 
     Parameters
     ----------
