@@ -44,16 +44,18 @@ for i, what in enumerate(("hit@1", "hierarchical precision@3")):
 ax.set_yticks(places, list(scores))
 ax.set(xlim=(0, 1))
 ax.invert_yaxis()
-ax.legend(loc="lower right", facecolor="white", framealpha=1, frameon=True)
+ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 
 # %%
 # Test samples and labels of the embedding that knows the taxonomy, in the plane of its first two principal
-# components. Classes with a loop lie on one side.
+# components.
 
 model = models["large margin, taxonomy"]
 plane = PCA(2).fit(model.label_embedding_)
 samples, points = plane.transform(model.transform(digits.X[~train])), plane.transform(model.label_embedding_)
 figure, ax = plt.subplots(figsize=(6.4, 5))
+ax.scatter(*points.T, s=0)  # so that the axes hold them
+ax.margins(0.12)
 for i, name in enumerate(model.classes_):
     own = labels[~train] == name
     ax.scatter(*samples[own].T, s=12, linewidths=0, color=f"C{i}", alpha=0.7)
