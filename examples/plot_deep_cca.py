@@ -65,5 +65,5 @@ ax.bar(places - 0.2, [t[0] for t in totals.values()], 0.4, label="training digit
 ax.bar(places + 0.2, [t[1] for t in totals.values()], 0.4, label="new digits")
 ax.set_xticks(places, list(totals))
 ax.set(ylabel="total correlation of 10")
-ax.legend(loc="lower right", frameon=True)
+ax.legend()
 plt.show()

@@ -48,11 +48,12 @@ ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 
 # %%
 # Test samples and labels of the embedding that knows the taxonomy, in the plane of its first two principal
-# components.
+# components. Labels lie farther out than samples; they are drawn nearer, in their direction.
 
 model = models["large margin, taxonomy"]
 plane = PCA(2).fit(model.label_embedding_)
 samples, points = plane.transform(model.transform(digits.X[~train])), plane.transform(model.label_embedding_)
+points *= np.abs(samples).max() / np.abs(points).max()
 figure, ax = plt.subplots(figsize=(6.4, 5))
 ax.scatter(*points.T, s=0)  # so that the axes hold them
 ax.margins(0.12)
