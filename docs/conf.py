@@ -38,6 +38,7 @@ autosummary_context = {
     "pictured": public_methods.named_in(HERE.parent / "examples"),
 }
 autodoc_typehints = "none"
+toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 numpydoc_xref_param_type = False
@@ -51,11 +52,13 @@ nitpick_ignore_regex = [
 
 html_theme = "pydata_sphinx_theme"
 html_title = "fastcca"
+html_context = {"default_mode": "auto"}
 html_show_sourcelink = False
 html_static_path = ["_static"]
 html_css_files = ["fastcca.css"]
 html_theme_options = {
     "header_links_before_dropdown": 9,
+    "navbar_align": "left",
     "navbar_end": ["theme-switcher"],
     "navigation_with_keys": False,
     "show_nav_level": 2,
@@ -96,7 +99,7 @@ def escape_fitted_names(
     app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
 ) -> None:
     """In a shape such as (n, n_components_) the last underscore would make a link of the name."""
-    lines[:] = [re.sub(r"(\w)_(?=[,)])", r"\1\\_", line) if "shape" in line else line for line in lines]
+    lines[:] = [re.sub(r"(?<![`\w])(n_\w*[a-z])_(?=[,)])", r"\1\\_", line) for line in lines]
 
 
 def setup(app: Sphinx) -> None:

@@ -15,7 +15,7 @@ def _copy(app: Sphinx, error: Exception | None) -> None:
     if error is not None or app.builder.format != "html":
         return
     try:
-        found = [path for path in files(PACKAGE) or [] if path.name == SCRIPT]
+        found = [path for path in files(PACKAGE) or [] if path.parts[-2:] == ("es5", SCRIPT)]
     except PackageNotFoundError:
         found = []
     if not found:
