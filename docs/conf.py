@@ -35,6 +35,7 @@ myst_heading_anchors = 3
 autosummary_generate = True
 autosummary_context = {
     "public_methods": public_methods.of_page(HERE / "api.rst"),
+    "public_properties": public_methods.of_page(HERE / "api.rst", public_methods.properties),
     "pictured": public_methods.named_in(HERE.parent / "examples"),
 }
 autodoc_typehints = "none"
@@ -91,7 +92,7 @@ def plain_if_inherited(
 ) -> None:
     """Docstrings that come from scikit-learn refer to its pages, which are not here."""
     module = getattr(inspect.unwrap(obj) if callable(obj) else obj, "__module__", None) or ""
-    if module.startswith(("sklearn.", "torch.")):
+    if module.startswith(("sklearn.", "torch.")) or not getattr(obj, "__doc__", None):
         lines[:] = [_ROLE.sub(r"``\1``", line) for line in lines]
 
 

@@ -3,6 +3,7 @@
 import builtins
 import importlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,23 @@ def methods(cls: type) -> list[str]:
     return found
 
 
-def of_page(api: Path) -> dict[str, list[str]]:
-    """The methods of every class that the page names."""
+def properties(cls: type) -> list[str]:
+    """Those with a docstring; what is described under Attributes alone has none."""
+    return [
+        name
+        for name in dir(cls)
+        if not name.startswith("_")
+        and isinstance(getattr(cls, name, None), property)
+        and getattr(cls, name).__doc__
+        and any(name in vars(base) and base.__module__.startswith("fastcca") for base in cls.__mro__)
+    ]
+
+
+def of_page(api: Path, members: Callable[[type], list[str]] = methods) -> dict[str, list[str]]:
+    """The methods, or other members, of every class that the page names."""
     names = re.findall(r"^ +(fastcca\.[\w.]+)$", api.read_text(encoding="utf-8"), re.MULTILINE)
     classes = {name: _class(name) for name in names}
-    return {name: methods(cls) for name, cls in classes.items() if cls is not None}
+    return {name: members(cls) for name, cls in classes.items() if cls is not None}
 
 
 def named_in(examples: Path) -> list[str]:
