@@ -40,6 +40,8 @@ autosummary_context = {
 }
 autodoc_typehints = "none"
 toc_object_entries_show_parents = "hide"
+# Names on the API page are absolute, each section has its module for the references within the summaries.
+suppress_warnings = ["autosummary.import_cycle"]
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 numpydoc_xref_param_type = False
@@ -74,6 +76,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"plot_",
     "abort_on_example_error": True,
     "capture_repr": (),
+    "default_thumb_file": str(HERE / "images" / "deep_mnist.png"),
     "reset_modules": ("matplotlib", "gallery_style.reset"),
     "show_memory": False,
     "download_all_examples": False,
