@@ -20,7 +20,7 @@ left, right = digits.left[~train], digits.right[~train]
 # %%
 # While it learns the network is shown both halves, the left or the right one, and reconstructs both.
 
-model = MultimodalAutoencoder(32, (64,), epochs=60, learning_rate=3e-3, random_state=0)
+model = MultimodalAutoencoder(32, (64,), n_epochs=60, learning_rate=3e-3, random_state=0)
 model.fit({"left": digits.left[train], "right": digits.right[train]})
 filled = model.reconstruct({"left": left})["right"]
 linear = CCA(10, reg=0.1).fit(digits.left[train], digits.right[train]).predict(left)
