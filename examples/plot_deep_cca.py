@@ -26,9 +26,9 @@ left_test, right_test = digits.left[~train], digits.right[~train]
 # %%
 # Small networks will do for 32 pixels. A tenth of the training digits is held out to stop early.
 
-deep = DeepCCA(10, hidden=(128, 128), batch_size=300, epochs=60, validation_fraction=0.1, random_state=0).fit(
-    left, right
-)
+deep = DeepCCA(
+    10, hidden=(128, 128), batch_size=300, n_epochs=60, validation_fraction=0.1, random_state=0
+).fit(left, right)
 models = {
     "CCA": CCA(10, reg=0.1).fit(left, right),
     "kernel CCA": KernelCCA(10, reg=1e-2).fit(left, right),

@@ -172,7 +172,7 @@ def test_a_network_that_is_stopped_keeps_the_one_before(warm_start, optimizer):
     pytest.importorskip("torch")
     from fastcca.deep import DeepCCA
 
-    options = {"hidden": (4,), "epochs": 2, "random_state": 0, "warm_start": warm_start}
+    options = {"hidden": (4,), "n_epochs": 2, "random_state": 0, "warm_start": warm_start}
     model = DeepCCA(1, optimizer=optimizer, callbacks=(lambda epoch: None,), **options).fit(X, Y)
     # L-BFGS takes a NumericalError of its objective for a step too long, and goes on
     check_interruptions(model, views(1), errors=ERRORS if optimizer == "adam" else ERRORS[:2])
@@ -182,7 +182,7 @@ def test_an_autoencoder_that_is_stopped_keeps_the_network_before():
     pytest.importorskip("torch")
     from fastcca.deep import MultimodalAutoencoder
 
-    model = MultimodalAutoencoder(2, hidden=(4,), epochs=2, random_state=0).fit(X)
+    model = MultimodalAutoencoder(2, hidden=(4,), n_epochs=2, random_state=0).fit(X)
     check_interruptions(model, (views(1)[0],))
 
 

@@ -623,7 +623,7 @@ def test_estimators_and_counts_are_checked(rng, test):
         with pytest.raises(TypeError, match=f"estimator must be a CCA.* CCACV.*, got {type(wrong).__name__}"):
             test(wrong, X, X)
     for number in (9.5, "9", True, None):
-        with pytest.raises(ValueError, match=f"{count} must be a whole number >= "):
+        with pytest.raises(ValueError, match=f"{count} must be an integer >= "):
             test(CCA(), X, X, **{count: number})
     with pytest.raises(TypeError, match=r"chooses widths and regularisation|got KernelCCACV"):
         test(KernelCCACV(1), X, X)

@@ -20,7 +20,11 @@ except KeyboardInterrupt:
 if TYPE_CHECKING:
     from fastcca import (
         datasets,
+        deep,
+        distributed,
         embedding,
+        errors,
+        functional,
         fusion,
         inference,
         metrics,
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
         taxonomy,
     )
     from fastcca._arguments.alignment import align
-    from fastcca._models.files import load
+    from fastcca._load import load
     from fastcca.cca.kernel import KernelCCA
     from fastcca.cca.linear import CCA
     from fastcca.cca.model_selection import CCACV, KernelCCACV
@@ -47,7 +51,11 @@ __all__ = [
     "align",
     "build_info",
     "datasets",
+    "deep",
+    "distributed",
     "embedding",
+    "errors",
+    "functional",
     "fusion",
     "get_num_threads",
     "inference",
@@ -67,12 +75,15 @@ _LAZY = {
     "KernelCCA": "fastcca.cca",
     "KernelCCACV": "fastcca.cca",
     "align": "fastcca._arguments.alignment",
-    "load": "fastcca._models.files",
+    "load": "fastcca._load",
 }
-# `deep` is not among them, it takes PyTorch, nor is `distributed`, it takes dask.
 _LAZY_MODULES = {
     "datasets",
+    "deep",
+    "distributed",
     "embedding",
+    "errors",
+    "functional",
     "fusion",
     "inference",
     "metrics",

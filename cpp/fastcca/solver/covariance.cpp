@@ -14,7 +14,6 @@ namespace {
 constexpr double kCarried = 1e-11;
 // Standard deviations whose squares begin to lose digits.
 constexpr double kSmallest = 1e-146;
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 // A view's covariance in units that make it as well-conditioned as units can. With e the standard deviations
 // that the ridge leaves, eⱼ² = Sⱼⱼ + r:

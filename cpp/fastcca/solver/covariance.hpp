@@ -1,4 +1,4 @@
-// The covariance road: canonical weights from the moments alone.
+// The covariance method: canonical weights from the moments alone.
 #pragma once
 
 #include <vector>
@@ -7,7 +7,7 @@
 
 namespace fastcca {
 
-// The moments of two stacked views, as floor 1 hands them in.
+// The moments of two stacked views, as layer 1 hands them in.
 struct MomentsView {
     double n;
     Eigen::Map<const Vector<double>> mean;      // (p + q)

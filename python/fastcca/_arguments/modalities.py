@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcca._arguments.arrays import place_of
-from fastcca._arguments.parameters import as_matrix, check_same_rows, column_names
+from fastcca._arguments.arrays import as_matrix, check_same_rows, column_names, place_of
 
 __all__ = ["Modalities", "Names", "check_modalities", "named", "pick"]
 
@@ -83,7 +82,10 @@ def check_modalities(
             raise ValueError(f"every row of modality {name!r} is missing: there is nothing to learn from")
     found = {name: view for name, view in found.items() if view is not None}
     check_same_rows(**found)
-    data = {name: as_matrix(name, _filled(view), min_rows=1 + fitting) for name, view in found.items()}
+    data = {
+        name: as_matrix(name, _filled(view), min_rows=1 + fitting, frames_finite=False)
+        for name, view in found.items()
+    }
     columns = {name: column_names(view) for name, view in found.items()}
     for name, a in data.items():
         if widths is not None and a.shape[1] != widths[name]:

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import block_diag
 
-from fastcca._arguments.parameters import check_n_components, check_n_threads, check_reg, refuse_non_finite
+from fastcca._arguments.arrays import refuse_non_finite
+from fastcca._arguments.parameters import FLAG, N_COMPONENTS, N_THREADS, RIDGES, check_n_components, choice
 from fastcca._arguments.warn import warn
+from fastcca._models.files import Schema
 from fastcca._models.statistics import ScoreStatistics, Weights, column_statistics, score_statistics
 from fastcca._models.two_view import TwoViewTransformer, View
 from fastcca.errors import NumericalError
@@ -17,7 +19,7 @@ from fastcca.functional.linalg import product
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import Solution, solve_gram, solve_moments, solve_qr
 
-__all__ = ["CCA", "SOLVERS", "LinearTwoView", "column_variances"]
+__all__ = ["CCA"]
 
 
 SOLVERS = ("auto", "covariance", "qr", "gram")
@@ -57,6 +59,16 @@ class Fit(NamedTuple):
 class LinearTwoView(TwoViewTransformer):
     """A linear map of each view: what :class:`CCA` and :class:`CCACV` share."""
 
+    _schema = Schema(
+        fields="solver_ moments_ n_samples_ x_rank_ y_rank_ x_weights_ y_weights_ x_scale_ y_scale_"
+    )
+    _constraints = {  # noqa: RUF012
+        "n_components": N_COMPONENTS,
+        "scale": FLAG,
+        "solver": choice(*SOLVERS),
+        "n_threads": N_THREADS,
+    }
+
     n_components: int | None
     reg: float | tuple[float, float]
     scale: bool
@@ -85,6 +97,29 @@ class LinearTwoView(TwoViewTransformer):
                 f"the scores of {view} overflow {data.dtype}: rescale the data or use float64"
             )
         return scores
+
+    # ---- scikit-learn's names
+
+    @property
+    def x_rotations_(self) -> NDArray[Any]:
+        """``x_weights_``, by the name that scikit-learn has for what ``transform`` multiplies by."""
+        return self.x_weights_
+
+    @property
+    def y_rotations_(self) -> NDArray[Any]:
+        """``y_weights_``, likewise."""
+        return self.y_weights_
+
+    @property
+    def coef_(self) -> NDArray[Any]:
+        """Regression coefficients of shape (q, p): ``predict(X) = (X - x_mean_) @ coef_.T + intercept_``."""
+        coefficients: NDArray[Any] = (self.x_weights_ @ self._y_on_x).T
+        return coefficients
+
+    @property
+    def intercept_(self) -> NDArray[Any]:
+        """The predicted y of a row at ``x_mean_``, shape (q,): ``y_mean_``."""
+        return self.y_mean_
 
     # ---- the fit
 
@@ -119,12 +154,7 @@ class LinearTwoView(TwoViewTransformer):
         self._adopt("covariance", fit, moments, moments.n, dtypes, reg, moments.n)
 
     def _parameters(self, p: int, q: int) -> tuple[int, tuple[float, float]]:
-        if self.solver not in SOLVERS:
-            raise ValueError(f"solver must be one of {', '.join(map(repr, SOLVERS))}, got {self.solver!r}")
-        if not isinstance(self.scale, (bool, np.bool_)):
-            raise ValueError(f"scale must be True or False, got {self.scale!r}")
-        check_n_threads(self.n_threads)
-        return check_n_components(self.n_components, p, q), check_reg(self.reg)
+        return check_n_components(self.n_components, p, q), RIDGES("reg", self.reg)
 
     def _moments(self, X: NDArray[Any], y: NDArray[Any], weights: Weights, **options: Any) -> Moments:
         options = {"dtype": np.float64, **options}
@@ -164,7 +194,7 @@ class LinearTwoView(TwoViewTransformer):
         between = None
         if max(errors) > _fine_error(dtypes, moments.n):
             if k < min(moments.dims):  # what stands just below the k-th pair may have changed places with it
-                units, solution = self._solve_moments(moments, columns, k + 8, reg)
+                units, solution = self._solve_moments(moments, columns, min(k + 8, *moments.dims), reg)
             solution, between = self._refined(X, y, weights, columns, units, solution, k, reg)
             errors = [(16 * error) ** 2 for error in errors]
         return moments, self._statistics(moments, columns, units, solution, errors, reg, between)
@@ -228,7 +258,7 @@ class LinearTwoView(TwoViewTransformer):
             penalised.scatter[s, s] += (scores.n - 1) * r * product(w.T, w, self.n_threads)
         within = solve_moments(penalised, min(k, len(solution.singular_values)), 0.0, self.n_threads)
         if len(within.singular_values) < min(k, len(solution.singular_values)):
-            return solution, scores.scatter / (scores.n - 1)  # not to be told from rounding any more
+            return solution, scores.scatter / (scores.n - 1)  # indistinguishable from rounding
         rx, ry = within.x_weights, within.y_weights
         refined = replace(
             solution,
@@ -333,7 +363,7 @@ class LinearTwoView(TwoViewTransformer):
         reg: tuple[float, float],
         rows: float,
     ) -> None:
-        """Set every attribute of the fit to so many rows."""
+        """Set every attribute of a fit to ``rows`` rows."""
         solution, weights, columns, statistics, *_ = fit
         found = len(solution.singular_values)
         if self.n_components is not None and found < self.n_components:
@@ -490,19 +520,19 @@ class CCA(LinearTwoView):
 
     Covariances are divided by N - 1; sample weights count as repetitions, N is their sum. The solution is
     computed from the moments of the data, by the singular values of
-    :math:`T = (S_{11} + r_1 I)^{-1/2} S_{12} (S_{22} + r_2 I)^{-1/2}`, or from the data where moments will
-    not do.
+    :math:`T = (S_{11} + r_1 I)^{-1/2} S_{12} (S_{22} + r_2 I)^{-1/2}`, or from the data where moments are not
+    accurate enough.
 
     Parameters
     ----------
     n_components : int, optional
         Number of pairs of directions, at most min(p, q), which is the default. The rank of the data may
-        leave fewer; ``n_components_`` tells, and a warning does where a number was given.
+        leave fewer: see ``n_components_``; there is a warning where a number was given.
     reg : float or tuple of two float, default=0.0
         Ridge r >= 0 of both views or (r1, r2), added to the variances: in the units of a variance, or, with
-        ``scale=True``, a share of it.
+        ``scale=True``, relative to it.
     scale : bool, default=False
-        Divide each column by its standard deviation first, so that the ridge weighs all columns alike.
+        Divide each column by its standard deviation first, so that the ridge penalises all columns equally.
         Weights are given for the columns as they came. Without a ridge it changes nothing but rounding.
     solver : {"auto", "covariance", "qr", "gram"}, default="auto"
         "covariance" works on the moments, the fastest; of views that are not well-conditioned it goes through
@@ -521,7 +551,7 @@ class CCA(LinearTwoView):
         ``transform(X) = (X - x_mean_) @ x_weights_``. In each column of ``x_weights_`` the entry of largest
         magnitude is positive. Constant columns have weight 0.
     singular_values_ : ndarray of shape (n_components_,)
-        Those of T, falling: the correlations counted with the ridge.
+        Those of T in decreasing order: the regularised canonical correlations.
     canonical_correlations_ : ndarray of shape (n_components_,)
         Pearson correlations of the training scores; equal to ``singular_values_`` where ``reg`` is 0.
     total_correlation_ : float
@@ -532,6 +562,9 @@ class CCA(LinearTwoView):
         Pearson correlation of each column with the scores of the other view.
     x_mean_, y_mean_ : ndarray of shape (p,), (q,)
         Column means, always in float64.
+    x_rotations_, y_rotations_, coef_, intercept_ : ndarray
+        scikit-learn's names: the weights, and the regression of y on X that ``predict`` computes,
+        ``(X - x_mean_) @ coef_.T + intercept_``.
     x_scale_, y_scale_ : ndarray of shape (p,), (q,)
         What the columns were divided by: their standard deviation with ``scale=True`` (1 for a constant
         column), else 1.
@@ -604,6 +637,9 @@ class CCA(LinearTwoView):
     True
     """
 
+    _schema = Schema("CCA")
+    _constraints = {**LinearTwoView._constraints, "reg": RIDGES}  # noqa: RUF012
+
     def __init__(
         self,
         n_components: int | None = None,
@@ -627,7 +663,7 @@ class CCA(LinearTwoView):
             First view. float32 and float64 arrays are read in place: C or F order, strided, read-only,
             memory-mapped. float32 gives float32 results.
         y : array_like of shape (n, q) or (n,)
-            Second view, row by row the partners of ``X``.
+            Second view: row i belongs to row i of ``X``.
         sample_weight : array_like of shape (n,), optional
             Weights >= 0, which count as repetitions of a row; their sum must exceed 1.
 
@@ -655,7 +691,7 @@ class CCA(LinearTwoView):
         X : array_like of shape (n, p)
             New rows of the first view. The first call takes at least two rows.
         y : array_like of shape (n, q) or (n,)
-            Their partners.
+            The paired rows of the second view.
         sample_weight : array_like of shape (n,), optional
             Weights >= 0, which count as repetitions of a row.
 

@@ -13,14 +13,10 @@ from scipy.stats import rankdata
 from sklearn.base import clone
 from sklearn.model_selection import check_cv
 
-from fastcca._arguments.parameters import (
-    check_n_components,
-    check_n_threads,
-    check_reg,
-    check_same_rows,
-    refuse_non_finite,
-)
+from fastcca._arguments.arrays import check_same_rows, refuse_non_finite
+from fastcca._arguments.parameters import RIDGES, anything, check_n_components
 from fastcca._arguments.warn import warn
+from fastcca._models.files import Schema
 from fastcca._models.statistics import Weights, column_statistics
 from fastcca.cca.kernel import (
     FeatureSums,
@@ -37,25 +33,7 @@ from fastcca.functional.moments import Moments
 from fastcca.functional.solver import held_out_correlations
 from fastcca.metrics import column_correlations
 
-__all__ = [
-    "CCACV",
-    "TIE",
-    "FoldMoments",
-    "KernelCCACV",
-    "PooledScores",
-    "Rows",
-    "Split",
-    "adopt_features",
-    "default_grid",
-    "fast_scores",
-    "pooled_scores",
-    "pools",
-    "ridge_grid",
-    "row_splits",
-    "search_results",
-    "slow_scores",
-    "warn_of_end",
-]
+__all__ = ["CCACV", "KernelCCACV"]
 
 
 Reg = tuple[float, float]
@@ -156,17 +134,17 @@ def _scores_of(
             rows.append(_scores_of(*units, pairs, k, False, n_threads))
         return np.vstack(rows)
     scores = np.full((len(folds), len(pairs)), np.nan)
-    cured = np.logical_and.reduce([_cured(total - fold, pairs) for fold in folds])
-    if cured.any():
-        some = [pair for pair, is_cured in zip(pairs, cured, strict=True) if is_cured]
+    accurate = np.logical_and.reduce([_accurate(total - fold, pairs) for fold in folds])
+    if accurate.any():
+        some = [pair for pair, is_accurate in zip(pairs, accurate, strict=True) if is_accurate]
         # NaN stands beyond the rank of a fold's training rows
-        scores[:, cured] = np.nanmean(held_out_correlations(total, folds, some, k, n_threads), axis=2)
+        scores[:, accurate] = np.nanmean(held_out_correlations(total, folds, some, k, n_threads), axis=2)
     return scores
 
 
-def _cured(train: Moments, pairs: list[Reg]) -> NDArray[np.bool_]:
+def _accurate(train: Moments, pairs: list[Reg]) -> NDArray[np.bool_]:
     """For which ridges the covariances of both views are well-conditioned enough to work with."""
-    cured = np.ones(len(pairs), dtype=bool)
+    accurate = np.ones(len(pairs), dtype=bool)
     for view in (0, 1):
         r = np.array([pair[view] for pair in pairs])
         covariance = train.covariance(view, view)
@@ -177,8 +155,8 @@ def _cured(train: Moments, pairs: list[Reg]) -> NDArray[np.bool_]:
             varying = np.flatnonzero(~train.constant[train.slices[view]])
             values = np.linalg.eigvalsh(covariance[np.ix_(varying, varying)])
             fine = values[-1] + r <= MAX_CONDITION**2 * (values[0] + r) if len(values) else ~fine
-        cured &= fine
-    return cured
+        accurate &= fine
+    return accurate
 
 
 def slow_scores(
@@ -441,8 +419,8 @@ class CCACV(LinearTwoView):
         are scored together: their scores about the means of their training rows, correlated over all of
         them.
     scale : bool, default=False
-        Divide each column by its standard deviation in the training rows first; the ridge is then a share
-        of a variance.
+        Divide each column by its standard deviation in the training rows first; the ridge is then relative to
+        a variance of 1.
     n_threads : int, optional
         Threads to use; by default :func:`fastcca.get_num_threads`. Results do not depend on it.
 
@@ -505,6 +483,13 @@ class CCACV(LinearTwoView):
 
     solver = "auto"  # not a parameter: the refit chooses
 
+    _schema = Schema("CCACV", fields="n_splits_ cv_results_ best_index_ best_score_ reg_ best_estimator_")
+    _constraints = {  # noqa: RUF012
+        **{name: LinearTwoView._constraints[name] for name in ("n_components", "scale", "n_threads")},
+        "regs": anything("a sequence of ridges"),  # checked with the data
+        "cv": anything("a number of folds or a splitter"),  # by scikit-learn
+    }
+
     def __init__(
         self,
         n_components: int | None = None,
@@ -533,7 +518,7 @@ class CCACV(LinearTwoView):
         X : array_like of shape (n, p)
             First view.
         y : array_like of shape (n, q) or (n,)
-            Second view, row by row the partners of ``X``.
+            Second view: row i belongs to row i of ``X``.
         sample_weight : array_like of shape (n,), optional
             Weights >= 0, which count as repetitions of a row, in fits and in scores.
         groups : array_like of shape (n,), optional
@@ -551,16 +536,15 @@ class CCACV(LinearTwoView):
         """
         check_same_rows(X=X, y=y, groups=groups)
         x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
-        check_n_threads(self.n_threads)
         k = check_n_components(self.n_components, x_checked.shape[1], y_checked.shape[1])
         given = None if self.regs is None else ridge_grid(self.regs)
-        pairs = [] if given is None else [check_reg(reg) for reg in given]
+        pairs = [] if given is None else [RIDGES("regs", reg) for reg in given]
         splits = row_splits(self.cv, x_checked, y, groups, weights)
         data = Rows(x_checked, y_checked, weights, self.n_threads)
         shared = FoldMoments(data, splits)
         units = (1.0, 1.0) if self.scale or given is not None else shared.mean_variances(data)
         regs = default_grid(RIDGE_FACTORS, units) if given is None else given
-        pairs = [check_reg(reg) for reg in regs]
+        pairs = [RIDGES("regs", reg) for reg in regs]
 
         model = CCA(k, scale=self.scale, n_threads=self.n_threads)
         if pools(splits):
@@ -675,6 +659,16 @@ class KernelCCACV(KernelTwoView):
     (10, True)
     """
 
+    _schema = Schema(
+        "KernelCCACV", fields="n_splits_ cv_results_ best_index_ best_score_ gamma_ reg_ best_estimator_"
+    )
+    _constraints = {  # noqa: RUF012
+        **KernelTwoView._constraints,
+        "gammas": anything("a sequence of widths"),
+        "regs": anything("a sequence of ridges"),
+        "cv": anything("a number of folds or a splitter"),
+    }
+
     def __init__(
         self,
         n_components: int | None = None,
@@ -721,7 +715,7 @@ class KernelCCACV(KernelTwoView):
         X : array_like of shape (n, p)
             First view.
         y : array_like of shape (n, q) or (n,)
-            Second view, row by row the partners of ``X``.
+            Second view: row i belongs to row i of ``X``.
         sample_weight : array_like of shape (n,), optional
             Weights >= 0, which count as repetitions of a row, in fits and in scores.
         groups : array_like of shape (n,), optional
@@ -739,7 +733,6 @@ class KernelCCACV(KernelTwoView):
         """
         check_same_rows(X=X, y=y, groups=groups)
         x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
-        self._check_parameters()
         refuse_non_finite("X", x_checked)
         refuse_non_finite("y", y_checked)
         if self.regs is not None:
@@ -750,7 +743,7 @@ class KernelCCACV(KernelTwoView):
                 for kernel, name, data in zip(self._kernels(1.0), "Xy", (x_checked, y_checked), strict=True)
             )
             regs = default_grid(PENALTY_FACTORS, (of_x, of_y))
-        pairs = [check_reg(reg) for reg in regs]
+        pairs = [RIDGES("regs", reg) for reg in regs]
         kernels = self._grid_of_kernels(x_checked, y_checked, weights)
         splits = row_splits(self.cv, x_checked, y, groups, weights)
 

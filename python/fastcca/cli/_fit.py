@@ -42,7 +42,7 @@ LONG = 2**28
     "--cv",
     type=click.IntRange(min=2),
     metavar="FOLDS",
-    help="Choose the ridge by cross-validation with so many folds.",
+    help="Choose the ridge by cross-validation with this many folds.",
 )
 @click.option(
     "--model",
@@ -61,7 +61,12 @@ LONG = 2**28
 @click.option("--epochs", type=click.IntRange(min=1), help="deep-cca: passes over the data.")
 @click.option("--seed", type=int, default=0, show_default=True, help="deep-cca: of all that is drawn.")
 @click.option(
-    "-o", "--output", default="model.npz", show_default=True, metavar="FILE", help="Where the model goes."
+    "-o",
+    "--output",
+    default="model.safetensors",
+    show_default=True,
+    metavar="FILE",
+    help="Where the model goes.",
 )
 @header_option
 @threads_option
@@ -91,8 +96,7 @@ def fit(
         raise click.UsageError("--cv, --solver and --scale are for --model cca")
     if model == "kernel-cca" and (solver != "auto" or scale):
         raise click.UsageError("--solver and --scale are for --model cca")
-    suffixes = (".safetensors", ".npz") if model == "deep-cca" else (".npz",)
-    check_output(output, suffixes, inputs=(x.path, y.path))
+    check_output(output, (".safetensors",), inputs=(x.path, y.path))
     search = None
     if model == "deep-cca":
         fitted = _fit_deep(x, y, components, reg, reg_y, epochs, seed)
@@ -123,7 +127,7 @@ def _fit_deep(
     fitted = DeepCCA(
         10 if components is None else components,
         reg=x_reg if reg_y is None else (x_reg, reg_y),
-        epochs=epochs,
+        n_epochs=epochs,
         random_state=seed,
         verbose=sys.stderr.isatty(),
     ).fit(x_table.values, y_table.values)

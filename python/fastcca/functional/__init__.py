@@ -1,6 +1,11 @@
 """Arrays in, arrays out: the kernels of the core with validation, defaults and readable errors."""
 
-from fastcca.functional.correlation import correlation_coefficients, correlation_gradients, correlation_loss
+from fastcca.functional.correlation import (
+    correlation_coefficients,
+    correlation_factor,
+    correlation_gradients,
+    correlation_loss,
+)
 from fastcca.functional.hinge import ConstraintTable, hinge_embedding_loss
 from fastcca.functional.kernels import incomplete_cholesky, kernel_matrix, median_gamma
 from fastcca.functional.linalg import inverse_sqrt, polar, truncated_svd
@@ -20,6 +25,7 @@ __all__ = [
     "Moments",
     "Solution",
     "correlation_coefficients",
+    "correlation_factor",
     "correlation_gradients",
     "correlation_loss",
     "held_out_correlations",

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
-from fastcca._arguments.arrays import as_matrix, as_weights, check_same_rows, common_float, thread_count
+from fastcca._arguments.arrays import as_matrix, as_weights, check_same_length, check_same_rows, common_float
+from fastcca._arguments.parameters import thread_count
 from fastcca.errors import NumericalError
 
 __all__ = ["Moments"]
@@ -110,7 +111,7 @@ class Moments:
     def __setstate__(self, state: Any) -> None:
         if isinstance(state, tuple):  # how Python pickles slots by itself, and earlier versions did
             state = state[1]
-        if isinstance(state, dict) and "eps" in state:  # of before their rounding was known
+        if isinstance(state, dict) and "eps" in state:  # of a version that did not keep their rounding
             state = {"rounding": state["eps"], **state}
         if not isinstance(state, dict) or set(state) != set(self.__slots__):
             raise ValueError(f"moments must consist of {', '.join(self.__slots__)}")
@@ -185,17 +186,16 @@ class Moments:
         if not views:
             raise ValueError("update takes at least one view")
         check_same_rows(**dict(zip(names, views, strict=True)), sample_weight=sample_weight)
-        arrays = [as_matrix(view, name) for view, name in zip(views, names, strict=True)]
-        rows = [len(a) for a in arrays]
-        if len(set(rows)) > 1:
-            counts = ", ".join(f"{name} has {count}" for name, count in zip(names, rows, strict=True))
-            raise ValueError(f"Found input variables with inconsistent numbers of samples: {counts}")
+        arrays = [
+            as_matrix(name, view, vector=True, min_columns=0) for view, name in zip(views, names, strict=True)
+        ]
+        check_same_length(**dict(zip(names, arrays, strict=True)))
         dims = tuple(a.shape[1] for a in arrays)
         if self.dims and dims != self.dims:
             raise ValueError(f"the views have {dims} columns, but earlier rows had {self.dims}")
         if dtype is not None and np.dtype(dtype) != np.float64:
             raise ValueError(f"dtype must be float64 or None, got {dtype!r}")
-        weights = None if sample_weight is None else as_weights(sample_weight, rows[0])
+        weights = as_weights(sample_weight, len(arrays[0]))
         eps = np.repeat([float(np.finfo(a.dtype).eps) for a in arrays], dims)
         added = Moments()
         for rows_ in _row_chunks(arrays):

@@ -9,7 +9,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastcca._arguments.parameters import check_same_rows
+from fastcca._arguments.arrays import check_same_rows
+from fastcca._arguments.parameters import choice
 from fastcca.functional.linalg import unit_rows
 from fastcca.metrics._pairs import check_k, finite_matrix
 
@@ -422,11 +423,10 @@ def _embedded(
     zx: NDArray[Any], zy: NDArray[Any], similarity: Similarity
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Queries, gallery and penalty, with which x·y - penalty is the similarity; the gallery's lengths."""
+    choice("cosine", "euclidean")("similarity", similarity)
     zx, zy = zx.astype(np.float64), zy.astype(np.float64)
     if similarity == "cosine":
         return unit_rows(zx), unit_rows(zy), np.zeros(len(zy)), np.ones(len(zy))
-    if similarity != "euclidean":
-        raise ValueError(f"similarity must be 'cosine' or 'euclidean', got {similarity!r}")
     # values of at most 1, by a power of 2: their squares neither overflow nor, all of them, vanish
     exponent = -int(np.frexp(max(np.abs(zx).max(), np.abs(zy).max()))[1])
     zx, zy = np.ldexp(zx, exponent), np.ldexp(zy, exponent)
