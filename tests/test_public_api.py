@@ -37,7 +37,9 @@ def signature(value: Any) -> str:
     except (TypeError, ValueError):
         return "(...)"
     parameters = [
-        parameter.replace(annotation=inspect.Parameter.empty) for parameter in found.parameters.values()
+        parameter.replace(annotation=inspect.Parameter.empty)
+        for parameter in found.parameters.values()
+        if not parameter.name.startswith("_")
     ]
     return str(found.replace(parameters=parameters, return_annotation=inspect.Signature.empty))
 
