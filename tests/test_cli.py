@@ -345,7 +345,10 @@ def bad(name, message):
             ["fit", "X.npy", "Y.npy", "--model", "kernel-cca", "--cv", "3", "--gamma", "1"],
             "--cv chooses itself",
         ),
-        bad(["fit", "X.npy", "Y.npy", "--model", "kernel-cca", "--gamma", "0"], "gamma must be a positive"),
+        bad(
+            ["fit", "X.npy", "Y.npy", "--model", "kernel-cca", "--gamma", "0"],
+            "gamma must be a finite number > 0",
+        ),
         bad(["fit", "X.npy", "Y.npy", "--solver", "magic"], "Invalid value for '--solver'"),
         bad(["fit", "X.npy", "Y.npy", "--cv", "3", "--reg", "1"], "--cv chooses the ridge itself"),
         bad(["fit", "X.npy", "Y.npy", "--reg", "-1"], "reg"),

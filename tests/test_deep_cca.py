@@ -308,9 +308,7 @@ def test_save_and_load(fitted, tmp_path):
 
 def test_save_and_load_encoders_of_your_own(tmp_path):
     X, Y = circles(200)
-    model = DeepCCA(1, encoders=(torch.nn.Linear(3, 2), torch.nn.Linear(2, 2)), n_n_epochs=2, **TINY).fit(
-        X, Y
-    )
+    model = DeepCCA(1, encoders=(torch.nn.Linear(3, 2), torch.nn.Linear(2, 2)), n_epochs=2, **TINY).fit(X, Y)
     model.save(tmp_path / "m")
     with pytest.raises(ValueError, match="pass modules of the same architecture as encoders"):
         deep.load(tmp_path / "m")

@@ -185,8 +185,9 @@ def correlation_loss(d):
 def correlation_coefficients(d):
     x, y = pair(d, 8)
     m = Moments().update(x, y)
+    factor = functional.correlation_factor(x, y, m.mean) if d.chance(0.3) else None
     value, A = functional.correlation_coefficients(
-        m, d.count(1, 3, none=True), reg(d), d.word("trace_norm", "frobenius")
+        m, d.count(1, 3, none=True), reg(d), d.word("trace_norm", "frobenius"), factor=factor
     )
     mean = m.mean if not d.odd(0.1) else d.pick(m.mean[:-1], m.mean * np.nan, None, A)
     return value, A, functional.correlation_gradients(x, y, mean, A)
@@ -765,7 +766,9 @@ LEFT_OUT = {
             ("build_info", "load"), "read nothing from the user but a path: tests/test_faults.py"
         ),
         "NumericalError": "an exception",
-        **dict.fromkeys(("datasets", "plotting"), "read files and draw pictures"),
+        **dict.fromkeys(("datasets", "plotting"), "read files and draw figures"),
+        "distributed": "takes arrays of dask: tests/test_distributed.py",
+        "errors": "exceptions",
     },
     "embedding": {"Explanation": "a result", "InputScaling": "a fitted part of the estimators"},
     "functional": {"Solution": "a result"},
