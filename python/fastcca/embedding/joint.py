@@ -85,7 +85,7 @@ class JointEmbedding(TwoViewTransformer):
     ----------
     x_weights_ : ndarray of shape (p, n_components_)
         The map of the scaled first view. The axes of the space are rotated so that the covariances of the
-        components with their partners descend and the symmetric part of the others is 0.
+        components with those of the paired rows descend and the symmetric part of the others is 0.
     y_weights_ : ndarray of shape (q, n_components_)
         The map of the scaled second view.
     x_scaling_ : InputScaling
