@@ -229,16 +229,14 @@ def test_the_stub_has_the_modules_signatures(name: str) -> None:
 
 
 def public_names() -> list[str]:
-    """Every public name, by the package or the module at the package's root that offers it in __all__."""
+    """Every public name, by the module that offers it in __all__."""
     names = []
     for path in sorted(Path(fastcca.__file__).parent.rglob("*.py")):
         parts = path.relative_to(Path(fastcca.__file__).parent).with_suffix("").parts
         if any(part.startswith("_") and part != "__init__" for part in parts) or parts[0] == "cli":
             continue
-        if (
-            len(parts) > 1 and parts[-1] != "__init__"
-        ):  # what a package offers of its modules is in its own list
-            continue
+        if len(parts) > 1 and parts[-1] != "__init__":
+            continue  # a package lists its names itself
         module = ".".join(["fastcca", *(part for part in parts if part != "__init__")])
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":

@@ -617,7 +617,7 @@ def test_what_an_older_version_wrote_is_brought_up_to_date(views, tmp_path):
     def upgrade(cls, written, parameters, fitted):
         assert written == 1
         fitted["peak_"] = fitted.pop("largest_")
-        for name in ("reg", "scale", "solver", "n_threads", "shrinkage"):
+        for name in ("reg", "scale", "solver", "shrinkage", "n_threads"):
             del parameters[name]
 
     schema = Schema("test/growing", 2, fields="peak_")

@@ -24,6 +24,9 @@ from fastcca import (
     PLSCanonical,
     PLSRegression,
     PLSRegressionCV,
+    ProbabilisticCCA,
+    SparseCCA,
+    SparseCCACV,
 )
 from fastcca.embedding import (
     AttributeHierarchyLabelEmbedding,
@@ -50,6 +53,9 @@ from fastcca.fusion import EarlyFusion
         PLSRegression(1),
         PLSRegressionCV(),
         PLSSVD(1),
+        ProbabilisticCCA(reg=0.1),
+        SparseCCA(),
+        SparseCCACV(penalties=[0.3, 1.0], cv=2),
         NearestClassMean(),
         RidgeEmbedding(),
         AttributeLabelEmbedding(),

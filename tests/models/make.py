@@ -44,6 +44,7 @@ Y = X[:, :3] @ rng.normal(size=(3, 3)) + 0.5 * rng.normal(size=(60, 3))
 LABELS = np.repeat(CLASSES, 20)
 x, y = X[::12].round(3), Y[::12].round(3)
 VIEWS, views = {"a": X, "b": Y}, {"a": x, "b": y}
+THREE, three = {**VIEWS, "c": X[:, 2:] + Y[:, :2]}, {**views, "c": x[:, 2:] + y[:, :2]}
 TREE = Taxonomy(
     {"root": None, "pet": "root", "cat": "pet", "dog": "pet", "fish": "root", "ray": "fish", "eel": "fish"}
 )
@@ -61,6 +62,8 @@ TWO_VIEWS = (
     [("score", [x, y])],
 )
 GROWS = ([("partial_fit", [X[:30], Y[:30]]), ("transform", [x])],)
+MANY_VIEWS = ([("transform", [three])], [("transform_view", ["b", y])], [("score", [three])])
+MANY_GROW = ([("partial_fit", [{name: a[:30] for name, a in THREE.items()}]), ("transform", [three])],)
 ONE_SPACE = (
     [("transform", [x])],
     [("predict", [x])],

@@ -273,7 +273,9 @@ class KernelTwoView(TwoViewTransformer):
     """A kernel map of each view: what :class:`KernelCCA` and :class:`KernelCCACV` share."""
 
     _schema = Schema(
-        fields="x_landmark_indices_ y_landmark_indices_ x_landmarks_ y_landmarks_ x_weights_ y_weights_ "
+        fields="singular_values_ total_correlation_ x_loadings_ y_loadings_ x_cross_loadings_ "
+        "y_cross_loadings_ x_landmark_indices_ y_landmark_indices_ "
+        "x_landmarks_ y_landmarks_ x_weights_ y_weights_ "
         "x_offset=_x_offset y_offset=_y_offset solver_ x_gamma_ y_gamma_ x_rank_ y_rank_ x_residual_ "
         "y_residual_"
     )
@@ -304,6 +306,7 @@ class KernelTwoView(TwoViewTransformer):
     verbose: bool
 
     solver_: str
+    total_correlation_: float
     x_weights_: NDArray[np.float64]
     y_weights_: NDArray[np.float64]
     x_landmarks_: Array
@@ -540,6 +543,7 @@ class KernelTwoView(TwoViewTransformer):
         self.x_mean_, self.y_mean_ = (mean.astype(dtype) for mean, dtype in zip(means, dtypes, strict=True))
         self.singular_values_ = self.singular_values_.astype(np.result_type(*dtypes))
         self._set_statistics(statistics, dtypes)
+        self.total_correlation_ = float(self.singular_values_.sum())
 
 
 def _signs(coefficients: NDArray[np.float64]) -> NDArray[np.float64]:

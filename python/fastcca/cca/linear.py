@@ -73,9 +73,11 @@ class LinearTwoView(TwoViewTransformer):
     """A linear map of each view: what :class:`CCA` and :class:`CCACV` share."""
 
     _schema = Schema(
-        fields="solver_ moments_ n_samples_ x_rank_ y_rank_ x_weights_ y_weights_ x_scale_ y_scale_ "
+        fields="singular_values_ total_correlation_ x_loadings_ y_loadings_ x_cross_loadings_ "
+        "y_cross_loadings_ solver_ moments_ n_samples_ x_rank_ y_rank_ "
+        "x_weights_ y_weights_ x_scale_ y_scale_ "
         "confounds_rank_",
-        optional="confounds_mean_ x_confounds_coef_ y_confounds_coef_",
+        optional="confounds_mean_ x_confounds_coef_ y_confounds_coef_ reg_ shrinkage_",
     )
     _constraints = {  # noqa: RUF012
         "n_components": N_COMPONENTS,
@@ -95,6 +97,7 @@ class LinearTwoView(TwoViewTransformer):
     x_scale_: NDArray[Any]
     y_scale_: NDArray[Any]
     moments_: Moments | None
+    total_correlation_: float
     solver_: str
     reg_: Any
     shrinkage_: tuple[float, float]
@@ -678,6 +681,7 @@ class LinearTwoView(TwoViewTransformer):
         self.singular_values_ = solution.singular_values.astype(np.result_type(x_dtype, y_dtype))
         known = solution.singular_values if reg == (0, 0) else None
         self._set_statistics(statistics, dtypes, canonical_correlations=known)
+        self.total_correlation_ = float(self.singular_values_.sum())
 
 
 def _errors(solution: Solution, moments: Moments) -> list[float]:
@@ -944,7 +948,7 @@ class CCA(LinearTwoView):
     True
     """
 
-    _schema = Schema("CCA", optional="shrinkage_ reg_")
+    _schema = Schema("CCA")
     _constraints = {**LinearTwoView._constraints, "reg": RIDGES, "shrinkage": SHRINKAGE}  # noqa: RUF012
 
     def __init__(

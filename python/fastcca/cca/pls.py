@@ -31,7 +31,7 @@ class PartialLeastSquares(TwoViewTransformer):
     _schema = Schema(
         fields="x_weights_ y_weights_ x_rotations_ y_rotations_ x_scale_ y_scale_ moments_ n_samples_ "
         "x_map=_map_x y_map=_map_y",
-        optional="total_correlation_ x_loadings_ y_loadings_ x_cross_loadings_ y_cross_loadings_",
+        optional="singular_values_ x_loadings_ y_loadings_ coef_ intercept_",
     )
     _constraints = {"scale": FLAG, "n_threads": N_THREADS}  # noqa: RUF012
 

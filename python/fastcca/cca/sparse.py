@@ -55,8 +55,8 @@ class SparseTwoView(TwoViewTransformer):
     """What :class:`SparseCCA` and :class:`SparseCCACV` share."""
 
     _schema = Schema(
-        fields="x_weights_ y_weights_ x_scale_ y_scale_ moments_ n_iter_ n_samples_",
-        optional="total_correlation_",
+        fields="singular_values_ x_loadings_ y_loadings_ x_cross_loadings_ y_cross_loadings_ "
+        "moments_ n_samples_ n_iter_ x_scale_ y_scale_ x_weights_ y_weights_"
     )
     _constraints = {  # noqa: RUF012
         "n_components": POSITIVE_INTEGER,
@@ -210,7 +210,6 @@ class SparseTwoView(TwoViewTransformer):
         between = block_diag(wx, wy).T @ with_scores
         statistics = ScoreStatistics(between, with_scores[sx], with_scores[sy], variances[sx], variances[sy])
         self._set_statistics(statistics, dtypes)
-        del self.total_correlation_  # the covariances are not correlations
 
 
 class SparseCCA(SparseTwoView):

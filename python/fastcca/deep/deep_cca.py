@@ -161,7 +161,11 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
     True
     """
 
-    _schema = Schema("DeepCCA", fields="x_scale_ y_scale_ history_ best_epoch_ cca_")
+    _schema = Schema(
+        "DeepCCA",
+        fields="singular_values_ total_correlation_ x_loadings_ y_loadings_ x_cross_loadings_ "
+        "y_cross_loadings_ x_scale_ y_scale_ history_ best_epoch_ cca_",
+    )
     _saved_networks = ("encoder_x_", "encoder_y_")
     _own_modules = ("encoders",)
     _constraints: ClassVar = {
@@ -432,6 +436,7 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
         means, variances = (x.mean, y.mean), (x.variance, y.variance)
         found = score_statistics(x.data, y.data, None, means, variances, lambda rows: z[rows])
         self._set_statistics(found, (x.data.dtype, y.data.dtype))
+        self.total_correlation_ = float(self.singular_values_.sum())
 
     # ---- the fitted model
 

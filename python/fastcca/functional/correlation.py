@@ -244,7 +244,7 @@ def correlation_factor(
 
     Examples
     --------
-    Two views with a shared direction whose variance is lost beside 1:
+    Two views with a shared direction whose variance is lost next to 1:
 
     >>> import numpy as np
     >>> from fastcca import Moments

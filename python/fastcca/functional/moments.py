@@ -58,7 +58,7 @@ class Moments:
 
     Notes
     -----
-    Data are centred as they are read, by a first estimate of the mean, so that a mean of 1e8 beside a
+    Data are centred as they are read, by a first estimate of the mean, so that a mean of 1e8 next to a
     variance of 1 costs no digit. Products of float32 data are taken in float32 over short runs of rows and
     summed in float64, unless ``update(..., dtype=np.float64)`` asks for exact products. Results are bitwise
     the same for every number of threads. The pairwise update and its inverse are those of Chan, Golub &
