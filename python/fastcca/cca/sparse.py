@@ -81,7 +81,7 @@ class SparseTwoView(TwoViewTransformer):
     x_scale_: NDArray[Any]
     y_scale_: NDArray[Any]
     moments_: Moments | None
-    n_iter_: tuple[int, ...]
+    n_iter_: int
     n_samples_: float
 
     def _scores(self, view: View, data: NDArray[Any]) -> NDArray[Any]:
@@ -198,7 +198,7 @@ class SparseTwoView(TwoViewTransformer):
         if count < k:
             warn(f"n_components={k} is reduced to {count}: nothing that X and y share is left beyond")
         x_dtype, y_dtype = dtypes
-        self.n_components_, self.n_iter_ = count, found.n_iter
+        self.n_components_, self.n_iter_ = count, max(found.n_iter)
         self.moments_, self.n_samples_ = moments, float(moments.n)
         self.x_weights_, self.y_weights_ = cast_weights("X", wx, x_dtype), cast_weights("y", wy, y_dtype)
         self.x_mean_, self.y_mean_ = moments.mean[sx], moments.mean[sy]
@@ -262,8 +262,8 @@ class SparseCCA(SparseTwoView):
         As in :class:`CCA`.
     x_mean_, y_mean_, x_scale_, y_scale_ : ndarray
         Means of the columns, and what these were divided by.
-    n_iter_ : tuple of int
-        Alternations of each pair.
+    n_iter_ : int
+        Alternations of the pair that took most.
     moments_ : Moments
         What the solution was computed from, and what ``partial_fit`` adds to.
     n_components_ : int
@@ -553,6 +553,8 @@ class SparseCCACV(SparseTwoView):
             See :class:`SparseCCACV`.
         """
         x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
+        refuse_non_finite("X", x_checked)  # a position within a fold means nothing to the caller
+        refuse_non_finite("y", y_checked)
         p, q = x_checked.shape[1], y_checked.shape[1]
         k = at_most("n_components", int(self.n_components), min(p, q), f"min(p, q) = {min(p, q)}")
         splits = row_splits(self.cv, x_checked, y, groups, weights)
