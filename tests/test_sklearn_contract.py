@@ -185,6 +185,7 @@ def test_parameters_are_stored_as_given():
         "scale": False,
         "solver": "auto",
         "n_threads": None,
+        "shrinkage": None,
     }
     assert repr(CCA(reg=0.5)) == "CCA(reg=0.5)"
 

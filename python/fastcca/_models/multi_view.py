@@ -41,7 +41,7 @@ def scaled_statistics(
 
 
 class ViewStatistics(NamedTuple):
-    """Covariances of the m k training scores, those of one view beside one another, by views in order."""
+    """Covariances of the m k training scores, those of one view next to each other, by views in order."""
 
     scores: NDArray[np.float64]  # (m k, m k)
     columns: list[NDArray[np.float64]]  # (p_i, m k) each: of a view's columns with all scores

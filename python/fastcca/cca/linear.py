@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import block_diag
+from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import check_is_fitted
 
 from fastcca._arguments.arrays import as_matrix, check_same_rows, refuse_non_finite
@@ -192,7 +193,7 @@ class LinearTwoView(TwoViewTransformer):
         Returns
         -------
         ndarray of shape (n, n_components_)
-            In the dtype of ``y``.
+            In the dtype of ``y``; a data frame after ``set_output``.
 
         Raises
         ------
@@ -201,6 +202,10 @@ class LinearTwoView(TwoViewTransformer):
         ValueError
             As in :meth:`transform`.
         """
+        scores = self._scores_of_y(y, confounds)
+        return _wrap_data_with_container("transform", scores, y, self)  # type: ignore[no-any-return]
+
+    def _scores_of_y(self, y: ArrayLike, confounds: ArrayLike | None) -> NDArray[Any]:
         checked = self._check_view("y", y)
         return self._scores("y", checked, self._check_confounds(confounds, len(checked), reset=False))
 
@@ -225,7 +230,7 @@ class LinearTwoView(TwoViewTransformer):
         """
         checked = self._check_view("X", X)
         Z = self._check_confounds(confounds, len(checked), reset=False)
-        return self._scores("X", checked, Z), self.transform_y(y, confounds)
+        return self._scores("X", checked, Z), self._scores_of_y(y, confounds)
 
     def predict(self, X: ArrayLike, confounds: ArrayLike | None = None) -> NDArray[Any]:
         """The second view as the least-squares regression of y on the ``n_components_`` scores of ``X``.
