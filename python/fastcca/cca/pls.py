@@ -591,7 +591,8 @@ class PLSRegressionCV(DeflatedPLS):
     >>> rng = np.random.default_rng(0)
     >>> t = rng.normal(size=(100, 2))
     >>> X = t @ rng.normal(size=(2, 8)) + 0.1 * rng.normal(size=(100, 8))
-    >>> PLSRegressionCV(max_components=5).fit(X, t).n_components_
+    >>> y = t + 0.5 * rng.normal(size=(100, 2))
+    >>> PLSRegressionCV(max_components=5).fit(X, y).n_components_
     2
     """
 

@@ -310,7 +310,7 @@ class SparseCCA(SparseTwoView):
     >>> from fastcca import SparseCCA
     >>> rng = np.random.default_rng(0)
     >>> X, y = rng.normal(size=(300, 30)), rng.normal(size=(300, 20))
-    >>> y[:, :2] += X[:, 3:5]
+    >>> y[:, :2] += X[:, 3:4] + X[:, 4:5]
     >>> sparse = SparseCCA(penalty=0.25).fit(X, y)
     >>> sorted(name for name, _ in sparse.top_features(2)["X"])
     ['x3', 'x4']
@@ -486,7 +486,7 @@ class SparseCCACV(SparseTwoView):
     >>> from fastcca import SparseCCACV
     >>> rng = np.random.default_rng(0)
     >>> X, y = rng.normal(size=(100, 30)), rng.normal(size=(100, 20))
-    >>> y[:, :2] += X[:, 3:5]
+    >>> y[:, :2] += X[:, 3:4] + X[:, 4:5]
     >>> search = SparseCCACV(penalties=[0.25, 0.5, 1.0]).fit(X, y)
     >>> search.penalty_
     0.25
@@ -744,7 +744,7 @@ def stability_selection(
     >>> from fastcca.cca import stability_selection
     >>> rng = np.random.default_rng(0)
     >>> X, y = rng.normal(size=(300, 30)), rng.normal(size=(300, 20))
-    >>> y[:, :2] += X[:, 3:5]
+    >>> y[:, :2] += X[:, 3:4] + X[:, 4:5]
     >>> found = stability_selection(SparseCCA(penalty=0.25), X, y, n_pairs=20, random_state=0)
     >>> found.selected(0.9)[0].tolist()
     [3, 4]
