@@ -24,7 +24,7 @@ from fastcca._models.files import Schema
 from fastcca._models.multi_view import MultiViewModel, ViewStatistics
 from fastcca._models.statistics import Weights, column_statistics
 from fastcca.cca.kernel import LandmarkView, choose_landmarks
-from fastcca.cca.multiview import PerView
+from fastcca.cca.multiview import ForViews
 from fastcca.errors import NumericalError
 from fastcca.functional.kernels import GAMMA, KERNEL, PIVOTING, Kernel, kernel_scores, landmark_coefficients
 from fastcca.functional.moments import Moments
@@ -151,9 +151,9 @@ class KernelMCCA(MultiViewModel):
         n_components: int | None = None,
         kernel: Any = "rbf",
         gamma: Any = "median",
-        reg: PerView = 1e-4,
+        reg: ForViews = 1e-4,
         method: Literal["mcca", "gcca"] = "mcca",
-        view_weights: PerView | None = None,
+        view_weights: ForViews | None = None,
         degree: int = 3,
         coef0: float = 1,
         rank: int = 1000,

@@ -21,7 +21,7 @@ from fastcca.functional.multiview import PairwiseMoments, ViewsSolution, Whiteni
 
 __all__ = ["GCCA", "MCCA", "MCCACV", "LinearMultiView"]
 
-PerView = float | Mapping[str, float] | Sequence[float]
+ForViews = float | Mapping[str, float] | Sequence[float]
 Self = TypeVar("Self", bound="EigenMultiView")
 
 
@@ -49,8 +49,8 @@ class LinearMultiView(MultiViewModel):
     }
 
     n_components: int | None
-    reg: PerView
-    view_weights: PerView | None
+    reg: ForViews
+    view_weights: ForViews | None
     scale: bool
     n_threads: int | None
 
@@ -282,8 +282,8 @@ class EigenMultiView(LinearMultiView):
     def __init__(
         self,
         n_components: int | None = None,
-        reg: PerView = 0.0,
-        view_weights: PerView | None = None,
+        reg: ForViews = 0.0,
+        view_weights: ForViews | None = None,
         scale: bool = False,
         n_threads: int | None = None,
     ) -> None:
@@ -616,10 +616,10 @@ class MCCACV(LinearMultiView):
     def __init__(
         self,
         n_components: int | None = None,
-        regs: Sequence[PerView] | None = None,
+        regs: Sequence[ForViews] | None = None,
         method: Literal["mcca", "gcca"] = "mcca",
         cv: Any = 5,
-        view_weights: PerView | None = None,
+        view_weights: ForViews | None = None,
         scale: bool = False,
         n_threads: int | None = None,
     ) -> None:
