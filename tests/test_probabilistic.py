@@ -35,7 +35,7 @@ def test_likelihood_and_posterior_are_those_of_the_gaussian(data, k, reg):
     mean, S, W = joint(model)
     both = np.hstack([X, Y])
     expected = multivariate_normal(mean, S).logpdf(both)
-    np.testing.assert_allclose(model.score_samples(X, Y), expected, atol=1e-9)
+    np.testing.assert_allclose(model.log_density(X, Y), expected, atol=1e-9)
     assert model.log_likelihood(X, Y) == pytest.approx(expected.mean(), abs=1e-10)
     for given, part in (((X, Y), slice(0, 7)), ((X, None), slice(0, 4)), ((None, Y), slice(4, 7))):
         gain = np.linalg.solve(S[part, part], W[part]).T
@@ -101,7 +101,7 @@ def test_the_number_of_components_by_held_out_likelihood(data, rng):
     sums = np.zeros(3)
     for train, test in KFold(4).split(X):
         for k in range(1, 4):
-            sums[k - 1] += ProbabilisticCCA(k).fit(X[train], Y[train]).score_samples(X[test], Y[test]).sum()
+            sums[k - 1] += ProbabilisticCCA(k).fit(X[train], Y[train]).log_density(X[test], Y[test]).sum()
     np.testing.assert_allclose(model.held_out_, sums / len(X), atol=1e-9)
     assert model.n_components_ == int(np.argmax(sums)) + 1 == 2
     assert model.n_components is None
@@ -116,8 +116,8 @@ def test_streams_weights_and_files(data, rng, tmp_path):
     w = rng.integers(0, 3, 300)
     rows = np.repeat(np.arange(300), w)
     np.testing.assert_allclose(
-        ProbabilisticCCA(2).fit(X, Y, sample_weight=w).score_samples(X, Y),
-        ProbabilisticCCA(2).fit(X[rows], Y[rows]).score_samples(X, Y),
+        ProbabilisticCCA(2).fit(X, Y, sample_weight=w).log_density(X, Y),
+        ProbabilisticCCA(2).fit(X[rows], Y[rows]).log_density(X, Y),
         atol=1e-9,
     )
     whole.save(tmp_path / "m.safetensors")
@@ -141,4 +141,4 @@ def test_bad_input(data):
     with pytest.raises(ValueError, match="got neither"):
         model.posterior()
     with pytest.raises(ValueError, match="NaN"):
-        model.score_samples(np.full((2, 4), np.nan), Y[:2])
+        model.log_density(np.full((2, 4), np.nan), Y[:2])

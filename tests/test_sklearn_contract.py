@@ -55,7 +55,7 @@ from fastcca.fusion import EarlyFusion
         PLSSVD(1),
         ProbabilisticCCA(reg=0.1),
         SparseCCA(),
-        SparseCCACV(penalties=[0.3, 1.0], cv=2),
+        SparseCCACV(penalties=[0.3, 1.0]),
         NearestClassMean(),
         RidgeEmbedding(),
         AttributeLabelEmbedding(),

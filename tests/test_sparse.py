@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import ElasticNet
-from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.model_selection import GridSearchCV, KFold, LeaveOneOut
 
 import fastcca
 from fastcca import Moments, NumericalError, SparseCCA, SparseCCACV
@@ -187,6 +187,18 @@ def test_cv_is_grid_search(data, method):
     assert len(SparseCCACV(method=method, cv=3).fit(X, Y).cv_results_["params"]) == 20
 
 
+def test_single_rows_held_out_are_scored_together(data):
+    X, Y = (a[:20] for a in data)
+    search = SparseCCACV(1, [0.4, 1.0], cv=LeaveOneOut()).fit(X, Y)
+    for j, penalty in enumerate([0.4, 1.0]):
+        zx, zy = np.empty(20), np.empty(20)
+        for train, test in LeaveOneOut().split(X):
+            model = SparseCCA(1, penalty).fit(X[train], Y[train])
+            zx[test], zy[test] = model.transform(X[test])[:, 0], model.transform_y(Y[test])[:, 0]
+        expected = zx @ zy / np.sqrt(zx @ zx * (zy @ zy))
+        assert search.cv_results_["mean_test_score"][j] == pytest.approx(expected, abs=1e-8)
+
+
 def test_stability_selection(data):
     X, Y = data
     found = stability_selection(SparseCCA(1, 0.4), X, Y, n_pairs=10, random_state=0)
@@ -230,8 +242,6 @@ def test_bad_input(data):
         SparseCCA(11).fit(X, Y)
     with pytest.raises(ValueError, match="penalties must be a sequence of penalties"):
         SparseCCACV(penalties=[]).fit(X, Y)
-    with pytest.raises(ValueError, match="five rows or more"):
-        SparseCCACV(cv=60).fit(X, Y)
     with pytest.raises(NumericalError, match="no covariance at all"):
         SparseCCA().fit([[-1.0], [0.0], [1.0]], [1.0, 0.0, 1.0])
     with pytest.warns(UserWarning, match="n_components=2 is reduced to 1"):

@@ -766,9 +766,9 @@ def compare(
 
 def _collected(layers: Any, groups: int, method: str, n_threads: int | None) -> Activations:
     activations = Activations(groups, method == "debiased_cka", n_threads)
-    found = check_modalities(layers, "compare")
     if not groups:
-        return activations.update(found.data)
+        return activations.update(layers)
+    found = check_modalities(layers, "compare")
     if groups > found.n_rows:
         raise ValueError(f"groups={groups} is more than the {found.n_rows} rows")
     for rows in np.array_split(np.arange(found.n_rows), groups):

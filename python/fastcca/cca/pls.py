@@ -643,6 +643,8 @@ class PLSRegressionCV(DeflatedPLS):
             See :class:`PLSRegressionCV`.
         """
         x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
+        refuse_non_finite("X", x_checked)  # a position within a fold means nothing to the caller
+        refuse_non_finite("y", y_checked)
         most = min(int(self.max_components), x_checked.shape[1])
         model = PLSRegression(most, self.scale, self.n_threads)
         model._check_components(x_checked.shape[1], y_checked.shape[1])

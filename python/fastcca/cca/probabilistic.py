@@ -261,7 +261,7 @@ class ProbabilisticCCA(LinearTwoView):
         constant = len(S) * np.log(2 * np.pi) + 2 * np.log(L.diagonal()).sum()
         return np.asarray(-0.5 * (constant + (z**2).sum(axis=0)))
 
-    def score_samples(self, X: ArrayLike, y: ArrayLike) -> Floats:
+    def log_density(self, X: ArrayLike, y: ArrayLike) -> Floats:
         """Log-likelihood of each row.
 
         Parameters
@@ -295,13 +295,13 @@ class ProbabilisticCCA(LinearTwoView):
         Parameters
         ----------
         X, y
-            As in :meth:`score_samples`.
+            As in :meth:`log_density`.
 
         Returns
         -------
         float
         """
-        return float(self.score_samples(X, y).mean())
+        return float(self.log_density(X, y).mean())
 
     def posterior(self, X: ArrayLike | None = None, y: ArrayLike | None = None) -> tuple[Floats, Floats]:
         """Mean and covariance of the latent variable given either view, or both.

@@ -30,7 +30,7 @@ from fastcca._models.files import Schema
 from fastcca._models.statistics import ScoreStatistics, Weights, cast_weights, project
 from fastcca._models.two_view import TwoViewTransformer, View
 from fastcca.cca.linear import column_variances
-from fastcca.cca.model_selection import adopt_features, pools, row_splits, search_results
+from fastcca.cca.model_selection import PooledScores, adopt_features, pools, row_splits, search_results
 from fastcca.errors import NumericalError
 from fastcca.functional.moments import Moments
 from fastcca.functional.multiview import fixed_signs
@@ -81,7 +81,7 @@ class SparseTwoView(TwoViewTransformer):
     x_scale_: NDArray[Any]
     y_scale_: NDArray[Any]
     moments_: Moments | None
-    n_iter_: tuple[int, ...]
+    n_iter_: int
     n_samples_: float
 
     def _scores(self, view: View, data: NDArray[Any]) -> NDArray[Any]:
@@ -198,7 +198,7 @@ class SparseTwoView(TwoViewTransformer):
         if count < k:
             warn(f"n_components={k} is reduced to {count}: nothing that X and y share is left beyond")
         x_dtype, y_dtype = dtypes
-        self.n_components_, self.n_iter_ = count, found.n_iter
+        self.n_components_, self.n_iter_ = count, max(found.n_iter)
         self.moments_, self.n_samples_ = moments, float(moments.n)
         self.x_weights_, self.y_weights_ = cast_weights("X", wx, x_dtype), cast_weights("y", wy, y_dtype)
         self.x_mean_, self.y_mean_ = moments.mean[sx], moments.mean[sy]
@@ -262,8 +262,8 @@ class SparseCCA(SparseTwoView):
         As in :class:`CCA`.
     x_mean_, y_mean_, x_scale_, y_scale_ : ndarray
         Means of the columns, and what these were divided by.
-    n_iter_ : tuple of int
-        Alternations of each pair.
+    n_iter_ : int
+        Alternations of the pair that took most.
     moments_ : Moments
         What the solution was computed from, and what ``partial_fit`` adds to.
     n_components_ : int
@@ -455,8 +455,9 @@ class SparseCCACV(SparseTwoView):
     method, l1_ratio, scale, max_iter, tol, n_threads
         As in :class:`SparseCCA`.
     cv : int, splitter or iterable, default=5
-        As in scikit-learn: the number of contiguous folds, a splitter, or pairs of row indices (train, test),
-        with five test rows or more.
+        As in scikit-learn: the number of contiguous folds, a splitter, or pairs of row indices (train, test).
+        Where a test part has fewer than five rows the held-out rows of all splits are scored together, as in
+        :class:`CCACV`.
 
     Attributes
     ----------
@@ -553,11 +554,11 @@ class SparseCCACV(SparseTwoView):
             See :class:`SparseCCACV`.
         """
         x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
+        refuse_non_finite("X", x_checked)  # a position within a fold means nothing to the caller
+        refuse_non_finite("y", y_checked)
         p, q = x_checked.shape[1], y_checked.shape[1]
         k = at_most("n_components", int(self.n_components), min(p, q), f"min(p, q) = {min(p, q)}")
         splits = row_splits(self.cv, x_checked, y, groups, weights)
-        if pools(splits):
-            raise ValueError("cv: every split must hold out five rows or more")
 
         def collect(rows: Any) -> Moments:
             run = rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all()
@@ -575,15 +576,23 @@ class SparseCCACV(SparseTwoView):
             total = self._moments(x_checked, y_checked, weights)
         grid = self._grid(total)
         pairs = [self._penalty(penalty, "penalties") for penalty in grid]
+        pooled = PooledScores(len(grid), k)
         scores = np.empty((len(splits), len(grid)))
         for i, ((train, _), test, is_whole) in enumerate(zip(splits, tests, whole, strict=True)):
-            standard = self._standard(total - test if is_whole else collect(train))
+            training = total - test if is_whole else collect(train)
+            standard = self._standard(training)
+            away = test.mean - training.mean
+            about = test.scatter + test.n * np.outer(away, away)
             sx, sy = standard.slices
             _, start = first_directions(np.ascontiguousarray(standard.S[sx, sy]), self.n_threads)
             for j, pair in enumerate(pairs):
-                scores[i, j] = self._held_out(standard, pair, k, start, test)
+                found = self._weights(standard, pair, k, start)
+                scores[i, j] = _held_out(test.scatter, standard.slices, found)
+                pooled.add(j, *_products(about, standard.slices, found))
         self.n_splits_ = len(splits)
-        self.cv_results_ = search_results([{"penalty": penalty} for penalty in grid], scores)
+        self.cv_results_ = search_results(
+            [{"penalty": penalty} for penalty in grid], pooled.scores() if pools(splits) else scores
+        )
         ties = np.flatnonzero(self.cv_results_["rank_test_score"] == 1)
         sparser = -1 if self.method == "pmd" else 1
         self.best_index_ = int(max(ties, key=lambda j: sparser * sum(pairs[j])))
@@ -598,20 +607,14 @@ class SparseCCACV(SparseTwoView):
         self.__dict__.update({name: value for name, value in vars(best).items() if name not in own})
         return self
 
-    def _held_out(self, standard: Standard, pair: Pair, k: int, start: Floats, test: Moments) -> float:
+    def _weights(self, standard: Standard, pair: Pair, k: int, start: Floats) -> tuple[Floats, Floats]:
+        """Of the columns as they came; none where the penalty leaves no column."""
+        sx, sy = standard.slices
         try:
             found = self._pairs(standard, pair, k, start)
         except NumericalError:
-            return 0.0
-        sx, sy = standard.slices
-        wx, wy = found.x / standard.scales[sx, np.newaxis], found.y / standard.scales[sy, np.newaxis]
-        M = test.scatter
-        across = np.einsum("ij,ij->j", wx, M[sx, sy] @ wy)
-        scale = np.sqrt(np.einsum("ij,ij->j", wx, M[sx, sx] @ wx)) * np.sqrt(
-            np.einsum("ij,ij->j", wy, M[sy, sy] @ wy)
-        )
-        r = np.divide(across, scale, out=np.zeros_like(across), where=scale > 0).clip(-1.0, 1.0)
-        return float(r.mean())
+            return np.zeros((sx.stop - sx.start, 1)), np.zeros((sy.stop - sy.start, 1))
+        return found.x / standard.scales[sx, np.newaxis], found.y / standard.scales[sy, np.newaxis]
 
     def _grid(self, total: Moments) -> list[Any]:
         if self.penalties is not None:
@@ -633,6 +636,25 @@ class SparseCCACV(SparseTwoView):
         u = u / np.sqrt(max(float(u @ standard.S[sx, sx] @ u), 1e-300))
         largest = min(np.abs(S12 @ v).max(), np.abs(S12.T @ u).max()) / max(float(self.l1_ratio), 1e-3)
         return [float(value) for value in largest * np.geomspace(0.01, 0.9, 20)]
+
+
+def _products(
+    M: Floats, slices: tuple[slice, ...], weights: tuple[Floats, Floats]
+) -> tuple[Floats, Floats, Floats]:
+    """Sums of products of the scores, x with y, x with x, y with y, component by component."""
+    (sx, sy), (wx, wy) = slices, weights
+    return (
+        np.einsum("ij,ij->j", wx, M[sx, sy] @ wy),
+        np.einsum("ij,ij->j", wx, M[sx, sx] @ wx),
+        np.einsum("ij,ij->j", wy, M[sy, sy] @ wy),
+    )
+
+
+def _held_out(M: Floats, slices: tuple[slice, ...], weights: tuple[Floats, Floats]) -> float:
+    across, x, y = _products(M, slices, weights)
+    scale = np.sqrt(x.clip(min=0.0)) * np.sqrt(y.clip(min=0.0))
+    r = np.divide(across, scale, out=np.zeros_like(across), where=scale > 0).clip(-1.0, 1.0)
+    return float(r.mean())
 
 
 @dataclass(frozen=True)
