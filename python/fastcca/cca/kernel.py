@@ -598,8 +598,8 @@ class KernelCCA(KernelTwoView):
         The largest number of landmarks of a view; above n it means n.
     tol : float, default=1e-8
         In [0, 1). Landmarks are added until they leave out at most this part of the kernel's trace; of linear
-        and polynomial kernels, whose values may be large compared with what varies in them, of the centred
-        kernel's.
+        and polynomial kernels, whose values may be large compared with what varies in them, of that of the
+        centred kernel.
     pivoting : {"greedy", "random", "uniform"}, default="greedy"
         How landmarks are chosen: see :func:`fastcca.functional.incomplete_cholesky`; among all rows as long
         as n · rank numbers take at most a gibibyte, else among a fixed sample of that many rows.

@@ -51,7 +51,7 @@ def moments_with(
 def confounding_of_rows(
     views: tuple[NDArray[Any], ...], Z: NDArray[Any], weights: Floats | None, n_threads: int | None = None
 ) -> Confounding:
-    """The same coefficients from the rows, for views whose moments would be larger than the data."""
+    """The same coefficients from the rows, for views of too many columns for their moments."""
     for name, view in zip(("X", "y"), views, strict=True):
         refuse_non_finite(name, view)
     moments = Moments().update(
