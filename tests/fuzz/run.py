@@ -16,6 +16,7 @@ import tempfile
 import time
 import traceback
 import warnings
+import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def bad_numbers(value, where="result"):
 
 def outcome_of(name, seed):
     """(RETURNED or the name of the exception, None) if all is well, else (kind of failure, what is wrong)."""
-    draw = Draw([seed, sorted(TARGETS).index(name)])
+    draw = Draw([seed, zlib.crc32(name.encode())])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", UserWarning)

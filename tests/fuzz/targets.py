@@ -638,19 +638,56 @@ def label_metrics(d):
     )()
 
 
+def tested_model(d, kernel=False):
+    k, scale = d.count(1, 2, none=True), d.word(True, False)
+    kind = d.pick("cca", "cca", "search", "kernel" if kernel else "cca")
+    if kind == "search":
+        return CCACV(1, regs=[0.1, 1.0], cv=2, scale=scale)
+    if kind == "kernel":
+        return KernelCCA(1, rank=d.count(1, 20, odd=0))
+    solver = d.pick("auto", "auto", "covariance", "qr", "gram")
+    return CCA(k, reg=d.pick(0.0, 0.1, (1e-3, 10.0)), scale=scale, solver=solver)
+
+
 @target
-def inferences(d):
+def wilks(d):
     x, y = pair(d, 12)
-    model = CCA(d.count(1, 2, none=True), reg=d.pick(0.0, 0.1))
-    kind = d.pick("wilks", "permutation", "bootstrap")
-    if kind == "wilks":
-        inference.wilks_test(model.fit(x, y))
-    elif kind == "permutation":
-        test = inference.permutation_test(model, x, y, n_permutations=d.count(1, 9), random_state=0)
-        return test.p_value
+    if d.chance(0.3):
+        rho = d.pick([0.9, 0.1], [1.0, 0.0], [0.5], [0.1, 0.9], [np.nan, 0.1], [2.0, 0.1], None, "a")
+        test = inference.wilks_test(rho, d.count(5, 50), d.count(2, 4), d.count(2, 3))
     else:
-        inference.bootstrap(model, x, y, n_bootstrap=d.count(2, 6), confidence=d.real(0.9), random_state=0)
-    return None
+        test = inference.wilks_test(CCA(reg=d.pick(0.0, 0.0, 0.1)).fit(x, y))
+    return test.p_value, test.statistic, test.chi2_p_value
+
+
+@target
+def permutation_tests(d):
+    x, y = pair(d, 12)
+    n = len(x) if hasattr(x, "__len__") else 1
+    groups = d.labels(n, 3) if d.chance(0.2) else None
+    confounds = d.matrix(n, d.size(1, 3)) if d.chance(0.3) else None
+    test = inference.permutation_test(
+        tested_model(d, kernel=True),
+        x,
+        y,
+        n_permutations=d.count(1, 9),
+        groups=groups,
+        confounds=confounds,
+        random_state=0,
+    )
+    assert np.all((test.p_value > 0) & (test.p_value <= 1))
+    return test.statistic, test.p_value, test.permuted
+
+
+@target
+def bootstraps(d):
+    x, y = pair(d, 12)
+    found = inference.bootstrap(
+        tested_model(d), x, y, n_bootstrap=d.count(2, 9), confidence=d.real(0.9), random_state=0
+    )
+    name = d.word("canonical_correlations", "x_loadings", "y_loadings", "x_weights", "y_weights")
+    found.standard_error(name)  # NaN stands for what fewer than two resamples have
+    return found.interval(name, d.word("corrected", "basic", "percentile")) if d.tame else None
 
 
 @target

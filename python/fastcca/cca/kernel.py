@@ -288,12 +288,19 @@ class KernelTwoView(TwoViewTransformer):
             if x
             else (self.y_landmarks_, self.y_weights_, self._y_offset)
         )
-        landmarks = landmarks.astype(data.dtype, copy=False)
+        dtype = data.dtype
+        with np.errstate(over="ignore"):
+            narrowed = landmarks.astype(dtype, copy=False)
+        if np.isfinite(narrowed).all():
+            landmarks = narrowed
+        else:  # rows of a narrower type than the fit's, which does not hold its landmarks
+            data = data.astype(landmarks.dtype)
 
         def scores(rows: Array) -> Array:
-            return _core.kernel_scores(
+            found = _core.kernel_scores(
                 rows, landmarks, kernel.spec, coefficients, offset, view, self.n_threads or 0
-            ).T
+            )
+            return found.T.astype(dtype, copy=False)
 
         if not callable(kernel.kernel):
             return scores(data)

@@ -8,6 +8,7 @@ the second.
 from __future__ import annotations
 
 import math
+from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from fastcca import _core
 from fastcca._arguments.arrays import as_matrix, check_same_rows, common_float, thread_count
 from fastcca._arguments.warn import warn
+from fastcca.errors import NumericalError
 from fastcca.functional.moments import Moments
 
 __all__ = ["correlation_coefficients", "correlation_gradients", "correlation_loss"]
@@ -71,7 +73,8 @@ def correlation_loss(
         For NaN or infinity (with the first position), different numbers of rows, fewer than 2 rows, no
         columns, a k out of range, a negative reg.
     fastcca.errors.NumericalError
-        If a covariance is not positive definite; the message names the view and a reg that helps.
+        If a covariance is not positive definite; the message names the view and a reg that helps. If a
+        gradient overflows: a view varies by too little for its precision.
 
     Notes
     -----
@@ -101,7 +104,10 @@ def correlation_loss(
     """
     a, b = _views(H1, H2)
     options = _options(a.shape[1], b.shape[1], k, reg, objective)
-    return _core.correlation_loss(a, b, *options, gradient, thread_count(n_threads))
+    value, grad1, grad2 = _core.correlation_loss(a, b, *options, gradient, thread_count(n_threads))
+    if grad1 is not None and grad2 is not None:
+        _refuse_overflow(H1=grad1, H2=grad2)
+    return value, grad1, grad2
 
 
 def correlation_coefficients(
@@ -166,6 +172,7 @@ def correlation_coefficients(
         rounding,
         thread_count(n_threads),
     )
+    _refuse_overflow(**{"the views": A})
     if precision > math.sqrt(rounding):
         single = rounding > 2 * np.finfo(np.float64).eps
         warn(
@@ -209,6 +216,8 @@ def correlation_gradients(
     ------
     ValueError
         For shapes that do not fit.
+    fastcca.errors.NumericalError
+        If a gradient overflows.
 
     Examples
     --------
@@ -230,7 +239,9 @@ def correlation_gradients(
         raise ValueError(f"mean and A must have shapes {(d,)} and {(d, d)}, got {mean.shape} and {A.shape}")
     if not (np.isfinite(mean).all() and np.isfinite(A).all()):
         raise ValueError("mean and A must not hold NaN or infinity")
-    return _core.correlation_gradients(a, b, mean, A, thread_count(n_threads))
+    grad1, grad2 = _core.correlation_gradients(a, b, mean, A, thread_count(n_threads))
+    _refuse_overflow(H1=grad1, H2=grad2)
+    return grad1, grad2
 
 
 def _views(H1: npt.ArrayLike, H2: npt.ArrayLike, least: int = 2) -> list[Array]:
@@ -246,6 +257,17 @@ def _views(H1: npt.ArrayLike, H2: npt.ArrayLike, least: int = 2) -> list[Array]:
     return common_float(views)
 
 
+def _refuse_overflow(**gradients: Array) -> None:
+    for name, gradient in gradients.items():
+        with np.errstate(all="ignore"):  # a sum reads faster than a test of every entry, and seldom overflows
+            if np.isfinite(gradient.sum()) or np.isfinite(gradient).all():
+                continue
+        raise NumericalError(
+            f"the gradient with respect to {name} overflows {gradient.dtype}: {name} varies by too little for "
+            "the units of the gradient; multiply it by a large number, or take a larger reg"
+        )
+
+
 def _check_rows(n: float) -> None:
     if n < 2:
         raise ValueError(f"a correlation takes at least 2 samples, got {n:g}")
@@ -255,7 +277,7 @@ def _options(
     d1: int, d2: int, k: int | None, reg: float | tuple[float, float], objective: str
 ) -> tuple[int, float, float, bool]:
     most = min(d1, d2)
-    if k is not None and (isinstance(k, bool) or int(k) != k or not 1 <= k <= most):
+    if k is not None and (not isinstance(k, Integral) or isinstance(k, bool) or not 1 <= k <= most):
         raise ValueError(f"k must be None or an integer from 1 to min(d1, d2) = {most}, got {k!r}")
     pair = tuple(reg) if isinstance(reg, tuple | list) else (reg, reg)
     if len(pair) != 2 or not all(isinstance(r, int | float | np.number) for r in pair):
