@@ -788,7 +788,12 @@ def torch_losses(d):
         h1, h2 = tensor(n, width), tensor(n, width)
         loss = deep.PairEmbeddingLoss(d.real(1.0), d.word("euclidean", "cosine"))(h1, h2)
     loss.backward()
-    return loss.detach().numpy(), h1.grad.numpy(), h2.grad.numpy()
+    gradients = [h.grad.numpy() for h in (h1, h2)]
+    if h1.dtype != h2.dtype:
+        # PyTorch narrows the gradient of the narrower tensor, to infinity where it does not fit: its
+        # GradScaler looks for that
+        gradients = [np.nan_to_num(g, nan=np.nan, posinf=0, neginf=0) for g in gradients]
+    return loss.detach().numpy(), *gradients
 
 
 SOURCE = set(re.findall(r"\w+", Path(__file__).read_text(encoding="utf-8")))

@@ -31,7 +31,7 @@ _BLOCK = 2**21  # numbers of the resamples' moments held at a time
 _HELD = 2**25  # and for the correction, which reads them again and again
 # A resample holds 1 - 1/e of the rows: with fewer rows than this times the ranks its correlations say little
 # of what they would be in larger samples.
-_ROWS_PER_RANK = 4
+_ROWS_PER_RANK = 2.5
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,8 @@ class BootstrapResult:
         method : {"corrected", "basic", "percentile"}
             "corrected": of correlations, the basic interval after Fisher's transform about a population
             whose resamples look like the data, which allows for the upward bias of training correlations;
-            of loadings and weights the basic interval, which is right for them. "basic": reflects the
+            of loadings (after Fisher's transform) and weights the symmetric interval, as far on either side
+            of the estimate as the resamples mostly are. "basic": reflects the
             quantiles of the resamples about the estimate, after Fisher's transform for correlations
             and loadings. "percentile": the quantiles themselves, which lie too high for correlations.
 
@@ -182,6 +183,8 @@ class BootstrapResult:
             resampled = view.resampled(quantity, part)
             if method == "percentile":
                 low[part], high[part] = _quantiles(resampled, tail)
+            elif method == "corrected":
+                low[part], high[part] = _symmetric(whole[part], resampled, tail, quantity == "loadings")
             elif quantity == "loadings":
                 low[part], high[part] = _basic(whole[part], resampled, tail)
             else:
@@ -258,6 +261,8 @@ def bootstrap(
     ----------
     A. C. Davison and D. V. Hinkley, "Bootstrap Methods and their Application", Cambridge University Press
     1997, chapter 5.
+
+    P. Hall, "On symmetric bootstrap confidence intervals", Journal of the Royal Statistical Society B 50, 1988.
 
     Efron & Tibshirani, "An Introduction to the Bootstrap", Chapman & Hall 1993.
 
@@ -363,7 +368,7 @@ class _Draws:
         if self.n < _ROWS_PER_RANK * ranks:
             too_few = (
                 f"{self.n} rows are too few for the ranks of the views, {ranks} in all, to correct the bias "
-                f"of training correlations, which takes {_ROWS_PER_RANK} rows each: their intervals are "
+                f"of training correlations, which takes {_ROWS_PER_RANK:g} rows each: their intervals are "
                 "basic ones, which may lie too high. Reduce the views, or score new data"
             )
         else:
@@ -496,9 +501,17 @@ def _basic(whole: Floats, resampled: Floats, tail: float) -> tuple[Floats, Float
     """Quantiles reflected about the estimate, after Fisher's transform; exact where all are 1."""
     low, high = _quantiles(_fisher(resampled), tail)
     z = _fisher(whole)
-    ends = [2 * z - high, 2 * z - low]
-    first, last = (np.where(np.abs(end) >= _ENDLESS, np.sign(end), np.tanh(end)) for end in ends)
-    return first, last
+    return _unfisher(2 * z - high), _unfisher(2 * z - low)
+
+
+def _symmetric(whole: Floats, resampled: Floats, tail: float, fisher: bool) -> tuple[Floats, Floats]:
+    """The estimate ± what its distance from the resamples exceeds in 2 tail of them."""
+    if not fisher:
+        distance = _quantiles(np.abs(resampled - whole), 2 * tail)[1]
+        return whole - distance, whole + distance
+    z = _fisher(whole)
+    distance = _quantiles(np.abs(_fisher(resampled) - z), 2 * tail)[1]
+    return _unfisher(z - distance), _unfisher(z + distance)
 
 
 _ENDLESS = float(np.arctanh(1 - 1e-15))
@@ -507,6 +520,11 @@ _ENDLESS = float(np.arctanh(1 - 1e-15))
 def _fisher(r: Floats) -> Floats:
     clipped: Floats = np.arctanh(np.clip(r, -(1 - 1e-15), 1 - 1e-15))
     return clipped
+
+
+def _unfisher(z: Floats) -> Floats:
+    r: Floats = np.where(np.abs(z) >= _ENDLESS, np.sign(z), np.tanh(z))
+    return r
 
 
 def _quantiles(values: Floats, tail: float) -> tuple[Floats, Floats]:
