@@ -265,7 +265,10 @@ def tables(rows: list[dict[str, Any]]) -> str:
         lines += [""]
     covered = [row for row in rows if "covered" in row]
     if covered:
-        lines += ["| population | data sets | interval | holds the true values of the pairs |", "|---|---:|---|---|"]
+        lines += [
+            "| population | data sets | interval | holds the true values of the pairs |",
+            "|---|---:|---|---|",
+        ]
     for row in covered:
         of = Population(**row["population"])
         shown = ", ".join(f"{c:.1%}" for c in row["covered"])

@@ -517,3 +517,26 @@ def test_the_core_checks_the_sizes_it_is_given(rng: np.random.Generator) -> None
             _core.correlation_gradients(H1, H2, mean, wrong, 1)
     with pytest.raises(ValueError, match="the same number of rows"):
         _core.correlation_gradients(H1, H2[1:], mean, S, 1)
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [(np.float64, 1e-160), (np.float32, 1e-42)])
+def test_a_gradient_that_overflows_is_an_error(rng: np.random.Generator, dtype: type, scale: float) -> None:
+    H1, H2 = rng.normal(size=(21, 2)), rng.normal(size=(21, 1)).astype(dtype)
+    small = (H1 * scale).astype(dtype)
+    with pytest.raises(NumericalError, match=r"gradient with respect to H1 overflows"):
+        correlation_loss(small, H2, reg=0)
+    value, *none = correlation_loss(small, H2, reg=0, gradient=False)
+    assert none == [None, None]
+    assert np.isfinite(value)
+    if dtype is np.float32:
+        moments = Moments().update(small, H2, dtype=np.float64)
+        _, A = correlation_coefficients(moments, reg=0)
+        with pytest.raises(NumericalError, match=r"gradient with respect to H1 overflows"):
+            correlation_gradients(small, H2, moments.mean, A)
+
+
+@pytest.mark.parametrize("k", [np.inf, 1.0, 1.5, "1", True])
+def test_k_is_an_integer(rng: np.random.Generator, k: object) -> None:
+    H = rng.normal(size=(9, 2))
+    with pytest.raises(ValueError, match="k must be None or an integer"):
+        correlation_loss(H, H, k)  # type: ignore[arg-type]

@@ -39,7 +39,7 @@ ORDINARY = {
     "stack_frames",
 }
 ORDINARY |= {"cross_view_search", "top_k", "truncated_svd"}
-HANGS = 60  # seconds after which a call counts as hanging
+HANGS = 60  # processor seconds, or ten times as many of any, after which a call counts as hanging
 RETURNED = "returned"
 # The kinds of failures.
 CRASH, HANG, EXCEPTION, NUMBERS, REFUSAL = "crash", "hang", "exception", "NaN or infinity", "refusal"
@@ -142,7 +142,7 @@ def watch(seconds, seed, only):
         if case is None:
             raise RuntimeError(f"the worker does not start: exit status {status}\n{said}")
         if status == HANG:
-            seen.ended(case, HANG, f"no answer within {HANGS} s")
+            seen.ended(case, HANG, f"no answer within {HANGS} s of a processor")
         else:
             what = signal.Signals(-status).name if status < 0 else f"exit status {status}"
             seen.ended(case, CRASH, f"{what}\n{said}")
@@ -152,33 +152,44 @@ def watch(seconds, seed, only):
     return seen.summary(time.monotonic() - start)
 
 
+def processor_seconds(pid):
+    """What a process has used; where the system does not say, the time that has passed."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError):
+        return time.monotonic()
+
+
 def follow(command, errors, end, seen):
     """The last case of one worker, and its exit status, ``HANG``, or None at the end of the time."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)
-    os.set_blocking(process.stdout.fileno(), False)
-    case, running, since, buffer = None, False, time.monotonic(), ""
-    while True:
-        ended = process.poll() is not None  # before the last read
-        buffer += (process.stdout.read() or b"").decode()
-        *lines, buffer = buffer.split("\n")
-        for line in lines:
-            kind, _, rest = line.partition(" ")
-            if kind == "case":
-                name, _, at = rest.partition(" ")
-                case, running, since = (name, int(at)), True, time.monotonic()
-                seen.begun(name)
-            elif kind == "done" and case is not None:
-                running = False
-                seen.ended(case, *json.loads(rest))
-        if ended:
-            return case, process.returncode
-        now = time.monotonic()
-        hangs = running and now - since > HANGS
-        if now > end or hangs:
-            process.kill()
-            process.wait()
-            return case, HANG if hangs else None
-        time.sleep(0.05)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as process:
+        os.set_blocking(process.stdout.fileno(), False)
+        case, running, since, buffer, spent = None, False, time.monotonic(), "", 0.0
+        while True:
+            ended = process.poll() is not None  # before the last read
+            buffer += (process.stdout.read() or b"").decode()
+            *lines, buffer = buffer.split("\n")
+            for line in lines:
+                kind, _, rest = line.partition(" ")
+                if kind == "case":
+                    name, _, at = rest.partition(" ")
+                    case, running, since = (name, int(at)), True, time.monotonic()
+                    spent = processor_seconds(process.pid)
+                    seen.begun(name)
+                elif kind == "done" and case is not None:
+                    running = False
+                    seen.ended(case, *json.loads(rest))
+            if ended:
+                return case, process.returncode
+            now = time.monotonic()
+            busy = processor_seconds(process.pid) - spent > HANGS  # where others have the machine it waits
+            hangs = running and (now - since > 10 * HANGS or (now - since > HANGS and busy))
+            if now > end or hangs:
+                process.kill()
+                process.wait()
+                return case, HANG if hangs else None
+            time.sleep(0.05)
 
 
 def main():

@@ -12,6 +12,7 @@ __all__ = [
     "as_weights",
     "check_same_rows",
     "common_float",
+    "narrowed",
     "place_of",
     "refuse_non_finite",
     "text_columns",
@@ -86,6 +87,20 @@ def _column_types(frame: Any) -> list[tuple[str, Any]]:
     if hasattr(frame, "columns") and hasattr(frame, "dtypes"):
         return [(f" in column {c!r}", dtype) for c, dtype in zip(frame.columns, frame.dtypes, strict=True)]
     return [("", frame.dtype)] if hasattr(frame, "dtype") else []
+
+
+def narrowed(a: npt.NDArray[Any], dtype: Any, name: str) -> npt.NDArray[Any]:
+    """``a`` in ``dtype``, that of other arrays, which must hold its numbers."""
+    with np.errstate(over="ignore"):
+        out: npt.NDArray[Any] = a.astype(dtype, copy=False)
+    if out.itemsize < a.itemsize:
+        beyond = np.isinf(out) & np.isfinite(a)
+        if beyond.any():
+            raise ValueError(
+                f"{name} holds {a[beyond][0]:g}, which is out of the range of {np.dtype(dtype)}, the type of "
+                "the arrays that it goes with: scale it down, or pass those in float64"
+            )
+    return out
 
 
 def common_float(arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:

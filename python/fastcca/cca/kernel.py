@@ -12,7 +12,7 @@ from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from tqdm import tqdm
 
 from fastcca import _core
-from fastcca._arguments.arrays import thread_count
+from fastcca._arguments.arrays import narrowed, thread_count
 from fastcca._arguments.parameters import as_matrix, check_reg, refuse_non_finite
 from fastcca._arguments.warn import warn
 from fastcca._models.two_view import ScoreStatistics, TwoViewTransformer, View, Weights, score_statistics
@@ -349,7 +349,7 @@ class KernelTwoView(TwoViewTransformer):
                 refuse_non_finite(name, points)
                 if points.shape[1] != data.shape[1]:
                     raise ValueError(f"{name} has {points.shape[1]} features, {view} has {data.shape[1]}")
-                points = points.astype(data.dtype, copy=False)
+                points = narrowed(points, data.dtype, name)
                 # In an order, and without those, that the others determine.
                 options["pivoting"] = "greedy"
                 kept = choose_landmarks(kernel, points, None, name, rank=len(points), tol=0.0, **options)

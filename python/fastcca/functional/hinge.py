@@ -17,6 +17,7 @@ from fastcca._arguments.arrays import (
     as_weights,
     check_same_rows,
     common_float,
+    narrowed,
     refuse_non_finite,
     thread_count,
 )
@@ -324,7 +325,7 @@ def _margin(
     costs = np.asarray(margin)
     if costs.ndim != 2:
         raise ValueError(f"margin must be a number or a matrix of costs, got {margin!r}")
-    costs = as_matrix(costs, "margin").astype(dtype, copy=False)
+    costs = narrowed(as_matrix(costs, "margin"), dtype, "margin")
     if costs.shape != shape:
         raise ValueError(f"margin must have shape (classes, nodes) = {shape}, got {costs.shape}")
     refuse_non_finite("margin", costs)

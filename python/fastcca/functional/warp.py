@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
-from fastcca._arguments.arrays import as_matrix, check_same_rows
+from fastcca._arguments.arrays import as_matrix, check_same_rows, narrowed
 
 __all__ = ["warp_epoch"]
 
@@ -107,7 +107,7 @@ def warp_epoch(
     if np.shares_memory(W, V):
         raise ValueError("W and V must not share memory")
     check_same_rows(X=X, y=y)
-    x = as_matrix(X, "X").astype(W.dtype, copy=False)
+    x = narrowed(as_matrix(X, "X"), W.dtype, "X")
     if W.shape != (V.shape[1], x.shape[1]):
         raise ValueError(
             f"W must have shape (columns of V, columns of X) = {(V.shape[1], x.shape[1])}, got {W.shape}"

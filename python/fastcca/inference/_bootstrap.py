@@ -306,7 +306,9 @@ class _Draws:
         # 0 where a column does not vary by more than its entries are rounded at
         self.spread = [
             np.where(s[0] > 4 * np.finfo(data.dtype).eps * np.abs(mean), s[0], 0.0)
-            for s, data, mean in zip(self.deviations(np.ones((1, self.n))), self.data, self.means, strict=True)
+            for s, data, mean in zip(
+                self.deviations(np.ones((1, self.n))), self.data, self.means, strict=True
+            )
         ]
 
     def deviations(self, counts: Floats) -> list[Floats]:
