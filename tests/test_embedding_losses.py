@@ -385,5 +385,5 @@ def test_numbers_beyond_the_type_of_the_others_are_named(rng: np.random.Generato
     y = np.zeros(6, dtype=int)
     with pytest.raises(ValueError, match=r"margin holds 1e\+100, which is out of the range of float32"):
         hinge_embedding_loss(Z, U, y, margin=np.full((3, 3), 1e100))
-    with pytest.raises(ValueError, match="X holds .* out of the range of float32"):
+    with pytest.raises(ValueError, match=r"X holds .* out of the range of float32"):
         warp_epoch(Z.astype(float) * 1e100, y, np.ones((2, 2), np.float32), U, learning_rate=0.1)

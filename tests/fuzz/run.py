@@ -1,8 +1,8 @@
 """Run random calls for a time: ``python tests/fuzz/run.py --seconds 600 --seed 0``.
 
-The calls run in a process of their own, which says which it begins and how it ended: one that crashes or hangs
-ends that process alone, and the next begins with the case after it. Every failure is printed with the command
-that repeats it, and at the end what became of the calls. Exit status 1 if there is any failure.
+The calls run in a process of their own, which says which it begins and how it ended: one that crashes or
+hangs ends that process alone, and the next begins with the case after it. Every failure is printed with its
+seed, and at the end what became of the calls. Exit status 1 if there is any failure.
 """
 
 import argparse

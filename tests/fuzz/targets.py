@@ -638,7 +638,7 @@ def label_metrics(d):
     )()
 
 
-def tested_model(d, kernel=False):
+def model_to_test(d, *, kernel):
     k, scale = d.count(1, 2, none=True), d.word(True, False)
     kind = d.pick("cca", "cca", "search", "kernel" if kernel else "cca")
     if kind == "search":
@@ -667,7 +667,7 @@ def permutation_tests(d):
     groups = d.labels(n, 3) if d.chance(0.2) else None
     confounds = d.matrix(n, d.size(1, 3)) if d.chance(0.3) else None
     test = inference.permutation_test(
-        tested_model(d, kernel=True),
+        model_to_test(d, kernel=True),
         x,
         y,
         n_permutations=d.count(1, 9),
@@ -683,7 +683,12 @@ def permutation_tests(d):
 def bootstraps(d):
     x, y = pair(d, 12)
     found = inference.bootstrap(
-        tested_model(d), x, y, n_bootstrap=d.count(2, 9), confidence=d.real(0.9), random_state=0
+        model_to_test(d, kernel=False),
+        x,
+        y,
+        n_bootstrap=d.count(2, 9),
+        confidence=d.real(0.9),
+        random_state=0,
     )
     name = d.word("canonical_correlations", "x_loadings", "y_loadings", "x_weights", "y_weights")
     found.standard_error(name)  # NaN stands for what fewer than two resamples have

@@ -259,12 +259,12 @@ def _views(H1: npt.ArrayLike, H2: npt.ArrayLike, least: int = 2) -> list[Array]:
 
 def _refuse_overflow(**gradients: Array) -> None:
     for name, gradient in gradients.items():
-        with np.errstate(all="ignore"):  # a sum reads faster than a test of every entry, and seldom overflows
+        with np.errstate(all="ignore"):  # a sum takes less than a test of every entry
             if np.isfinite(gradient.sum()) or np.isfinite(gradient).all():
                 continue
         raise NumericalError(
-            f"the gradient with respect to {name} overflows {gradient.dtype}: {name} varies by too little for "
-            "the units of the gradient; multiply it by a large number, or take a larger reg"
+            f"the gradient with respect to {name} overflows {gradient.dtype}: {name} varies by too little; "
+            "multiply it by a large number, or take a larger reg"
         )
 
 

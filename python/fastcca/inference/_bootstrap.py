@@ -239,7 +239,8 @@ def bootstrap(
     TypeError
         For an estimator that is no CCA.
     ValueError
-        For fewer than two resamples or more than 10 million, a confidence outside (0, 1), and what ``fit`` refuses.
+        For fewer than two resamples or more than 10 million, a confidence outside (0, 1), and what ``fit``
+        refuses.
     NumericalError
         If fewer than two resamples have a component: in the others a view is constant.
 
@@ -262,7 +263,8 @@ def bootstrap(
     A. C. Davison and D. V. Hinkley, "Bootstrap Methods and their Application", Cambridge University Press
     1997, chapter 5.
 
-    P. Hall, "On symmetric bootstrap confidence intervals", Journal of the Royal Statistical Society B 50, 1988.
+    P. Hall, "On symmetric bootstrap confidence intervals", Journal of the Royal Statistical Society B 50,
+    1988.
 
     Efron & Tibshirani, "An Introduction to the Bootstrap", Chapman & Hall 1993.
 

@@ -50,22 +50,18 @@ def whitened_views(
     model: LinearTwoView, X: NDArray[Any], y: NDArray[Any]
 ) -> tuple[WhitenedView, WhitenedView]:
     """Both views of a model that was fitted to them, by its solver, with its ridge and units."""
-    of_x, of_y = (
-        _whitened(view, *(np.asarray(of, dtype=np.float64) for of in units), r, model)
-        for view, units, r in zip(
-            (X, y),
-            ((model.x_mean_, model.x_scale_), (model.y_mean_, model.y_scale_)),
-            ridge_of(model),
-            strict=True,
-        )
+    rx, ry = ridge_of(model)
+    return (
+        _whitened(X, model.x_mean_, model.x_scale_, rx, model),
+        _whitened(y, model.y_mean_, model.y_scale_, ry, model),
     )
-    return of_x, of_y
 
 
 def _whitened(
-    data: NDArray[Any], mean: Floats, scale: Floats, r: float, model: LinearTwoView
+    data: NDArray[Any], mean: NDArray[Any], scale: NDArray[Any], r: float, model: LinearTwoView
 ) -> WhitenedView:
     """The canonical variates of a view with itself are whitened scores of it, all that its rank allows."""
+    mean, scale = mean.astype(np.float64), scale.astype(np.float64)
     units = data if np.all(scale == 1) else data / scale.astype(data.dtype)
     if model.solver_ == "covariance":
         moments = Moments().update(units, units, n_threads=model.n_threads, dtype=np.float64)
