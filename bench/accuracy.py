@@ -44,7 +44,8 @@ CORRELATIONS = (0.95, 0.9, 0.7, 0.4, 0.1)
 SEEDS = range(3)
 ALLOWED = 10.0  # times the error of NumPy's QR
 FROM_MOMENTS = ("partial_fit", "fit_moments")
-NOTHING = 1e-6  # what a ridge has shrunk to less may be left out
+NOTHING = 1e-6  # pairs that a ridge has shrunk to less may be missing
+FROM_COVARIANCES = ("covariance", *FROM_MOMENTS)
 MOMENTS_ALONE = 1e-8  # what these may be off without a word …
 SILENT = 1e-3  # … and anything, however far off NumPy's QR is
 PAGE = Path(__file__).parent.parent / "docs" / "accuracy.md"
@@ -199,7 +200,7 @@ class Cell:
         self.warned = True  # in every data set that is off
         self.note = ""
 
-    def add(self, contender: Contender, data: Data, truth: Array, fine: float) -> None:
+    def add(self, contender: Contender, data: Data, truth: Array, fine: float, nothing: float = 0.0) -> None:
         with warnings.catch_warnings(record=True) as caught, np.errstate(all="ignore"):
             warnings.simplefilter("always")
             try:
@@ -211,8 +212,8 @@ class Cell:
                 self.note = type(failure).__name__
                 return
         # what is not found has a correlation of 0 here
-        if max(data[2]) > 0:
-            truth = truth[: max(len(found), int(np.sum(truth > NOTHING)))]
+        if nothing:
+            truth = truth[: max(len(found), int(np.sum(truth > nothing)))]
         distance = np.abs(np.pad(found, (0, len(truth) - len(found))) - truth).max()
         error = float(distance) if np.isfinite(distance) else 1.0
         self.error = max(self.error, error)
@@ -226,6 +227,15 @@ class Cell:
 
 
 Known = dict[tuple[Setting, str], list[tuple[Data, NDArray[np.float64]]]]
+
+
+def left_of_rounding(of: Setting, dtype: DTypeLike, name: str) -> float:
+    """What a ridge leaves of a direction that rounding may have made, of the data or of their products."""
+    eps = float(np.finfo(dtype).eps)
+    of_data = np.sqrt(of.width) * eps
+    noise = np.sqrt(of.width * eps) if name in FROM_COVARIANCES else of_data
+    ridge = min(of.ridge)
+    return max(NOTHING, float(4 * noise / np.sqrt(noise**2 + ridge))) if ridge else 0.0
 
 
 def measured(
@@ -247,10 +257,12 @@ def measured(
             limit = max(limit, ALLOWED * base.error if not base.note else 0.0)
         fine = 64 * float(np.finfo(dtype).eps)
         limit = max(limit, fine)
-        limits = {name: max(limit, MOMENTS_ALONE) if name in FROM_MOMENTS else limit for name in contenders}
+        squared = FROM_MOMENTS if max(of.ridge) == 0 else [other for other in contenders if other != "qr"]
+        limits = {other: max(limit, MOMENTS_ALONE) if other in squared else limit for other in contenders}
         for name, contender in contenders.items():
             for data, truth in known[of, np.dtype(dtype).name]:
-                cells[name].add(contender, data, truth, fine)
+                nothing = left_of_rounding(of, dtype, name)
+                cells[name].add(contender, data, truth, fine, nothing)
             cell = cells[name]
             silent = cell.error > min(limits[name], SILENT) and not cell.warned
             if name in OURS and (silent or cell.note not in ("", "NumericalError")):
@@ -273,16 +285,20 @@ Largest error of five canonical correlations (.95, .9, .7, .4, .1) over {seeds} 
 
 A star: an error above 64 machine epsilons came with a warning that estimates it or names the directions left
 out; a correlation that was left out counts as 0. Without a star nothing of ours is further off than ten times
-what NumPy's QR in the same precision is, or, from moments alone, 1e-8, and nothing by more than 1e-3: the
-command fails where something is. A NumericalError refuses data whose squares overflow or underflow.
+what NumPy's QR in the same precision is, or 1e-8 from moments alone and with a ridge (but for "qr"), and nothing
+by more than 1e-3: the command fails where something is. A NumericalError refuses data whose squares overflow
+or underflow.
 
 {sections}
 Both views are stretched to the condition number given, along random directions. Scales multiply the first
 view and divide the second; their condition number is 10. Ridges are in units of the mean variance of each
-view's columns; with them it is the singular values of T that are compared, and those below 1e-6, which the
-ridge leaves next to nothing of, may be missing. From moments alone (`partial_fit`, `fit_moments`) the
-condition number is squared: the warning says what to do. `Moments().update(..., dtype=numpy.float64)` takes
-float32 data with products in double, as `partial_fit` does.
+view's columns; with them it is the singular values of T that are compared. A pair may then be missing within
+directions that rounding may have made: of d columns, whose products are known to δ = √(d ε) in "covariance",
+"partial_fit" and "fit_moments", and which are themselves known to δ = √d ε, the ridge r leaves δ / √(δ² + r).
+A pair below four times that, or 1e-6, is not missed.
+
+From moments alone (`partial_fit`, `fit_moments`) the condition number is squared: the warning says what to do.
+`Moments().update(..., dtype=numpy.float64)` takes float32 data with products in double, as `partial_fit` does.
 
 {versions}
 """

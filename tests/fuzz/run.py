@@ -137,8 +137,10 @@ def watch(seconds, seed, only):
             case, status = follow(command, errors, end, seen)
             if status is None:  # the time is over
                 break
-            errors.seek(max(0, errors.seek(0, os.SEEK_END) - 4000))
+            errors.seek(0)
             said = errors.read().decode(errors="replace")
+            if len(said) > 8000:  # a sanitizer says first what it is, and the last call comes last
+                said = f"{said[:6000]}\n…\n{said[-2000:]}"
         if case is None:
             raise RuntimeError(f"the worker does not start: exit status {status}\n{said}")
         if status == HANG:

@@ -12,6 +12,7 @@ __all__ = [
     "as_weights",
     "check_same_rows",
     "common_float",
+    "contiguous",
     "narrowed",
     "place_of",
     "refuse_non_finite",
@@ -60,8 +61,10 @@ def as_matrix(value: Any, name: str) -> npt.NDArray[Any]:
     if not a.dtype.isnative:
         a = a.astype(a.dtype.newbyteorder("="))
     # Fields of records and the like: addresses that are no multiple of the item's size.
-    if not a.flags.aligned or any(stride % a.itemsize for stride in a.strides):
-        a = np.ascontiguousarray(a)
+    if any(stride % a.itemsize for stride in a.strides):
+        a = contiguous(a)
+    elif not a.flags.aligned:
+        a = a.copy()
     if hasattr(value, "columns"):  # here the names are known, at a pass over data that were converted anyway
         refuse_non_finite(name, a, value)
     return a
@@ -87,6 +90,11 @@ def _column_types(frame: Any) -> list[tuple[str, Any]]:
     if hasattr(frame, "columns") and hasattr(frame, "dtypes"):
         return [(f" in column {c!r}", dtype) for c, dtype in zip(frame.columns, frame.dtypes, strict=True)]
     return [("", frame.dtype)] if hasattr(frame, "dtype") else []
+
+
+def contiguous(a: npt.ArrayLike, dtype: Any = None) -> npt.NDArray[Any]:
+    """An array in C order at an address for its type, where ``ascontiguousarray`` leaves it at any."""
+    return np.require(a, dtype, ["C_CONTIGUOUS", "ALIGNED"])
 
 
 def narrowed(a: npt.NDArray[Any], dtype: Any, name: str) -> npt.NDArray[Any]:
@@ -131,7 +139,7 @@ def as_weights(weights: Any, n_rows: int, name: str = "sample_weight") -> npt.ND
     with np.errstate(over="ignore"):
         if not np.isfinite(w.sum()):
             raise ValueError(f"{name} must have a finite sum, got weights up to {w.max():g}: scale them down")
-    return np.ascontiguousarray(w)
+    return contiguous(w)
 
 
 def refuse_non_finite(name: str, a: npt.NDArray[Any], table: Any = None) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
-from fastcca._arguments.arrays import as_matrix, check_same_rows, common_float, thread_count
+from fastcca._arguments.arrays import as_matrix, check_same_rows, common_float, contiguous, thread_count
 from fastcca._arguments.warn import warn
 from fastcca.errors import NumericalError
 from fastcca.functional.moments import Moments
@@ -233,7 +233,7 @@ def correlation_gradients(
     True
     """
     a, b = _views(H1, H2, least=0)
-    mean, A = np.asarray(mean, dtype=np.float64), np.asarray(A, dtype=np.float64)
+    mean, A = contiguous(mean, np.float64), contiguous(A, np.float64)
     d = a.shape[1] + b.shape[1]
     if mean.shape != (d,) or A.shape != (d, d):
         raise ValueError(f"mean and A must have shapes {(d,)} and {(d, d)}, got {mean.shape} and {A.shape}")

@@ -17,6 +17,7 @@ from fastcca._arguments.arrays import (
     as_weights,
     check_same_rows,
     common_float,
+    contiguous,
     narrowed,
     refuse_non_finite,
     thread_count,
@@ -311,7 +312,7 @@ def _labels(y: npt.ArrayLike, n: int) -> Indices:
         raise ValueError(f"y must hold whole numbers, the rows of U, got dtype {labels.dtype}")
     if labels.shape != (n,):
         raise ValueError(f"y must hold one class for each of the {n} rows of Z, got shape {labels.shape}")
-    return np.ascontiguousarray(labels, dtype=np.int64)
+    return contiguous(labels, np.int64)
 
 
 def _margin(

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
-from fastcca._arguments.arrays import as_matrix, check_same_rows, narrowed
+from fastcca._arguments.arrays import as_matrix, check_same_rows, contiguous, narrowed
 
 __all__ = ["warp_epoch"]
 
@@ -138,4 +138,4 @@ def _integers(name: str, values: npt.ArrayLike) -> npt.NDArray[np.int64]:
     array = np.asarray(values)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise ValueError(f"{name} must hold whole numbers, got {array.dtype} of shape {array.shape}")
-    return np.ascontiguousarray(array, dtype=np.int64)
+    return contiguous(array, np.int64)
