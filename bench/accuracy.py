@@ -285,9 +285,9 @@ Largest error of five canonical correlations (.95, .9, .7, .4, .1) over {seeds} 
 
 A star: an error above 64 machine epsilons came with a warning that estimates it or names the directions left
 out; a correlation that was left out counts as 0. Without a star nothing of ours is further off than ten times
-what NumPy's QR in the same precision is, or 1e-8 from moments alone and with a ridge (but for "qr"), and nothing
-by more than 1e-3: the command fails where something is. A NumericalError refuses data whose squares overflow
-or underflow.
+what NumPy's QR in the same precision is, or 1e-8 from moments alone and with a ridge (but for "qr"), and
+nothing by more than 1e-3: the command fails where something is. A NumericalError refuses data whose squares
+overflow or underflow.
 
 {sections}
 Both views are stretched to the condition number given, along random directions. Scales multiply the first
@@ -297,8 +297,9 @@ directions that rounding may have made: of d columns, whose products are known t
 "partial_fit" and "fit_moments", and which are themselves known to δ = √d ε, the ridge r leaves δ / √(δ² + r).
 A pair below four times that, or 1e-6, is not missed.
 
-From moments alone (`partial_fit`, `fit_moments`) the condition number is squared: the warning says what to do.
-`Moments().update(..., dtype=numpy.float64)` takes float32 data with products in double, as `partial_fit` does.
+From moments alone (`partial_fit`, `fit_moments`) the condition number is squared: the warning says what to
+do. `Moments().update(..., dtype=numpy.float64)` takes float32 data with products in double, as `partial_fit`
+does.
 
 {versions}
 """

@@ -1,7 +1,7 @@
 """Arrays at the border: what the core takes as it is, what is converted, and what is refused."""
 
 from collections.abc import Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 __all__ = [
     "as_matrix",
     "as_weights",
+    "check_reg",
     "check_same_rows",
     "common_float",
     "contiguous",
@@ -220,3 +221,16 @@ def thread_count(n_threads: Any, name: str = "n_threads") -> int:
     if not isinstance(n_threads, Integral) or isinstance(n_threads, bool) or int(n_threads) < 1:
         raise ValueError(f"{name} must be a whole number >= 1 or None, got {n_threads!r}")
     return min(int(n_threads), MOST_THREADS)
+
+
+def check_reg(reg: Any) -> tuple[float, float]:
+    """The ridge of each view from ``reg``: a number or a pair of them."""
+    if isinstance(reg, np.ndarray):
+        reg = reg.tolist()
+    pair = tuple(reg) if isinstance(reg, Sequence) and not isinstance(reg, (str, bytes)) else (reg, reg)
+    if len(pair) != 2 or not all(isinstance(r, Real) and not isinstance(r, (bool, np.bool_)) for r in pair):
+        raise ValueError(f"reg must be a number >= 0 or a pair of them (x, y), got {reg!r}")
+    rx, ry = float(pair[0]), float(pair[1])
+    if not (0 <= rx < np.inf and 0 <= ry < np.inf):
+        raise ValueError(f"reg must be finite and >= 0, got {reg!r}")
+    return rx, ry

@@ -1,7 +1,6 @@
 """What the estimators ask of their input: two views of numbers, weights, ridges. No copy, no scan."""
 
-from collections.abc import Sequence
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_array
 
 from fastcca._arguments import arrays as _arrays
-from fastcca._arguments.arrays import check_same_rows, refuse_non_finite, text_columns
+from fastcca._arguments.arrays import check_reg, check_same_rows, refuse_non_finite, text_columns
 
 __all__ = [
     "as_matrix",
@@ -117,19 +116,6 @@ def as_weights(sample_weight: Any, n_rows: int, *, more_than: float = 1.0) -> ND
             f"sample_weight must sum to more than 1, got {total:g}: weights count as repetitions of a row"
         )
     return w
-
-
-def check_reg(reg: Any) -> tuple[float, float]:
-    """The ridge of each view from ``reg``: a number or a pair of them."""
-    if isinstance(reg, np.ndarray):
-        reg = reg.tolist()
-    pair = reg if isinstance(reg, Sequence) and not isinstance(reg, str) else (reg, reg)
-    if len(pair) != 2 or not all(isinstance(r, Real) and not isinstance(r, (bool, np.bool_)) for r in pair):
-        raise ValueError(f"reg must be a number >= 0 or a pair of them (x, y), got {reg!r}")
-    rx, ry = float(pair[0]), float(pair[1])
-    if not (0 <= rx < np.inf and 0 <= ry < np.inf):
-        raise ValueError(f"reg must be finite and >= 0, got {reg!r}")
-    return rx, ry
 
 
 def check_n_components(n_components: Any, p: int, q: int) -> int:

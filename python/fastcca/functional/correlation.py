@@ -15,7 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
-from fastcca._arguments.arrays import as_matrix, check_same_rows, common_float, contiguous, thread_count
+from fastcca._arguments.arrays import (
+    as_matrix,
+    check_reg,
+    check_same_rows,
+    common_float,
+    contiguous,
+    thread_count,
+)
 from fastcca._arguments.warn import warn
 from fastcca.errors import NumericalError
 from fastcca.functional.moments import Moments
@@ -279,12 +286,7 @@ def _options(
     most = min(d1, d2)
     if k is not None and (not isinstance(k, Integral) or isinstance(k, bool) or not 1 <= k <= most):
         raise ValueError(f"k must be None or an integer from 1 to min(d1, d2) = {most}, got {k!r}")
-    pair = tuple(reg) if isinstance(reg, tuple | list) else (reg, reg)
-    if len(pair) != 2 or not all(isinstance(r, int | float | np.number) for r in pair):
-        raise ValueError(f"reg must be a number or a pair of numbers, got {reg!r}")
-    r1, r2 = float(pair[0]), float(pair[1])
-    if not (r1 >= 0 and r2 >= 0 and math.isfinite(r1 + r2)):
-        raise ValueError(f"reg must be finite and not negative, got {reg!r}")
+    r1, r2 = check_reg(reg)
     if objective not in ("trace", "squares"):
         raise ValueError(f"objective must be 'trace' or 'squares', got {objective!r}")
     return (most if k is None else int(k)), r1, r2, objective == "squares"

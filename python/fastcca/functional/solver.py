@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
-from fastcca._arguments.arrays import as_matrix, as_weights, check_same_rows, thread_count
+from fastcca._arguments.arrays import as_matrix, as_weights, check_reg, check_same_rows, thread_count
 from fastcca.functional.moments import Moments
 
 __all__ = ["Solution", "held_out_correlations", "solve_gram", "solve_moments", "solve_qr"]
@@ -114,7 +113,7 @@ def solve_moments(
     """
     p, q = _two_views(moments)
     k = _components(n_components, p, q)
-    return Solution(*_core.solve_moments(_parts(moments), p, k, _pair(reg), thread_count(n_threads)))
+    return Solution(*_core.solve_moments(_parts(moments), p, k, check_reg(reg), thread_count(n_threads)))
 
 
 def solve_qr(
@@ -281,7 +280,7 @@ def held_out_correlations(
         pairs.append((_parts(train), _parts(fold)))
     variation = np.diag(total.scatter).copy()
     return _core.held_out_correlations(
-        pairs, variation, p, [_pair(r) for r in regs], k, thread_count(n_threads)
+        pairs, variation, p, [check_reg(r) for r in regs], k, thread_count(n_threads)
     )
 
 
@@ -307,7 +306,7 @@ def _solve_data(
     if n <= 1:
         raise ValueError(f"CCA takes more than 1 sample, got n = {n:g}")
     k = _components(n_components, X.shape[1], y.shape[1])
-    return Solution(*_core.solve_data(X, y, weights, k, _pair(reg), gram, thread_count(n_threads)))
+    return Solution(*_core.solve_data(X, y, weights, k, check_reg(reg), gram, thread_count(n_threads)))
 
 
 def _two_views(moments: Moments) -> tuple[int, int]:
@@ -336,14 +335,3 @@ def _components(n_components: int | None, p: int, q: int) -> int:
     if n_components < 1:
         raise ValueError(f"n_components must be at least 1 or None, got {n_components}")
     return min(int(n_components), p, q)
-
-
-def _pair(reg: Any) -> tuple[float, float]:
-    try:
-        r = np.asarray(reg, dtype=np.float64)
-    except (TypeError, ValueError):
-        r = np.full(3, np.nan)
-    if r.shape not in ((), (2,)) or not np.all(np.isfinite(r)) or np.any(r < 0):
-        raise ValueError(f"reg must be a finite number, not negative, or a pair of them, got {reg!r}")
-    r1, r2 = np.broadcast_to(r, 2).tolist()
-    return r1, r2
