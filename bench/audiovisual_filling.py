@@ -33,7 +33,7 @@ WITHOUT = "without modality dropout"
 FORMS: dict[str, list[dict[str, Any]]] = {
     WITH: [
         {
-            "modality_forms": "all",
+            "modality_subsets": "exhaustive",
             "modality_dropout": {("audio",): 1.0, ("image",): 1.0, ("audio", "image"): both},
         }
         for both in (8.0, 32.0, 128.0)

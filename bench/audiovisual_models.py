@@ -74,7 +74,7 @@ def deep_cca(train: Views, seed: int, input_noise: float) -> Encode:
         K,
         hidden=(256, 256),
         input_noise=input_noise,
-        epochs=30,
+        n_epochs=30,
         batch_size=500,
         validation_fraction=0,
         random_state=seed,
@@ -88,7 +88,7 @@ FITTED: dict[Any, MultimodalAutoencoder] = {}  # the same one serves several row
 def autoencoder(train: Views, seed: int, **options: Any) -> MultimodalAutoencoder:
     key = *((name, id(a)) for name, a in train.items()), seed, repr(sorted(options.items(), key=str))
     if key not in FITTED:
-        defaults: dict[str, Any] = {"n_components": 80, "hidden": (160,), "epochs": 20, "n_threads": 1}
+        defaults: dict[str, Any] = {"n_components": 80, "hidden": (160,), "n_epochs": 20, "n_threads": 1}
         model = MultimodalAutoencoder(**{**defaults, **options}, validation_fraction=0, random_state=seed)
         FITTED[key] = model.fit(train)
     return FITTED[key]
@@ -120,7 +120,7 @@ class Method:
     grid: Sequence[Mapping[str, Any]] = ({},)
 
 
-SHARED: dict[str, Any] = {"activation": "sigmoid", "rescale": True}  # most right as --tune finds
+SHARED: dict[str, Any] = {"activation": "sigmoid", "inverted_dropout": True}  # most right as --tune finds
 AUTOENCODERS: list[dict[str, Any]] = [
     {**SHARED},
     {**SHARED, "pretrain": "denoising"},

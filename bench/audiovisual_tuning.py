@@ -27,15 +27,15 @@ FEATURES: list[dict[str, Any]] = [
     {"kind": "mfcc", "dynamic_range": 30.0},
 ]
 NETWORKS: list[dict[str, Any]] = [
-    {"activation": activation, "rescale": rescale}
+    {"activation": activation, "inverted_dropout": inverted}
     for activation in ("tanh", "relu", "sigmoid", "nonsaturating")
-    for rescale in (False, True)
+    for inverted in (False, True)
 ]
-# How modality dropout is done, told with the middle one of the settings of experiment 3.
+# How modality dropout is done, measured with the middle one of the settings of experiment 3.
 FORMS: list[dict[str, Any]] = [
-    {"modality_forms": forms, "presence": presence}
-    for forms in ("drawn", "all")
-    for presence in (False, True)
+    {"modality_subsets": subsets, "missing_indicator": indicator}
+    for subsets in ("sampled", "exhaustive")
+    for indicator in (False, True)
 ]
 
 

@@ -67,6 +67,7 @@ def _use(row: str, loss: Any, animals: Animals, p: Parameters) -> Any:
         loss=loss,
         beta=p.get("beta", "learned"),
         temperature=1.0,
+        random_state=0,
     )
 
 
@@ -84,8 +85,8 @@ def _rows(loss: str, name: str) -> dict[str, Method]:
     def plain(animals: Animals, p: Parameters) -> Any:
         return LargeMarginEmbedding(
             loss="softmax" if soft else "hinge",
-            weight_penalty=p["lambda1"],
-            label_penalty=p["lambda2"],
+            reg=p["lambda1"],
+            reg_labels=p["lambda2"],
             temperature=1.0,
             random_state=0,
         )
@@ -113,7 +114,7 @@ def _rows(loss: str, name: str) -> dict[str, Method]:
 def _prototypes(kind: Any, *semantics: str) -> Method:
     def make(animals: Animals, p: Parameters) -> Any:
         known = {name: getattr(animals, name) for name in semantics}
-        return kind(**known, loss="rank", temperature=1.0, **p)
+        return kind(**known, loss="rank", temperature=1.0, random_state=0, **p)
 
     grid = {"reg": (0.003, 0.001, 0.0003, 0.01, 0.03, 0.1), "learning_rate": (0.1, 0.03, 0.3)}
     return Method(make, grid, "rank")
@@ -125,7 +126,7 @@ METHODS: dict[str, Method] = {
     ),
     "NCM": Method(
         lambda _, p: NearestClassMean("learned", temperature=1.0, random_state=0, **p),
-        {"weight_penalty": (3e-4, 3e-5, 1e-4, 1e-3, 3e-3)},
+        {"reg": (3e-4, 3e-5, 1e-4, 1e-3, 3e-3)},
         "softmax",
     ),
     "NCM, plain": Method(lambda _, p: NearestClassMean(temperature=1.0), {}, "none"),

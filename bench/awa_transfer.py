@@ -51,7 +51,7 @@ GRID = {"lambda1": (0.01, 0.03, 0.1, 0.3, 1.0), "mu2": (0.001, 0.003, 0.01, 0.03
 
 def _model(animals: Animals, parameters: Parameters, semantics: tuple[str, ...], **more: Any) -> Any:
     known = {name: getattr(animals, name) for name in semantics}
-    return UnifiedSemanticEmbedding(**known, **{**parameters, **more}, temperature=1.0)
+    return UnifiedSemanticEmbedding(**known, **{**parameters, **more}, temperature=1.0, random_state=0)
 
 
 def _of(animals: Animals, rows: NDArray[np.int64], labels: NDArray[Any]) -> NDArray[np.int64]:
@@ -143,7 +143,8 @@ def zero_shot_split(animals: Animals, seed: int) -> dict[str, Any]:
 
         def fit(parameters: Parameters, labels: NDArray[Any], kind: Any = kind, known: Any = known) -> Any:
             mine = _of(animals, rows.train, labels)
-            return kind(**known, **parameters, temperature=1.0).fit(animals.X[mine], animals.y[mine])
+            model = kind(**known, **parameters, temperature=1.0, random_state=0)
+            return model.fit(animals.X[mine], animals.y[mine])
 
         models = [fit(parameters, others) for parameters in grid]
         held_out = _of(animals, rows.validation, pseudo)
@@ -156,10 +157,10 @@ def zero_shot_split(animals: Animals, seed: int) -> dict[str, Any]:
         model = fit(grid[best], sources)
         test = _of(animals, rows.test, targets)
         only = model.with_classes(targets, only=True)
-        both = model.with_classes(targets, seen_penalty=penalty)
+        both = model.with_classes(targets, seen_calibration=penalty)
         everything = generalised_zero_shot(animals.y[rows.test], both.predict(animals.X[rows.test]), targets)
         found[row] = {
-            "chosen": {**grid[best], "seen_penalty": penalty},
+            "chosen": {**grid[best], "seen_calibration": penalty},
             "test": measures(animals, only, test),
             "seen": 100 * everything.seen,
             "unseen": 100 * everything.unseen,

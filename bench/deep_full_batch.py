@@ -18,7 +18,8 @@ from bench.harness import Report, agree, peak_rss_anon
 SETUP = """
 import numpy as np, torch, fastcca
 from fastcca.deep import MLP, CorrelationLoss
-from fastcca.deep._training import Networks, Plan, Source, full_batch_gradient
+from fastcca.deep._correlation_training import EncoderPair, Plan, full_batch_gradient
+from fastcca.deep._training import Source
 fastcca.set_num_threads({threads})
 torch.set_num_threads({threads})
 dtype = torch.{dtype}
@@ -26,7 +27,7 @@ torch.manual_seed(0)
 Z = torch.randn({n}, 30, dtype=dtype)
 views = [(torch.tanh(Z @ torch.randn(30, 392, dtype=dtype)) + torch.randn({n}, 392, dtype=dtype)).numpy()
          for _ in range(2)]
-networks = Networks([MLP(392, [w, 50], "nonsaturating") for w in (2038, 1608)], []).to(dtype)
+networks = EncoderPair([MLP(392, [w, 50], "nonsaturating") for w in (2038, 1608)], []).to(dtype)
 sources = [Source(v, np.zeros(392), np.ones(392), torch.device("cpu"), dtype) for v in views]
 loss = CorrelationLoss(50, 1e-3)
 networks.eval()
@@ -37,7 +38,7 @@ WHOLE = """
 loss(*[e(s.rows(slice(None))) for e, s in zip(networks.encoders, sources)]).backward()
 """
 CHUNKED = """
-full_batch_gradient(networks, sources, Plan(loss, chunk=2000))
+full_batch_gradient(networks, sources, Plan(loss=loss, chunk=2000))
 """
 SAVE = """
 np.save({path!r}, torch.cat([p.grad.flatten() for p in networks.parameters()]).numpy())
@@ -67,9 +68,9 @@ def main() -> None:
         agree(f"the gradients in {dtype}", relative <= bar, f"(relative difference {relative:.3g})")
         report.add(
             "d",
-            f"n={options.rows}, {dtype}: share of the memory",
+            f"n={options.rows}, {dtype}: fraction of the memory",
             1 / 3,
-            share=peaks["chunked"] / peaks["whole"],
+            fraction=peaks["chunked"] / peaks["whole"],
             megabytes=peaks["chunked"] / 1e6,
             whole_megabytes=peaks["whole"] / 1e6,
             relative_difference=relative,

@@ -42,7 +42,7 @@ RECIPES = {
     "recipe": Recipe(
         {
             "hidden": (1024,) * 4,
-            "epochs": 20,
+            "n_epochs": 20,
             "autocast": "bfloat16",
             "validation_fraction": 0.0,
         },
@@ -56,7 +56,7 @@ RECIPES = {
             "optimizer": "lbfgs",
             "pretrain": "denoising",
             "weight_decay": 1e-5,
-            "epochs": 120,
+            "n_epochs": 120,
         },
         39.7,
     ),

@@ -317,9 +317,9 @@ def test_arguments_of_the_pairing_are_named(home):
         with pytest.raises(ValueError, match=match):
             make_audio_visual_digits(**{"n_train": 10, "n_validation": 0, "n_test": 10, **given})
 
-    bad("n_train must be a whole number >= 0, got -10", n_train=-10)
-    bad(r"n_test must be a whole number >= 0, got 2\.5", n_test=2.5)
-    bad("n_validation must be a whole number >= 0, got '5'", n_validation="5")
+    bad("n_train must be an integer >= 0, got -10", n_train=-10)
+    bad(r"n_test must be an integer >= 0, got 2\.5", n_test=2.5)
+    bad("n_validation must be an integer >= 0, got '5'", n_validation="5")
     bad("snr must be a number of decibels, got 'x'", snr="x")
     bad("snr must be finite, got inf", snr=np.inf)
     bad(r"test_speakers must be a name or a sequence of names, got \[1\]", test_speakers=[1])
@@ -353,7 +353,7 @@ def test_incongruent_pairs():
     with pytest.raises(ValueError, match="image_target has no row of class 7"):
         make_incongruent_pairs(heard, seen, [(1, 7)])
     for wrong in (0, 2.5, "3"):
-        with pytest.raises(ValueError, match=f"n_pairs must be a whole number >= 1, got {wrong!r}"):
+        with pytest.raises(ValueError, match=f"n_pairs must be an integer >= 1, got {wrong!r}"):
             make_incongruent_pairs(heard, seen, n_pairs=wrong)
     for wrong in ((1, 2, 0), "12", 1):
         with pytest.raises(ValueError, match="pairs must hold combinations of two classes, got "):

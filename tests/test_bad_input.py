@@ -95,8 +95,8 @@ def objects(a, value):
             ValueError,
             r"y must hold numbers, got dtype datetime64\[D\]",
         ),
-        (scipy.sparse.csr_array(X), Y, TypeError, "Sparse data was passed for X"),
-        (X, scipy.sparse.csr_array(Y), TypeError, "Sparse data was passed for y"),
+        (scipy.sparse.csr_array(X), Y, TypeError, "X is sparse"),
+        (X, scipy.sparse.csr_array(Y), TypeError, "y is sparse"),
         (np.ma.masked_greater(X, 1.0), Y, ValueError, "X has masked values"),
         (X, None, ValueError, "requires y to be passed, but the target y is None"),
         (None, Y, ValueError, "X must be an array, got None"),
@@ -144,20 +144,20 @@ def test_all_constant_view_is_found_on_every_road():
     ("parameters", "message"),
     [
         ({"n_components": 4}, r"n_components=4 is more than min\(p, q\) = 3: X has 4 and y has 3 features"),
-        ({"n_components": 0}, "n_components must be a whole number >= 1 or None, got 0"),
-        ({"n_components": 1.5}, "n_components must be a whole number >= 1 or None, got 1.5"),
-        ({"n_components": True}, "n_components must be a whole number >= 1 or None, got True"),
-        ({"reg": -0.1}, "reg must be finite and >= 0, got -0.1"),
-        ({"reg": (0.1, -1)}, r"reg must be finite and >= 0, got \(0.1, -1\)"),
-        ({"reg": np.nan}, "reg must be finite and >= 0, got nan"),
-        ({"reg": (1, 2, 3)}, r"reg must be a number >= 0 or a pair .* got \(1, 2, 3\)"),
-        ({"reg": "ridge"}, "reg must be a number >= 0 or a pair .* got 'ridge'"),
-        ({"reg": None}, "reg must be a number >= 0 or a pair .* got None"),
+        ({"n_components": 0}, "n_components must be an integer >= 1 or None, got 0"),
+        ({"n_components": 1.5}, "n_components must be an integer >= 1 or None, got 1.5"),
+        ({"n_components": True}, "n_components must be an integer >= 1 or None, got True"),
+        ({"reg": -0.1}, "regs? must be a finite number >= 0 or a pair .*, got -0.1"),
+        ({"reg": (0.1, -1)}, r"regs? must be a finite number >= 0 or a pair .*, got \(0.1, -1\)"),
+        ({"reg": np.nan}, "regs? must be a finite number >= 0 or a pair .*, got nan"),
+        ({"reg": (1, 2, 3)}, r"reg must be a finite number >= 0 or a pair .* got \(1, 2, 3\)"),
+        ({"reg": "ridge"}, "reg must be a finite number >= 0 or a pair .* got 'ridge'"),
+        ({"reg": None}, "reg must be a finite number >= 0 or a pair .* got None"),
         ({"solver": "svd"}, "solver must be one of 'auto', 'covariance', 'qr', 'gram', got 'svd'"),
         ({"scale": "yes"}, "scale must be True or False, got 'yes'"),
-        ({"n_threads": 0}, "n_threads must be a whole number >= 1 or None, got 0"),
-        ({"n_threads": 1.5}, r"n_threads must be a whole number >= 1 or None, got 1\.5"),
-        ({"n_threads": True}, "n_threads must be a whole number >= 1 or None, got True"),
+        ({"n_threads": 0}, "n_threads must be an integer >= 1 or None, got 0"),
+        ({"n_threads": 1.5}, r"n_threads must be an integer >= 1 or None, got 1\.5"),
+        ({"n_threads": True}, "n_threads must be an integer >= 1 or None, got True"),
     ],
 )
 def test_parameters(parameters, message):
@@ -177,10 +177,10 @@ def test_parameters(parameters, message):
         ({"regs": 0.1}, "regs must be a sequence of numbers"),
         ({"regs": "auto"}, "regs must be a sequence of numbers"),
         ({"regs": [[0.1], [0.2], [0.3]]}, "regs must be a sequence of numbers"),
-        ({"regs": [0.1, -1.0]}, "reg must be finite and >= 0, got -1.0"),
+        ({"regs": [0.1, -1.0]}, "regs? must be a finite number >= 0 or a pair .*, got -1.0"),
         ({"regs": ([0.1], [])}, "regs must be a sequence of numbers"),
         ({"scale": "yes"}, "scale must be True or False, got 'yes'"),
-        ({"n_threads": 0}, "n_threads must be a whole number >= 1 or None, got 0"),
+        ({"n_threads": 0}, "n_threads must be an integer >= 1 or None, got 0"),
         ({"cv": 1}, "n_splits=1"),
         ({"cv": [([0], [1, 2])]}, r"cv: split 0 has 1 train row\(s\)"),
         ({"cv": []}, "cv gave no split"),
@@ -204,8 +204,8 @@ def test_parameters_of_the_search(parameters, message):
         (np.full(40, np.nan), "sample_weight contains NaN"),
         (np.zeros(40), "sample_weight must contain at least one weight that is not zero"),
         (np.full(40, 1 / 40), "sample_weight must sum to more than 1, got 1: weights count as repetitions"),
-        (["a"] * 40, "sample_weight must hold real numbers, got dtype <U1"),
-        (np.full(40, 1j), "sample_weight must hold real numbers, got dtype complex128"),
+        (["a"] * 40, "sample_weight must hold numbers, got dtype <U1"),
+        (np.full(40, 1j), "sample_weight must hold numbers, got dtype complex128"),
     ],
 )
 def test_weights(model, weights, message):
@@ -306,10 +306,10 @@ def test_moments_take_no_text_masks_or_sparse_matrices():
     for bad, message in (
         (masked, "X has masked values"),
         (scipy.sparse.csr_matrix(X), "X is sparse"),
-        (X.astype(str), "X must hold real numbers, got dtype <U"),
-        (np.zeros((40, 4), "M8[s]"), "X must hold real numbers, got dtype datetime64"),
+        (X.astype(str), "X must hold numbers, got dtype <U"),
+        (np.zeros((40, 4), "M8[s]"), "X must hold numbers, got dtype datetime64"),
     ):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises((TypeError, ValueError), match=message):
             Moments().update(bad, Y)
     with pytest.raises(ValueError, match="sample_weight has masked values"):
         CCA().fit(X, Y, sample_weight=np.ma.masked_array(np.ones(40), np.arange(40) < 9))

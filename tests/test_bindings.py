@@ -168,6 +168,16 @@ CALLS = {
             {"H1": X[:, :-1]},
         ],
     ),
+    "correlation_factor": (
+        {"H1": X, "H2": Y, "mean": MEAN, "n_threads": 1},
+        [
+            {"H2": Y[:-1]},
+            {"H2": Y[:, :0]},
+            {"mean": MEAN[:-1]},
+            {"mean": SCATTER},
+            {"H1": X[:, :-1]},
+        ],
+    ),
     "correlation_coefficients": (
         {
             "n": float(N),
@@ -180,10 +190,14 @@ CALLS = {
             "squares": False,
             "eps": 0.0,
             "rounding": 0.0,
+            "factor": None,
             "n_threads": 1,
         },
         [
             {"d1": 0},
+            {"factor": np.ones((3, P + Q - 1))},
+            {"factor": np.full((3, P + Q), np.nan)},
+            {"factor": np.ones(P + Q)},
             {"d1": P + Q},
             {"d1": 999},
             {"d1": -1},
@@ -400,6 +414,7 @@ SINGLE = {  # functions that come in float32 as well, and which of their argumen
     "moments": {"views"},
     "solve_data": {"X", "y"},
     "correlation_loss": {"H1", "H2"},
+    "correlation_factor": {"H1", "H2"},
     "correlation_gradients": {"H1", "H2"},
     "hinge_loss": {"Z", "U", "costs"},
     "warp_epoch": {"X", "W", "V"},

@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -543,3 +544,43 @@ def test_no_warning_on_good_data(rng):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         CCA(n_components=3).fit(X, Y)
+
+
+def test_the_names_of_scikit_learn(rng):
+    X = rng.normal(size=(60, 4)) + np.array([5.0, 0, 0, -3])
+    Y = X[:, :3] @ rng.normal(size=(3, 3)) + rng.normal(size=(60, 3)) + 7.0
+    cca = CCA(2, reg=0.3).fit(X, Y)
+    assert cca.coef_.shape == (3, 4)
+    predicted = (X - cca.x_mean_) @ cca.coef_.T + cca.intercept_
+    np.testing.assert_allclose(cca.predict(X), predicted, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(cca.transform(X), (X - cca.x_mean_) @ cca.x_rotations_, atol=1e-12)
+    np.testing.assert_allclose(cca.transform_y(Y), (Y - cca.y_mean_) @ cca.y_rotations_, atol=1e-12)
+    full = CCA().fit(X, Y)
+    slopes = np.linalg.lstsq(np.c_[X, np.ones(60)], Y, rcond=None)[0]
+    np.testing.assert_allclose(full.coef_, slopes[:4].T, atol=1e-10)
+
+
+@pytest.mark.parametrize("model", [CCA(2), CCA(), CCA(2, solver="qr"), CCA(2, reg=0.1, scale=True)])
+def test_both_views_come_back_from_their_scores(model, rng):
+    X = rng.normal(size=(40, 5))
+    Y = X[:, :3] + rng.normal(size=(40, 3)) + np.array([1.0, 2, 3])
+    zx, zy = model.fit(X, Y).transform_views(X, Y)
+    for z, data, back in ((zx, X, model.inverse_transform(zx)), (zy, Y, model.inverse_transform_y(zy))):
+        centred = data - data.mean(axis=0)
+        expected = z @ np.linalg.lstsq(z, centred, rcond=None)[0] + data.mean(axis=0)
+        np.testing.assert_allclose(back, expected, atol=1e-10)
+    with pytest.raises(ValueError, match="Z has 7 columns, but there are"):
+        model.inverse_transform_y(np.ones((2, 7)))
+    flat = CCA().fit(X, Y[:, 0])
+    np.testing.assert_allclose(flat.inverse_transform_y(flat.transform_y(Y[:, 0])), Y[:, 0], atol=1e-12)
+
+
+def test_frames_of_scores_of_both_views(rng):
+    X = pd.DataFrame(rng.normal(size=(20, 3)), index=[f"row {i}" for i in range(20)])
+    Y = pd.DataFrame(X.to_numpy()[:, :2] + rng.normal(size=(20, 2)), index=X.index)
+    cca = CCA(2).set_output(transform="pandas").fit(X, Y)
+    scores = cca.transform_y(Y)
+    assert list(scores.columns) == ["cca0", "cca1"] == list(cca.transform(X).columns)
+    assert list(scores.index) == list(Y.index)
+    np.testing.assert_allclose(scores, cca.transform_views(X, Y)[1])
+    assert isinstance(cca.predict_x(Y), np.ndarray)

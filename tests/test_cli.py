@@ -73,8 +73,10 @@ def files(views, tmp_path):
 
 @pytest.fixture
 def model(files):
-    run_well("fit", files / "X.npy", files / "Y.npy", "-k", 3, "--reg", "1e-3", "-o", files / "model.npz")
-    return files / "model.npz"
+    run_well(
+        "fit", files / "X.npy", files / "Y.npy", "-k", 3, "--reg", "1e-3", "-o", files / "model.safetensors"
+    )
+    return files / "model.safetensors"
 
 
 # ---- the same as in Python ---------------------------------------------------------------------------
@@ -99,21 +101,21 @@ def test_fit_equals_python(views, files, model):
     ],
 )
 def test_fit_options(views, files, options, parameters):
-    run_well("fit", files / "X.npy", files / "Y.npy", *options, "-o", files / "m.npz")
+    run_well("fit", files / "X.npy", files / "Y.npy", *options, "-o", files / "m.safetensors")
     expected = CCA(**parameters).fit(views.X, views.y)
-    np.testing.assert_array_equal(fastcca.load(files / "m.npz").x_weights_, expected.x_weights_)
+    np.testing.assert_array_equal(fastcca.load(files / "m.safetensors").x_weights_, expected.x_weights_)
 
 
 def test_threads_are_put_back(files):
     before = fastcca.get_num_threads()
-    run_well("fit", files / "X.npy", files / "Y.npy", "--threads", before + 1, "-o", files / "m.npz")
+    run_well("fit", files / "X.npy", files / "Y.npy", "--threads", before + 1, "-o", files / "m.safetensors")
     assert fastcca.get_num_threads() == before
 
 
 def test_fit_chooses_the_ridge(views, files):
-    out = run_well("fit", files / "X.npy", files / "Y.npy", "-k", 2, "--cv", 3, "-o", files / "m.npz")
+    out = run_well("fit", files / "X.npy", files / "Y.npy", "-k", 2, "--cv", 3, "-o", files / "m.safetensors")
     expected = CCACV(n_components=2, cv=3).fit(views.X, views.y)
-    found = fastcca.load(files / "m.npz")
+    found = fastcca.load(files / "m.safetensors")
     np.testing.assert_array_equal(found.x_weights_, expected.best_estimator_.x_weights_)
     assert found.get_params()["reg"] == expected.best_estimator_.reg
     assert "saved to" in out
@@ -130,7 +132,7 @@ def test_a_warning_is_told_once_in_a_sentence(files, monkeypatch):
         return fit(self, *args, **options)
 
     monkeypatch.setattr(CCA, "fit", warns)
-    code, _, err = run("fit", files / "X.npy", files / "Y.npy", "-o", files / "m.npz")
+    code, _, err = run("fit", files / "X.npy", files / "Y.npy", "-o", files / "m.safetensors")
     assert code == 0
     assert err.strip() == "fastcca: warning: a word of caution"
 
@@ -145,17 +147,19 @@ def test_fit_of_kernel_cca(views, files):
         "-k",
         "2",
         "-o",
-        files / "k.npz",
+        files / "k.safetensors",
     ]
     out = run_well(*base, "--kernel", "laplacian", "--gamma", "0.2", "--rank", "40", "--reg", "1e-2")
     assert "landmarks     40 in X, 40 in Y" in out
     model = KernelCCA(2, kernel="laplacian", gamma=0.2, rank=40, reg=1e-2).fit(views.X, views.y)
-    np.testing.assert_array_equal(fastcca.load(files / "k.npz").transform(views.X), model.transform(views.X))
+    np.testing.assert_array_equal(
+        fastcca.load(files / "k.safetensors").transform(views.X), model.transform(views.X)
+    )
     run_well(*base, "--cv", "3", "--rank", "30")
     search = KernelCCACV(2, rank=30, cv=3).fit(views.X, views.y)
-    found = fastcca.load(files / "k.npz")
+    found = fastcca.load(files / "k.safetensors")
     assert (found.x_gamma_, found.y_gamma_, found.reg) == (*search.gamma_, search.reg_)
-    run_well("transform", files / "k.npz", files / "X.npy", "-o", files / "Z.npy")
+    run_well("transform", files / "k.safetensors", files / "X.npy", "-o", files / "Z.npy")
     np.testing.assert_array_equal(np.load(files / "Z.npy"), found.transform(views.X))
 
 
@@ -165,8 +169,8 @@ def test_formats_agree_and_names_are_kept(views, files):
         (files / "X.tsv", files / "Y.npy"),
         (f"{files / 'both.npz'}:X", f"{files / 'both.npz'}:Y"),
     ):
-        run_well("fit", x, y, "-o", files / "m.npz")
-        found = fastcca.load(files / "m.npz")
+        run_well("fit", x, y, "-o", files / "m.safetensors")
+        found = fastcca.load(files / "m.safetensors")
         np.testing.assert_array_equal(found.x_weights_, CCA().fit(views.X, views.y).x_weights_)
         names = list(getattr(found, "feature_names_in_", []))
         assert names == (list("abcdef") if str(x).endswith("sv") else [])
@@ -203,21 +207,21 @@ def test_score_equals_python(views, files, model):
 def test_float32_is_kept(views, files):
     np.save(files / "X32.npy", views.X.astype(np.float32))
     np.save(files / "Y32.npy", views.y.astype(np.float32))
-    run_well("fit", files / "X32.npy", files / "Y32.npy", "-o", files / "m.npz")
-    run_well("transform", files / "m.npz", files / "X32.npy", "-o", files / "Z.npy")
+    run_well("fit", files / "X32.npy", files / "Y32.npy", "-o", files / "m.safetensors")
+    run_well("transform", files / "m.safetensors", files / "X32.npy", "-o", files / "Z.npy")
     assert np.load(files / "Z.npy").dtype == np.float32
 
 
 def test_names_must_be_those_of_the_fit(files):
-    run_well("fit", files / "X.csv", files / "Y.csv", "-o", files / "m.npz")
-    run_well("transform", files / "m.npz", files / "X.csv", "-o", files / "Z.csv")
-    run_well("transform", files / "m.npz", files / "X.npy", "-o", files / "Z.csv")
+    run_well("fit", files / "X.csv", files / "Y.csv", "-o", files / "m.safetensors")
+    run_well("transform", files / "m.safetensors", files / "X.csv", "-o", files / "Z.csv")
+    run_well("transform", files / "m.safetensors", files / "X.npy", "-o", files / "Z.csv")
     lines = (files / "X.csv").read_text().splitlines()
     (files / "swapped.csv").write_text("\n".join(["a,c,b,d,e,f", *lines[1:]]))
-    code, _, err = run("transform", files / "m.npz", files / "swapped.csv", "-o", files / "Z2.csv")
+    code, _, err = run("transform", files / "m.safetensors", files / "swapped.csv", "-o", files / "Z2.csv")
     assert code == 2
     assert "column 2 is 'c', the model was fitted with 'b' there" in err
-    code, _, err = run("transform", files / "m.npz", files / "Y.csv", "-o", files / "Z2.csv")
+    code, _, err = run("transform", files / "m.safetensors", files / "Y.csv", "-o", files / "Z2.csv")
     assert code == 2
     assert "4 columns, the model was fitted with 6" in err
     assert not (files / "Z2.csv").exists()
@@ -238,27 +242,31 @@ def test_long_files_are_read_piece_by_piece(views, files, monkeypatch):
     monkeypatch.setattr(fastcca.Moments, "update", watched)
     monkeypatch.setattr("fastcca.cli._fit.LONG", 1000)
     monkeypatch.setattr("fastcca.cli._input.CHUNK", 4000)
-    run_well("fit", files / "X.npy", files / "Y.npy", "-k", 3, "-o", files / "m.npz")
+    run_well("fit", files / "X.npy", files / "Y.npy", "-k", 3, "-o", files / "m.safetensors")
     assert max(pieces) <= 4000
     assert sum(pieces) == views.X.nbytes + views.y.nbytes
     expected = CCA(n_components=3).fit(views.X, views.y)
-    np.testing.assert_allclose(fastcca.load(files / "m.npz").x_weights_, expected.x_weights_, atol=1e-10)
+    np.testing.assert_allclose(
+        fastcca.load(files / "m.safetensors").x_weights_, expected.x_weights_, atol=1e-10
+    )
 
     pieces.clear()
-    run_well("score", files / "m.npz", files / "X.npy", files / "Y.npy")
+    run_well("score", files / "m.safetensors", files / "X.npy", files / "Y.npy")
     assert len(pieces) > 5
     broken = views.X.copy()
     broken[399, 2] = np.inf
     np.save(files / "broken.npy", broken)
     for arguments in (
         ["fit", files / "broken.npy", files / "Y.npy"],
-        ["transform", files / "m.npz", files / "broken.npy"],
+        ["transform", files / "m.safetensors", files / "broken.npy"],
     ):
-        code, _, err = run(*arguments, "-o", files / ("bad.npz" if arguments[0] == "fit" else "bad.npy"))
+        code, _, err = run(
+            *arguments, "-o", files / ("bad.safetensors" if arguments[0] == "fit" else "bad.npy")
+        )
         assert code == 2
         place, start = (int(number) for number in re.search(r"(\d+).*counted from row (\d+)", err).groups())
         assert place + start == 399
-    run_well("transform", files / "m.npz", files / "X.npy", "-o", files / "Z.npy")
+    run_well("transform", files / "m.safetensors", files / "X.npy", "-o", files / "Z.npy")
     np.testing.assert_allclose(np.load(files / "Z.npy"), expected.transform(views.X), atol=1e-10)
 
 
@@ -309,9 +317,8 @@ def test_long_files_stay_out_of_memory(tmp_path):
             cli.main(arguments.split(), standalone_mode=False)
         print("peak", peak - before)
     """
-    commands = (
-        "fit X.npy Y.npy -k 5 --reg 0.1 -o m.npz;transform m.npz X.npy -o Z.npy;score m.npz X.npy Y.npy"
-    )
+    commands = "fit X.npy Y.npy -k 5 --reg 0.1 -o m.safetensors;transform m.safetensors X.npy -o Z.npy;"
+    commands += "score m.safetensors X.npy Y.npy"
     done = subprocess.run(
         [sys.executable, "-c", code, commands], cwd=tmp_path, capture_output=True, text=True, check=False
     )
@@ -332,31 +339,34 @@ def bad(name, message):
     [
         bad(["fit"], "Missing argument 'X'. (see fastcca fit --help)"),
         bad(["fit", "X.npy", "Y.npy", "-k", "0"], "Invalid value for '-k'"),
-        bad(["fit", "X.npy", "Y.npy", "--rank", "9"], "--rank are for --model kernel-cca"),
+        bad(["fit", "X.npy", "Y.npy", "--rank", "9"], "--rank are for --method kernel-cca"),
         bad(["fit", "X.npy", "Y.npy", "--model", "kernel-cca", "--scale"], "--solver and --scale are for"),
         bad(
             ["fit", "X.npy", "Y.npy", "--model", "kernel-cca", "--cv", "3", "--gamma", "1"],
             "--cv chooses itself",
         ),
-        bad(["fit", "X.npy", "Y.npy", "--model", "kernel-cca", "--gamma", "0"], "gamma must be a positive"),
+        bad(
+            ["fit", "X.npy", "Y.npy", "--model", "kernel-cca", "--gamma", "0"],
+            "gamma must be a finite number > 0",
+        ),
         bad(["fit", "X.npy", "Y.npy", "--solver", "magic"], "Invalid value for '--solver'"),
         bad(["fit", "X.npy", "Y.npy", "--cv", "3", "--reg", "1"], "--cv chooses the ridge itself"),
         bad(["fit", "X.npy", "Y.npy", "--reg", "-1"], "reg"),
         bad(["fit", "X.npy", "Y.npy", "-k", "5"], "n_components"),
         bad(["fit", "X.npy", "Y.npy", "-o", "m.pickle"], "m.pickle: cannot write this format"),
-        bad(["fit", "X.npy", "Y.npy", "-o", "absent/m.npz"], "no folder absent"),
+        bad(["fit", "X.npy", "Y.npy", "-o", "absent/m.safetensors"], "no folder absent"),
         bad(["fit", "absent.npy", "Y.npy"], "absent.npy: no such file"),
         bad(["fit", "X.npy", "short.npy"], "the same rows, got 400 in X.npy and 3 in short.npy"),
         bad(["fit", "both.npz", "Y.npy"], "say which: both.npz:NAME"),
         bad(["fit", "nan.npy", "Y.npy"], "NaN"),
         bad(["fit", "X.npy", "constant.npy"], "constant"),
-        bad(["transform", "absent.npz", "X.npy", "-o", "Z.npy"], "absent.npz"),
-        bad(["transform", "broken.npz", "X.npy", "-o", "Z.npy"], "broken.npz"),
+        bad(["transform", "absent.safetensors", "X.npy", "-o", "Z.npy"], "absent.safetensors"),
+        bad(["transform", "broken.safetensors", "X.npy", "-o", "Z.npy"], "broken.safetensors"),
         bad(["transform", "both.npz", "X.npy", "-o", "Z.npy"], "both.npz"),
-        bad(["transform", "model.npz", "Y.npy", "-o", "Z.npy"], "features"),
-        bad(["transform", "model.npz", "X.npy"], "Missing option '-o'"),
-        bad(["transform", "model.npz", "X.npy", "-o", "Z.parquet"], "cannot write this format"),
-        bad(["score", "model.npz", "Y.npy", "X.npy"], "features"),
+        bad(["transform", "model.safetensors", "Y.npy", "-o", "Z.npy"], "features"),
+        bad(["transform", "model.safetensors", "X.npy"], "Missing option '-o'"),
+        bad(["transform", "model.safetensors", "X.npy", "-o", "Z.parquet"], "cannot write this format"),
+        bad(["score", "model.safetensors", "Y.npy", "X.npy"], "features"),
         bad(["info", "X.npy"], "X.npy"),
         bad(["seek"], "No such command 'seek'"),
         bad(["demo", "-o", "picture.txt"], "cannot write this format"),
@@ -369,7 +379,7 @@ def test_user_errors_are_one_line_and_exit_code_2(files, model, monkeypatch, arg
     broken = np.load("X.npy")
     broken[3, 1] = np.nan
     np.save("nan.npy", broken)
-    (files / "broken.npz").write_bytes(model.read_bytes()[:200])
+    (files / "broken.safetensors").write_bytes(model.read_bytes()[:200])
     before = sorted(os.listdir())
     code, out, err = run(*arguments)
     assert code == 2
@@ -386,8 +396,8 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_fit(files, monkeypat
 
     monkeypatch.setattr("fastcca.cli._tables.tempfile.TemporaryFile", refuse)
     # the tables are not even looked for
-    code, out, err = run("fit", "absent.npy", "absent.npy", "-o", files / "m.npz")
-    told = f"{files / 'm.npz'}: cannot write in its folder (Permission denied)"
+    code, out, err = run("fit", "absent.npy", "absent.npy", "-o", files / "m.safetensors")
+    told = f"{files / 'm.safetensors'}: cannot write in its folder (Permission denied)"
     assert (code, out, err) == (2, "", f"fastcca: error: {told}\n")
 
 
@@ -395,11 +405,13 @@ def test_warnings_are_one_line(views, files):
     doubled = np.hstack([views.X, views.X[:, :1]])
     np.save(files / "doubled.npy", doubled)
     np.save(files / "wide.npy", np.hstack([views.y] * 2))
-    code, _, err = run("fit", files / "doubled.npy", files / "wide.npy", "-k", 7, "-o", files / "m.npz")
+    code, _, err = run(
+        "fit", files / "doubled.npy", files / "wide.npy", "-k", 7, "-o", files / "m.safetensors"
+    )
     assert code == 0
     assert err.startswith("fastcca: warning: ")
     assert err.count("\n") == 1
-    assert fastcca.load(files / "m.npz").n_components_ == 4
+    assert fastcca.load(files / "m.safetensors").n_components_ == 4
 
 
 def test_unexpected_errors_are_not_the_users(monkeypatch):
@@ -477,12 +489,14 @@ def test_info(model):
 
 
 def test_models_without_a_second_view_say_so(files, tmp_path):
-    NearestClassMean().fit(np.arange(6.0).reshape(6, 1), [0, 0, 0, 1, 1, 1]).save(tmp_path / "classes.npz")
+    NearestClassMean().fit(np.arange(6.0).reshape(6, 1), [0, 0, 0, 1, 1, 1]).save(
+        tmp_path / "classes.safetensors"
+    )
     x = tmp_path / "x.npy"
     np.save(x, np.arange(6.0).reshape(6, 1))
     for command in (
-        ("transform", tmp_path / "classes.npz", x, "--view", "y", "-o", tmp_path / "Z.npy"),
-        ("score", tmp_path / "classes.npz", x, x),
+        ("transform", tmp_path / "classes.safetensors", x, "--view", "y", "-o", tmp_path / "Z.npy"),
+        ("score", tmp_path / "classes.safetensors", x, x),
     ):
         code, _, err = run(*command)
         assert code == 2
@@ -492,8 +506,8 @@ def test_models_without_a_second_view_say_so(files, tmp_path):
 @pytest.mark.parametrize("estimator", [None, KernelCCA(2, rank=20)])
 def test_a_detector_is_described_and_projects_nothing(views, files, estimator):
     detector = SynchronyDetector(estimator, context=1, max_lag=12).fit(views.X, views.y)
-    detector.save(files / "detector.npz")
-    out = run_well("info", files / "detector.npz")
+    detector.save(files / "detector.safetensors")
+    out = run_well("info", files / "detector.safetensors")
     assert re.search(
         r"^model +SynchronyDetector\(context=1, lengths='equal', max_lag=12, missing='raise'\)$",
         out,
@@ -506,16 +520,16 @@ def test_a_detector_is_described_and_projects_nothing(views, files, estimator):
     assert re.search(r"^columns +6 in X, 4 in Y$", out, re.MULTILINE)  # as in the tables, without neighbours
     assert f"{detector.estimator_.canonical_correlations_[0]:.4f}" in out
     for command in (
-        ("transform", files / "detector.npz", files / "X.npy", "-o", files / "Z.npy"),
-        ("score", files / "detector.npz", files / "X.npy", files / "Y.npy"),
+        ("transform", files / "detector.safetensors", files / "X.npy", "-o", files / "Z.npy"),
+        ("score", files / "detector.safetensors", files / "X.npy", files / "Y.npy"),
     ):
         assert run(*command) == (2, "", "fastcca: error: a SynchronyDetector does not project rows\n")
 
 
 def test_the_article_is_that_of_the_name(views, files):
-    EarlyFusion().fit(views.X).save(files / "fusion.npz")
-    code, _, err = run("score", files / "fusion.npz", files / "X.npy", files / "Y.npy")
+    EarlyFusion().fit(views.X).save(files / "fusion.safetensors")
+    code, _, err = run("score", files / "fusion.safetensors", files / "X.npy", files / "Y.npy")
     assert (code, err) == (2, "fastcca: error: an EarlyFusion has no second view\n")
-    code, _, err = run("search", files / "fusion.npz", files / "X.npy", files / "Y.npy")
+    code, _, err = run("search", files / "fusion.safetensors", files / "X.npy", files / "Y.npy")
     assert code == 2
     assert "holds an EarlyFusion, which has neither a second view nor labels" in err

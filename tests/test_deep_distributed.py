@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from reference import losses
+from reference import correlation as reference
 
 torch = pytest.importorskip("torch", reason="PyTorch (the extra `deep`) is not installed")
 if not torch.distributed.is_available() or not torch.distributed.is_gloo_available():
@@ -34,6 +34,26 @@ class Both(torch.nn.Module):
         return self.networks[0](x), self.networks[1](y)
 
 
+LOW_RANK = range(12)
+
+
+def low_rank(seed):
+    H1, H2, reg = reference.low_rank_problem(seed, 200, 40)
+    return torch.from_numpy(H1).float(), torch.from_numpy(H2).float(), reg
+
+
+def parts_of_low_rank(seed, rank):
+    """A worker's loss and gradients of outputs of low rank in float32, a few rows or the others its own."""
+    from fastcca.deep import CorrelationLoss
+
+    H1, H2, reg = low_rank(seed)
+    rows = slice(0, 2) if rank == 0 else slice(2, None)
+    a, b = H1[rows].requires_grad_(), H2[rows].requires_grad_()
+    value = CorrelationLoss(reg=reg, process_group=torch.distributed.group.WORLD)(a, b)
+    value.backward()
+    return value.item(), torch.cat([a.grad, b.grad], 1)
+
+
 def worker(rank, path):
     from fastcca.deep import CorrelationLoss
 
@@ -45,7 +65,7 @@ def worker(rank, path):
     model = torch.nn.parallel.DistributedDataParallel(Both(networks))
     optimizer = torch.optim.SGD(networks.parameters(), lr=0.1, momentum=0.9)
     loss = CorrelationLoss(reg=1e-2, process_group=torch.distributed.group.WORLD)
-    rows = slice(0, 9) if rank == 0 else slice(9, 24)  # shares of different sizes
+    rows = slice(0, 9) if rank == 0 else slice(9, 24)  # parts of different sizes
     values, first = [], None
     for x, y in zip(X, Y, strict=True):
         optimizer.zero_grad()
@@ -54,8 +74,8 @@ def worker(rank, path):
         first = first or [p.grad.clone() for p in networks.parameters()]
         optimizer.step()
         values.append(value.item())
-    if rank == 1:
-        torch.save((values, first, [p.detach() for p in networks.parameters()]), f"{path}/result.pt")
+    hard = [parts_of_low_rank(seed, rank) for seed in LOW_RANK]
+    torch.save((values, first, [p.detach() for p in networks.parameters()], hard), f"{path}/{rank}.pt")
     torch.distributed.destroy_process_group()
     # Threads of PyTorch that want the interpreter's lock after its end abort the process now and then.
     os._exit(0)
@@ -82,12 +102,21 @@ def test_two_workers_equal_one(tmp_path):
         optimizer.step()
         values.append(value.item())
     assert [w.wait(timeout=120) for w in workers] == [0, 0]
-    their_values, their_gradient, their_weights = torch.load(tmp_path / "result.pt")
+    (*_, top), (their_values, their_gradient, their_weights, rest) = (
+        torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)
+    )
     assert their_values == pytest.approx(values, abs=1e-8)
     for ours, theirs in zip(gradient, their_gradient, strict=True):
         torch.testing.assert_close(theirs, ours, atol=1e-8, rtol=1e-8)
     for ours, theirs in zip(networks.parameters(), their_weights, strict=True):
         torch.testing.assert_close(theirs, ours.detach(), atol=1e-8, rtol=1e-8)
+    # Rounding to float32 fills the directions that outputs lack: moments in float64 cannot see them.
+    for seed, (value, above), (same, below) in zip(LOW_RANK, top, rest, strict=True):
+        H1, H2, reg = low_rank(seed)
+        exact, *expected = reference.by_singular_values(H1.numpy(), H2.numpy(), (reg, reg))
+        assert value == same == pytest.approx(exact, rel=1e-6)
+        found = torch.cat([above, below]).double().numpy() / 2  # the workers' number is a factor
+        assert np.linalg.norm(found - np.hstack(expected)) < 1e-4 * np.linalg.norm(np.hstack(expected))
 
 
 def hard_views(dtype, exponent):
@@ -100,7 +129,8 @@ def hard_views(dtype, exponent):
 
 
 def test_one_worker_on_its_own_and_on_other_devices(tmp_path, monkeypatch):
-    from fastcca.deep import CorrelationLoss, correlation_loss
+    from fastcca.deep import CorrelationLoss
+    from fastcca.deep.losses import correlation
 
     torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/one", rank=0, world_size=1)
     try:
@@ -111,7 +141,7 @@ def test_one_worker_on_its_own_and_on_other_devices(tmp_path, monkeypatch):
         for on_cpu in (True, False):
             X.grad = Y.grad = None
             if not on_cpu:  # what a GPU's tensors go through
-                monkeypatch.setattr(correlation_loss, "_on_cpu", lambda H: False)
+                monkeypatch.setattr(correlation, "_on_cpu", lambda H: False)
             value = CorrelationLoss(2, process_group=torch.distributed.group.WORLD)(X, Y)
             value.backward()
             torch.testing.assert_close(value, expected)
@@ -120,12 +150,12 @@ def test_one_worker_on_its_own_and_on_other_devices(tmp_path, monkeypatch):
         # Outputs of low rank, and ill-conditioned float32: as right as one process
         for dtype, tolerance in ((torch.float64, 1e-7), (torch.float32, 1e-4)):
             for on_cpu in (True, False):
-                monkeypatch.setattr(correlation_loss, "_on_cpu", lambda H, on_cpu=on_cpu: on_cpu)
+                monkeypatch.setattr(correlation, "_on_cpu", lambda H, on_cpu=on_cpu: on_cpu)
                 for H1, H2 in (hard_views(dtype, 1.0), hard_views(dtype, 3.0), (X[:4], Y[:4])):
                     a, b = (H.detach().to(dtype).requires_grad_() for H in (H1, H2))
                     value = CorrelationLoss(reg=1e-6, process_group=torch.distributed.group.WORLD)(a, b)
                     value.backward()
-                    exact, one, two = losses.by_singular_values(
+                    exact, one, two = reference.by_singular_values(
                         a.detach().numpy(), b.detach().numpy(), (1e-6, 1e-6)
                     )
                     assert value.item() == pytest.approx(exact, rel=tolerance)

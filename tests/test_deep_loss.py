@@ -7,11 +7,11 @@ torch = pytest.importorskip("torch", reason="PyTorch (the extra `deep`) is not i
 
 torch.set_num_threads(1)  # tiny networks
 
-from fastcca.deep import CorrelationLoss  # noqa: E402
-from fastcca.deep.correlation_loss import torch_correlation_loss  # noqa: E402
+from fastcca.deep import CorrelationLoss, PairEmbeddingLoss  # noqa: E402
+from fastcca.deep.losses.correlation import torch_correlation_loss  # noqa: E402
 from fastcca.errors import NumericalError  # noqa: E402
 from fastcca.functional import correlation_loss  # noqa: E402
-from reference import losses as ref  # noqa: E402
+from reference import correlation as ref  # noqa: E402
 
 
 def views(m, d1, d2, dtype=torch.float64, seed=0):
@@ -32,14 +32,14 @@ def with_singular_values(m, D, seed=0):
     return [torch.from_numpy(h.copy()).requires_grad_() for h in (H1, H2 @ R)]
 
 
-@pytest.mark.parametrize("objective", ["trace", "squares"])
+@pytest.mark.parametrize("objective", ["trace_norm", "frobenius"])
 @pytest.mark.parametrize("reg", [0.0, 0.1])
 @pytest.mark.parametrize(("d1", "d2", "k"), [(4, 4, None), (4, 4, 2), (3, 5, None), (5, 3, 2)])
 def test_gradcheck(d1, d2, k, reg, objective):
     assert torch.autograd.gradcheck(CorrelationLoss(k, reg, objective), views(16, d1, d2))
 
 
-@pytest.mark.parametrize("objective", ["trace", "squares"])
+@pytest.mark.parametrize("objective", ["trace_norm", "frobenius"])
 @pytest.mark.parametrize(
     ("D", "k"), [([0.5, 0.5, 0.5], None), ([0.8, 0.8, 0.3, 0.3], 2), ([0.9, 0.6, 0.6], 1)]
 )
@@ -75,19 +75,19 @@ def test_finite_where_others_are_not(name):
     assert torch.isfinite(H2.grad).all()
 
 
-@pytest.mark.parametrize("objective", ["trace", "squares"])
+@pytest.mark.parametrize("objective", ["trace_norm", "frobenius"])
 @pytest.mark.parametrize("k", [None, 2])
 def test_the_formulas_of_other_devices_give_the_same(k, objective):
     H1, H2 = (h.detach() for h in views(30, 4, 5))
-    value, grad1, grad2 = torch_correlation_loss(H1, H2, k or 4, 0.01, 0.1, objective == "squares")
+    value, grad1, grad2 = torch_correlation_loss(H1, H2, True, k or 4, 0.01, 0.1, objective == "frobenius")
     expected = correlation_loss(H1.numpy(), H2.numpy(), k, (0.01, 0.1), objective)
     assert value.item() == pytest.approx(expected[0], rel=1e-12)
     np.testing.assert_allclose(grad1, expected[1], atol=1e-13)
     np.testing.assert_allclose(grad2, expected[2], atol=1e-13)
     with pytest.raises(NumericalError, match=r"H2: .*10 columns over 30 rows with reg=0 is not positive def"):
-        torch_correlation_loss(H1, torch.cat([H2, H2], 1), 4, 0.0, 0.0, False)
+        torch_correlation_loss(H1, torch.cat([H2, H2], 1), True, 4, 0.0, 0.0, False)
     with pytest.raises(ValueError, match="H1 contains NaN"):
-        torch_correlation_loss(H1 * torch.nan, H2, 4, 0.1, 0.1, False)
+        torch_correlation_loss(H1 * torch.nan, H2, True, 4, 0.1, 0.1, False)
 
 
 def test_a_loss_that_cannot_vary_says_so_once():
@@ -110,7 +110,7 @@ def test_outputs_of_low_rank_on_other_devices(dtype):
     for seed in range(40):
         H1, H2, reg = ref.low_rank_problem(seed, 200, 48)
         a, b = (torch.from_numpy(H).to(dtype) for H in (H1, H2))
-        value, *gradients = torch_correlation_loss(a, b, min(a.shape[1], b.shape[1]), reg, reg, False)
+        value, *gradients = torch_correlation_loss(a, b, True, min(a.shape[1], b.shape[1]), reg, reg, False)
         exact, *expected = ref.by_singular_values(a.numpy(), b.numpy(), (reg, reg))
         tolerance, steeper = (1e-9, 1e-7) if dtype == torch.float64 else (1e-5, 1e-3)
         assert value.item() == pytest.approx(exact, rel=tolerance, abs=tolerance)
@@ -118,31 +118,59 @@ def test_outputs_of_low_rank_on_other_devices(dtype):
         assert np.linalg.norm(found - np.hstack(expected)) < steeper * np.linalg.norm(np.hstack(expected))
 
 
-@pytest.mark.parametrize("objective", ["trace", "squares"])
+@pytest.mark.parametrize("objective", ["trace_norm", "frobenius"])
 def test_dead_units_without_a_ridge_are_set_aside_on_other_devices(objective):
     H1, H2 = (h.detach() for h in views(30, 4, 5))
     H1[:, 2], H2[:, 0] = 0.7, 0
-    value, grad1, grad2 = torch_correlation_loss(H1, H2, 4, 0.0, 0.0, objective == "squares")
+    value, grad1, grad2 = torch_correlation_loss(H1, H2, True, 4, 0.0, 0.0, objective == "frobenius")
     expected = correlation_loss(H1.numpy(), H2.numpy(), None, 0.0, objective)
     assert value.item() == pytest.approx(expected[0], rel=1e-12)
     np.testing.assert_allclose(grad1, expected[1], atol=1e-12)
     np.testing.assert_allclose(grad2, expected[2], atol=1e-12)
     assert not grad1[:, 2].any()
+    assert not grad2[:, 0].any()
 
 
 def test_a_decomposition_that_does_not_converge_on_a_device(monkeypatch):
     H1, H2 = (h.detach() for h in views(30, 4, 5))
-    expected = torch_correlation_loss(H1, H2, 4, 0.01, 0.1, False)
+    expected = torch_correlation_loss(H1, H2, True, 4, 0.01, 0.1, False)
 
     def fails(*args, **kwargs):
         raise torch.linalg.LinAlgError("linalg.svd: The algorithm failed to converge")
 
     monkeypatch.setattr(torch.linalg, "svd", fails)
-    for found, exact in zip(torch_correlation_loss(H1, H2, 4, 0.01, 0.1, False), expected, strict=True):
+    for found, exact in zip(torch_correlation_loss(H1, H2, True, 4, 0.01, 0.1, False), expected, strict=True):
         torch.testing.assert_close(found, exact)
-    value, *gradients = torch_correlation_loss(H1, H2, 4, 0.01, 0.1, False, gradient=False)
+    value, *gradients = torch_correlation_loss(H1, H2, False, 4, 0.01, 0.1, False)
     torch.testing.assert_close(value, expected[0])
     assert [g.shape for g in gradients] == [(0, 4), (0, 5)]
+
+
+@pytest.mark.parametrize(("loss", "scale"), [(CorrelationLoss(reg=0.0), 1e-41), (PairEmbeddingLoss(), 1e50)])
+def test_gradients_that_overflow_the_narrower_dtype_are_refused(loss, scale):
+    H1, H2 = (h.detach() for h in views(20, 3, 3))
+    a, b = H1.float().requires_grad_(), H2.clone().requires_grad_()
+    loss(a, b).backward()
+    assert torch.isfinite(a.grad).all()
+    if isinstance(loss, CorrelationLoss):
+        a = (scale * H1).float().requires_grad_()
+    else:
+        b = (scale * H2).requires_grad_()
+    with pytest.raises(
+        NumericalError, match="the gradient overflows float32: give both batches in one dtype"
+    ):
+        loss(a, b).backward()
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-41])
+def test_gradients_that_overflow_on_other_devices_are_refused(scale):
+    H1, H2 = (h.detach().float() for h in views(20, 3, 3))
+    options = (True, 3, 0.0, 0.0, True)
+    if scale == 1e-30:
+        assert all(torch.isfinite(g).all() for g in torch_correlation_loss(scale * H1, H2, *options))
+        return
+    with pytest.raises(NumericalError, match="loss overflows float32"):
+        torch_correlation_loss(scale * H1, H2, *options)
 
 
 def test_upstream_gradient_and_no_grad():
@@ -173,7 +201,7 @@ def test_the_operator_passes_torchs_own_checks():
     # test_compiles_whole_and_exports has that.
     torch.library.opcheck(
         torch.ops.fastcca.correlation_loss.default,
-        (H1, H2, 2, 1e-3, 1e-3, False, True),
+        (H1, H2, True, 2, 1e-3, 1e-3, False),
         test_utils=("test_schema", "test_autograd_registration", "test_faketensor"),
     )
 
@@ -236,11 +264,11 @@ def test_bad_input_is_named():
         CorrelationLoss()(H1[:1], H2[:1])
     with pytest.raises(ValueError, match=r"H1 must have shape \(rows, columns\)"):
         CorrelationLoss()(H1[0], H2)
-    with pytest.raises(ValueError, match="k must be None or an integer from 1"):
-        CorrelationLoss(k=4)(H1, H2)
+    with pytest.raises(ValueError, match=r"n_components=4 is more than min\(d1, d2\) = 3"):
+        CorrelationLoss(4)(H1, H2)
     for k in (0, -1, 1.5, True, "2"):
-        with pytest.raises(ValueError, match=f"k must be None or a positive integer, got {k!r}"):
-            CorrelationLoss(k=k)
+        with pytest.raises(ValueError, match=f"n_components must be an integer >= 1 or None, got {k!r}"):
+            CorrelationLoss(k)
     with pytest.raises(ValueError, match="reg must be"):
         CorrelationLoss(reg=-1.0)
     with pytest.raises(ValueError, match="objective must be"):

@@ -10,8 +10,8 @@ torch = pytest.importorskip("torch", reason="PyTorch (the extra `deep`) is not i
 torch.set_num_threads(1)  # tiny networks
 
 from fastcca.deep import MLP, CorrelationLoss, DenoisingAutoencoder, GaussianNoise, NonSaturatingSigmoid  # noqa: E402
-from fastcca.deep._lbfgs import minimize  # noqa: E402
-from fastcca.deep._training import Networks, Plan, Source, full_batch_gradient, learning_rate  # noqa: E402
+from fastcca.deep._correlation_training import EncoderPair, Plan, full_batch_gradient  # noqa: E402
+from fastcca.deep._training import Source, learning_rate, minimize  # noqa: E402
 from fastcca.errors import NumericalError  # noqa: E402
 
 
@@ -89,7 +89,7 @@ def test_denoising_autoencoder_learns_the_subspace(optimizer):
     losses = []
     model = DenoisingAutoencoder(12, [16, 8], noise=0.2)
     before = (model(X) - X).square().mean()
-    model.fit(X, optimizer, max_iter=40, epochs=40, batch_size=50, learning_rate=3e-3,
+    model.fit(X, optimizer, max_iter=40, n_epochs=40, batch_size=50, learning_rate=3e-3,
               callback=lambda *record: losses.append(record))  # fmt: skip
     assert (model(X) - X).square().mean() < 0.2 * min(before, X.var())
     assert {layer for layer, _, _ in losses} == {0, 1}
@@ -120,22 +120,22 @@ def test_denoising_refuses():
         model.fit(torch.zeros(5, 2))
     with pytest.raises(NumericalError, match="loss of layer 0 is not finite"):
         model.fit(torch.full((5, 3), 1e30))
-    with pytest.raises(ValueError, match="must not be negative"):
+    with pytest.raises(ValueError, match="noise must be a finite number >= 0, got -1"):
         DenoisingAutoencoder(3, [4], noise=-1)
     for arguments, message in (
-        ((0, [4]), "n_inputs must be a whole number >= 1, got 0"),
-        ((3, [4, 0]), "each of widths must be a whole number >= 1, got 0"),
-        ((3, [4.5]), "each of widths must be a whole number >= 1, got 4.5"),
+        ((0, [4]), "n_inputs must be an integer >= 1, got 0"),
+        ((3, [4, 0]), "each of widths must be an integer >= 1, got 0"),
+        ((3, [4.5]), "each of widths must be an integer >= 1, got 4.5"),
         ((3, []), r"widths must be those of at least one layer, got \[\]"),
         ((3, 4), "widths must be those of at least one layer, got 4"),
     ):
         with pytest.raises(ValueError, match=message):
             DenoisingAutoencoder(*arguments)
-    for name in ("max_iter", "epochs", "batch_size", "chunk"):
+    for name in ("max_iter", "n_epochs", "batch_size", "chunk"):
         for value in (0, 1.5, None):
-            with pytest.raises(ValueError, match=f"{name} must be a whole number >= 1, got {value}"):
+            with pytest.raises(ValueError, match=f"{name} must be an integer >= 1, got {value}"):
                 model.fit(torch.zeros(5, 3), **{name: value})
-    with pytest.raises(ValueError, match="learning_rate must be positive, got -1"):
+    with pytest.raises(ValueError, match="learning_rate must be a finite number > 0, got -1"):
         model.fit(torch.zeros(5, 3), learning_rate=-1)
     for bad in (np.zeros((0, 3)), np.full((5, 3), np.nan), np.full((5, 3), np.inf), np.full((5, 3), 1e300)):
         with pytest.raises(
@@ -153,9 +153,9 @@ def setting(dtype, reconstruction=0.0, chunk=37):
         np.hstack([rng.standard_normal((200, 2)), Z**2 + Z]),
     ]
     decoders = [MLP(4, [7]), MLP(4, [5])] if reconstruction else []
-    networks = Networks([MLP(7, [9, 4], "tanh"), MLP(5, [8, 4], "tanh")], decoders).to(dtype)
+    networks = EncoderPair([MLP(7, [9, 4], "tanh"), MLP(5, [8, 4], "tanh")], decoders).to(dtype)
     sources = [Source(a, a.mean(0), a.std(0), torch.device("cpu"), dtype) for a in data]
-    return networks, sources, Plan(CorrelationLoss(reg=1e-3), reconstruction=reconstruction, chunk=chunk)
+    return networks, sources, Plan(loss=CorrelationLoss(reg=1e-3), reconstruction=reconstruction, chunk=chunk)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-4)])
@@ -196,9 +196,9 @@ def test_lbfgs_minimises_and_evaluates_no_point_twice():
 
 
 def test_learning_rate_rises_then_falls_as_a_cosine():
-    plan = Plan(CorrelationLoss(), learning_rate=2.0, warmup=0.2)
+    plan = Plan(loss=CorrelationLoss(), learning_rate=2.0, warmup=0.2)
     assert learning_rate(plan, 0.1) == pytest.approx(1.0)
     assert learning_rate(plan, 0.2) == pytest.approx(2.0)
     assert learning_rate(plan, 0.6) == pytest.approx(1.0)
     assert learning_rate(plan, 1.0) == pytest.approx(0.0, abs=1e-12)
-    assert learning_rate(Plan(CorrelationLoss(), learning_rate=2.0, schedule="constant"), 0.9) == 2.0
+    assert learning_rate(Plan(loss=CorrelationLoss(), learning_rate=2.0, schedule="constant"), 0.9) == 2.0

@@ -23,15 +23,15 @@ def drawn(*shape, seed=0):
 
 Y = torch.arange(ROWS) % CLASSES
 COSTS = drawn(CLASSES, CLASSES).abs()
-hinge, worst = HingeEmbeddingLoss(), HingeEmbeddingLoss(COSTS, "cosine", violators="worst")
+hinge, hardest = HingeEmbeddingLoss(), HingeEmbeddingLoss(COSTS, "cosine", negatives="hardest")
 LOSSES = {
-    "trace": CorrelationLoss(),
+    "trace_norm": CorrelationLoss(),
     "truncated": CorrelationLoss(2, reg=0.1),
-    "squares": CorrelationLoss(objective="squares"),
+    "frobenius": CorrelationLoss(objective="frobenius"),
     "pairs": PairEmbeddingLoss(),
-    "hardest cosine pairs": PairEmbeddingLoss(similarity="cosine", hardest=True),
+    "hardest cosine pairs": PairEmbeddingLoss(similarity="cosine", negatives="hardest"),
     "hinge": lambda a, b: hinge(a, b[:CLASSES], Y),
-    "worst cosine hinge with costs": lambda a, b: worst(a, b[:CLASSES], Y),
+    "hardest cosine hinge with costs": lambda a, b: hardest(a, b[:CLASSES], Y),
 }
 A, B, T = (drawn(ROWS, WIDTH, seed=seed) for seed in (1, 2, 3))
 
@@ -118,17 +118,17 @@ def test_a_process_group_is_refused():
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_the_formulas_of_other_devices_are_computed_in_float32_within_autocast(dtype):
-    from fastcca.deep._hinge_operator import torch_hinge_loss
-    from fastcca.deep.correlation_loss import torch_correlation_loss
+    from fastcca.deep.losses.correlation import torch_correlation_loss
+    from fastcca.deep.losses.hinge import torch_hinge_loss
 
     Z, U, y = (3 * drawn(64, 40)).float(), (3 * drawn(50, 40, seed=1)).float(), torch.arange(64) % 50
     options = (None, 1.0, "euclidean", "sum", 1 / 64)
-    exact = torch_hinge_loss(Z.double(), U.double(), y, *options)
+    exact = torch_hinge_loss(Z.double(), U.double(), True, y, *options)
     with torch.autocast("cpu", dtype):
-        found = torch_hinge_loss(Z, U, y, *options)
-        correlation = torch_correlation_loss(Z[:50], U, 40, 1e-3, 1e-3, False)
+        found = torch_hinge_loss(Z, U, True, y, *options)
+        correlation = torch_correlation_loss(Z[:50], U, True, 40, 1e-3, 1e-3, False)
     for a, b in zip(found, exact, strict=True):
         assert a.dtype == torch.float32
         assert (a.double() - b).norm() < 1e-5 * b.norm()
-    for a, b in zip(correlation, torch_correlation_loss(Z[:50], U, 40, 1e-3, 1e-3, False), strict=True):
+    for a, b in zip(correlation, torch_correlation_loss(Z[:50], U, True, 40, 1e-3, 1e-3, False), strict=True):
         assert torch.equal(a, b)

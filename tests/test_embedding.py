@@ -14,6 +14,7 @@ from fastcca import CCA, NumericalError
 from fastcca.embedding import (
     AttributeHierarchyLabelEmbedding,
     AttributeLabelEmbedding,
+    InputScaling,
     LargeMarginEmbedding,
     LargeMarginTaxonomyEmbedding,
     NearestClassMean,
@@ -21,9 +22,9 @@ from fastcca.embedding import (
     UnifiedSemanticEmbedding,
     WARPEmbedding,
 )
-from fastcca.embedding._attributes import label_vectors
-from fastcca.embedding._calibration import content_folds, temperature_of
-from fastcca.embedding._preprocessing import InputScaling
+from fastcca.embedding._base import temperature_of
+from fastcca.embedding._data import content_folds
+from fastcca.embedding._semantics import label_vectors
 from fastcca.taxonomy import Taxonomy
 from reference import embedding as reference
 
@@ -148,7 +149,7 @@ def test_ridge_chooses_the_best_held_out_ridge(rng):
 
 def test_nearest_class_mean_by_hand():
     X = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 4.0], [2.0, 4.0]])
-    model = NearestClassMean(scale_power=0.0, normalize=False).fit(X, [7, 7, 3, 3])
+    model = NearestClassMean(whitening_exponent=0.0, normalize=False).fit(X, [7, 7, 3, 3])
     # means (1, 0) and (1, 4), centre (1, 2), mean square 1 + 4
     unit = np.sqrt(5.0)
     np.testing.assert_allclose(model.label_embedding_ * unit, [[0.0, 2.0], [0.0, -2.0]], atol=1e-12)
@@ -303,14 +304,17 @@ def test_nan_and_infinity_with_their_position(model, rng, value):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"scale_power": 1.5}, "scale_power must be a number >= 0 and <= 1, got 1.5"),
-        ({"scale_power": "half"}, "scale_power must be a number >= 0 and <= 1, got 'half'"),
+        ({"whitening_exponent": 1.5}, "whitening_exponent must be a finite number >= 0 and <= 1, got 1.5"),
+        (
+            {"whitening_exponent": "half"},
+            "whitening_exponent must be a finite number >= 0 and <= 1, got 'half'",
+        ),
         ({"normalize": "yes"}, "normalize must be True or False, got 'yes'"),
-        ({"temperature": 0.0}, "temperature must be a number > 0, got 0.0"),
-        ({"reg": -1.0}, "reg must be a number >= 0, got -1.0"),
-        ({"reg": True}, "reg must be a number >= 0, got True"),
+        ({"temperature": 0.0}, "temperature must be a finite number > 0 or None, got 0.0"),
+        ({"reg": -1.0}, "reg must be a finite number >= 0 or None, got -1.0"),
+        ({"reg": True}, "reg must be a finite number >= 0 or None, got True"),
         ({"class_weight": "heavy"}, "class_weight must be 'balanced', a dict .*, got 'heavy'"),
-        ({"class_weight": {"ant": -1}}, r"class_weight\['ant'\] must be a number > 0, got -1"),
+        ({"class_weight": {"ant": -1}}, r"class_weight\['ant'\] must be a finite number > 0, got -1"),
     ],
 )
 def test_parameters_out_of_range(rng, parameters, message):
@@ -321,7 +325,7 @@ def test_parameters_out_of_range(rng, parameters, message):
 def test_top_k_out_of_range(rng):
     model = NearestClassMean().fit(*make_classes(rng))
     for k in (0, 5, 2.0, True):
-        with pytest.raises(ValueError, match="k must be a whole number from 1 to 4, the classes"):
+        with pytest.raises(ValueError, match="k must be an integer from 1 to 4, got"):
             model.predict_top_k(np.zeros((1, 6)), k)
 
 
@@ -382,7 +386,7 @@ def test_attributes_that_do_not_fit(attributes, message):
 
 def test_learned_metric_equals_its_formula(rng):
     X, y = make_classes(rng, spread=2.0)
-    model = NearestClassMean("learned", weight_penalty=0.01, n_components=4).fit(X, y)
+    model = NearestClassMean("learned", reg=0.01, n_components=4).fit(X, y)
     f, codes = model.scaling_.transform(X), np.unique(y, return_inverse=True)[1]
     value = reference.class_mean_objective(f, codes, model.weights_, 0.01)
     assert model.loss_curve_[-1] == pytest.approx(value, rel=1e-4)
@@ -395,9 +399,9 @@ def test_learned_metric_finds_the_axis_that_counts(rng):
     y = np.repeat([0, 1], 40)
     X = rng.normal(size=(80, 6))
     X[:, 3] += np.where(y == 0, -1.5, 1.5)
-    model = NearestClassMean("learned", scale_power=1.0, temperature=1.0).fit(X, y)
+    model = NearestClassMean("learned", whitening_exponent=1.0, temperature=1.0).fit(X, y)
     assert np.abs(model.weights_ @ model.weights_.T).sum(axis=0).argmax() == 3
-    assert model.score(X, y) > NearestClassMean(scale_power=1.0).fit(X, y).score(X, y) - 0.01
+    assert model.score(X, y) > NearestClassMean(whitening_exponent=1.0).fit(X, y).score(X, y) - 0.01
 
 
 @pytest.mark.parametrize(
@@ -405,7 +409,7 @@ def test_learned_metric_finds_the_axis_that_counts(rng):
     [
         ({"metric": "cosine"}, "metric must be one of 'plain', 'learned', got 'cosine'"),
         ({"metric": "learned", "n_components": 7}, "n_components=7 is more than the number of features, 6"),
-        ({"weight_penalty": -1}, "weight_penalty must be a number >= 0, got -1"),
+        ({"reg": -1}, "reg must be a finite number >= 0, got -1"),
     ],
 )
 def test_parameters_of_the_metric_out_of_range(rng, parameters, message):
@@ -540,6 +544,6 @@ def test_columns_too_small_to_scale_are_named(rng):
     X = rng.normal(size=(20, 3))
     y = np.arange(20) % 2
     small = X * [1.0, 1.0, 1e-310]
-    for model in (NearestClassMean(scale_power=1.0), RidgeEmbedding(scale_power=1.0)):
+    for model in (NearestClassMean(whitening_exponent=1.0), RidgeEmbedding(whitening_exponent=1.0)):
         with pytest.raises(NumericalError, match="column 2 of X is too small for float arithmetic"):
             model.fit(small, y)

@@ -21,11 +21,11 @@ def views(rng):
     )
 
 
-@pytest.mark.parametrize("loss", ["hinge", "worst", "softmax"])
+@pytest.mark.parametrize("loss", ["hinge", "hardest", "softmax"])
 @pytest.mark.parametrize("similarity", ["euclidean", "cosine"])
 def test_objective_is_what_the_reference_says(views, loss, similarity):
     X, Y = views
-    model = JointEmbedding(3, loss=loss, similarity=similarity, margin=0.5, weight_penalty=0.01).fit(X, Y)
+    model = JointEmbedding(3, loss=loss, similarity=similarity, margin=0.5, reg=0.01).fit(X, Y)
     zx, zy = model.transform_views(X, Y)
     value = reference.pair_objective(zx, zy, 0.5, loss, similarity)
     value += 0.01 * ((model.x_weights_**2).sum() + (model.y_weights_**2).sum())
@@ -43,7 +43,7 @@ def test_components_are_turned_to_covary_in_order(views):
     assert (model.x_weights_[np.abs(model.x_weights_).argmax(axis=0), range(3)] > 0).all()
     pearson = [np.corrcoef(zx[:, i], zy[:, i])[0, 1] for i in range(3)]
     np.testing.assert_allclose(model.canonical_correlations_, pearson, atol=1e-9)
-    assert model.total_correlation_ == pytest.approx(sum(pearson))
+    assert not hasattr(model, "total_correlation_")  # its singular values are covariances
 
 
 def test_partners_are_found(views):
@@ -95,19 +95,19 @@ def test_rank_leaves_fewer_components(rng):
     thin = rng.normal(size=(30, 1))
     Y = np.hstack([thin, -thin, rng.normal(size=(30, 1))])
     with pytest.warns(UserWarning, match="n_components=3 is more than the rank of the data: 2 components"):
-        model = JointEmbedding(3, scale_power=0.0, normalize=False).fit(rng.normal(size=(30, 4)), Y)
+        model = JointEmbedding(3, whitening_exponent=0.0, normalize=False).fit(rng.normal(size=(30, 4)), Y)
     assert model.transform_y(Y).shape == (30, 2)
 
 
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"loss": "warp"}, "loss must be one of 'hinge', 'worst', 'softmax', got 'warp'"),
+        ({"loss": "warp"}, "loss must be one of 'hinge', 'hardest', 'softmax', got 'warp'"),
         ({"similarity": "dot"}, "similarity must be one of 'euclidean', 'cosine', got 'dot'"),
-        ({"margin": 0}, "margin must be a number > 0, got 0"),
-        ({"weight_penalty": -1.0}, "weight_penalty must be a number >= 0, got -1.0"),
-        ({"reg": 0.0}, "reg must be a number > 0, got 0.0"),
-        ({"batch_size": 1}, "batch_size must be a whole number >= 2, got 1"),
+        ({"margin": 0}, "margin must be a finite number > 0, got 0"),
+        ({"reg": -1.0}, "reg must be a finite number >= 0 or None, got -1.0"),
+        ({"init_reg": 0.0}, "init_reg must be a finite number > 0, got 0.0"),
+        ({"batch_size": 1}, "batch_size must be an integer >= 2, got 1"),
         ({"n_components": 6}, "n_components=6 is more than min"),
     ],
 )

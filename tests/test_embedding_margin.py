@@ -8,14 +8,14 @@ import fastcca
 from fastcca import NumericalError
 from fastcca.datasets import load_awa
 from fastcca.embedding import LargeMarginEmbedding, LargeMarginTaxonomyEmbedding, RidgeEmbedding
-from fastcca.embedding._costs import label_costs
+from fastcca.embedding._semantics import label_costs
 from fastcca.embedding.taxonomy_margin import SMOOTH, _Program
 from fastcca.metrics import hierarchical_precision_at_k
 from fastcca.taxonomy import Taxonomy
 from reference import embedding as reference
 
 TREE = Taxonomy.from_dict({"animal": {"insect": ["ant", "bee"], "mammal": ["cat", "dog"]}})
-LOSSES = ["hinge", "worst", "rank", "softmax"]
+LOSSES = ["hinge", "hardest", "rank", "softmax"]
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ def test_objective_is_what_the_reference_says(classes, loss, similarity, taxonom
         similarity=similarity,
         margin=0.7,
         taxonomy=taxonomy,
-        weight_penalty=0.05,
-        label_penalty=0.02,
+        reg=0.05,
+        reg_labels=0.02,
     ).fit(X, y)
     margin = 0.7 if taxonomy is None else 0.7 * label_costs(TREE, model.classes_)
     value = reference.large_margin_objective(
@@ -66,7 +66,7 @@ def test_softmax_reaches_the_minimum(classes):
     X, y = classes
     model = LargeMarginEmbedding(loss="softmax", n_epochs=1500, temperature=1.0).fit(X, y)
     f, codes = model.scaling_.transform(X), codes_of(y)
-    penalties = model.weight_penalty_, model.label_penalty_
+    penalties = model.reg_, model.reg_labels_
     shapes = [(5, 4), (4,), (4, 4)]
     sizes = np.cumsum([np.prod(shape) for shape in shapes])[:-1]
 
@@ -132,16 +132,19 @@ def test_class_weights_act_as_sample_weights(classes):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"loss": "log"}, "loss must be one of 'hinge', 'worst', 'rank', 'softmax', got 'log'"),
+        ({"loss": "log"}, "loss must be one of 'hinge', 'hardest', 'rank', 'softmax', got 'log'"),
         ({"similarity": "dot"}, "similarity must be one of 'euclidean', 'cosine', got 'dot'"),
-        ({"margin": 0.0}, "margin must be a number > 0, got 0.0"),
-        ({"weight_penalty": -1.0}, "weight_penalty must be a number >= 0, got -1.0"),
+        ({"margin": 0.0}, "margin must be a finite number > 0 or None, got 0.0"),
+        ({"reg": -1.0}, "reg must be a finite number >= 0 or None, got -1.0"),
         ({"n_components": 5}, "n_components=5 is more than the number of classes, 4"),
-        ({"n_components": 0}, "n_components must be a whole number >= 1, got 0"),
-        ({"n_epochs": 0}, "n_epochs must be a whole number >= 1, got 0"),
-        ({"batch_size": 0}, "batch_size must be a whole number >= 1, got 0"),
-        ({"taxonomy": Taxonomy.from_dict({"animal": ["ant", "bee", "cat"]})}, "'dog' is not a node"),
-        ({"n_threads": 0}, "n_threads must be a whole number >= 1"),
+        ({"n_components": 0}, "n_components must be an integer >= 1 or None, got 0"),
+        ({"n_epochs": 0}, "n_epochs must be an integer >= 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be an integer >= 1 or None, got 0"),
+        (
+            {"taxonomy": Taxonomy.from_dict({"animal": ["ant", "bee", "cat"]})},
+            "taxonomy has no node 'dog'",
+        ),
+        ({"n_threads": 0}, "n_threads must be an integer >= 1"),
     ],
 )
 def test_parameters_out_of_range(classes, parameters, message):
@@ -239,7 +242,7 @@ def test_mu_that_leaves_nothing(classes):
     with pytest.raises(NumericalError, match=r"with mu=0\.999 the best metric is 0"):
         LargeMarginTaxonomyEmbedding(mu=0.999, reg=10.0).fit(*classes)
     for mu in (1.0, -0.1):
-        with pytest.raises(ValueError, match="mu must be a number >= 0"):
+        with pytest.raises(ValueError, match="mu must be a finite number >= 0"):
             LargeMarginTaxonomyEmbedding(mu=mu).fit(*classes)
 
 

@@ -1,10 +1,10 @@
-"""The training loop: steps by the formula, minima, batches, projections, divergence."""
+"""The training loop: steps by the formula, minima, batches, the schedule, divergence."""
 
 import numpy as np
 import pytest
 
 from fastcca import NumericalError
-from fastcca.embedding._training import Adam, batch_rows, minimise
+from fastcca.embedding._training import Adam, Schedule, batch_rows, minimise
 
 
 def test_adam_steps_equal_the_formula(rng):
@@ -46,9 +46,7 @@ def test_the_minimum_of_a_quadratic(rng, batch_size):
         quadratic(target, curvature),
         {"x": np.ones(3)},
         n_rows=40,
-        n_epochs=300,
-        learning_rate=0.1,
-        batch_size=batch_size,
+        schedule=Schedule(300, 0.1, batch_size),
         rng=np.random.default_rng(0),
     )
     np.testing.assert_allclose(
@@ -67,9 +65,7 @@ def test_scale_of_the_parameters_cancels(rng):
                 quadratic(scale * target, 1.0),
                 {"x": scale * np.ones(3)},
                 n_rows=10,
-                n_epochs=20,
-                learning_rate=0.1,
-                batch_size=None,
+                schedule=Schedule(20, 0.1, None),
                 rng=rng,
             ).parameters["x"]
             / scale
@@ -77,27 +73,23 @@ def test_scale_of_the_parameters_cancels(rng):
     np.testing.assert_allclose(paths[0], paths[1], rtol=1e-9)
 
 
-def test_projection_and_fixed_parameters():
+def test_parameters_without_a_gradient_stay():
     def objective(parameters, rows):
-        return float(parameters["x"].sum()), {"x": np.ones(2)}
+        return float(((parameters["x"] - 1.0) ** 2).sum()), {"x": 2.0 * (parameters["x"] - 1.0)}
 
-    def project(parameters):
-        parameters["x"] /= max(1.0, np.linalg.norm(parameters["x"]))
-
-    start = {"x": np.array([0.6, 0.0]), "held": np.array([5.0])}
-    minimum = minimise(
-        objective,
-        start,
-        n_rows=1,
-        n_epochs=200,
-        learning_rate=0.1,
-        batch_size=None,
-        rng=np.random.default_rng(0),
-        project=project,
-    )
-    np.testing.assert_allclose(minimum.parameters["x"], -np.sqrt([0.5, 0.5]), atol=1e-2)
+    start = {"x": np.array([0.6, 0.1]), "held": np.array([5.0])}
+    minimum = minimise(objective, start, 1, Schedule(200, 0.1, None), np.random.default_rng(0))
+    np.testing.assert_allclose(minimum.parameters["x"], 1.0, atol=1e-2)
     assert minimum.parameters["held"] == 5.0
-    assert start["x"].tolist() == [0.6, 0.0]  # copied
+    assert start["x"].tolist() == [0.6, 0.1]  # copied
+
+
+def test_the_rate_falls_along_half_a_cosine():
+    schedule = Schedule(3, 0.2, 4)
+    assert schedule.n_steps(10) == 9  # three batches an epoch
+    assert schedule.rate(0, 8) == 0.2
+    assert schedule.rate(4, 8) == pytest.approx(0.1)
+    assert schedule.rate(8, 8) == pytest.approx(0.0, abs=1e-15)
 
 
 @pytest.mark.parametrize(
@@ -121,8 +113,6 @@ def test_divergence_is_said():
             objective,
             {"x": np.ones(1)},
             n_rows=1,
-            n_epochs=2,
-            learning_rate=0.1,
-            batch_size=None,
+            schedule=Schedule(2, 0.1, None),
             rng=np.random.default_rng(0),
         )

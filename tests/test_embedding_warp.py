@@ -1,4 +1,4 @@
-"""WSABIE: scores, training by sampled violators, seeds, bad input."""
+"""WSABIE: scores, training by sampled negatives, seeds, bad input."""
 
 import numpy as np
 import pytest
@@ -80,10 +80,10 @@ def test_float32_save_and_load(classes, tmp_path):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"margin": 0.0}, "margin must be a number > 0, got 0.0"),
-        ({"max_norm": -1.0}, "max_norm must be a number > 0, got -1.0"),
-        ({"learning_rate": "fast"}, "learning_rate must be a number > 0, got 'fast'"),
-        ({"n_epochs": 0}, "n_epochs must be a whole number >= 1, got 0"),
+        ({"margin": 0.0}, "margin must be a finite number > 0, got 0.0"),
+        ({"max_norm": -1.0}, "max_norm must be a finite number > 0, got -1.0"),
+        ({"learning_rate": "fast"}, "learning_rate must be a finite number > 0, got 'fast'"),
+        ({"n_epochs": 0}, "n_epochs must be an integer >= 1, got 0"),
         ({"n_components": 6}, "n_components=6 is more than the number of classes, 5"),
     ],
 )

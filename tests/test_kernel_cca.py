@@ -289,7 +289,7 @@ def test_partial_fit_after_fit(views: Any, rng: np.random.Generator) -> None:
     want = KernelCCA(2, rank=20).partial_fit(X[:80], Y[:80]).partial_fit(X[80:], Y[80:])
     np.testing.assert_array_equal(model.transform(X), want.transform(X))
     large = KernelCCA(2, gamma=1e3).fit(rng.normal(size=(600, 2)), rng.normal(size=(600, 2)))
-    with pytest.raises(ValueError, match="partial_fit cannot go on from a fit with so many landmarks"):
+    with pytest.raises(ValueError, match="partial_fit cannot go on from a fit with this many landmarks"):
         large.partial_fit(X[:, :2], Y[:, :2])
     model = KernelCCA(2, rank=20).partial_fit(*views)
     with pytest.raises(ValueError, match="landmarks are fixed by the first call"):
@@ -385,8 +385,10 @@ def test_number_of_components(views: Any) -> None:
     assert KernelCCA().fit(X, Y).n_components_ == 10
     assert KernelCCA(rank=4).fit(X, Y).n_components_ == 4
     assert KernelCCA().fit(X, Y[:, 0]).n_components_ == 10
-    with pytest.warns(UserWarning, match="n_components=6 is cut to 4"):
-        assert KernelCCA(6, rank=4).fit(X, Y).n_components_ == 4
+    with pytest.raises(ValueError, match="n_components=6 is more than rank = 4"):
+        KernelCCA(6, rank=4).fit(X, Y)
+    with pytest.warns(UserWarning, match="n_components=6 is reduced to 3"):
+        assert KernelCCA(6).fit(X[:4], Y[:4]).n_components_ == 3
     assert KernelCCA(rank=10_000).fit(X[:9], Y[:9]).x_rank_ == 9
 
 
@@ -420,21 +422,27 @@ def test_a_single_distinct_row(constant: str, kernel: Any, views: Any) -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"rank": 0}, "rank must be a positive integer, got 0"),
-        ({"tol": 1.5}, "tol must be in [0, 1), got 1.5"),
-        ({"gamma": 0}, "gamma must be a positive number or 'median', got 0"),
-        ({"gamma": (1.0, -2.0)}, "gamma must be a positive number or 'median', got -2.0"),
-        ({"gamma": (1.0, 1.0, 1.0)}, "gamma must be one value or a pair (x, y), got 3 values"),
+        ({"rank": 0}, "rank must be an integer >= 1, got 0"),
+        ({"tol": 1.5}, "tol must be a finite number >= 0 and < 1, got 1.5"),
+        ({"gamma": 0}, "gamma must be a finite number > 0 or 'median' or a pair of them (x, y), got 0"),
+        (
+            {"gamma": (1.0, -2.0)},
+            "gamma must be a finite number > 0 or 'median' or a pair of them (x, y), got (1.0, -2.0)",
+        ),
+        (
+            {"gamma": (1.0, 1.0, 1.0)},
+            "gamma must be a finite number > 0 or 'median' or a pair of them (x, y), got (1.0, 1.0, 1.0)",
+        ),
         ({"kernel": "gaussian"}, "kernel must be one of"),
-        ({"kernel": ("rbf",)}, "kernel must be one value or a pair (x, y), got 1 values"),
-        ({"reg": -1e-3}, "reg must be finite and >= 0, got -0.001"),
-        ({"reg": (1e-3, np.inf)}, "reg must be finite and >= 0"),
-        ({"penalty": "lasso"}, "penalty must be one of ('ridge', 'bach-jordan'), got 'lasso'"),
+        ({"kernel": ("rbf",)}, "'cosine' or a callable or a pair of them (x, y), got ('rbf',)"),
+        ({"reg": -1e-3}, "reg must be a finite number >= 0 or a pair of them (x, y), got -0.001"),
+        ({"reg": (1e-3, np.inf)}, "reg must be a finite number >= 0 or a pair of them (x, y)"),
+        ({"penalty": "lasso"}, "penalty must be one of 'ridge', 'bach-jordan', got 'lasso'"),
         ({"penalty": "bach-jordan", "reg": (0.0, 1e-3)}, "reg must be positive for both views"),
         ({"pivoting": "best"}, "pivoting must be one of"),
-        ({"degree": 1.5, "kernel": "polynomial"}, "degree must be a positive integer, got 1.5"),
+        ({"degree": 1.5, "kernel": "polynomial"}, "degree must be an integer from 1 to 2147483647, got 1.5"),
         ({"coef0": np.inf}, "coef0 must be a finite number, got inf"),
-        ({"n_components": 0}, "n_components must be a whole number >= 1 or None, got 0"),
+        ({"n_components": 0}, "n_components must be an integer >= 1 or None, got 0"),
     ],
 )
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])

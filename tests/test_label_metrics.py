@@ -1,5 +1,7 @@
 """Metrics of labels against their definitions, sample by sample."""
 
+import itertools
+
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
@@ -80,11 +82,38 @@ def test_neighbourhoods_may_be_larger_than_k():
     )
 
 
-def test_equal_scores_go_to_the_earlier_column():
+def orders_of_ties(row):
+    """All orders of the columns from the best, equal scores permuted in every way."""
+    levels = sorted(set(row), reverse=True)
+    groups = [itertools.permutations([i for i, s in enumerate(row) if s == level]) for level in levels]
+    return [sum(parts, ()) for parts in itertools.product(*map(list, groups))]
+
+
+@pytest.mark.parametrize("k", range(1, 8))
+def test_ties_count_by_the_mean_over_their_orders(rng, k):
+    y = rng.choice(CLASSES, size=25)
+    scores = rng.integers(0, 3, size=(25, 7)).astype(float)
+    hits, precisions = [], []
+    for label, row in zip(y, scores, strict=True):
+        best = [{CLASSES[i] for i in order[:k]} for order in orders_of_ties(row.tolist())]
+        hits.append(np.mean([label in b for b in best]))
+        precisions.append(np.mean([len(b & slow_neighbourhood(label, k)) / k for b in best]))
+    order = rng.permutation(7)
+    given = {"classes": np.array(CLASSES)[order]}
+    for s, more in ((scores, {"classes": CLASSES}), (scores[:, order], given)):
+        assert metrics.hit_at_k(y, s, k, **more) == pytest.approx(np.mean(hits), rel=1e-12)
+        found = metrics.hierarchical_precision_at_k(y, s, k, ANIMALS, **more)
+        assert found == pytest.approx(np.mean(precisions), rel=1e-12)
+
+
+def test_equal_scores_are_chance():
     flat = np.zeros((2, 3))
-    assert metrics.hit_at_k([0, 2], flat, classes=[0, 1, 2]) == 0.5
-    assert metrics.hit_at_k([0, 2], flat, classes=[2, 1, 0]) == 0.5
-    assert metrics.hit_at_k([0, 2], flat, k=2, classes=[0, 1, 2]) == 0.5
+    for classes in ([0, 1, 2], [2, 1, 0]):
+        assert metrics.hit_at_k([0, 2], flat, classes=classes) == pytest.approx(1 / 3)
+        assert metrics.hit_at_k([0, 2], flat, k=2, classes=classes) == pytest.approx(2 / 3)
+        assert metrics.hit_at_k([0, 2], flat, k=3, classes=classes) == 1.0
+    # one column, on the boundary of two classes
+    assert metrics.hit_at_k(["no", "yes"], [0.0, 0.0]) == 0.5
 
 
 def test_two_classes_with_one_column():
@@ -99,8 +128,8 @@ def test_two_classes_with_one_column():
         (([0, 1], [[1, 0]]), "scores must have 2 rows"),
         (([0, 1], [[1, 0, 0]] * 2), r"3 columns of scores need .* got \[0, 1\]; give classes="),
         (([0, 1], [[1, 0]] * 2, 1, [0, 0]), r"2 columns of scores need as many different labels"),
-        (([0, 1], [[1, 0]] * 2, 3), "k must be a whole number between 1 and 2, the number of classes, got 3"),
-        (([0, 1], [[1, 0]] * 2, 0), "k must be a whole number between 1 and 2"),
+        (([0, 1], [[1, 0]] * 2, 3), "k=3 is more than the 2 classes"),
+        (([0, 1], [[1, 0]] * 2, 0), "k must be an integer >= 1, got 0"),
         (([0, 5], [[1, 0]] * 2, 1, [0, 1]), r"no column's: \[5\]"),
         (([0, 1], [[1, np.nan]] * 2), "scores contains NaN"),
         (([[0, 1]], [[1, 0]] * 2), r"y_true must have shape \(n,\)"),

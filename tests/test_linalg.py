@@ -300,13 +300,13 @@ def test_bad_matrices_are_refused(f: Callable[..., Any], name: str) -> None:
     bad[2, 1] = bad[1, 2] = -np.inf
     with pytest.raises(ValueError, match=f"{name} contains infinity"):
         f(bad)
-    with pytest.raises(ValueError, match=f"{name} must not be empty"):
+    with pytest.raises(ValueError, match=f"{name} has 0 samples"):
         f(np.zeros((0, 3)))
-    with pytest.raises(ValueError, match=f"{name} must be a 2-d array, got 3"):
+    with pytest.raises(ValueError, match=f"{name}: Expected 2D array, got 3D"):
         f(np.zeros((2, 2, 2)))
-    with pytest.raises(ValueError, match=f"Complex data not supported: {name}"):
+    with pytest.raises(ValueError, match=f"{name}: Complex data not supported"):
         f(np.eye(2) * 1j)
-    with pytest.raises(ValueError, match=f"{name} must hold real numbers"):
+    with pytest.raises(ValueError, match=f"{name} must hold numbers"):
         f([["a", "b"], ["c", "d"]])
 
 
@@ -316,15 +316,15 @@ def test_bad_parameters_are_refused() -> None:
     with pytest.raises(ValueError, match="S must be symmetric"):
         inverse_sqrt([[1.0, 0.5], [0.4, 1.0]])
     for floor in (-0.1, 1.0, np.nan):
-        with pytest.raises(ValueError, match=r"floor must be in \[0, 1\)"):
+        with pytest.raises(ValueError, match=r"floor must be a finite number >= 0 and < 1"):
             inverse_sqrt(np.eye(2), floor)
-    for k in (0, 3):
-        with pytest.raises(ValueError, match=rf"k must be from 1 to min\(p, q\) = 2, got {k}"):
-            truncated_svd(np.ones((2, 5)), k)
-    with pytest.raises(TypeError, match="integer"):
-        truncated_svd(np.ones((2, 5)), 1.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"k=3 is more than min\(p, q\) = 2"):
+        truncated_svd(np.ones((2, 5)), 3)
+    for k in (0, 1.5):
+        with pytest.raises(ValueError, match=f"k must be an integer >= 1, got {k}"):
+            truncated_svd(np.ones((2, 5)), k)  # type: ignore[arg-type]
     for tol in (0.0, -1.0, np.inf, np.nan):
-        with pytest.raises(ValueError, match="tol must be above 0"):
+        with pytest.raises(ValueError, match="tol must be a finite number > 0"):
             truncated_svd(np.ones((2, 5)), 1, tol)
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from fastcca.embedding import LargeMarginEmbedding, NearestClassMean, WARPEmbedding
 from fastcca.embedding import _base as base
-from fastcca.embedding._calibration import content_folds, some_rows
-from fastcca.embedding._ridge import REGS, best_reg, ridge_path, ridge_start
-from fastcca.embedding._training_data import TrainingData
+from fastcca.embedding._base import some_rows
+from fastcca.embedding._data import TrainingData, content_folds
+from fastcca.embedding.ridge import REGS, best_reg, ridge_path, ridge_start
 
 
 def make(rng, n, p, n_classes, weighted=True):

@@ -114,16 +114,16 @@ def test_mean_average_precision(rng):
     ("call", "message"),
     [
         (lambda m, Z: m.total_correlation(Z, Z[:, :1]), r"same shape, got \(4, 2\) and \(4, 1\)"),
-        (lambda m, Z: m.total_correlation(Z, Z, k=3), "k must be a whole number between 1 and 2"),
+        (lambda m, Z: m.total_correlation(Z, Z, k=3), "k=3 is more than the 2 columns"),
         (lambda m, Z: m.total_correlation(Z[:1], Z[:1]), "Zx has 1 sample .* minimum of 2"),
         (
             lambda m, Z: m.total_correlation(Z, Z * np.nan),
             "Input Zy contains NaN: the first is at row 0, column 0",
         ),
-        (lambda m, Z: m.recall_at_k(Z, Z, 0), "k must be a whole number of at least 1, got 0"),
+        (lambda m, Z: m.recall_at_k(Z, Z, 0), "k must be an integer >= 1, got 0"),
         (
             lambda m, Z: m.median_rank(Z, Z, similarity="manhattan"),
-            "'cosine' or 'euclidean', got 'manhattan'",
+            "one of 'cosine', 'euclidean', got 'manhattan'",
         ),
         (
             lambda m, Z: m.mean_average_precision(Z, Z, [1, 2], [1] * 4),
@@ -165,11 +165,9 @@ def test_one_distant_row_does_not_blur_the_others(rng):
 
 @pytest.mark.parametrize("k", [0, -1, 1.0, 1.5, np.nan, True, "1", None])
 def test_k_is_a_whole_number(k):
-    with pytest.raises(ValueError, match="k must be a whole number of at least 1, got"):
+    with pytest.raises(ValueError, match="k must be an integer >= 1, got"):
         metrics.recall_at_k(np.eye(3), np.eye(3), k)
-    with pytest.raises(
-        ValueError, match="k must be a whole number between 1 and 3, the number of classes, got"
-    ):
+    with pytest.raises(ValueError, match="k must be an integer >= 1, got"):
         metrics.hit_at_k([0, 1, 2], np.eye(3), k)
 
 

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.core
 
 # Around the widths of vectors, micro-tiles and panels, and across the change from row blocks to panels.
 SIZES = [1, 2, 3, 5, 7, 8, 15, 16, 17, 23, 24, 25, 31, 33, 47, 48, 49, 95, 97]
+Expected = tuple[float, npt.NDArray[Any], npt.NDArray[Any]]
 TOLERANCE = {np.float64: 1e-14, np.float32: 1e-6}
 
 
@@ -33,7 +34,11 @@ def relative_error(got: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
 
 
 def check(m: Moments, views: list[npt.NDArray[Any]], weights: npt.NDArray[Any] | None = None) -> None:
-    n, mean, scatter = reference.moments(views, weights)
+    check_against(m, views, reference.moments(views, weights))
+
+
+def check_against(m: Moments, views: list[npt.NDArray[Any]], expected: Expected) -> None:
+    n, mean, scatter = expected
     dtype = np.result_type(*views).type
     assert m.n == pytest.approx(n, rel=1e-15)
     assert m.dims == tuple(v.shape[1] for v in views)
@@ -60,8 +65,8 @@ def test_awkward_sizes(p: int, dtype: type) -> None:
 @pytest.mark.parametrize("columns", [(300, 340), (300, 341), (1, 700), (401, 500)])
 def test_many_columns(columns: tuple[int, int], dtype: type) -> None:
     rng = np.random.default_rng(0)
-    views = [rng.standard_normal((531, c)).astype(dtype) for c in columns]
-    check(Moments().update(*views), views)
+    views = [rng.integers(-1000, 1000, (531, c)).astype(dtype) for c in columns]
+    check_against(Moments().update(*views), views, reference.moments_of_integers(views))
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -226,15 +231,15 @@ def test_the_first_bad_value_is_named(
 
 def test_bad_input_is_refused() -> None:
     X = np.ones((4, 2))
-    with pytest.raises(ValueError, match="inconsistent numbers of samples: X has 4, y has 3"):
+    with pytest.raises(ValueError, match="X and y must have the same number of rows, got 4 and 3"):
         Moments().update(X, X[:3])
     with pytest.raises(ValueError, match=r"the views have \(2, 1\) columns, but earlier rows had \(2, 2\)"):
         Moments().update(X, X).update(X, X[:, :1])
-    with pytest.raises(ValueError, match="Complex data not supported: X"):
+    with pytest.raises(ValueError, match="X: Complex data not supported"):
         Moments().update(X + 1j, X)
-    with pytest.raises(ValueError, match="y must hold real numbers"):
+    with pytest.raises(ValueError, match="y must hold numbers"):
         Moments().update(X, np.array([["a", "b"]] * 4))
-    with pytest.raises(ValueError, match="X must be a 2-d array, got 3"):
+    with pytest.raises(ValueError, match="X: Expected 2D array, got 3D"):
         Moments().update(X[None], X)
     with pytest.raises(ValueError, match="sample_weight must not be negative, got a smallest value of -1"):
         Moments().update(X, X, sample_weight=[1, 1, 1, -1])
@@ -445,7 +450,7 @@ def test_arrays_at_odd_addresses_are_copied() -> None:
 
     X, w = rng.normal(size=(9, 4)), rng.uniform(0.5, 2, size=9)
     for view in (misaligned(X), misaligned(X).T, misaligned(X)[:, ::2], misaligned(X.astype(np.float32))):
-        read = arrays.as_matrix(view, "X")
+        read = arrays.as_matrix("X", view)
         assert read.flags.aligned
         np.testing.assert_array_equal(read, view)
     weights = arrays.as_weights(misaligned(w), 9)

@@ -20,14 +20,14 @@ import fastcca  # noqa: E402
 from bad_parameters import BAD_PARAMETERS  # noqa: E402
 from fastcca import deep  # noqa: E402
 from fastcca.deep import MultimodalAutoencoder  # noqa: E402
-from fastcca.deep._multimodal_network import MultimodalNetwork, dropout_schedule, pretrain  # noqa: E402
+from fastcca.deep._multimodal_network import MultimodalNetwork, pretrain, subset_sampling  # noqa: E402
 from fastcca.deep._training import Source  # noqa: E402
 from fastcca.errors import NumericalError  # noqa: E402
 
 TINY = {
     "n_components": 16,
     "hidden": (48,),
-    "epochs": 60,
+    "n_epochs": 60,
     "learning_rate": 3e-3,
     "validation_fraction": 0.0,
     "random_state": 0,
@@ -79,7 +79,7 @@ def test_every_modality_from_every_other(fitted):
 
 def test_three_modalities_any_subset():
     views = scenes(600)
-    model = MultimodalAutoencoder(**{**TINY, "epochs": 80}).fit(take(views, slice(500)))
+    model = MultimodalAutoencoder(**{**TINY, "n_epochs": 80}).fit(take(views, slice(500)))
     test = take(views, slice(500, None))
     assert model.modalities_ == ("sound", "image", "text")
     for given in (["sound"], ["image"], ["text"], ["sound", "text"], ["image", "text"], None):
@@ -110,17 +110,17 @@ def test_score_is_the_share_explained(fitted):
 @pytest.mark.parametrize(
     "options",
     [
-        {"pretrain": "denoising", "epochs": 30},
+        {"pretrain": "denoising", "n_epochs": 30},
         {"pretrain": "rbm", "activation": "sigmoid", "learning_rate": 1e-2, "scale": "columns"},
-        {"hidden": (), "epochs": 80},
+        {"hidden": (), "n_epochs": 80},
         {"hidden": {"sound": (32, 24), "image": (40,)}, "optimizer": "adamw", "weight_decay": 1e-3},
-        {"hidden": (32, 32), "pretrain": "denoising", "activation": "nonsaturating", "epochs": 30},
-        {"rescale": True, "activation": "relu", "schedule": "constant", "scale": "columns"},
-        {"input_noise": 0.1, "dropout": 0.05, "epochs": 100},
+        {"hidden": (32, 32), "pretrain": "denoising", "activation": "nonsaturating", "n_epochs": 30},
+        {"inverted_dropout": True, "activation": "relu", "schedule": "constant", "scale": "columns"},
+        {"input_noise": 0.1, "dropout": 0.05, "n_epochs": 100},
         {"modality_weights": {"image": 3.0}, "dtype": "float64", "batch_size": 50},
         {"modality_dropout": {("sound",): 0.5, ("sound", "image"): 0.5}},
-        {"modality_forms": "all", "epochs": 40},
-        {"presence": True, "hidden": (32, 24), "pretrain": "denoising", "epochs": 40},
+        {"modality_subsets": "exhaustive", "n_epochs": 40},
+        {"missing_indicator": True, "hidden": (32, 24), "pretrain": "denoising", "n_epochs": 40},
     ],
     ids=lambda o: "-".join(str(v) for v in o.values()),
 )
@@ -170,26 +170,26 @@ def test_modalities_that_no_row_has_together():
     views = pair(200)
     views["sound"][:100] = np.nan
     views["image"][100:] = np.nan
-    model = MultimodalAutoencoder(**{**TINY, "epochs": 2}, pretrain="denoising").fit(views)
+    model = MultimodalAutoencoder(**{**TINY, "n_epochs": 2}, pretrain="denoising").fit(views)
     assert np.isfinite(model.transform(views)).all()
 
 
 # ---- the network and its schedule
 
 
-def test_the_shared_layer_by_hand():
+def test_the_joint_representation_by_hand():
     torch.manual_seed(0)
     encoders = [torch.nn.Linear(2, 3), torch.nn.Linear(4, 5), torch.nn.Linear(1, 2)]
     decoders = [torch.nn.Linear(6, w) for w in (2, 4, 1)]
     inputs = [torch.randn(4, 2), torch.randn(4, 4), torch.randn(4, 1)]
     given = torch.tensor([[1.0, 0, 0], [0, 1, 1], [1, 1, 1], [0, 0, 1]])
-    for rescale in (True, False):
-        network = MultimodalNetwork(encoders, decoders, [3, 5, 2], 6, "tanh", rescale)
+    for inverted in (True, False):
+        network = MultimodalNetwork(encoders, decoders, [3, 5, 2], 6, "tanh", inverted)
         z, outputs = network(inputs, given)
         for row in range(4):
             count = given[row].sum()
             parts = [given[row, m] * encoders[m](inputs[m][row]) for m in range(3)]
-            joined = torch.cat(parts) * (3 / count if rescale else 1)
+            joined = torch.cat(parts) * (3 / count if inverted else 1)
             expected = torch.tanh(network.shared(joined))
             torch.testing.assert_close(z[row], expected)
             torch.testing.assert_close(outputs[1][row], decoders[1](expected))
@@ -198,55 +198,55 @@ def test_the_shared_layer_by_hand():
         )
 
 
-def drawn(names, schedule, present):
-    ((share, form),) = dropout_schedule(names, schedule).shown(present)
-    assert share == 1
-    return form
+def sampled(names, distribution, present):
+    ((weight, mask),) = subset_sampling(names, distribution).masks(present)
+    assert weight == 1
+    return mask
 
 
-def test_the_schedule_draws_each_subset_by_its_share():
+def test_each_subset_is_sampled_with_its_probability():
     torch.manual_seed(0)
     n = 30_000
     everything = torch.ones(n, 2)
-    found = drawn(("a", "b"), "subsets", everything) @ torch.tensor([1.0, 2.0])
+    found = sampled(("a", "b"), "subsets", everything) @ torch.tensor([1.0, 2.0])
     for code in (1, 2, 3):  # a third each: only a, only b, both
         assert (found == code).float().mean().item() == pytest.approx(1 / 3, abs=0.02)
-    three = drawn(("a", "b", "c"), "subsets", torch.ones(n, 3))
+    three = sampled(("a", "b", "c"), "subsets", torch.ones(n, 3))
     codes = (three @ torch.tensor([1.0, 2.0, 4.0])).long()
     np.testing.assert_allclose(torch.bincount(codes, minlength=8).numpy() / n, [0] + [1 / 7] * 7, atol=0.01)
-    own = drawn(("a", "b"), {("a",): 1, ("a", "b"): 3}, everything)
+    own = sampled(("a", "b"), {("a",): 1, ("a", "b"): 3}, everything)
     assert (own[:, 0] == 1).all()
     assert own[:, 1].mean().item() == pytest.approx(0.75, abs=0.02)
-    assert drawn(("a", "b"), {"a": 1.0}, everything)[:, 1].sum() == 0
-    assert torch.equal(drawn(("a", "b"), None, everything), everything)
+    assert sampled(("a", "b"), {"a": 1.0}, everything)[:, 1].sum() == 0
+    assert torch.equal(sampled(("a", "b"), None, everything), everything)
     # never nothing, never what is not there
     present = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).repeat(200, 1)
-    for schedule in ("subsets", {"a": 1.0}, None):
-        assert torch.equal(drawn(("a", "b"), schedule, present), present)
+    for distribution in ("subsets", {"a": 1.0}, None):
+        assert torch.equal(sampled(("a", "b"), distribution, present), present)
 
 
-def test_numpy_numbers_are_shares():
-    shares = {("a",): np.float32(1), ("a", "b"): np.int64(3)}
-    assert dropout_schedule(("a", "b"), shares).shares.tolist() == [1, 3]
+def test_numpy_numbers_are_weights():
+    weights = {("a",): np.float32(1), ("a", "b"): np.int64(3)}
+    assert subset_sampling(("a", "b"), weights).probabilities.tolist() == [1, 3]
 
 
-def test_all_forms_are_the_subsets_with_their_shares():
+def test_exhaustive_masks_are_the_subsets_with_their_probabilities():
     everything = torch.ones(2, 2)
-    forms = dropout_schedule(("a", "b"), "subsets", every=True).shown(everything)
-    assert [share for share, _ in forms] == pytest.approx([1 / 3] * 3)
-    assert [form[1].tolist() for _, form in forms] == [[1, 0], [0, 1], [1, 1]]
-    # a row that lacks one is shown what it has in every form; a share of 0 is no form
+    masks = subset_sampling(("a", "b"), "subsets", exhaustive=True).masks(everything)
+    assert [weight for weight, _ in masks] == pytest.approx([1 / 3] * 3)
+    assert [mask[1].tolist() for _, mask in masks] == [[1, 0], [0, 1], [1, 1]]
+    # a row that lacks one is shown what it has in every mask; a weight of 0 is no mask
     present = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
-    own = dropout_schedule(("a", "b"), {"a": 1, ("a", "b"): 3, "b": 0}, every=True).shown(present)
-    assert [(share, form.tolist()) for share, form in own] == [(0.25, [[1, 0], [1, 0]]), (0.75, [[1, 0], [1, 1]])]  # fmt: skip # noqa: E501
-    ((share, form),) = dropout_schedule(("a", "b"), None, every=True).shown(present)
-    assert share == 1
-    assert torch.equal(form, present)
-    with pytest.raises(ValueError, match="of 9 modalities shows 511 subsets: name some of them"):
-        dropout_schedule("abcdefghi", "subsets", every=True)
+    own = subset_sampling(("a", "b"), {"a": 1, ("a", "b"): 3, "b": 0}, exhaustive=True).masks(present)
+    assert [(weight, mask.tolist()) for weight, mask in own] == [(0.25, [[1, 0], [1, 0]]), (0.75, [[1, 0], [1, 1]])]  # fmt: skip # noqa: E501
+    ((weight, mask),) = subset_sampling(("a", "b"), None, exhaustive=True).masks(present)
+    assert weight == 1
+    assert torch.equal(mask, present)
+    with pytest.raises(ValueError, match="9 modalities have 511 subsets; name some of them"):
+        subset_sampling("abcdefghi", "subsets", exhaustive=True)
 
 
-def test_the_loss_of_all_forms_is_the_weighted_sum_of_three_reconstructions():
+def test_the_exhaustive_loss_is_the_weighted_sum_of_three_reconstructions():
     """The first epoch's loss of one batch, by NumPy from the starting weights."""
     rng = np.random.default_rng(0)
     views = {"sound": rng.normal(size=(7, 3)), "image": rng.normal(size=(7, 5))}
@@ -256,11 +256,11 @@ def test_the_loss_of_all_forms_is_the_weighted_sum_of_three_reconstructions():
         4,
         (6,),
         modality_dropout=shares,
-        modality_forms="all",
-        presence=True,
+        modality_subsets="exhaustive",
+        missing_indicator=True,
         modality_weights=weights,
         dtype="float64",
-        epochs=1,
+        n_epochs=1,
         learning_rate=1e-300,
         random_state=0,
     ).fit(views)
@@ -292,7 +292,7 @@ def test_the_loss_of_all_forms_is_the_weighted_sum_of_three_reconstructions():
 def test_what_is_missing_has_weights_of_its_own():
     torch.manual_seed(0)
     encoders, decoders = [torch.nn.Linear(2, 3), torch.nn.Linear(4, 5)], [torch.nn.Linear(6, w) for w in (2, 4)]  # fmt: skip # noqa: E501
-    network = MultimodalNetwork(encoders, decoders, [3, 5], 6, "tanh", False, presence=True)
+    network = MultimodalNetwork(encoders, decoders, [3, 5], 6, "tanh", False, missing_indicator=True)
     inputs, given = [torch.randn(3, 2), torch.randn(3, 4)], torch.tensor([[1.0, 1], [1, 0], [0, 1]])
     plain = MultimodalNetwork(encoders, decoders, [3, 5], 6, "tanh", False)
     plain.shared.load_state_dict(network.shared.state_dict())
@@ -330,7 +330,7 @@ def test_pretraining_starts_the_network_near_an_autoencoder(kind):
     errors = {}
     for started in (False, True):
         built = clone(model).set_params(
-            epochs=1, learning_rate=1e-12, batch_size=400, validation_fraction=0.0
+            n_epochs=1, learning_rate=1e-12, batch_size=400, validation_fraction=0.0
         )
         network = built.fit(views).network_
         if started:
@@ -350,7 +350,7 @@ def test_pretraining_starts_the_network_near_an_autoencoder(kind):
 
 def test_same_seed_same_result_and_the_global_generator_is_left_alone():
     views = pair(200)
-    options = {**TINY, "epochs": 3, "validation_fraction": 0.3}
+    options = {**TINY, "n_epochs": 3, "validation_fraction": 0.3}
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -362,7 +362,7 @@ def test_same_seed_same_result_and_the_global_generator_is_left_alone():
 
 
 def test_validation_chooses_the_best_epoch_and_patience_stops():
-    options = {**TINY, "validation_fraction": 0.25, "epochs": 300, "learning_rate": 0.03}
+    options = {**TINY, "validation_fraction": 0.25, "n_epochs": 300, "learning_rate": 0.03}
     model = MultimodalAutoencoder(**options, patience=4, schedule="constant").fit(pair(400))
     losses = [h["validation_loss"] for h in model.history_]
     assert len(losses) < 300
@@ -409,7 +409,7 @@ def test_networks_of_your_own():
 
 def test_sequences_matrices_frames_dtypes_and_pipelines():
     views = pair(200)
-    options = {**TINY, "epochs": 3}
+    options = {**TINY, "n_epochs": 3}
     named = MultimodalAutoencoder(**options).fit(views).transform(views)
     listed = MultimodalAutoencoder(**options).fit(list(views.values()))
     np.testing.assert_array_equal(listed.transform(tuple(views.values())), named)
@@ -449,21 +449,21 @@ def test_save_and_load(fitted, tmp_path):
     with pytest.raises(NotFittedError):
         MultimodalAutoencoder().save(path)
     own = {"encoders": {"sound": torch.nn.Linear(2, 5)}, "decoders": {"image": torch.nn.Linear(16, 4)}}
-    model = MultimodalAutoencoder(**{**TINY, "epochs": 2}, **own).fit(views)
+    model = MultimodalAutoencoder(**{**TINY, "n_epochs": 2}, **own).fit(views)
     model.save(path)
-    with pytest.raises(ValueError, match="pass modules of their make as encoders"):
+    with pytest.raises(ValueError, match="pass modules of the same architecture as encoders"):
         fastcca.load(path)
     fresh = {"sound": torch.nn.Linear(2, 5)}, {"image": torch.nn.Linear(16, 4)}
     loaded = deep.load(path, *fresh)
     np.testing.assert_array_equal(loaded.transform(views), model.transform(views))
-    with pytest.raises(ValueError, match="is damaged"):
+    with pytest.raises(ValueError, match="encoders and decoders do not fit it: network_"):
         deep.load(path, {"sound": torch.nn.Linear(2, 6)}, fresh[1])
 
 
 def test_save_and_load_keep_the_tuples_of_a_schedule(tmp_path):
     views = pair(60)
     shares = {("sound",): 1, ("sound", "image"): 2}
-    model = MultimodalAutoencoder(**{**TINY, "epochs": 1}, modality_dropout=shares).fit(views)
+    model = MultimodalAutoencoder(**{**TINY, "n_epochs": 1}, modality_dropout=shares).fit(views)
     path = tmp_path / "model.safetensors"
     model.save(path)
     loaded = fastcca.load(path)
@@ -473,7 +473,7 @@ def test_save_and_load_keep_the_tuples_of_a_schedule(tmp_path):
 
 def test_a_failed_refit_leaves_the_fitted_model():
     views = pair(60)
-    model = MultimodalAutoencoder(**{**TINY, "epochs": 2}).fit(views)
+    model = MultimodalAutoencoder(**{**TINY, "n_epochs": 2}).fit(views)
     before = model.transform(views)
 
     def fail(epoch):
@@ -496,7 +496,7 @@ def test_a_failed_refit_leaves_the_fitted_model():
 def test_a_large_mean_takes_no_digits():
     views = pair(300)
     far = {name: a + 1e8 for name, a in views.items()}
-    models = [MultimodalAutoencoder(**{**TINY, "epochs": 20}).fit(v) for v in (views, far)]
+    models = [MultimodalAutoencoder(**{**TINY, "n_epochs": 20}).fit(v) for v in (views, far)]
     near, offset = (m.score(v, given="sound") for m, v in zip(models, (views, far), strict=True))
     assert near > 0.5
     assert abs(near - offset) < 0.02
@@ -508,7 +508,7 @@ def test_a_large_mean_takes_no_digits():
 def test_bad_rows_are_named(fitted):
     views = pair(60)
     empty = np.full((60, 4), np.nan)
-    model = MultimodalAutoencoder(**{**TINY, "epochs": 1})
+    model = MultimodalAutoencoder(**{**TINY, "n_epochs": 1})
     with pytest.raises(ValueError, match=r"unknown modality 'smell': .* fitted to 'sound', 'image'"):
         fitted.transform({"smell": views["sound"]})
     with pytest.raises(ValueError, match=r"same number of rows, got 60 in 'sound', 59 in 'image'"):
@@ -549,18 +549,18 @@ def test_bad_rows_are_named(fitted):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_components": 0}, "n_components must be a positive integer, got 0"),
-        ({"epochs": 1.5}, "epochs must be a positive integer"),
-        ({"batch_size": None}, "batch_size must be a positive integer"),
+        ({"n_components": 0}, "n_components must be an integer >= 1, got 0"),
+        ({"n_epochs": 1.5}, "epochs must be an integer >= 1"),
+        ({"batch_size": None}, "batch_size must be an integer >= 1"),
         ({"optimizer": "lbfgs"}, "optimizer must be one of 'adam', 'adamw', got 'lbfgs'"),
-        ({"modality_forms": "some"}, "modality_forms must be one of 'drawn', 'all', got 'some'"),
+        ({"modality_subsets": "some"}, "modality_subsets must be one of 'sampled', 'exhaustive', got 'some'"),
         ({"pretrain": "gan"}, "pretrain must be one of None, 'denoising', 'rbm'"),
         ({"pretrain": "rbm"}, "needs activation='sigmoid', got 'tanh'"),
         ({"scale": "rows"}, "scale must be one of"),
         ({"dtype": "float16"}, "dtype must be one of"),
-        ({"learning_rate": 0.0}, "learning_rate must be positive"),
-        ({"dropout": 1.0}, r"dropout must be in \[0, 1\)"),
-        ({"input_noise": -1.0}, "input_noise must be finite and not negative"),
+        ({"learning_rate": 0.0}, "learning_rate must be a finite number > 0"),
+        ({"dropout": 1.0}, "dropout must be a finite number >= 0 and < 1"),
+        ({"input_noise": -1.0}, "input_noise must be a finite number >= 0"),
         ({"hidden": (0,)}, "hidden must be widths of layers"),
         ({"hidden": 5}, "hidden must be widths of layers"),
         ({"hidden": {"smell": (3,)}}, "hidden names an unknown modality 'smell': there are sound, image"),
@@ -569,7 +569,7 @@ def test_bad_rows_are_named(fitted):
         ({"modality_dropout": {}}, "modality_dropout must be 'subsets', None or a mapping"),
         ({"modality_dropout": {("smell",): 1.0}}, "modality_dropout names an unknown modality 'smell'"),
         ({"modality_dropout": {(): 1.0}}, "tuples of names, none empty"),
-        ({"modality_dropout": {"sound": -1.0}}, "shares that are not negative, got -1.0 for 'sound'"),
+        ({"modality_dropout": {"sound": -1.0}}, "weights that are not negative, got -1.0 for 'sound'"),
         ({"modality_dropout": {"sound": 0.0}}, "must not all be zero"),
         ({"modality_weights": {"smell": 1.0}}, "modality_weights names an unknown modality 'smell'"),
         ({"modality_weights": [0, 0]}, "modality_weights must not all be zero"),
@@ -597,7 +597,7 @@ def test_bad_rows_are_named(fitted):
 )
 def test_bad_parameters_are_named(options, message):
     with pytest.raises(ValueError, match=message):
-        MultimodalAutoencoder(**{**TINY, "epochs": 1, **options}).fit(pair(60))
+        MultimodalAutoencoder(**{**TINY, "n_epochs": 1, **options}).fit(pair(60))
 
 
 class GoesWrong(torch.nn.Module):
@@ -622,14 +622,14 @@ def test_constant_columns_and_few_rows_just_work():
     views = pair(5)
     views["sound"][:, 0] = 4.0
     views["image"][:] = 7.0
-    model = MultimodalAutoencoder(**{**TINY, "epochs": 2}).fit(views)
+    model = MultimodalAutoencoder(**{**TINY, "n_epochs": 2}).fit(views)
     assert np.isfinite(model.transform(views)).all()
     filled = model.reconstruct({"sound": views["sound"]})
     assert filled["image"].shape == (5, 4)
 
 
 @parametrize_with_checks(
-    [MultimodalAutoencoder(3, hidden=(4,), epochs=2, dtype="float64", random_state=0, n_threads=1)]
+    [MultimodalAutoencoder(3, hidden=(4,), n_epochs=2, dtype="float64", random_state=0, n_threads=1)]
 )
 def test_scikit_learns_checks(estimator, check):
     with warnings.catch_warnings():

@@ -149,7 +149,7 @@ def test_training_raises_the_exact_log_likelihood():
     states = data[:20]
     before = log_likelihood(states, *arrays)
     errors = []
-    model.fit(data, epochs=150, learning_rate=0.1, callback=lambda epoch, error: errors.append(error))
+    model.fit(data, n_epochs=150, learning_rate=0.1, callback=lambda epoch, error: errors.append(error))
     assert before == pytest.approx(-6 * np.log(2), abs=0.01)
     assert log_likelihood(states, *arrays) > -3 * np.log(2) - 0.8
     assert errors[-1] < 0.3 * errors[0]
@@ -161,11 +161,11 @@ def test_gaussian_units_learn_clusters_and_sparsity_is_reached():
     which = torch.arange(600) % 3
     X = centres[which] + 0.3 * torch.randn(600, 20)
     X = (X - X.mean(0)) / X.std()
-    model = RBM(20, 12, sparsity=0.3, sparsity_cost=0.0).fit(X, epochs=60)
+    model = RBM(20, 12, sparsity=0.3, sparsity_cost=0.0).fit(X, n_epochs=60)
     error = (model.reconstruct(model(X)) - X).square().mean() / X.square().mean()
     assert error < 0.1
     dense = model(X).mean().item()
-    sparse = RBM(20, 12, sparsity=0.05, sparsity_cost=20.0).fit(X, epochs=60)
+    sparse = RBM(20, 12, sparsity=0.05, sparsity_cost=20.0).fit(X, n_epochs=60)
     assert abs(sparse(X).mean().item() - 0.05) < 0.5 * abs(dense - 0.05)
 
 
@@ -173,33 +173,33 @@ def test_bad_input_is_named():
     with pytest.raises(ValueError, match="visible must be 'gaussian' or 'bernoulli', got 'poisson'"):
         RBM(3, 2, "poisson")
     for sizes in ((0, 2), (2.5, 2), ("3", 2)):
-        with pytest.raises(ValueError, match=f"n_visible must be a whole number >= 1, got {sizes[0]!r}"):
+        with pytest.raises(ValueError, match=f"n_visible must be an integer >= 1, got {sizes[0]!r}"):
             RBM(*sizes)
-    with pytest.raises(ValueError, match="n_hidden must be a whole number >= 1, got -1"):
+    with pytest.raises(ValueError, match="n_hidden must be an integer >= 1, got -1"):
         RBM(2, -1)
-    for options in (
-        {"sigma": 0.0},
-        {"sigma": "x"},
-        {"sparsity": 1.0},
-        {"sparsity_cost": -1.0},
-        {"weight_decay": float("nan")},
+    for options, message in (
+        ({"sigma": 0.0}, "sigma must be a finite number > 0, got 0.0"),
+        ({"sigma": "x"}, "sigma must be a finite number > 0, got 'x'"),
+        ({"sparsity": 1.0}, "sparsity must be a finite number > 0 and < 1, got 1.0"),
+        ({"sparsity_cost": -1.0}, "sparsity_cost must be a finite number >= 0"),
+        ({"weight_decay": float("nan")}, "weight_decay must be a finite number >= 0, got nan"),
     ):
-        with pytest.raises(ValueError, match="sigma must be positive, sparsity in"):
+        with pytest.raises(ValueError, match=message):
             RBM(3, 2, **options)
     with pytest.raises(ValueError, match=r"X must have shape \(n, 3\), got \(5, 2\)"):
         RBM(3, 2).fit(np.zeros((5, 2)))
     with pytest.raises(ValueError, match=r"X must be in \[0, 1\]"):
         RBM(3, 2, "bernoulli").fit(np.full((5, 3), 1.5))
     with pytest.raises(NumericalError, match="not finite after epoch"):
-        RBM(3, 2).fit(np.full((5, 3), 1e20), epochs=5)
-    for options in ({"epochs": 0}, {"epochs": 1.5}, {"batch_size": 0}, {"steps": 0}):
+        RBM(3, 2).fit(np.full((5, 3), 1e20), n_epochs=5)
+    for options in ({"n_epochs": 0}, {"n_epochs": 1.5}, {"batch_size": 0}, {"steps": 0}):
         (name,) = options
-        with pytest.raises(ValueError, match=f"{name} must be a whole number >= 1"):
+        with pytest.raises(ValueError, match=f"{name} must be an integer >= 1"):
             RBM(3, 2).fit(np.zeros((5, 3)), **options)
     for options in ({"learning_rate": 0.0}, {"learning_rate": "x"}):
-        with pytest.raises(ValueError, match="learning_rate must be positive"):
+        with pytest.raises(ValueError, match="learning_rate must be a finite number > 0"):
             RBM(3, 2).fit(np.zeros((5, 3)), **options)
-    with pytest.raises(ValueError, match=r"momentum must be in \[0, 1\), got 1"):
+    with pytest.raises(ValueError, match="momentum must be a finite number >= 0 and < 1, got 1"):
         RBM(3, 2).fit(np.zeros((5, 3)), momentum=1)
     for bad in (np.zeros((0, 3)), np.full((5, 3), np.nan), np.full((5, 3), np.inf), np.full((5, 3), 1e300)):
         with pytest.raises(

@@ -290,7 +290,7 @@ def test_bad_data_are_refused(solve):
         solve(X, Y[1:])
     with pytest.raises(ValueError, match="more than 1 sample, got n = 1"):
         solve(X[:1], Y[:1])
-    with pytest.raises(ValueError, match="y must have at least one column"):
+    with pytest.raises(ValueError, match="y has 0 feature"):
         solve(X, Y[:, :0])
     with pytest.raises(ValueError, match="sample_weight"):
         solve(X, Y, sample_weight=-np.ones(20))
@@ -300,11 +300,11 @@ def test_bad_data_are_refused(solve):
 def test_bad_parameters_are_refused(solve):
     X, Y = two_views(20, 20, 3, 2)
     for reg in (-1.0, (1.0, -0.1), np.nan, (1.0, 2.0, 3.0), "much"):
-        with pytest.raises(ValueError, match="reg must be"):
+        with pytest.raises(ValueError, match=r"regs? must be"):
             solve(X, Y, reg=reg)
-    with pytest.raises(ValueError, match="n_components must be at least 1"):
+    with pytest.raises(ValueError, match="n_components must be an integer >= 1"):
         solve(X, Y, n_components=0)
-    with pytest.raises(TypeError, match="n_components must be an integer"):
+    with pytest.raises(ValueError, match="n_components must be an integer"):
         solve(X, Y, n_components=1.5)
 
 
@@ -427,7 +427,7 @@ def test_held_out_correlations_refuse_what_is_no_fold():
         held_out_correlations(total, [total], [0.1])
     with pytest.raises(ValueError, match=r"folds\[0\] holds no rows: n = 0"):
         held_out_correlations(total, [Moments().update(X[:0], Y[:0])], [0.1])
-    with pytest.raises(ValueError, match="reg must be"):
+    with pytest.raises(ValueError, match=r"regs? must be"):
         held_out_correlations(total, folds_of(X, Y, 4), [-0.1])
     Y[1:] = 0
     with pytest.raises(NumericalError, match="training part of a fold of y has rank 0"):

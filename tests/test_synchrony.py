@@ -86,16 +86,16 @@ def test_a_clone_is_not_fitted_and_the_estimator_is_left_alone(streams):
         (lambda d, X, y: d.windows(X, y, length=50, hop=0), "hop"),
         (lambda d, X, y: lagged_correlation(X[:, :2], y, 3), "same shape"),
         (lambda d, X, y: lagged_correlation(X[:, :4], y, -1), "max_lag"),
-        (lambda d, X, y: stack_frames(X, before=-1), "before must be a whole number >= 0, got -1"),
-        (lambda d, X, y: stack_frames(X, after=1.5), r"after must be a whole number .*, got 1\.5"),
+        (lambda d, X, y: stack_frames(X, before=-1), "before must be an integer >= 0, got -1"),
+        (lambda d, X, y: stack_frames(X, after=1.5), r"after must be an integer .*, got 1\.5"),
         (
             lambda d, X, y: lagged_correlation(X[:, :4], y, 3.0),
-            r"max_lag must be a whole number .*, got 3\.0",
+            r"max_lag must be an integer .*, got 3\.0",
         ),
-        (lambda d, X, y: d.windows(X, y, length=50.0), r"length must be a whole number .*, got 50\.0"),
-        (lambda d, X, y: d.windows(X, y, length=50, hop=2.5), r"hop must be a whole number .*, got 2\.5"),
-        (lambda d, X, y: clone(d).set_params(context=1.0).fit(X, y), "context must be a whole number"),
-        (lambda d, X, y: clone(d).set_params(max_lag="5").fit(X, y), "max_lag must be a whole number"),
+        (lambda d, X, y: d.windows(X, y, length=50.0), r"length must be an integer .*, got 50\.0"),
+        (lambda d, X, y: d.windows(X, y, length=50, hop=2.5), r"hop must be an integer .*, got 2\.5"),
+        (lambda d, X, y: clone(d).set_params(context=1.0).fit(X, y), "context must be an integer"),
+        (lambda d, X, y: clone(d).set_params(max_lag="5").fit(X, y), "max_lag must be an integer"),
     ],
 )
 def test_bad_input(streams, call, match):

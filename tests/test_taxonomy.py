@@ -264,8 +264,8 @@ def test_copies_pickles_and_models(animals):
     assert again == animals
     assert again.nodes == animals.nodes
     for tree in (animals, Taxonomy.from_edges([(1, 0)]), Taxonomy.from_edges([(("a", 1), "r")])):
-        stored = json.loads(json.dumps(files._encode(tree, {}, "taxonomy")))
-        again = files._decode(stored, {})
+        stored = json.loads(json.dumps(files.Writer().encode(tree, "taxonomy")))
+        again = files.Reader({}, lambda *_: None, {}).decode(stored)
         assert again == tree
         assert again.nodes == tree.nodes
 

@@ -37,7 +37,7 @@ def test_the_number_of_threads_can_be_set_and_reset() -> None:
         assert fastcca.get_num_threads() == 3
         assert fastcca.build_info()["threads"] == 3
         for bad in (0, -2):
-            with pytest.raises(ValueError, match=f"n must be a whole number >= 1 or None, got {bad}"):
+            with pytest.raises(ValueError, match=f"n must be an integer >= 1 or None, got {bad}"):
                 fastcca.set_num_threads(bad)
         assert fastcca.get_num_threads() == 3
     finally:
@@ -158,9 +158,9 @@ def test_wrong_numbers_of_threads_are_refused(wrong):
         lambda: fastcca.functional.solve_qr(A, A, n_threads=wrong),
         lambda: fastcca.functional.inverse_sqrt(A, n_threads=wrong),
     ):
-        with pytest.raises(ValueError, match="n_threads must be a whole number >= 1 or None, got"):
+        with pytest.raises(ValueError, match="n_threads must be an integer >= 1 or None, got"):
             call()
-    with pytest.raises(ValueError, match="n must be a whole number >= 1 or None, got"):
+    with pytest.raises(ValueError, match="n must be an integer >= 1 or None, got"):
         fastcca.set_num_threads(wrong)
 
 

@@ -5,13 +5,20 @@ import pandas as pd
 import pytest
 from scipy.optimize import minimize
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 
 import fastcca
 from fastcca.embedding import UnifiedSemanticEmbedding
-from fastcca.embedding._graph import label_graph
-from fastcca.embedding._objective import Objective
-from fastcca.embedding._semantics import attribute_loss, beta_penalty, beta_step, project_rows, tie
+from fastcca.embedding._semantics import label_graph
+from fastcca.embedding.unified import (
+    Objective,
+    attribute_loss,
+    beta_penalty,
+    beta_step,
+    project_rows,
+    tie,
+)
 from fastcca.taxonomy import Taxonomy
 from reference import semantics as reference
 
@@ -49,7 +56,7 @@ def by_hand():
     sample = {
         "features": np.array([[0.5, 0.25]]),
         "y": np.array([0]),
-        "share": np.ones(1),
+        "weight": np.ones(1),
         "graph": graph,
         "loss": "hinge",
     }
@@ -130,7 +137,7 @@ def test_objective_equals_its_reference(rng, loss, kind):
     rows = {node: i for i, node in enumerate(graph.nodes)}
     expected = 0.0
     for f, y, share, given in zip(
-        objective.features, objective.y, objective.share, objective.given, strict=True
+        objective.features, objective.y, objective.weight, objective.given, strict=True
     ):
         z, label = f @ now["W"] + now["b"], CLASSES[y]
         terms = reference.class_term(PARENTS, rows, CLASSES, z, label, U, loss)
@@ -173,7 +180,7 @@ def test_a_share_of_the_rows(rng):
     objective, now = make_case(rng, "softmax", "squared")
     rows = np.array([3, 5, 11])
     part = make_case(np.random.default_rng(0), "softmax", "squared")[0]
-    share = objective.share[rows] / objective.share[rows].sum()
+    share = objective.weight[rows] / objective.weight[rows].sum()
     alone = Objective(
         **{
             **{
@@ -184,7 +191,7 @@ def test_a_share_of_the_rows(rng):
             "lambda2": 0.03,
             "features": objective.features[rows],
             "y": objective.y[rows],
-            "share": share,
+            "weight": share,
             "given": objective.given[rows],
         }
     )
@@ -242,7 +249,7 @@ def test_graph_has_the_classes_and_what_is_above_them():
         label_graph(TREE, np.array(["bee", "cow"]))
     with pytest.raises(ValueError, match="'root' is the root"):
         label_graph(TREE, np.array(["cow", "root"]))
-    with pytest.raises(TypeError, match="must be a Taxonomy"):
+    with pytest.raises(TypeError, match=r"must be a fastcca\.taxonomy\.Taxonomy"):
         label_graph({"cow": "hoof"}, np.array(["cow"]))
 
 
@@ -286,7 +293,7 @@ def test_the_objective_never_rises_and_attributes_stay_short(animals):
         UnifiedSemanticEmbedding(TREE, frame),
         UnifiedSemanticEmbedding(TREE, frame, loss="hinge", mu2=0.1, learning_rate=1.0),
         UnifiedSemanticEmbedding(TREE, frame, attribute_loss="linear", mu1=2.0),
-        UnifiedSemanticEmbedding(TREE, mu2=0.05, gamma1=0.01, n_attributes=4),
+        UnifiedSemanticEmbedding(TREE, mu2=0.05, gamma1=0.01, n_attributes=4, random_state=0),
     ):
         model.set_params(temperature=1.0).fit(X, y)
         assert len(model.loss_curve_) == 11
@@ -333,7 +340,9 @@ def test_settings_are_the_rows_of_the_table():
 
 def test_without_r_the_superclasses_do_not_matter_to_lme(animals):
     X, y, _ = animals
-    flat = UnifiedSemanticEmbedding(**UnifiedSemanticEmbedding.setting("LME"), temperature=1.0).fit(X, y)
+    flat = UnifiedSemanticEmbedding(
+        **UnifiedSemanticEmbedding.setting("LME"), random_state=0, temperature=1.0
+    ).fit(X, y)
     tree = clone(flat).set_params(taxonomy=TREE, lambda2=flat.lambda2).fit(X, y)
     # superclasses have no part in L_C: other steps lead to the same minimum
     np.testing.assert_allclose(tree.predict_proba(X), flat.predict_proba(X), atol=0.05)
@@ -347,7 +356,7 @@ def test_attributes_by_row_by_class_and_latent(animals):
     by_row = UnifiedSemanticEmbedding(TREE, temperature=1.0).fit(X, y, sample_attributes=rows)
     np.testing.assert_allclose(by_row.attribute_embedding_, by_class.attribute_embedding_, atol=1e-8)
     np.testing.assert_allclose(by_row.predict_proba(X), by_class.predict_proba(X), atol=1e-8)
-    latent = UnifiedSemanticEmbedding(TREE, n_attributes=3, temperature=1.0).fit(X, y)
+    latent = UnifiedSemanticEmbedding(TREE, n_attributes=3, random_state=0, temperature=1.0).fit(X, y)
     assert latent.attribute_embedding_.shape == (3, 6)
     assert latent.attribute_names_ == ["attribute 0", "attribute 1", "attribute 2"]
     with pytest.raises(ValueError, match="both given"):
@@ -364,14 +373,14 @@ def test_coefficients_from_attributes_are_what_the_parent_lacks(animals):
     elk, deer = model.nodes_.index("elk"), model.nodes_.index("deer")
     used = model.beta_[elk] > 0  # the attributes in which an elk exceeds a deer, and its node's mean
     more = frame.loc["elk"] - (frame.loc["deer"])
-    assert model._parents[elk] == "deer"
+    assert model.parents_[elk] == "deer"
     assert np.array(model.attribute_names_)[used].tolist() == more[more > 0].index.tolist() == ["large"]
     assert model.beta_[deer].sum() > 0
 
 
 def test_batches_and_seeds(animals):
     X, y, frame = animals
-    model = UnifiedSemanticEmbedding(TREE, frame, batch_size=50, n_epochs=40, temperature=1.0)
+    model = UnifiedSemanticEmbedding(TREE, frame, batch_size=50, n_epochs=40, random_state=0, temperature=1.0)
     first, second = (clone(model).fit(X, y) for _ in range(2))
     np.testing.assert_array_equal(first.label_embedding_, second.label_embedding_)
     assert first.score(X, y) > 0.9
@@ -387,7 +396,7 @@ def test_explain(animals):
     elk, deer = (model.label_embedding_[model.classes_.tolist().index(name)] for name in ("elk", "deer"))
     names = list(frame.columns)
     rebuilt = deer + sum(w * model.attribute_embedding_[names.index(name)] for name, w in why.attributes)
-    assert why.rest == pytest.approx(np.linalg.norm(elk - rebuilt) / np.linalg.norm(elk), rel=1e-6)
+    assert why.residual == pytest.approx(np.linalg.norm(elk - rebuilt) / np.linalg.norm(elk), rel=1e-6)
     weights = [w for _, w in why.attributes]
     assert weights == sorted(weights, reverse=True)
     assert len(model.explain("elk", n_attributes=1).attributes) <= 1
@@ -401,7 +410,7 @@ def test_explain(animals):
 def test_structure_as_a_start_spells_labels_out(animals):
     X, y, frame = animals
     model = UnifiedSemanticEmbedding(
-        TREE, frame, start="structure", beta="attributes", mu2=0.02, temperature=1.0
+        TREE, frame, init="structure", beta="attributes", mu2=0.02, temperature=1.0
     )
     fitted = clone(model).fit(X, y)
     assert fitted.label_embedding_.shape == (6, 8 + 7)  # six classes, two superclasses, seven attributes
@@ -416,7 +425,7 @@ def test_structure_as_a_start_spells_labels_out(animals):
     np.testing.assert_array_equal(
         np.flatnonzero(np.abs(step - own) > 1e-6), [8 + frame.columns.tolist().index("large")]
     )
-    plain = UnifiedSemanticEmbedding(start="structure", mu2=0.1, temperature=1.0).fit(X, y)
+    plain = UnifiedSemanticEmbedding(init="structure", mu2=0.1, temperature=1.0).fit(X, y)
     assert plain.attribute_embedding_.shape == (0, 6)
     assert plain.score(X, y) > 0.9
 
@@ -443,7 +452,7 @@ def test_zero_shot(animals):
     assert parts[1] / parts[0] == pytest.approx(model._beta_scale / model._attribute_unit)
     lengths = np.linalg.norm(model.label_embedding_, axis=1)
     assert np.linalg.norm(ray) == pytest.approx(lengths.mean())
-    both = model.with_classes(["ray", "elk"], seen_penalty=0.5)
+    both = model.with_classes(["ray", "elk"], seen_calibration=0.5)
     assert both.classes_.tolist() == ["cod", "cow", "deer", "elk", "owl", "ray"]
     plain = model.with_classes(["ray", "elk"])
     lowered = both.decision_function(X) - plain.decision_function(X)
@@ -476,7 +485,7 @@ def test_few_shot_keeps_to_the_source(animals):
     assert np.linalg.norm(tight.weights_ - source.weights_) < 0.1 * np.linalg.norm(
         model.weights_ - source.weights_
     )
-    with pytest.raises(fastcca.embedding._source.NotFittedError, match="FrozenEstimator"):
+    with pytest.raises(NotFittedError, match="FrozenEstimator"):
         clone(model).fit(X[few], y[few])
     with pytest.raises(ValueError, match="source was fitted to 12 features, X has 5"):
         model.fit(X[few, :5], y[few])
@@ -485,7 +494,7 @@ def test_few_shot_keeps_to_the_source(animals):
 def test_few_shot_without_semantics_starts_at_the_means(animals):
     X, y, _ = animals
     old, new = np.isin(y, ["cod", "cow", "deer", "owl"]), np.isin(y, ["elk", "ray"])
-    lme = UnifiedSemanticEmbedding(**UnifiedSemanticEmbedding.setting("LME"), temperature=1.0)
+    lme = UnifiedSemanticEmbedding(**UnifiedSemanticEmbedding.setting("LME"), random_state=0, temperature=1.0)
     source = clone(lme).fit(X[old], y[old])
     model = lme.set_params(source=source, lambda1=1.0).fit(X[new], y[new])
     assert model.score(X[new], y[new]) > 0.9
@@ -528,13 +537,13 @@ def test_float32_gives_nearly_the_same(animals):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"mu1": -1.0}, "mu1 must be a number >= 0"),
-        ({"mu1": (1.0, 2.0, 3.0)}, "mu1 must be a number >= 0 or a pair"),
-        ({"mu2": "much"}, "mu2 must be a number"),
-        ({"loss": "sum"}, "loss must be one of 'hinge', 'worst'"),
+        ({"mu1": -1.0}, "mu1 must be a finite number >= 0"),
+        ({"mu1": (1.0, 2.0, 3.0)}, r"mu1 must be a finite number >= 0 or a pair of them \(of L_S, of L_A\)"),
+        ({"mu2": "much"}, "mu2 must be a finite number"),
+        ({"loss": "sum"}, "loss must be one of 'hinge', 'hardest'"),
         ({"norms": "none"}, "norms must be one of"),
-        ({"norms": "constraint", "lambda2": 0.0}, "lambda2 must be a number > 0"),
-        ({"n_rounds": 0}, "n_rounds must be a whole number >= 1"),
+        ({"norms": "constraint", "lambda2": 0.0}, "lambda2 must be a finite number > 0"),
+        ({"n_rounds": 0}, "n_rounds must be an integer >= 1"),
         ({"source": 3}, "source must be a fitted label embedding"),
     ],
 )
@@ -553,7 +562,10 @@ def test_defaults_on_awa(data_home):
     train, test = rows[:, :30].ravel(), rows[:, 30:].ravel()
     labels = awa.class_names[awa.y]
     attributes = dict(zip(awa.class_names, awa.attributes, strict=True))
-    for model in (UnifiedSemanticEmbedding(), UnifiedSemanticEmbedding(awa.taxonomy, attributes)):
+    for model in (
+        UnifiedSemanticEmbedding(random_state=0),
+        UnifiedSemanticEmbedding(awa.taxonomy, attributes),
+    ):
         model.set_params(temperature=1.0).fit(awa.X[train], labels[train])
         assert model.score(awa.X[test], labels[test]) >= 0.20
 
@@ -566,3 +578,42 @@ def test_attribute_loss_refuses_nothing_and_weighs_rows(rng):
         expected = np.mean([reference.attribute_term(Z[i], given[i], A, kind) for i in range(2)])
         assert value == pytest.approx(expected)
         assert (of_z[2:] == 0).all()
+
+
+def test_an_extended_model_is_a_model(animals):
+    X, y, frame = animals
+    known = np.isin(y, ["cod", "cow", "deer", "owl"])
+    model = UnifiedSemanticEmbedding(TREE, frame, n_epochs=20, n_rounds=2, temperature=1.0)
+    model.fit(X[known], y[known])
+    # extended twice, it has the classes and offsets of both
+    first = model.with_classes(["ray"], seen_calibration=0.5)
+    twice = first.with_classes(["elk"])
+    assert twice.classes_.tolist() == ["cod", "cow", "deer", "elk", "owl", "ray"]
+    assert twice.decision_offset_.tolist() == [-0.5, -0.5, -0.5, 0.0, -0.5, 0.0]
+    at_once = model.with_classes(["elk", "ray"], seen_calibration=0.5)
+    np.testing.assert_array_equal(twice.decision_function(X), at_once.decision_function(X))
+    # fitted again, it forgets them
+    again = clone(model).fit(X, y).decision_function(X)
+    np.testing.assert_array_equal(twice.fit(X, y).decision_function(X), again)
+    # as a source it knows the class without rows too
+    few = UnifiedSemanticEmbedding(TREE, frame, source=first, n_epochs=1, learning_rate=1e-9, temperature=1.0)
+    few.fit(X[~known], y[~known])
+    ray = few.label_embedding_[few.classes_.tolist().index("ray")]
+    np.testing.assert_allclose(ray, first.label_embedding_[first.classes_.tolist().index("ray")], rtol=1e-6)
+
+
+def test_parents_and_points_of_the_nodes(animals):
+    X, y, frame = animals
+    model = UnifiedSemanticEmbedding(TREE, frame, n_epochs=10, n_rounds=1, temperature=1.0).fit(X, y)
+    assert dict(zip(model.nodes_, model.parents_, strict=True)) == {
+        "cod": "fish",
+        "cow": "hoof",
+        "deer": "hoof",
+        "elk": "deer",
+        "owl": None,
+        "ray": "fish",
+        "hoof": None,
+        "fish": None,
+    }
+    np.testing.assert_array_equal(model.node_embedding_[:6], model.label_embedding_)
+    np.testing.assert_array_equal(model.node_embedding_[6:], model.superclass_embedding_)

@@ -1,13 +1,12 @@
-// The hinge loss with its gradients, 6 B d C flops counted, and steps of WARP.
+// The hinge loss with its gradients, 6 B d C flops counted.
 #include <benchmark/benchmark.h>
 
 #include <tuple>
 #include <vector>
 
 #include "fastcca/base/thread_pool.hpp"
+#include "fastcca/hinge/hinge.hpp"
 #include "fastcca/linalg/random.hpp"
-#include "fastcca/losses/hinge.hpp"
-#include "fastcca/losses/warp.hpp"
 
 namespace {
 
@@ -42,30 +41,6 @@ void hinge_loss(benchmark::State& state) {
         benchmark::Counter::kIsIterationInvariantRate, benchmark::Counter::kIs1000);
 }
 
-void warp_epoch(benchmark::State& state) {
-    const Index n = 1000, p = state.range(0), d = state.range(1), n_classes = state.range(2);
-    const Matrix<float> X = fastcca::random_uniform(p, n, 1).cast<float>();
-    Matrix<float> W = fastcca::random_uniform(p, d, 2).cast<float>();
-    Matrix<float> V = fastcca::random_uniform(d, n_classes, 3).cast<float>();
-    std::vector<Index> y, order;
-    for (Index i = 0; i < n; ++i) {
-        y.push_back((i * 7) % n_classes);
-        order.push_back(i);
-    }
-    fastcca::WarpEpoch<float> epoch;
-    epoch.X = {X.data(), n, p, p, 1};
-    epoch.y = y.data();
-    epoch.order = order.data();
-    epoch.n_steps = n;
-    epoch.n_classes = n_classes;
-    epoch.width = d;
-    epoch.learning_rate = 1e-3;
-    epoch.max_norm = 1;
-    for (auto _ : state) benchmark::DoNotOptimize(fastcca::warp_epoch(epoch, W.data(), V.data()).loss);
-    state.counters["steps"] =
-        benchmark::Counter(static_cast<double>(n), benchmark::Counter::kIsIterationInvariantRate);
-}
-
 void sizes(benchmark::internal::Benchmark* b) {
     for (const int threads : {1, 2})
         for (const auto& [n, d, c] : {std::tuple{256, 100, 50}, {1024, 256, 1000}, {1024, 300, 20000}})
@@ -77,6 +52,5 @@ BENCHMARK(hinge_loss<float, HingeLoss::kSum>)->Apply(sizes);
 BENCHMARK(hinge_loss<double, HingeLoss::kSum>)->Apply(sizes);
 BENCHMARK(hinge_loss<float, HingeLoss::kRank>)->Apply(sizes);
 BENCHMARK(hinge_loss<float, HingeLoss::kSoftmax>)->Args({1500, 100, 50, 2})->UseRealTime();
-BENCHMARK(warp_epoch)->Args({300, 100, 50})->Args({300, 100, 10000})->Unit(benchmark::kMillisecond);
 
 }  // namespace

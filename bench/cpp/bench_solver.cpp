@@ -5,7 +5,7 @@
 #include "fastcca/base/thread_pool.hpp"
 #include "fastcca/linalg/random.hpp"
 #include "fastcca/solver/cross_validation.hpp"
-#include "fastcca/solver/data_roads.hpp"
+#include "fastcca/solver/data_solvers.hpp"
 
 namespace {
 

@@ -1,13 +1,13 @@
 // Large-margin losses of embeddings: rows, nodes and a table of constraints in, the value and the gradients
-// out; and epochs of WSABIE's descent, which change their arrays in place.
+// out.
 #include <algorithm>
 #include <optional>
-#include <string>
 #include <tuple>
 #include <utility>
 
 #include "bindings/bindings.hpp"
 #include "bindings/call.hpp"
+#include "bindings/enums.hpp"
 
 namespace fastcca::bindings {
 namespace {
@@ -16,22 +16,6 @@ using Indices = py::array_t<Index, py::array::c_style>;
 using Weights = py::array_t<double, py::array::c_style>;
 // class_start, positives, negative_start, negatives
 using Table = std::tuple<Indices, Indices, Indices, Indices>;
-
-HingeSimilarity similarity_of(const std::string& name) {
-    if (name == "euclidean") return HingeSimilarity::kEuclidean;
-    if (name == "cosine") return HingeSimilarity::kCosine;
-    throw std::invalid_argument("similarity must be 'euclidean' or 'cosine', got '" + name + "'");
-}
-
-HingeLoss loss_of(const std::string& name) {
-    if (name == "sum") return HingeLoss::kSum;
-    if (name == "worst") return HingeLoss::kWorst;
-    if (name == "semihard") return HingeLoss::kSemiHard;
-    if (name == "rank") return HingeLoss::kRank;
-    if (name == "warp") return HingeLoss::kSampled;
-    if (name == "softmax") return HingeLoss::kSoftmax;
-    throw std::invalid_argument("unknown loss '" + name + "'");
-}
 
 bool ascends(const Indices& starts, Index total) {
     const Index* at = starts.data();
@@ -61,8 +45,8 @@ template <typename T>
 py::tuple hinge_loss_(const Array<T>& Z, const Array<T>& U, const Indices& y,
                       const std::optional<Weights>& weights, double weight, double margin,
                       const std::optional<Array<T>>& costs, const std::optional<Table>& table,
-                      const std::string& similarity, const std::string& loss, std::uint64_t seed,
-                      bool gradient, int n_threads) {
+                      HingeSimilarity similarity, HingeLoss loss, std::uint64_t seed, bool gradient,
+                      int n_threads) {
     HingeProblem<T> problem;
     problem.Z = matrix_view(Z, "Z");
     problem.U = matrix_view(U, "U");
@@ -89,12 +73,12 @@ py::tuple hinge_loss_(const Array<T>& Z, const Array<T>& U, const Indices& y,
                     problem.costs.cols == problem.U.rows,
                 "margin must have a row for each class and a column for each node");
     }
-    problem.similarity = similarity_of(similarity);
-    problem.loss = loss_of(loss);
+    problem.similarity = similarity;
+    problem.loss = loss;
     problem.seed = seed;
     const auto call = [&](T* grad_Z, T* grad_U) {
         return checked(
-            n_threads, {"Z", "U"}, [&] { return core<T>().hinge_loss(problem, grad_Z, grad_U); }, "");
+            n_threads, {"Z", "U"}, [&] { return core<T>().hinge_loss(problem, grad_Z, grad_U); });
     };
     if (!gradient) {
         const HingeValue value = call(nullptr, nullptr);
@@ -108,31 +92,6 @@ py::tuple hinge_loss_(const Array<T>& Z, const Array<T>& U, const Indices& y,
                           value.violations);
 }
 
-template <typename T>
-std::tuple<double, Index, Index> warp_epoch_(const Array<T>& X, const Indices& y, const Indices& order,
-                                             py::array_t<T, py::array::c_style>& W,
-                                             py::array_t<T, py::array::c_style>& V, double learning_rate,
-                                             double margin, double max_norm, std::uint64_t seed) {
-    WarpEpoch<T> epoch;
-    epoch.X = matrix_view(X, "X");
-    require(y.ndim() == 1 && order.ndim() == 1 && W.ndim() == 2 && V.ndim() == 2,
-            "y and order must be 1-d arrays, W and V 2-d arrays");
-    epoch.y = y.data();
-    epoch.order = order.data();
-    epoch.n_steps = order.size();
-    epoch.n_classes = V.shape(0);
-    epoch.width = V.shape(1);
-    epoch.learning_rate = learning_rate;
-    epoch.margin = margin;
-    epoch.max_norm = max_norm;
-    epoch.seed = seed;
-    if (y.size() != epoch.X.rows || W.shape(0) != epoch.width || W.shape(1) != epoch.X.cols)
-        throw std::invalid_argument("the shapes of X, y, W and V do not fit");
-    T *w = W.mutable_data(), *v = V.mutable_data();
-    const WarpResult result = checked(1, {"X"}, [&] { return core<T>().warp_epoch(epoch, w, v); }, "");
-    return {result.loss, result.updates, result.draws};
-}
-
 }  // namespace
 
 void register_hinge(py::module_& m) {
@@ -142,9 +101,6 @@ void register_hinge(py::module_& m) {
               py::arg("y").noconvert(), py::arg("weights"), py::arg("weight"), py::arg("margin"),
               py::arg("costs").noconvert(), py::arg("table"), py::arg("similarity"), py::arg("loss"),
               py::arg("seed"), py::arg("gradient"), py::arg("n_threads"));
-        m.def("warp_epoch", &warp_epoch_<T>, py::arg("X").noconvert(), py::arg("y").noconvert(),
-              py::arg("order").noconvert(), py::arg("W").noconvert(), py::arg("V").noconvert(),
-              py::arg("learning_rate"), py::arg("margin"), py::arg("max_norm"), py::arg("seed"));
     };
     define(double{});
     define(float{});

@@ -5,30 +5,18 @@
 
 #include "bindings/bindings.hpp"
 #include "bindings/call.hpp"
+#include "bindings/enums.hpp"
 
 namespace fastcca::bindings {
 namespace {
 
-// (name, gamma, degree, coef0), as the functional layer has checked them.
-using Spec = std::tuple<std::string, double, int, double>;
+// (type, gamma, degree, coef0), as the functional layer has checked them.
+using Spec = std::tuple<KernelType, double, int, double>;
 
 KernelSpec kernel_spec(const Spec& spec) {
-    const auto& [name, gamma, degree, coef0] = spec;
+    const auto& [type, gamma, degree, coef0] = spec;
     require(degree >= 1, "degree must be at least 1");
-    if (name == "rbf") return {KernelType::kRbf, gamma, degree, coef0};
-    if (name == "laplacian") return {KernelType::kLaplacian, gamma, degree, coef0};
-    if (name == "polynomial") return {KernelType::kPolynomial, gamma, degree, coef0};
-    if (name == "linear") return {KernelType::kLinear, gamma, degree, coef0};
-    if (name == "cosine") return {KernelType::kCosine, gamma, degree, coef0};
-    if (name == "given") return {KernelType::kGiven, gamma, degree, coef0};
-    throw std::invalid_argument("kernel must be rbf, laplacian, polynomial, linear, cosine or given");
-}
-
-Pivoting pivoting_of(const std::string& name) {
-    if (name == "greedy") return Pivoting::kGreedy;
-    if (name == "random") return Pivoting::kRandom;
-    if (name == "uniform") return Pivoting::kUniform;
-    throw std::invalid_argument("pivoting must be greedy, random or uniform");
+    return {type, gamma, degree, coef0};
 }
 
 // Kernels are evaluated on rows of at least one column.
@@ -87,16 +75,16 @@ py::array scores(const Array<T>& X, const Array<T>& landmarks, const Spec& spec,
 template <typename T>
 class PyPivotedCholesky {
  public:
-    PyPivotedCholesky(const Array<T>& X, const Spec& spec, Index rank, double tol,
-                      const std::string& pivoting, Index block, std::uint64_t seed,
-                      const std::optional<Array<double>>& weights, std::string name)
+    PyPivotedCholesky(const Array<T>& X, const Spec& spec, Index rank, double tol, Pivoting pivoting,
+                      Index block, std::uint64_t seed, const std::optional<Array<double>>& weights,
+                      std::string name)
         : data_(X), name_(std::move(name)) {
         begin(core<T>().kernel_columns(kernel_spec(spec), rows_of(X, name_)),
-              {rank, tol, pivoting_of(pivoting), block, seed}, weights);
+              {rank, tol, pivoting, block, seed}, weights);
     }
     // columns(pivots) -> K(pivots, all rows), square(rows) -> K(rows, rows)
     PyPivotedCholesky(const Array<double>& diagonal, py::function columns, py::function square, Index rank,
-                      double tol, const std::string& pivoting, Index block, std::uint64_t seed,
+                      double tol, Pivoting pivoting, Index block, std::uint64_t seed,
                       const std::optional<Array<double>>& weights, std::string name)
         : data_(py::make_tuple(columns, square)), name_(std::move(name)) {
         const auto call_python = [](const py::handle& function, auto type, const std::vector<Index>& rows,
@@ -116,7 +104,7 @@ class PyPivotedCholesky {
             [=](const std::vector<Index>& rows) -> Matrix<double> {
                 return call_python(s, double{}, rows, static_cast<Index>(rows.size()));
             });
-        begin(kernel, {rank, tol, pivoting_of(pivoting), block, seed}, weights);
+        begin(kernel, {rank, tol, pivoting, block, seed}, weights);
     }
 
     // After an error, or once the features are gone, there is nothing left to go on from.
@@ -277,12 +265,12 @@ template <typename T>
 void define(py::module_& m, const char* cholesky, const char* moments) {
     using Cholesky = PyPivotedCholesky<T>;
     py::class_<Cholesky>(m, cholesky, py::module_local())
-        .def(py::init<const Array<T>&, const Spec&, Index, double, const std::string&, Index, std::uint64_t,
+        .def(py::init<const Array<T>&, const Spec&, Index, double, Pivoting, Index, std::uint64_t,
                       const std::optional<Array<double>>&, std::string>(),
              py::arg("X").noconvert(), py::arg("kernel"), py::arg("rank"), py::arg("tol"),
              py::arg("pivoting"), py::arg("block"), py::arg("seed"), py::arg("weights"), py::arg("name"))
-        .def(py::init<const Array<double>&, py::function, py::function, Index, double, const std::string&,
-                      Index, std::uint64_t, const std::optional<Array<double>>&, std::string>(),
+        .def(py::init<const Array<double>&, py::function, py::function, Index, double, Pivoting, Index,
+                      std::uint64_t, const std::optional<Array<double>>&, std::string>(),
              py::arg("diagonal"), py::arg("columns"), py::arg("square"), py::arg("rank"), py::arg("tol"),
              py::arg("pivoting"), py::arg("block"), py::arg("seed"), py::arg("weights"), py::arg("name"))
         .def("step", &Cholesky::step, py::arg("n_threads"))

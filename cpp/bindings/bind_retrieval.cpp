@@ -1,22 +1,15 @@
 // Retrieval: exact search of a gallery.
 #include "bindings/bindings.hpp"
 #include "bindings/call.hpp"
+#include "bindings/enums.hpp"
 
 namespace fastcca::bindings {
 namespace {
 
-Similarity similarity_of(const std::string& name) {
-    if (name == "inner_product") return Similarity::kInnerProduct;
-    if (name == "cosine") return Similarity::kCosine;
-    if (name == "euclidean") return Similarity::kEuclidean;
-    throw std::invalid_argument("similarity must be inner_product, cosine or euclidean");
-}
-
 template <typename T>
-py::tuple top_k_(const Array<T>& gallery, const Array<T>& queries, const std::string& similarity, Index k,
+py::tuple top_k_(const Array<T>& gallery, const Array<T>& queries, Similarity similarity, Index k,
                  int n_threads) {
     const MatrixView<T> g = matrix_view(gallery, "gallery"), q = matrix_view(queries, "queries");
-    const Similarity kind = similarity_of(similarity);
     if (g.cols != q.cols || g.cols < 1 || k < 1 || k > g.rows)
         throw std::invalid_argument(
             "gallery and queries must have the same columns, and k at most as many rows");
@@ -24,7 +17,7 @@ py::tuple top_k_(const Array<T>& gallery, const Array<T>& queries, const std::st
     py::array_t<T> scores({q.rows, k});
     Index* const i = indices.mutable_data();
     T* const s = scores.mutable_data();
-    checked(n_threads, {"gallery", "queries"}, [&] { core<T>().top_k(g, q, kind, k, i, s); });
+    checked(n_threads, {"gallery", "queries"}, [&] { core<T>().top_k(g, q, similarity, k, i, s); });
     return py::make_tuple(indices, scores);
 }
 

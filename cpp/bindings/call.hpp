@@ -42,7 +42,7 @@ const TypedLevel<T>& core() {
 template <typename T>
 using Array = py::array_t<T, 0>;
 
-// Strides in elements. Floor 3 passes only aligned arrays in native byte order, whose strides divide.
+// Strides in elements. Layer 3 passes only aligned arrays in native byte order, whose strides divide.
 template <typename T>
 Index element_stride(const py::array& a, int axis) {
     const auto bytes = static_cast<Index>(a.strides(axis));
@@ -183,11 +183,11 @@ auto without_gil(int n_threads, F&& f) {
 
 // The same, where the core looks for NaN and infinity in the views of these names.
 template <typename F>
-auto checked(int n_threads, const std::vector<std::string>& names, F&& f, const char* prefix = "Input ") {
+auto checked(int n_threads, const std::vector<std::string>& names, F&& f) {
     try {
         return without_gil(n_threads, f);
     } catch (const NonFiniteError& e) {
-        throw py::value_error(prefix + names.at(e.view) + " contains " + (e.is_nan ? "NaN" : "infinity") +
+        throw py::value_error("Input " + names.at(e.view) + " contains " + (e.is_nan ? "NaN" : "infinity") +
                               ": the first is at row " + std::to_string(e.row) + ", column " +
                               std::to_string(e.column));
     }

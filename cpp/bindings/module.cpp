@@ -9,7 +9,8 @@ PYBIND11_MODULE(_bindings, m, pybind11::mod_gil_not_used()) {
     fastcca::bindings::register_moments(m);
     fastcca::bindings::register_linalg(m);
     fastcca::bindings::register_solver(m);
-    fastcca::bindings::register_losses(m);
+    fastcca::bindings::register_correlation(m);
     fastcca::bindings::register_hinge(m);
+    fastcca::bindings::register_warp(m);
     fastcca::bindings::register_retrieval(m);
 }

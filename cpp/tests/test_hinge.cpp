@@ -7,8 +7,8 @@
 
 #include "fastcca/base/errors.hpp"
 #include "fastcca/base/thread_pool.hpp"
+#include "fastcca/hinge/hinge.hpp"
 #include "fastcca/linalg/random.hpp"
-#include "fastcca/losses/hinge.hpp"
 #include "fastcca/moments/moments.hpp"
 
 using fastcca::HingeLoss;

@@ -185,7 +185,7 @@ TEST_CASE_TEMPLATE("moments of features are those of the features", T, float, do
                    (w.sum() - gx.template cast<double>().colwise().squaredNorm().dot(w))) < scale);
 }
 
-TEST_CASE("the dual road solves the eigenproblem") {
+TEST_CASE("the dual solver solves the eigenproblem") {
     const Index n = 300, k = 4;
     const Matrix<double> Z = random_uniform(n, 2, 5);
     Matrix<double> X = random_uniform(n, 6, 1), Y = random_uniform(n, 5, 2);

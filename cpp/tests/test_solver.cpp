@@ -1,4 +1,4 @@
-// The roads of the solver against each other and against what their solution must satisfy.
+// The methods of the solver against each other and against what their solution must satisfy.
 #include <doctest/doctest.h>
 
 #include <atomic>
@@ -9,7 +9,7 @@
 #include "fastcca/base/thread_pool.hpp"
 #include "fastcca/linalg/random.hpp"
 #include "fastcca/solver/cross_validation.hpp"
-#include "fastcca/solver/data_roads.hpp"
+#include "fastcca/solver/data_solvers.hpp"
 
 using namespace fastcca;
 
@@ -61,7 +61,7 @@ double distance(const Solution& a, const Solution& b) {
 
 }  // namespace
 
-TEST_CASE("all roads meet, and the weights whiten") {
+TEST_CASE("all methods agree, and the weights whiten") {
     for (const Index p : {1, 2, 7, 16, 17, 33}) {
         for (const Index q : {1, 5, 31}) {
             CAPTURE(p);
@@ -138,7 +138,7 @@ TEST_CASE("the first value that is not finite is named") {
     Matrix<float> X = Matrix<float>::Random(700, 3);
     X(600, 1) = std::numeric_limits<float>::quiet_NaN();
     X(601, 0) = std::numeric_limits<float>::infinity();
-    CHECK_THROWS_WITH_AS(centre(view_of(X), {}, "X"), "X contains NaN at row 600, column 1",
+    CHECK_THROWS_WITH_AS(centre(view_of(X), {}, "X"), "Input X contains NaN: the first is at row 600, column 1",
                          std::invalid_argument);
     Matrix<double> Y(2, 1);
     Y << std::numeric_limits<double>::max(), std::numeric_limits<double>::max();

@@ -5,8 +5,8 @@
 
 #include "fastcca/base/errors.hpp"
 #include "fastcca/linalg/random.hpp"
-#include "fastcca/losses/warp.hpp"
 #include "fastcca/moments/moments.hpp"
+#include "fastcca/warp/warp.hpp"
 
 using fastcca::Index;
 using fastcca::Matrix;

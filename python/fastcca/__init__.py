@@ -20,34 +20,59 @@ except KeyboardInterrupt:
 if TYPE_CHECKING:
     from fastcca import (
         datasets,
+        deep,
+        distributed,
         embedding,
+        errors,
+        functional,
         fusion,
         inference,
         metrics,
         plotting,
         retrieval,
+        similarity,
         synchrony,
         taxonomy,
     )
     from fastcca._arguments.alignment import align
-    from fastcca._models.files import load
+    from fastcca._load import load
     from fastcca.cca.kernel import KernelCCA
+    from fastcca.cca.kernel_multiview import KernelMCCA
     from fastcca.cca.linear import CCA
     from fastcca.cca.model_selection import CCACV, KernelCCACV
+    from fastcca.cca.multiview import GCCA, MCCA, MCCACV
+    from fastcca.cca.pls import PLSSVD, PLSCanonical, PLSRegression, PLSRegressionCV
+    from fastcca.cca.probabilistic import ProbabilisticCCA
+    from fastcca.cca.sparse import SparseCCA, SparseCCACV
 
     __version__: str
 
 __all__ = [
     "CCA",
     "CCACV",
+    "GCCA",
+    "MCCA",
+    "MCCACV",
+    "PLSSVD",
     "KernelCCA",
     "KernelCCACV",
+    "KernelMCCA",
     "Moments",
     "NumericalError",
+    "PLSCanonical",
+    "PLSRegression",
+    "PLSRegressionCV",
+    "ProbabilisticCCA",
+    "SparseCCA",
+    "SparseCCACV",
     "align",
     "build_info",
     "datasets",
+    "deep",
+    "distributed",
     "embedding",
+    "errors",
+    "functional",
     "fusion",
     "get_num_threads",
     "inference",
@@ -56,6 +81,7 @@ __all__ = [
     "plotting",
     "retrieval",
     "set_num_threads",
+    "similarity",
     "synchrony",
     "taxonomy",
 ]
@@ -64,20 +90,35 @@ __all__ = [
 _LAZY = {
     "CCA": "fastcca.cca",
     "CCACV": "fastcca.cca",
+    "GCCA": "fastcca.cca",
     "KernelCCA": "fastcca.cca",
     "KernelCCACV": "fastcca.cca",
+    "KernelMCCA": "fastcca.cca",
+    "MCCA": "fastcca.cca",
+    "MCCACV": "fastcca.cca",
+    "PLSCanonical": "fastcca.cca",
+    "PLSRegression": "fastcca.cca",
+    "PLSRegressionCV": "fastcca.cca",
+    "PLSSVD": "fastcca.cca",
+    "ProbabilisticCCA": "fastcca.cca",
+    "SparseCCA": "fastcca.cca",
+    "SparseCCACV": "fastcca.cca",
     "align": "fastcca._arguments.alignment",
-    "load": "fastcca._models.files",
+    "load": "fastcca._load",
 }
-# `deep` is not among them, it takes PyTorch, nor is `distributed`, it takes dask.
 _LAZY_MODULES = {
     "datasets",
+    "deep",
+    "distributed",
     "embedding",
+    "errors",
+    "functional",
     "fusion",
     "inference",
     "metrics",
     "plotting",
     "retrieval",
+    "similarity",
     "synchrony",
     "taxonomy",
 }

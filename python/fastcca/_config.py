@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from fastcca import _core
-from fastcca._arguments.arrays import thread_count
+from fastcca._arguments.parameters import thread_count
 
 __all__ = ["build_info", "get_num_threads", "set_num_threads"]
 

@@ -35,7 +35,7 @@ def moments(*views: Any, sample_weight: Any = None) -> Moments:
     Parameters
     ----------
     *views : dask.array.Array of shape (n, p), (n, q), ...
-        Row by row partners, of one number of rows. The rows of the other views are cut as those of the first.
+        Paired by row, of one number of rows. The rows of the other views are cut as those of the first.
     sample_weight : dask.array.Array or array_like of shape (n,), optional
         Weights >= 0, which count as repetitions of a row.
 

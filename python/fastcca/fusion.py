@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from fastcca._arguments.modalities import Modalities, check_modalities, pick
-from fastcca._models.files import SavedModel
+from fastcca._models.files import SavedModel, Schema
 from fastcca._models.multi_view import scaled_statistics
 from fastcca.errors import NumericalError
 
@@ -68,6 +68,12 @@ class EarlyFusion(
     factors_: dict[str, NDArray[np.float64]]
     n_features_in_: int
     feature_names_in_: NDArray[np.object_]
+
+    _schema = Schema(
+        "EarlyFusion",
+        fields="modalities_ means_ factors_ n_features_in_ column_names=_columns",
+        optional="feature_names_in_",
+    )
 
     def __init__(
         self,

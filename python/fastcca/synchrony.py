@@ -16,10 +16,10 @@ from scipy.special import stdtr
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
-from fastcca._arguments.arrays import refuse_non_finite
-from fastcca._arguments.parameters import as_matrix, check_count, check_same_rows
+from fastcca._arguments.arrays import as_matrix, check_same_rows, refuse_non_finite
+from fastcca._arguments.parameters import POSITIVE_INTEGER, anything, choice, integer
 from fastcca._arguments.warn import warn
-from fastcca._models.files import SavedModel
+from fastcca._models.files import SavedModel, Schema
 from fastcca.cca.linear import CCA
 
 __all__ = ["SynchronyDetector", "SynchronyLag", "SynchronyWindows", "lagged_correlation", "stack_frames"]
@@ -30,6 +30,9 @@ Missing = Literal["raise", "omit"]
 Lengths = Literal["equal", "any"]
 
 MOST_FRAMES = 1_000_000  # of context: more would be copies of the ends, without end
+COUNT = integer(0)
+MISSING = choice("raise", "omit")
+LENGTHS = choice("equal", "any")
 LEAST = 0.95  # confidence below which `lag` says that the streams may be unrelated
 
 
@@ -61,9 +64,9 @@ def stack_frames(X: ArrayLike, before: int = 0, after: int = 0) -> NDArray[Any]:
            [1., 2.],
            [2., 3.]])
     """
-    a = as_matrix("X", X, vector=True)
+    a = as_matrix("X", X, vector=True, frames_finite=False)
     for name, value in (("before", before), ("after", after)):
-        check_count(name, value, low=0)
+        COUNT(name, value)
         if value > MOST_FRAMES:
             raise ValueError(f"{name} must be at most {MOST_FRAMES} frames, got {value}")
     t = np.arange(len(a))
@@ -115,22 +118,21 @@ def lagged_correlation(
     3
     """
     _check_rules(missing, lengths)
-    a, b = (as_matrix(name, z, vector=True).astype(np.float64) for name, z in (("Zx", Zx), ("Zy", Zy)))
+    a, b = (
+        as_matrix(name, z, vector=True, frames_finite=False).astype(np.float64)
+        for name, z in (("Zx", Zx), ("Zy", Zy))
+    )
     for name, z in (("Zx", a), ("Zy", b)):
         _frames_present(name, z, missing)
     if a.shape[1] != b.shape[1] or (lengths == "equal" and len(a) != len(b)):
         raise ValueError(f"Zx and Zy must have the same shape, got {a.shape} and {b.shape}")
-    check_count("max_lag", max_lag, low=0)
+    COUNT("max_lag", max_lag)
     return _lagged(a, b, max_lag)[0]
 
 
 def _check_rules(missing: Any, lengths: Any) -> None:
-    for name, value, allowed in (
-        ("missing", missing, ("raise", "omit")),
-        ("lengths", lengths, ("equal", "any")),
-    ):
-        if not isinstance(value, str) or value not in allowed:
-            raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+    MISSING("missing", missing)
+    LENGTHS("lengths", lengths)
 
 
 def _frames_present(name: str, z: NDArray[Any], missing: Missing) -> Mask:
@@ -237,7 +239,7 @@ class SynchronyLag:
     Attributes
     ----------
     lag : int
-        Where the correlation is largest: by so many frames the second stream is late.
+        Where the correlation is largest: by this many frames the second stream is late.
     confidence : float
         Between 0 and 1: a lower bound of the probability that unrelated streams with the autocorrelations of
         these stay below the largest correlation at every lag looked at. Above 0.95, unrelated streams are
@@ -269,7 +271,7 @@ class SynchronyWindows:
     start : ndarray of shape (w,)
         First frame of each window.
     lag : ndarray of shape (w,)
-        Where its correlation is largest: by so many frames the second stream is late. 0 where ``constant``.
+        Where its correlation is largest: by this many frames the second stream is late. 0 where ``constant``.
     score : ndarray of shape (w,)
         Its correlation at lag 0 less the largest at any other lag: positive where the streams are
         synchronised.
@@ -341,15 +343,24 @@ class SynchronyDetector(SavedModel, BaseEstimator):  # type: ignore[misc]
     >>> from fastcca.synchrony import SynchronyDetector
     >>> rng = np.random.default_rng(0)
     >>> common = rng.normal(size=(1000, 2))
-    >>> sound = np.hstack([common, rng.normal(size=(1000, 3))])
-    >>> picture = common @ rng.normal(size=(2, 4)) + 0.5 * rng.normal(size=(1000, 4))
-    >>> detector = SynchronyDetector(max_lag=10).fit(sound[:600], picture[:600])
-    >>> found = detector.detect(sound[600:900], picture[597:897])  # the picture of 3 frames ago
+    >>> audio = np.hstack([common, rng.normal(size=(1000, 3))])
+    >>> video = common @ rng.normal(size=(2, 4)) + 0.5 * rng.normal(size=(1000, 4))
+    >>> detector = SynchronyDetector(max_lag=10).fit(audio[:600], video[:600])
+    >>> found = detector.detect(audio[600:900], video[597:897])  # the video of 3 frames ago
     >>> found.lag, found.confidence > 0.999
     (3, True)
-    >>> detector.detect(sound[600:700], picture[800:900]).confidence < 0.95  # unrelated
+    >>> detector.detect(audio[600:700], video[800:900]).confidence < 0.95  # unrelated
     True
     """
+
+    _schema = Schema("SynchronyDetector", fields="estimator_")
+    _constraints = {  # noqa: RUF012
+        "estimator": anything("a two-view estimator"),
+        "context": COUNT,
+        "max_lag": COUNT,
+        "missing": MISSING,
+        "lengths": LENGTHS,
+    }
 
     def __init__(
         self,
@@ -380,9 +391,6 @@ class SynchronyDetector(SavedModel, BaseEstimator):  # type: ignore[misc]
         SynchronyDetector
             The fitted detector.
         """
-        check_count("context", self.context, low=0)
-        check_count("max_lag", self.max_lag, low=0)
-        _check_rules(self.missing, self.lengths)
         chosen = (
             CCA(n_components=1, reg=1e-3, scale=True) if self.estimator is None else clone(self.estimator)
         )
@@ -427,7 +435,7 @@ class SynchronyDetector(SavedModel, BaseEstimator):  # type: ignore[misc]
         zx, zy = self._variates(X, y)
         for name, stream in (("X", X), ("y", y)):
             # the stream itself: its variates vary where the context changes at the ends
-            if _is_constant(as_matrix(name, stream, vector=True)):
+            if _is_constant(as_matrix(name, stream, vector=True, frames_finite=False)):
                 raise ValueError(f"the stream {name} is constant: there is no correlation at any lag")
         correlation, count = _lagged(zx, zy, self.max_lag)
         if not correlation.any():
@@ -486,14 +494,14 @@ class SynchronyDetector(SavedModel, BaseEstimator):  # type: ignore[misc]
         n = min(len(zx), len(zy))
         zx, zy = zx[:n], zy[:n]
         hop = length if hop is None else hop
-        check_count("length", length)
-        check_count("hop", hop)
+        POSITIVE_INTEGER("length", length)
+        POSITIVE_INTEGER("hop", hop)
         if not self.max_lag + 2 <= length <= n:
             raise ValueError(
                 f"length must lie between max_lag + 2 = {self.max_lag + 2} and n = {n}, got {length}"
             )
         start = np.arange(0, n - length + 1, hop)
-        streams = [as_matrix(name, z, vector=True) for name, z in (("X", X), ("y", y))]
+        streams = [as_matrix(name, z, vector=True, frames_finite=False) for name, z in (("X", X), ("y", y))]
         correlation = np.zeros((len(start), 2 * self.max_lag + 1))
         confidence, constant = np.zeros(len(start)), np.zeros(len(start), dtype=bool)
         for i, s in enumerate(start):
@@ -522,7 +530,7 @@ class SynchronyDetector(SavedModel, BaseEstimator):  # type: ignore[misc]
         """Both streams' frames with their context, and which of these are complete."""
         found = []
         for name, z in (("X", X), ("y", y)):
-            a = as_matrix(name, z, vector=True)
+            a = as_matrix(name, z, vector=True, frames_finite=False)
             _frames_present(name, a, self.missing)
             stacked = stack_frames(a, self.context, self.context)
             found.append((stacked, _without_nan(stacked)))

@@ -25,10 +25,10 @@ from fastcca import synchrony as sync
 from fastcca.datasets import make_two_views
 from fastcca.fusion import EarlyFusion
 from fastcca.taxonomy import Taxonomy
-from reference import embedding_losses as hinge_reference
+from reference import correlation as correlation_reference
+from reference import hinge as hinge_reference
 from reference import kernels as kernel_reference
 from reference import linalg as linalg_reference
-from reference import losses as loss_reference
 from reference import retrieval as retrieval_reference
 from reference import solver as solver_reference
 
@@ -170,11 +170,11 @@ def held_out_correlations(d):
 def correlation_loss(d):
     h1, h2 = pair(d, 8, 40)
     k, r = d.count(1, 3, none=True), d.pick(1e-3, 0.1, (0.1, 0.2)) if d.tame else reg(d)
-    objective = d.word("trace", "squares")
+    objective = d.word("trace_norm", "frobenius")
     value, g1, g2 = functional.correlation_loss(h1, h2, k, r, objective, n_threads=d.threads())
     if d.tame and k is None:
         both = r if isinstance(r, tuple) else (r, r)
-        expected = loss_reference.correlation_loss(
+        expected = correlation_reference.correlation_loss(
             np.asarray(h1, float), np.asarray(h2, float), None, both, objective
         )
         close(value, expected[0], eps_of(h1, h2), "loss")
@@ -185,8 +185,9 @@ def correlation_loss(d):
 def correlation_coefficients(d):
     x, y = pair(d, 8)
     m = Moments().update(x, y)
+    factor = functional.correlation_factor(x, y, m.mean) if d.chance(0.3) else None
     value, A = functional.correlation_coefficients(
-        m, d.count(1, 3, none=True), reg(d), d.word("trace", "squares")
+        m, d.count(1, 3, none=True), reg(d), d.word("trace_norm", "frobenius"), factor=factor
     )
     mean = m.mean if not d.odd(0.1) else d.pick(m.mean[:-1], m.mean * np.nan, None, A)
     return value, A, functional.correlation_gradients(x, y, mean, A)
@@ -198,7 +199,7 @@ def hinge_embedding_loss(d):
     z, u, y = d.matrix(n, width), d.matrix(c, width), d.labels(n, max(c, 1))
     options = {
         "similarity": d.word("euclidean", "cosine"),
-        "violators": d.word("sum", "worst", "rank", "warp"),
+        "negatives": d.word("sum", "hardest", "rank", "warp"),
         "loss": d.word("hinge", "softmax"),
         "reduction": d.word("mean", "sum"),
         "margin": d.real(0.5, 1.0),
@@ -221,7 +222,7 @@ def hinge_embedding_loss(d):
             y,
             options["margin"],
             options["similarity"],
-            options["violators"],
+            options["negatives"],
             scales=scales,
             seed=options["seed"],
         )
@@ -546,11 +547,11 @@ def label_embedding(d):
         lambda: embedding.RidgeEmbedding(reg=d.pick(None, 0.1, d.real(1.0))),
         lambda: embedding.NearestClassMean(d.word("plain", "learned"), n_epochs=2),
         lambda: embedding.LargeMarginEmbedding(
-            d.count(1, 3, none=True), d.word("hinge", "worst", "rank", "softmax"), **common
+            d.count(1, 3, none=True), d.word("hinge", "hardest", "rank", "softmax"), **common
         ),
         lambda: embedding.WARPEmbedding(d.count(1, 3, none=True), n_epochs=2, learning_rate=d.real(0.01)),
         lambda: embedding.JointEmbedding(
-            d.count(1, 3, none=True), d.word("hinge", "worst", "softmax"), **common
+            d.count(1, 3, none=True), d.word("hinge", "hardest", "softmax"), **common
         ),
         lambda: embedding.LargeMarginTaxonomyEmbedding(taxonomy_of(c), max_iter=5),
         lambda: embedding.HierarchyLabelEmbedding(taxonomy_of(c), **common),
@@ -782,12 +783,14 @@ def torch_losses(d):
     kind = d.pick("correlation", "hinge", "pairs")
     if kind == "correlation":
         h1, h2 = tensor(n, width), tensor(n, d.size(1, 4))
-        loss = deep.CorrelationLoss(d.count(1, 2, none=True), reg(d), d.word("trace", "squares"))(h1, h2)
+        loss = deep.CorrelationLoss(d.count(1, 2, none=True), reg(d), d.word("trace_norm", "frobenius"))(
+            h1, h2
+        )
     elif kind == "hinge":
         h1, h2 = tensor(n, width), tensor(c, width)
         y = torch.tensor(np.asarray(d.rng.integers(max(c, 1), size=n)))
         loss = deep.HingeEmbeddingLoss(
-            d.real(1.0), d.word("euclidean", "cosine"), violators=d.word("sum", "worst", "rank", "warp")
+            d.real(1.0), d.word("euclidean", "cosine"), negatives=d.word("sum", "hardest", "rank", "warp")
         )(h1, h2, y)
     else:
         h1, h2 = tensor(n, width), tensor(n, width)
@@ -810,9 +813,11 @@ LEFT_OUT = {
             ("build_info", "load"), "read nothing from the user but a path: tests/test_faults.py"
         ),
         "NumericalError": "an exception",
-        **dict.fromkeys(("datasets", "plotting"), "read files and draw pictures"),
+        **dict.fromkeys(("datasets", "plotting"), "read files and draw figures"),
+        "distributed": "takes arrays of dask: tests/test_distributed.py",
+        "errors": "exceptions",
     },
-    "embedding": {"Explanation": "a result"},
+    "embedding": {"Explanation": "a result", "InputScaling": "a fitted part of the estimators"},
     "functional": {"Solution": "a result"},
     "inference": dict.fromkeys(("BootstrapResult", "PermutationTest", "WilksTest"), "a result"),
     "metrics": {"GeneralisedZeroShot": "a result"},

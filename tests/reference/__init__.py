@@ -1,1 +1,1 @@
-"""Slow and obvious NumPy references, one module per room of the core."""
+"""Slow and obvious NumPy references, one module per component of the core."""

@@ -46,11 +46,11 @@ def large_margin_objective(F, y, W, b, U, margin, loss, similarity, penalties):
             continue
         cost = np.full(len(rest), margin) if np.isscalar(margin) else margin[own, rest]
         positive = (cost + gaps).clip(0)
-        violators = int((positive > 0).sum())
-        if loss == "worst":
+        r = int((positive > 0).sum())
+        if loss == "hardest":
             total += positive.max()
-        elif loss == "rank" and violators:
-            total += positive.sum() * sum(1 / j for j in range(1, violators + 1)) / violators
+        elif loss == "rank" and r:
+            total += positive.sum() * sum(1 / j for j in range(1, r + 1)) / r
         elif loss == "hinge":
             total += positive.sum()
     return total / len(F) + penalties[0] * (W**2).sum() + penalties[1] * (U**2).sum()

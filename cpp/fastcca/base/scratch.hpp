@@ -13,7 +13,7 @@
 
 namespace fastcca {
 
-// So many bytes, uninitialised, aligned for every packet. Moved, not copied.
+// This many bytes, uninitialised, aligned for every packet. Moved, not copied.
 class Block {
  public:
     Block() = default;

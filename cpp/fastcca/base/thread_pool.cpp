@@ -66,8 +66,8 @@ constexpr Index kInterrupt = -1;  // below every task: an interrupt stops them a
 
 #if defined(__linux__)
 // Guests of a hypervisor see an idle CPU as taken, and wake a worker on the CPU of whoever woke it, where
-// it waits for milliseconds beside an idle one. So a sleeping worker is told which CPU to stay away from when
-// it wakes, and takes that back once it runs.
+// it waits for milliseconds next to an idle one. So a sleeping worker is told which CPU to stay away from
+// when it wakes, and takes that back once it runs.
 constexpr std::size_t kSteered = 8;  // workers at most: on large machines the odds are small
 
 bool steer_away(pthread_t thread, int cpu) {

@@ -35,7 +35,7 @@ class ThreadScope {
 void parallel_for(Index n_tasks, const std::function<void(Index)>& task);
 
 // A hook that the calling thread asks every few milliseconds during parallel loops, and that any task may
-// ask through poll(): true means stop. Floor 1 sets it to look for Python's signals.
+// ask through poll(): true means stop. Layer 1 sets it to look for Python's signals.
 using InterruptHook = bool (*)();
 void set_interrupt_hook(InterruptHook hook);
 

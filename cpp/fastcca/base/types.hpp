@@ -2,10 +2,14 @@
 #pragma once
 
 #include <Eigen/Core>
+#include <limits>
 
 namespace fastcca {
 
 using Index = Eigen::Index;
+
+constexpr double kEps = std::numeric_limits<double>::epsilon();
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 template <typename T>
 using Matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor>;

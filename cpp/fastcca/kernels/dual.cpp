@@ -149,7 +149,7 @@ DualSolution solve_dual(Matrix<double>& Kx, Matrix<double>& Ky, const DualOption
                 return solution;
             }
         }
-        if (keep < width) return solution;  // the space is exhausted: a case for the general road
+        if (keep < width) return solution;  // the space is exhausted: a case for the general solver
         const Matrix<double> basis = g.vectors * g.values.cwiseSqrt().cwiseInverse().asDiagonal();
         V.middleCols(size, width) = product(R, basis);
         Y.middleCols(size, width) = product(PR, basis);

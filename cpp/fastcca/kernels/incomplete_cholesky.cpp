@@ -14,7 +14,7 @@ namespace {
 
 // Rows of G a task updates, and candidates of a block at most: the wider, the less the products spend on
 // packing.
-constexpr Index kTile = 2048;
+constexpr Index kTileRows = 2048;
 constexpr Index kMaxBlock = 256;
 // Blocks without a pivot before a row is chosen without chance.
 constexpr Index kBlocksInVain = 64;
@@ -31,7 +31,7 @@ double floor_of(Pivoting pivoting) {
     return 16 * (pivoting == Pivoting::kGreedy ? eps : std::pow(eps, 5.0 / 6));
 }
 template <typename T>
-double smallest_share() {
+double smallest_fraction() {
     return std::is_same_v<T, float> ? 1.0 / 16
                                     : std::cbrt(static_cast<double>(std::numeric_limits<T>::epsilon()));
 }
@@ -207,7 +207,7 @@ typename PivotedCholesky<T>::Block PivotedCholesky<T>::take(const std::vector<In
         open[static_cast<std::size_t>(j)] = 0;
     };
     const bool greedy = options_.pivoting == Pivoting::kGreedy;
-    const double floor = greedy ? floor_ : std::max(floor_, smallest_share<T>() * largest_residual());
+    const double floor = greedy ? floor_ : std::max(floor_, smallest_fraction<T>() * largest_residual());
     for (Index step = 0; step < b && static_cast<Index>(taken.size()) < columns.cols(); ++step) {
         Index j = step;
         if (greedy) {
@@ -253,13 +253,13 @@ void PivotedCholesky<T>::append(Block& block) {
     for (Index j = 0; j < a; ++j)
         GP.row(j) = G_.col(block.pivots[static_cast<std::size_t>(j)]).head(t).transpose();
     const Matrix<T> L = block.L.template cast<T>();
-    const Index tiles = (n + kTile - 1) / kTile;
+    const Index tiles = (n + kTileRows - 1) / kTileRows;
     Matrix<double> explained(a, tiles);  // weighted |G_new|² per pivot and tile
     Vector<Index> lowest(tiles);         // the row whose residual fell furthest below zero
     Vector<double> below(tiles);
     parallel_for(tiles, [&](Index task) {
-        const Index first = task * kTile;
-        const Index rows = std::min(kTile, n - first);
+        const Index first = task * kTileRows;
+        const Index rows = std::min(kTileRows, n - first);
         MutableRef<T> out = G_.block(t, first, a, rows);
         kernel_->tile(first, out);
         // Gᵀ_new = L⁻¹ (K(P, :) - G(P) Gᵀ)

@@ -12,7 +12,7 @@
 namespace fastcca {
 namespace {
 
-constexpr Index kTile = 256;  // rows of X a task takes at a time
+constexpr Index kRowsPerTask = 256;  // rows of X a task takes at a time
 
 // x^degree by repeated squaring, for whole arrays.
 template <typename Array>
@@ -58,9 +58,9 @@ Vector<double> kernel_diagonal(const KernelSpec& spec, const MatrixView<T>& X) {
     if (spec.type == KernelType::kRbf || spec.type == KernelType::kLaplacian)
         return Vector<double>::Ones(X.rows);
     Vector<double> diagonal(X.rows);
-    parallel_for((X.rows + kTile - 1) / kTile, [&](Index task) {
-        const Index end = std::min(X.rows, (task + 1) * kTile);
-        for (Index i = task * kTile; i < end; ++i) {
+    parallel_for((X.rows + kRowsPerTask - 1) / kRowsPerTask, [&](Index task) {
+        const Index end = std::min(X.rows, (task + 1) * kRowsPerTask);
+        for (Index i = task * kRowsPerTask; i < end; ++i) {
             double square = 0;
             for (Index j = 0; j < X.cols; ++j) {
                 const auto x = static_cast<double>(X(i, j));
@@ -87,9 +87,9 @@ Landmarks<T>::Landmarks(const KernelSpec& spec, const MatrixView<T>& points)
         constexpr int kMost = std::numeric_limits<T>::max_exponent - 2;
         const T largest = points_.size() > 0 ? points_.cwiseAbs().maxCoeff() : T(0);
         // squares of the landmarks and of rows that are much larger stay within the range
-        const int room = kMost / 4 - (largest > 0 ? std::max(std::ilogb(largest), -kMost / 2) : 0);
+        const int headroom = kMost / 4 - (largest > 0 ? std::max(std::ilogb(largest), -kMost / 2) : 0);
         const int wanted = spec_.gamma > 0 ? std::ilogb(spec_.gamma) / power : 0;
-        const int e = std::clamp(std::min(wanted, room), -kMost, kMost);
+        const int e = std::clamp(std::min(wanted, headroom), -kMost, kMost);
         if (std::abs(wanted) > kMost / 8) {
             unit_ = std::ldexp(T(1), e);
             spec_.gamma = std::ldexp(spec_.gamma, -power * e);
@@ -213,15 +213,16 @@ template <typename T>
 Matrix<T> kernel_matrix(const KernelSpec& spec, const MatrixView<T>& Z, const MatrixView<T>& X) {
     const Landmarks<T> landmarks(spec, Z);
     Matrix<T> K(Z.rows, X.rows);
-    // Tiles of kTile rows of X by four times as many landmarks.
-    const Index down = (Z.rows + 4 * kTile - 1) / (4 * kTile);
-    const Index across = (X.rows + kTile - 1) / kTile;
+    // Tiles of kRowsPerTask rows of X by four times as many landmarks.
+    const Index down = (Z.rows + 4 * kRowsPerTask - 1) / (4 * kRowsPerTask);
+    const Index across = (X.rows + kRowsPerTask - 1) / kRowsPerTask;
     parallel_for(down * across, [&](Index task) {
-        const Index j = task % down * 4 * kTile;
-        const Index i = task / down * kTile;
-        const Index rows = std::min(kTile, X.rows - i);
+        const Index j = task % down * 4 * kRowsPerTask;
+        const Index i = task / down * kRowsPerTask;
+        const Index rows = std::min(kRowsPerTask, X.rows - i);
         try {
-            landmarks.tile(X.middle_rows(i, rows), j, K.block(j, i, std::min(4 * kTile, Z.rows - j), rows));
+            landmarks.tile(X.middle_rows(i, rows), j,
+                           K.block(j, i, std::min(4 * kRowsPerTask, Z.rows - j), rows));
         } catch (const NonFiniteError& e) {
             throw NonFiniteError(0, i + e.row, e.column, e.is_nan);
         }
@@ -234,22 +235,22 @@ Matrix<T> kernel_matrix(const KernelSpec& spec, const MatrixView<T>& X) {
     const Landmarks<T> landmarks(spec, X);
     const Index n = X.rows;
     Matrix<T> K(n, n);
-    parallel_for((n + kTile - 1) / kTile, [&](Index task) {
+    parallel_for((n + kRowsPerTask - 1) / kRowsPerTask, [&](Index task) {
         // From the diagonal block down.
-        const Index i = task * kTile;
-        const Index rows = std::min(kTile, n - i);
+        const Index i = task * kRowsPerTask;
+        const Index rows = std::min(kRowsPerTask, n - i);
         landmarks.tile(X.middle_rows(i, rows), i, K.block(i, i, n - i, rows));
     });
     const Vector<double> diagonal = kernel_diagonal(spec, X);
-    parallel_for((n + kTile - 1) / kTile, [&](Index task) {
-        const Index i = task * kTile;
-        const Index rows = std::min(kTile, n - i);
+    parallel_for((n + kRowsPerTask - 1) / kRowsPerTask, [&](Index task) {
+        const Index i = task * kRowsPerTask;
+        const Index rows = std::min(kRowsPerTask, n - i);
         for (Index c = i; c < i + rows; ++c) {
             K(c, c) = static_cast<T>(diagonal[c]);
             K.block(i, c, c - i, 1) = K.block(c, i, 1, c - i).transpose();
         }
-        for (Index j = i + rows; j < n; j += kTile) {
-            const Index height = std::min(kTile, n - j);
+        for (Index j = i + rows; j < n; j += kRowsPerTask) {
+            const Index height = std::min(kRowsPerTask, n - j);
             K.block(i, j, rows, height) = K.block(j, i, height, rows).transpose();
         }
     });

@@ -114,6 +114,7 @@ TypedLevel<T> typed() {
     level.finish_features = &finish_features<T>;
     level.correlation_loss = &correlation_loss<T>;
     level.correlation_gradients = &gradients<T>;
+    level.correlation_factor = &correlation_factor<T>;
     level.hinge_loss = &hinge_loss<T>;
     level.warp_epoch = &warp_epoch<T>;
     level.top_k = &top_k<T>;
@@ -130,10 +131,11 @@ Matrix<double> matrix_product(const MatrixView<double>& A, const Matrix<double>&
 }
 
 Coefficients coefficients(double n, const Vector<double>& mean, const Matrix<double>& scatter, Index d1,
-                          double eps, double rounding, const CorrelationOptions& options) {
+                          double eps, double rounding, const CorrelationOptions& options,
+                          const Matrix<double>& factor) {
     const CorrelationCoefficients<double> c =
-        correlation_coefficients(n, mean, scatter, d1, eps, rounding, options);
-    return {c.value, Matrix<double>(c.A), c.precision};
+        correlation_coefficients(n, mean, scatter, d1, eps, rounding, options, factor);
+    return {c.value, Matrix<double>(c.A), c.precision, c.by_factors};
 }
 
 Level table() {
@@ -159,6 +161,7 @@ Level table() {
     level.solve_lower_transposed = [](const Matrix<double>& L, Matrix<double>& B) {
         solve_lower_transposed<double>(L, B);
     };
+    level.whiten_moments = &whiten_moments;
     level.solve_moments = &solve_moments;
     level.solve_qr = &solve_qr;
     level.solve_gram = &solve_gram;

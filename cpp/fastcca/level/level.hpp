@@ -19,17 +19,17 @@
 #include "fastcca/base/errors.hpp"
 #include "fastcca/base/scratch.hpp"
 #include "fastcca/base/thread_pool.hpp"
+#include "fastcca/correlation/correlation.hpp"
+#include "fastcca/hinge/hinge.hpp"
 #include "fastcca/kernels/dual.hpp"
 #include "fastcca/kernels/features.hpp"
 #include "fastcca/kernels/incomplete_cholesky.hpp"
 #include "fastcca/linalg/svd.hpp"
-#include "fastcca/losses/correlation.hpp"
-#include "fastcca/losses/hinge.hpp"
-#include "fastcca/losses/warp.hpp"
 #include "fastcca/moments/moments.hpp"
 #include "fastcca/retrieval/top_k.hpp"
 #include "fastcca/solver/cross_validation.hpp"
-#include "fastcca/solver/data_roads.hpp"
+#include "fastcca/solver/data_solvers.hpp"
+#include "fastcca/warp/warp.hpp"
 
 namespace fastcca {
 
@@ -69,6 +69,8 @@ struct TypedLevel {
                                T* G1, T* G2);
     void (*correlation_gradients)(const MatrixView<T>& H1, const MatrixView<T>& H2,
                                   const Vector<double>& mean, const Matrix<double>& A, T* G1, T* G2);
+    Matrix<double> (*correlation_factor)(const MatrixView<T>& H1, const MatrixView<T>& H2,
+                                         const Vector<double>& mean);
     HingeValue (*hinge_loss)(const HingeProblem<T>&, T* grad_Z, T* grad_U);
     WarpResult (*warp_epoch)(const WarpEpoch<T>&, T* W, T* V);
     void (*top_k)(const MatrixView<T>& gallery, const MatrixView<T>& queries, Similarity, Index k,
@@ -80,6 +82,7 @@ struct Coefficients {
     double value;
     Matrix<double> A;
     double precision;
+    bool by_factors;
 };
 
 struct Level {
@@ -100,6 +103,8 @@ struct Level {
     void (*solve_lower)(const Matrix<double>& L, Matrix<double>& B);
     void (*solve_lower_transposed)(const Matrix<double>& L, Matrix<double>& B);
 
+    ViewWhitening (*whiten_moments)(const MomentsView&, Index start, Index width, double reg,
+                                    const std::string& name);
     Solution (*solve_moments)(const MomentsView&, Index p, Index n_components, Penalty);
     Solution (*solve_qr)(const CentredView& x, const CentredView& y, Index n_components, Penalty);
     Solution (*solve_gram)(const CentredView& x, const CentredView& y, Index n_components, Penalty);
@@ -109,7 +114,8 @@ struct Level {
     DualSolution (*solve_dual)(Matrix<double>& Kx, Matrix<double>& Ky, const DualOptions&);
     Coefficients (*correlation_coefficients)(double n, const Vector<double>& mean,
                                              const Matrix<double>& scatter, Index d1, double eps,
-                                             double rounding, const CorrelationOptions&);
+                                             double rounding, const CorrelationOptions&,
+                                             const Matrix<double>& factor);
     TypedLevel<float> f32;
     TypedLevel<double> f64;
 };

@@ -152,10 +152,10 @@ void lower_product(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T be
 namespace {
 
 // B ← op(L)⁻¹ B (from the left) or B ← B op(L)⁻¹ (from the right), on this thread.
-template <typename T, bool kLeft>
-void serial_solve(ConstRef<T> L, Op op, MutableRef<T> B) {
+template <typename T, bool kLeft, Op kOp>
+void serial_solve(ConstRef<T> L, MutableRef<T> B) {
     constexpr int kSide = kLeft ? Eigen::OnTheLeft : Eigen::OnTheRight;
-    if (op == Op::kNone) {
+    if constexpr (kOp == Op::kNone) {
         L.template triangularView<Eigen::Lower>().template solveInPlace<kSide>(B);
     } else {
         L.transpose().template triangularView<Eigen::Upper>().template solveInPlace<kSide>(B);
@@ -166,8 +166,8 @@ void serial_solve(ConstRef<T> L, Op op, MutableRef<T> B) {
 //     [L₁₁  0 ] [X₁]   [B₁]        X₁ = L₁₁⁻¹ B₁
 //     [L₂₁ L₂₂] [X₂] = [B₂]   ⇒    X₂ = L₂₂⁻¹ (B₂ − L₂₁ X₁)
 // leaves almost all of the work to products; the three other cases are its mirror images.
-template <typename T, bool kLeft>
-void solve(ConstRef<T> L, Op op, MutableRef<T> B) {
+template <typename T, bool kLeft, Op kOp>
+void solve(ConstRef<T> L, MutableRef<T> B) {
     const Index n = L.rows(), n_rhs = kLeft ? B.cols() : B.rows();
     if (n == 0 || n_rhs == 0) return;
     const auto part = [&](Index start, Index count) -> MutableRef<T> {
@@ -175,13 +175,13 @@ void solve(ConstRef<T> L, Op op, MutableRef<T> B) {
         return B.middleCols(start, count);
     };
     if (n <= kLeaf) {
-        if (flops(n, n, n_rhs) < 2 * kInlineFlops) return serial_solve<T, kLeft>(L, op, B);
+        if (flops(n, n, n_rhs) < 2 * kInlineFlops) return serial_solve<T, kLeft, kOp>(L, B);
         const Parts parts(n_rhs, std::max<Index>(64, std::min<Index>(256, n_rhs / 8)));
         return parallel_for(parts.count, [&](Index i) {
             if constexpr (kLeft) {
-                serial_solve<T, kLeft>(L, op, B.middleCols(parts.begin(i), parts.length(i)));
+                serial_solve<T, kLeft, kOp>(L, B.middleCols(parts.begin(i), parts.length(i)));
             } else {
-                serial_solve<T, kLeft>(L, op, B.middleRows(parts.begin(i), parts.length(i)));
+                serial_solve<T, kLeft, kOp>(L, B.middleRows(parts.begin(i), parts.length(i)));
             }
         });
     }
@@ -190,22 +190,22 @@ void solve(ConstRef<T> L, Op op, MutableRef<T> B) {
     const auto L21 = L.bottomLeftCorner(n - half, half);
     const auto L22 = L.bottomRightCorner(n - half, n - half);
     // Forwards for L⁻¹B and BL⁻ᵀ, where the first part does not need the second.
-    if (kLeft == (op == Op::kNone)) {
-        solve<T, kLeft>(L11, op, part(0, half));
+    if constexpr (kLeft == (kOp == Op::kNone)) {
+        solve<T, kLeft, kOp>(L11, part(0, half));
         if constexpr (kLeft) {
-            gemm<T>(T(-1), L21, op, part(0, half), Op::kNone, T(1), part(half, n - half));
+            gemm<T>(T(-1), L21, kOp, part(0, half), Op::kNone, T(1), part(half, n - half));
         } else {
-            gemm<T>(T(-1), part(0, half), Op::kNone, L21, op, T(1), part(half, n - half));
+            gemm<T>(T(-1), part(0, half), Op::kNone, L21, kOp, T(1), part(half, n - half));
         }
-        solve<T, kLeft>(L22, op, part(half, n - half));
+        solve<T, kLeft, kOp>(L22, part(half, n - half));
     } else {
-        solve<T, kLeft>(L22, op, part(half, n - half));
+        solve<T, kLeft, kOp>(L22, part(half, n - half));
         if constexpr (kLeft) {
-            gemm<T>(T(-1), L21, op, part(half, n - half), Op::kNone, T(1), part(0, half));
+            gemm<T>(T(-1), L21, kOp, part(half, n - half), Op::kNone, T(1), part(0, half));
         } else {
-            gemm<T>(T(-1), part(half, n - half), Op::kNone, L21, op, T(1), part(0, half));
+            gemm<T>(T(-1), part(half, n - half), Op::kNone, L21, kOp, T(1), part(0, half));
         }
-        solve<T, kLeft>(L11, op, part(0, half));
+        solve<T, kLeft, kOp>(L11, part(0, half));
     }
 }
 
@@ -234,7 +234,7 @@ Index lower_cholesky(MutableRef<T> S) {
     const Index half = ((n / 2 + 15) / 16) * 16;
     Index failed = lower_cholesky<T>(S.topLeftCorner(half, half));
     if (failed >= 0) return failed;
-    solve<T, false>(S.topLeftCorner(half, half), Op::kTranspose, S.bottomLeftCorner(n - half, half));
+    solve<T, false, Op::kTranspose>(S.topLeftCorner(half, half), S.bottomLeftCorner(n - half, half));
     const auto L21 = S.bottomLeftCorner(n - half, half);
     lower_product<T>(T(-1), L21, Op::kNone, L21, Op::kTranspose, T(1),
                      S.bottomRightCorner(n - half, n - half));
@@ -291,19 +291,19 @@ void invert_lower(MutableRef<T> L) {
 
 template <typename T>
 void solve_lower(ConstRef<T> L, MutableRef<T> B) {
-    solve<T, true>(L, Op::kNone, B);
+    solve<T, true, Op::kNone>(L, B);
 }
 template <typename T>
 void solve_lower_transposed(ConstRef<T> L, MutableRef<T> B) {
-    solve<T, true>(L, Op::kTranspose, B);
+    solve<T, true, Op::kTranspose>(L, B);
 }
 template <typename T>
 void solve_lower_right(ConstRef<T> L, MutableRef<T> B) {
-    solve<T, false>(L, Op::kNone, B);
+    solve<T, false, Op::kNone>(L, B);
 }
 template <typename T>
 void solve_lower_transposed_right(ConstRef<T> L, MutableRef<T> B) {
-    solve<T, false>(L, Op::kTranspose, B);
+    solve<T, false, Op::kTranspose>(L, B);
 }
 
 #define FASTCCA_INSTANTIATE(T)                                                                       \
@@ -311,15 +311,17 @@ void solve_lower_transposed_right(ConstRef<T> L, MutableRef<T> B) {
     template void serial_gemm<T>(T, ConstRef<T>, Op, ConstRef<T>, Op, T, MutableRef<T>);             \
     template void gemm<T>(T, ConstRef<T>, Op, ConstRef<T>, Op, T, MutableRef<T>);                    \
     template void symmetric_product<T>(T, ConstRef<T>, Op, T, MutableRef<T>);                        \
-    template void lower_product<T>(T, ConstRef<T>, Op, ConstRef<T>, Op, T, MutableRef<T>);           \
-    template Index cholesky<T>(MutableRef<T>);                                                       \
-    template void invert_lower<T>(MutableRef<T>);                                                    \
-    template void solve_lower<T>(ConstRef<T>, MutableRef<T>);                                        \
-    template void solve_lower_transposed<T>(ConstRef<T>, MutableRef<T>);                             \
-    template void solve_lower_right<T>(ConstRef<T>, MutableRef<T>);                                  \
-    template void solve_lower_transposed_right<T>(ConstRef<T>, MutableRef<T>);
+    template void solve_lower<T>(ConstRef<T>, MutableRef<T>);
 FASTCCA_INSTANTIATE(float)
 FASTCCA_INSTANTIATE(double)
 #undef FASTCCA_INSTANTIATE
+
+template void lower_product<double>(double, ConstRef<double>, Op, ConstRef<double>, Op, double,
+                                    MutableRef<double>);
+template Index cholesky<double>(MutableRef<double>);
+template void invert_lower<double>(MutableRef<double>);
+template void solve_lower_transposed<double>(ConstRef<double>, MutableRef<double>);
+template void solve_lower_right<double>(ConstRef<double>, MutableRef<double>);
+template void solve_lower_transposed_right<double>(ConstRef<double>, MutableRef<double>);
 
 }  // namespace fastcca

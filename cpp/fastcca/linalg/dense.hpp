@@ -48,6 +48,8 @@ void known_symmetric_product(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op 
 template <typename T>
 void lower_product(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, MutableRef<T> C);
 
+// Matrices are factored in double, whatever the data are: from here on float has solve_lower alone.
+
 // The lower Cholesky factor in place: reads the lower triangle of S, leaves L with zeros above the
 // diagonal. Returns -1, or the index of the first pivot that is not positive (S is then half done).
 template <typename T>

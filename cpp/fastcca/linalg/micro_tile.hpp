@@ -8,6 +8,7 @@
 #include <Eigen/Core>
 #include <algorithm>
 
+#include "fastcca/base/packet.hpp"
 #include "fastcca/base/types.hpp"
 #include "fastcca/base/unrolled.hpp"
 
@@ -15,13 +16,13 @@ namespace fastcca {
 
 template <typename T>
 struct MicroTile {
-    using Packet = typename Eigen::internal::packet_traits<T>::type;
-    static constexpr int kLanes = Eigen::internal::unpacket_traits<Packet>::size;
+    using Packet = PacketOf<T>;
+    static constexpr int kLanes = kPacketLanes<Packet>;
     // kVectors × kColumns accumulators, kVectors loads and a broadcast must fit in the registers.
     static constexpr int kColumns = EIGEN_ARCH_DEFAULT_NUMBER_OF_REGISTERS >= 32 ? 8 : 4;
     static constexpr int kVectors = 3;
     static constexpr int kRows = kVectors * kLanes;
-    // A panel stays in the first-level cache beside the columns of a tile.
+    // A panel stays in the first-level cache together with the columns of a tile.
     static constexpr Index kDepth = sizeof(T) == 4 ? 192 : 128;
 
     // out(i, j) ← alpha Σ_k left(i, k) right(k, j) + beta out(i, j) for `rows` rows of a panel and `columns`
@@ -38,7 +39,7 @@ struct MicroTile {
     template <int V>
     static EIGEN_DONT_INLINE void vectors(T alpha, const T* left, const T* right, Index depth, T beta, T* out,
                                           Index stride, Index rows, Index columns) {
-        using namespace Eigen::internal;
+        using namespace packets;
         Packet sum[kColumns * V];
         unrolled<kColumns * V>([&](auto i) { sum[i] = pset1<Packet>(T(0)); });
         for (Index k = 0; k < depth; ++k, left += kRows, ++right) {

@@ -20,7 +20,7 @@ constexpr Index kSum = 4 * MicroTile<T>::kDepth;
 constexpr Index kTasks = 128;
 constexpr Index kLeastTiles = 4;
 
-// Copying so many entries takes no longer than sharing them out.
+// Copying this many entries takes no longer than distributing them.
 constexpr Index kInlineEntries = 1 << 15;
 
 Index parts(Index n, Index size) { return (n + size - 1) / size; }
@@ -62,7 +62,7 @@ void pack_right(const ConstRef<T>& B, Op op, Index column, Index columns, Index 
 
 struct Range {
     Index start, length;
-    // The next of at most so many out of n.
+    // The next of at most that many out of n.
     static Range at(Index start, Index most, Index n) { return {start, std::min(most, n - start)}; }
 };
 

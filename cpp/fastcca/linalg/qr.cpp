@@ -13,8 +13,8 @@ namespace fastcca {
 namespace {
 
 // Columns whose reflectors are gathered in one block reflector, and columns that a task applies it to.
-constexpr Index kPanel = 64;
-constexpr Index kTile = 128;
+constexpr Index kPanelColumns = 64;
+constexpr Index kTileColumns = 128;
 // Columns that are factored one by one.
 constexpr Index kNarrow = 8;
 // Blocks whose R factors are held at once where Q is not asked for.
@@ -71,22 +71,22 @@ void for_tiles(Index n_tiles, double flops, const std::function<void(Index)>& ta
     }
 }
 
-double flops(Index rows, Index cols, Index rhs) {
+double update_flops(Index rows, Index cols, Index rhs) {
     return 4.0 * static_cast<double>(rows) * static_cast<double>(cols) * static_cast<double>(rhs);
 }
 
 // Factors A (rows ≥ cols) in place as factor_panel does, panel by panel; the T of each stand side by side.
 Matrix<double> factor(MutableRef<double> A) {
     const Index n = A.rows(), d = A.cols();
-    Matrix<double> T = Matrix<double>::Zero(std::min(kPanel, d), d);
-    for (Index start = 0; start < d; start += kPanel) {
-        const Index b = std::min(kPanel, d - start), rest = d - start - b;
+    Matrix<double> T = Matrix<double>::Zero(std::min(kPanelColumns, d), d);
+    for (Index start = 0; start < d; start += kPanelColumns) {
+        const Index b = std::min(kPanelColumns, d - start), rest = d - start - b;
         poll();
         factor_panel(A.block(start, start, n - start, b), T.block(0, start, b, b));
-        for_tiles((rest + kTile - 1) / kTile, flops(n - start, b, rest), [&](Index i) {
-            const Index first = start + b + i * kTile;
+        for_tiles((rest + kTileColumns - 1) / kTileColumns, update_flops(n - start, b, rest), [&](Index i) {
+            const Index first = start + b + i * kTileColumns;
             apply_reflector(A.block(start, start, n - start, b), T.block(0, start, b, b), Op::kTranspose,
-                            A.block(start, first, n - start, std::min(kTile, d - first)));
+                            A.block(start, first, n - start, std::min(kTileColumns, d - first)));
         });
     }
     return T;
@@ -96,13 +96,13 @@ Matrix<double> factor(MutableRef<double> A) {
 void form_q(MutableRef<double> A, ConstRef<double> T, ConstRef<double> top) {
     const Index n = A.rows(), d = A.cols();
     const Matrix<double> V = A;
-    for_tiles((d + kTile - 1) / kTile, flops(n, d, d), [&](Index i) {
-        const Index first = i * kTile, width = std::min(kTile, d - first);
+    for_tiles((d + kTileColumns - 1) / kTileColumns, update_flops(n, d, d), [&](Index i) {
+        const Index first = i * kTileColumns, width = std::min(kTileColumns, d - first);
         auto C = A.middleCols(first, width);
         C.topRows(d) = top.middleCols(first, width);
         C.bottomRows(n - d).setZero();
-        for (Index start = (d - 1) / kPanel * kPanel; start >= 0; start -= kPanel) {
-            const Index b = std::min(kPanel, d - start);
+        for (Index start = (d - 1) / kPanelColumns * kPanelColumns; start >= 0; start -= kPanelColumns) {
+            const Index b = std::min(kPanelColumns, d - start);
             poll();
             apply_reflector(V.block(start, start, n - start, b), T.block(0, start, b, b), Op::kNone,
                             C.bottomRows(n - start));

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <optional>
 #include <sstream>
 #include <utility>
@@ -12,8 +11,6 @@
 
 namespace fastcca {
 namespace {
-
-constexpr double kEps = std::numeric_limits<double>::epsilon();
 
 // Up to this ratio of singular values the iteration below keeps full accuracy; beyond it, the decomposition.
 constexpr double kWellConditioned = 100.0;

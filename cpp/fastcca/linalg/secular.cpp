@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "fastcca/base/errors.hpp"
 #include "fastcca/base/thread_pool.hpp"
@@ -10,7 +9,6 @@
 namespace fastcca {
 namespace {
 
-constexpr double kEps = std::numeric_limits<double>::epsilon();
 // Columns and rows that one task computes.
 constexpr Index kSlice = 32;
 // Steps to a root, of which some five are needed; then halvings, more than there are powers of two between

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -15,8 +14,6 @@
 
 namespace fastcca {
 namespace {
-
-constexpr double kEps = std::numeric_limits<double>::epsilon();
 
 // W ← (I − Q Qᵀ) W, twice: the second pass removes what rounding left in the first.
 void project_out(ConstRef<double> Q, MutableRef<double> W) {

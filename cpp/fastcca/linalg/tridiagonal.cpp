@@ -4,7 +4,6 @@
 #include <Eigen/Jacobi>
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 #include <vector>
 
@@ -15,9 +14,8 @@
 namespace fastcca {
 namespace {
 
-constexpr double kEps = std::numeric_limits<double>::epsilon();
 // Up to this size by QR iterations; up to the other, a part is one task.
-constexpr Index kLeaf = 32;
+constexpr Index kLeafSize = 32;
 constexpr Index kTask = 192;
 
 // Eigenvalues so far, and their eigenvectors in the diagonal block `Q` of the part.
@@ -226,7 +224,7 @@ class DivideAndConquer {
         if (size <= kTask && (tasks.empty() || tasks.back().first + tasks.back().second <= start)) {
             tasks.emplace_back(start, size);
         }
-        if (size <= kLeaf) return;
+        if (size <= kLeafSize) return;
         const Index half = size / 2, cut = start + half;
         const double e = std::abs(e_[cut - 1]);
         result_.values[cut - 1] -= e;
@@ -240,7 +238,7 @@ class DivideAndConquer {
         if (size <= done) return;
         auto values = result_.values.segment(start, size);
         auto Q = result_.vectors.block(start, start, size, size);
-        if (size <= kLeaf) {
+        if (size <= kLeafSize) {
             Eigen::SelfAdjointEigenSolver<Matrix<double>> leaf;
             const Vector<double> diagonal = values, beside = e_.segment(start, size - 1);
             leaf.computeFromTridiagonal(diagonal, beside);

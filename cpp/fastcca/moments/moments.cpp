@@ -25,7 +25,7 @@ constexpr std::size_t kRowBlocks = 16;
 constexpr Index kFewChunks = 32;  // fewer than these go into one product, by panels
 constexpr Index kManyChunks = 512;
 
-// Rows packed together where panels run in parallel: the fewer meetings of the threads the better, as long
+// Rows packed together where panels run in parallel: the fewer barriers the better, as long
 // as the packed rows stay in the last-level cache.
 constexpr Index kSharedBytes = Index{12} << 20;
 
@@ -40,7 +40,7 @@ MomentsAccumulator<T, P>::MomentsAccumulator(Index columns) : columns_(columns) 
     products_.resize(blocks);
 }
 
-// shift = x_0 + sum w (x - x_0) / sum w over rows spread evenly among those that count: exactly x_0 where the
+// shift = x_0 + sum w (x - x_0) / sum w over rows evenly spaced among those that count: exactly x_0 where the
 // column is constant. A row without weight may hold anything, and must not carry the shift away.
 template <typename T, typename P>
 void MomentsAccumulator<T, P>::choose_shift(const std::vector<MatrixView<T>>& views, const double* weights) {
@@ -52,13 +52,13 @@ void MomentsAccumulator<T, P>::choose_shift(const std::vector<MatrixView<T>>& vi
     const Index candidates = counted.empty() ? rows : static_cast<Index>(counted.size());
     const Index used = std::min(candidates, kShiftRows);
     std::vector<Index> chosen;
-    std::vector<double> share;
+    std::vector<double> weight_of;
     double total = 0;
     for (Index k = 0; k < used; ++k) {
         const Index at = k * candidates / used;
         chosen.push_back(counted.empty() ? at : counted[static_cast<std::size_t>(at)]);
-        share.push_back(counted.empty() ? 1.0 : weights[chosen.back()]);
-        total += share.back();
+        weight_of.push_back(counted.empty() ? 1.0 : weights[chosen.back()]);
+        total += weight_of.back();
     }
     Index column = 0;
     for (const MatrixView<T>& view : views) {
@@ -71,7 +71,7 @@ void MomentsAccumulator<T, P>::choose_shift(const std::vector<MatrixView<T>>& vi
         for (std::size_t k = 0; k < chosen.size(); ++k) {
             const T* row = view.data + chosen[k] * view.row_stride;
             // A stride that the compiler knows lets it use packets.
-            view.col_stride == 1 ? add(row, 1, share[k]) : add(row, view.col_stride, share[k]);
+            view.col_stride == 1 ? add(row, 1, weight_of[k]) : add(row, view.col_stride, weight_of[k]);
         }
         for (Index j = 0; j < view.cols; ++j, ++column) {
             const P shift = static_cast<P>(first[j] + sum[j] / total);
@@ -103,7 +103,7 @@ void MomentsAccumulator<T, P>::add(const std::vector<MatrixView<T>>& views, cons
     n_ += n;
 }
 
-// Each block of consecutive rows has its own product: no meeting of the threads before the end.
+// Each block of consecutive rows has its own product: no barrier before the end.
 template <typename T, typename P>
 void MomentsAccumulator<T, P>::add_by_row_blocks(const std::vector<MatrixView<T>>& views,
                                                  const double* weights) {
@@ -135,7 +135,7 @@ void MomentsAccumulator<T, P>::add_by_row_blocks(const std::vector<MatrixView<T>
     });
 }
 
-// One product; the threads pack a run of chunks together, then share out its panels.
+// One product; the threads pack a run of chunks together, then distribute its panels.
 template <typename T, typename P>
 void MomentsAccumulator<T, P>::add_by_panels(const std::vector<MatrixView<T>>& views, const double* weights) {
     using Product = SymmetricProduct<P>;

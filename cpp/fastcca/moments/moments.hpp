@@ -1,31 +1,20 @@
 // First and second moments of stacked views, in one pass over the data.
 //
 // The views' columns stand side by side, d in all. Rows are centred by a fixed shift as they are packed (an
-// estimate of the mean, so that a mean of 1e8 beside a unit variance costs no digit), the packed chunk is
+// estimate of the mean, so that a mean of 1e8 with a unit variance costs no digit), the packed chunk is
 // multiplied with itself, and finish() moves the result from the shift to the mean:
 //     offset  = sum w (x - shift) / sum w,            mean = shift + offset
 //     scatter = sum w (x - shift)(x - shift)' - (sum w) offset offset'
 #pragma once
 
 #include <optional>
-#include <stdexcept>
-#include <string>
 #include <vector>
 
+#include "fastcca/base/errors.hpp"
 #include "fastcca/base/scratch.hpp"
 #include "fastcca/base/types.hpp"
 
 namespace fastcca {
-
-// Raised for the first NaN or infinity (in row-major order of the first view that holds one).
-class NonFiniteError : public std::invalid_argument {
- public:
-    NonFiniteError(std::size_t view, Index row, Index column, bool is_nan)
-        : std::invalid_argument("non-finite value"), view(view), row(row), column(column), is_nan(is_nan) {}
-    std::size_t view;
-    Index row, column;
-    bool is_nan;
-};
 
 struct MomentSums {
     double n = 0;           // sum of the weights: the number of rows where there are none

@@ -6,6 +6,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "fastcca/base/packet.hpp"
 #include "fastcca/base/unrolled.hpp"
 #include "fastcca/moments/moments.hpp"
 #include "fastcca/moments/symmetric_product.hpp"
@@ -76,7 +77,7 @@ class Packer {
     // The common case, with the width known to the compiler: contiguous rows, no weights.
     static void pack_full(const T* in, Index stride, Index depth, const P* shift, P* out, double* sums) {
         if constexpr (std::is_same_v<T, double>) {  // whose sums fit into registers
-            using namespace Eigen::internal;
+            using namespace packets;
             using Packet = typename SymmetricProduct<T>::Packet;
             constexpr int kLanes = SymmetricProduct<T>::kLanes, kVectors = SymmetricProduct<T>::kVectors;
             Packet centre[kVectors], sum[kVectors];

@@ -9,23 +9,23 @@
 
 namespace fastcca {
 
-// Rows [start, start + count) of views in C or F order, a share of their cache lines at a time; views of
+// Rows [start, start + count) of views in C or F order, a part of their cache lines at a time; views of
 // other strides are left out.
 template <typename T>
 class RowsAhead {
  public:
-    RowsAhead(const std::vector<MatrixView<T>>& views, Index start, Index count, Index shares)
+    RowsAhead(const std::vector<MatrixView<T>>& views, Index start, Index count, Index parts)
         : views_(views), start_(start), count_(count) {
         if (count <= 0) return;
         Index bytes = 0;
         for (const MatrixView<T>& view : views) bytes += count * view.cols * static_cast<Index>(sizeof(T));
-        share_ = bytes / kLine / shares + 1;
-        if (share_ > kMostLines) share_ = 0;
+        part_ = bytes / kLine / parts + 1;
+        if (part_ > kMostLines) part_ = 0;
         enter();
     }
 
     void fetch() {
-        for (Index i = 0; i < share_ && view_ < views_.size(); ++i) {
+        for (Index i = 0; i < part_ && view_ < views_.size(); ++i) {
 #if defined(__GNUC__) || defined(__clang__)
             __builtin_prefetch(at_, 0, 2);
 #endif
@@ -64,7 +64,7 @@ class RowsAhead {
     }
 
     const std::vector<MatrixView<T>>& views_;
-    Index start_, count_, share_ = 0;
+    Index start_, count_, part_ = 0;
     std::size_t view_ = 0;
     Index run_ = 0, runs_ = 0, length_ = 0, stride_ = 0;
     const char *first_ = nullptr, *at_ = nullptr, *end_ = nullptr;

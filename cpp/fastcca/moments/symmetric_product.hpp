@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "fastcca/base/packet.hpp"
 #include "fastcca/base/types.hpp"
 #include "fastcca/base/unrolled.hpp"
 
@@ -21,8 +22,8 @@ namespace fastcca {
 
 template <typename T>
 struct SymmetricProduct {
-    using Packet = typename Eigen::internal::packet_traits<T>::type;
-    static constexpr int kLanes = Eigen::internal::unpacket_traits<Packet>::size;
+    using Packet = PacketOf<T>;
+    static constexpr int kLanes = kPacketLanes<Packet>;
     // kVectors × kTile accumulators, kVectors loads and a broadcast must fit in the registers, of which there
     // are 16 or 32. Arm has many of two doubles or four floats.
     static constexpr bool kManyRegisters = EIGEN_ARCH_DEFAULT_NUMBER_OF_REGISTERS >= 32;
@@ -47,7 +48,7 @@ struct SymmetricProduct {
         return panel_start(panel) + j * kPanel + (i - panel * kPanel);
     }
 
-    // product(panel, :) += packed(panel)' packed(0 … panel), for a matrix with so many columns;
+    // product(panel, :) += packed(panel)' packed(0 … panel), for a matrix with this many columns;
     // `meanwhile` is called before each tile.
     template <typename Meanwhile>
     static void add_panel(const T* packed, Index columns, Index depth, Index panel, double* product,
@@ -83,7 +84,7 @@ struct SymmetricProduct {
     // out(i, j) += sum_k left(k, i) right(k, j), for V vectors of rows i and kTile columns j
     template <int V>
     static EIGEN_DONT_INLINE void micro_tile(const T* left, const T* right, Index depth, double* out) {
-        using namespace Eigen::internal;
+        using namespace packets;
         Packet sum[kTile * V];
         unrolled<kTile * V>([&](auto i) { sum[i] = pset1<Packet>(T(0)); });
         for (Index k = 0; k < depth; ++k, left += kPanel, right += kPanel) {

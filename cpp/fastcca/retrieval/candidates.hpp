@@ -29,8 +29,8 @@ Index keep_best(Candidate<S>* list, Index count, Index K) {
 }
 
 // For each of several queries the K best of the candidates offered. A query keeps up to 2K candidates; once
-// it has so many, the worse half is dropped, and what is left sets the threshold that the next must exceed.
-// Hence an offer costs a constant amount on average, for small and for large K alike. Candidates must be
+// it has that many, the worse half is dropped, and what is left sets the threshold that the next must exceed.
+// Hence an offer costs a constant amount on average, for small and large K. Candidates must be
 // offered in ascending order of their index: then whoever only equals the threshold may be turned away.
 template <typename T>
 class CandidateLists {

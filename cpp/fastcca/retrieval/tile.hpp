@@ -11,6 +11,7 @@
 
 #include <algorithm>
 
+#include "fastcca/base/packet.hpp"
 #include "fastcca/base/types.hpp"
 #include "fastcca/moments/symmetric_product.hpp"
 
@@ -24,18 +25,18 @@ struct ScoreTile {
     static constexpr int kVectors = SymmetricProduct<T>::kVectors;
     static constexpr int kPanel = kVectors * kLanes;
 
-    // So many columns of a panel stay in the first level of cache while all tiles of queries pass by.
+    // This many columns of a panel stay in the first level of cache while all tiles of queries pass by.
     static constexpr Index kSlice = 24 * 1024 / (kPanel * static_cast<Index>(sizeof(T)));
 
     // The panel and the tile over some columns, from a start on:
     //     sum(r, j) = start[j * step + r] + Σ_c panel(c, r) tile(c, j)
-    // step is kPanel where the sums over earlier columns go on, or 0 where all queries start alike. `panel`,
-    // `start` and what is written are aligned for packets.
+    // step is kPanel where the sums over earlier columns go on, or 0 where all queries start from the same
+    // values. `panel`, `start` and what is written are aligned for packets.
     struct Sums {
         Packet sum[kTile][kVectors];
 
         Sums(const T* panel, const T* tile, Index columns, const T* start, Index step) {
-            using namespace Eigen::internal;
+            using namespace packets;
             for (int j = 0; j < kTile; ++j)
                 for (int v = 0; v < kVectors; ++v) sum[j][v] = pload<Packet>(start + j * step + v * kLanes);
             for (Index c = 0; c < columns; ++c, panel += kPanel, tile += kTile) {
@@ -51,14 +52,13 @@ struct ScoreTile {
         // To out[j * kPanel + r].
         void store(T* out) const {
             for (int j = 0; j < kTile; ++j)
-                for (int v = 0; v < kVectors; ++v)
-                    Eigen::internal::pstore(out + j * kPanel + v * kLanes, sum[j][v]);
+                for (int v = 0; v < kVectors; ++v) packets::pstore(out + j * kPanel + v * kLanes, sum[j][v]);
         }
 
         // Whether sum(r, j) > threshold(j) for any r and j: the sign of their largest difference, since the
         // difference of two different numbers does not round to zero.
         bool exceed(const T* threshold) const {
-            using namespace Eigen::internal;
+            using namespace packets;
             Packet excess = pset1<Packet>(T(0));
             for (int j = 0; j < kTile; ++j) {
                 Packet best = sum[j][0];

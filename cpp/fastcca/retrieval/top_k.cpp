@@ -20,15 +20,15 @@ namespace {
 template <typename T>
 using Buffer = Eigen::Matrix<T, Eigen::Dynamic, 1>;
 
-// One task does at most so many multiplications: a twentieth of a second where these are slowest.
+// The most multiplications of one task: a twentieth of a second where these are slowest.
 constexpr double kTaskFlops = 1e9;
 // The packed queries of one task stay in the second level of cache.
 constexpr Index kQueryBytes = 512 * 1024;
-// At most so many chunks of the gallery are searched before their candidates are merged.
+// The most chunks of the gallery that are searched before their candidates are merged.
 constexpr Index kRound = 64;
 // The candidates of a group of queries take about so much memory at most, and so do the packed queries.
 constexpr Index kGroupBytes = 64 * 1024 * 1024;
-// Of the gallery at most so many rows, evenly spaced, are averaged for its centre.
+// The most rows of the gallery, evenly spaced, that are averaged for its centre.
 constexpr Index kCentreRows = 1024;
 
 Index blocks(Index n, Index size) { return (n + size - 1) / size; }
@@ -323,8 +323,8 @@ class Search {
     }
 
     // Distances do not change when both are shifted; squared lengths, from which they are taken, shrink. A
-    // shift is a multiple of a power of two near the column's spread: whole numbers less a shift are then
-    // short numbers still, whose distances are exact and tie where they are equal.
+    // shift is a multiple of a power of two near the column's standard deviation: integers less a shift are
+    // then short numbers still, whose distances are exact and tie where they are equal.
     void find_centre() {
         const Index n = std::min(kCentreRows, gallery_.rows);
         Eigen::ArrayXd sum = Eigen::ArrayXd::Zero(d_), squares = sum;
@@ -338,9 +338,10 @@ class Search {
         for (Index i = 0; i < n; ++i)
             for (Index c = 0; c < d_; ++c) squares[c] += square(at(i, c) - mean[c]);
         for (Index c = 0; c < d_; ++c) {
-            const double spread = std::sqrt(squares[c] / static_cast<double>(n));
-            if (!std::isfinite(spread) || !(std::abs(mean[c]) > 4 * spread)) continue;
-            const double unit = spread > 0 ? std::exp2(std::floor(std::log2(spread))) : std::abs(mean[c]);
+            const double deviation = std::sqrt(squares[c] / static_cast<double>(n));
+            if (!std::isfinite(deviation) || !(std::abs(mean[c]) > 4 * deviation)) continue;
+            const double unit =
+                deviation > 0 ? std::exp2(std::floor(std::log2(deviation))) : std::abs(mean[c]);
             centre_[c] = static_cast<T>(std::round(mean[c] / unit) * unit);
         }
     }

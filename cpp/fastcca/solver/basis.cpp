@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <memory>
 
 #include "fastcca/linalg/qr.hpp"
@@ -12,8 +11,6 @@
 namespace fastcca {
 namespace {
 
-constexpr double kEps = std::numeric_limits<double>::epsilon();
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // Singular values below this part of the largest are not known from K = A Aᵀ, which squares them.
 constexpr double kSquarable = 1e-4;
 

@@ -17,7 +17,7 @@ struct CentredView {
     Index rows = 0;
     double n = 0;          // sum of the weights
     Vector<double> norms;  // of √wᵢ (xᵢ - mean), the kept columns
-    Vector<double> noise;  // rounding of the data beside a norm of 1: see RankRule
+    Vector<double> noise;  // rounding of the data relative to a norm of 1: see RankRule
     // Writes rows start … start + count - 1 of √wᵢ (xᵢ - mean) / norm, the kept columns. The data must live.
     std::function<void(Index start, Index count, MutableRef<double> out)> fill;
 

@@ -1,4 +1,4 @@
-// The covariance road: canonical weights from the moments alone.
+// The covariance method: canonical weights from the moments alone.
 #pragma once
 
 #include <vector>
@@ -7,7 +7,7 @@
 
 namespace fastcca {
 
-// The moments of two stacked views, as floor 1 hands them in.
+// The moments of two stacked views, as layer 1 hands them in.
 struct MomentsView {
     double n;
     Eigen::Map<const Vector<double>> mean;      // (p + q)
@@ -33,6 +33,20 @@ Matrix<double> covariance(const MomentsView& moments, const std::vector<Index>& 
                           const std::vector<Index>& cols, Index col0);
 
 Solution solve_moments(const MomentsView& moments, Index p, Index n_components, Penalty reg);
+
+// One view's whitening: W with Wᵀ (S + rI) W = I, rows of zero for constant columns, without the directions that
+// the rank rule drops.
+struct ViewWhitening {
+    Matrix<double> weights;  // (width, directions)
+    Index rank = 0;          // of the data, whatever the ridge
+    double condition = 0;
+    bool dropped = false;
+    double lost = 0;
+};
+
+// Of columns start … start + width - 1; `name` is what errors call them.
+ViewWhitening whiten_moments(const MomentsView& moments, Index start, Index width, double reg,
+                             const std::string& name);
 
 // The error of eigenvalues of d × d matrices, relative to the largest.
 double rank_tolerance(Index d);

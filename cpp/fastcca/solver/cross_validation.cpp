@@ -11,8 +11,7 @@
 namespace fastcca {
 namespace {
 
-constexpr double kEps = std::numeric_limits<double>::epsilon();
-// Total minus fold leaves rounding of the total behind: this share of it, or less, counts as nothing.
+// Total minus fold leaves rounding of the total behind: this fraction of it, or less, counts as zero.
 constexpr double kCancellation = 8;
 
 struct FoldView {

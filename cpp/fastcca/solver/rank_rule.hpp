@@ -1,4 +1,4 @@
-// What counts as nothing beside the rest of a view: the one rule by which every solver finds ranks.
+// What counts as zero compared with the rest of a view: the one rule by which every solver finds ranks.
 //
 // Columns are brought to unit norm about their mean, so that no unit of measurement decides. A direction v of
 // such columns, |v| = 1, whose norm is σ, is dropped where
@@ -6,7 +6,8 @@
 //     σ <= Σ |vⱼ| δⱼ            (what the rounding of the data may have made of zero),
 // since entries are known to eps · |entry| only: rounding moves a column of unit norm by
 //     δⱼ = eps · rms(xⱼ) / sd(xⱼ).
-// A sum of columns whose means are large beside their spread is a sum, though its rounded entries are not.
+// A sum of columns whose means are large compared with their standard deviation is a sum, though its rounded
+// entries are not.
 #pragma once
 
 #include <functional>

@@ -11,7 +11,7 @@ namespace fastcca {
 namespace {
 
 // Rows of the kept columns, zero for the constant ones.
-Matrix<double> spread(const Matrix<double>& weights, const WhitenedView& view) {
+Matrix<double> expand(const Matrix<double>& weights, const WhitenedView& view) {
     Matrix<double> all = Matrix<double>::Zero(view.width, weights.cols());
     for (std::size_t i = 0; i < view.kept.size(); ++i)
         all.row(view.kept[i]) = weights.row(static_cast<Index>(i));
@@ -51,8 +51,8 @@ Solution solve_whitened(const Matrix<double>& T, const WhitenedView& x, const Wh
     Svd svd = truncated_svd(T, k);
     Solution s;
     s.singular_values = svd.values.cwiseMax(0.0).cwiseMin(1.0);
-    s.x_weights = spread(x.to_weights(svd.U), x);
-    s.y_weights = spread(y.to_weights(svd.V), y);
+    s.x_weights = expand(x.to_weights(svd.U), x);
+    s.y_weights = expand(y.to_weights(svd.V), y);
     for (const auto& [weights, view] : {std::pair{&s.x_weights, "X"}, std::pair{&s.y_weights, "y"}})
         if (!weights->allFinite())
             throw NumericalError(std::string("the weights of ") + view + " overflow: scale its columns up");

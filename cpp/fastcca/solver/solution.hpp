@@ -1,4 +1,4 @@
-// What every road of the solver returns, and the last steps that all of them share.
+// What every method of the solver returns, and the last steps that all of them share.
 #pragma once
 
 #include <array>
@@ -22,8 +22,8 @@ struct Solution {
     std::array<double, 2> lost;   // the largest singular value left out, of columns of unit norm
 };
 
-// A view as the roads meet: an orthonormal basis of its whitened space, and the way back from coordinates
-// on that basis to weights of the columns that are not constant.
+// A view as every method hands it on: an orthonormal basis of its whitened space, and the back-transformation
+// from coordinates on that basis to weights of the columns that are not constant.
 struct WhitenedView {
     Index width = 0;          // columns of the view as given
     std::vector<Index> kept;  // those that are not constant

@@ -5,15 +5,15 @@ matrix (named "X"). A row that lacks a modality is NaN throughout there, or None
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcca._arguments.arrays import place_of
-from fastcca._arguments.parameters import as_matrix, check_same_rows, column_names
+from fastcca._arguments.arrays import as_matrix, check_same_rows, column_names, place_of
 
-__all__ = ["Modalities", "Names", "check_modalities", "named", "pick"]
+__all__ = ["Modalities", "Names", "check_modalities", "named", "per_view", "pick"]
 
 Names = NDArray[np.object_] | None
 
@@ -83,7 +83,10 @@ def check_modalities(
             raise ValueError(f"every row of modality {name!r} is missing: there is nothing to learn from")
     found = {name: view for name, view in found.items() if view is not None}
     check_same_rows(**found)
-    data = {name: as_matrix(name, _filled(view), min_rows=1 + fitting) for name, view in found.items()}
+    data = {
+        name: as_matrix(name, _filled(view), min_rows=1 + fitting, frames_finite=False)
+        for name, view in found.items()
+    }
     columns = {name: column_names(view) for name, view in found.items()}
     for name, a in data.items():
         if widths is not None and a.shape[1] != widths[name]:
@@ -166,3 +169,20 @@ def pick(names: Sequence[str], given: Any, what: str, missing: float) -> dict[st
         if not isinstance(value, (int, float, np.number)) or not 0 <= value < np.inf:
             raise ValueError(f"{what} must be finite and not negative, got {value!r} for {name!r}")
     return {name: float(value) for name, value in values.items()}
+
+
+def per_view(
+    names: Sequence[str], given: Any, what: str, missing: float, *, positive: bool = False
+) -> tuple[float, ...]:
+    """One number for each view, in order: from a number for all, or as :func:`pick` takes them."""
+    if isinstance(given, Real) and not isinstance(given, (bool, np.bool_)):
+        given = dict.fromkeys(names, given)
+    elif isinstance(given, (bool, np.bool_, str)) or (given is not None and not np.iterable(given)):
+        raise ValueError(
+            f"{what} must be a number, or one number for each of {', '.join(names)}, got {given!r}"
+        )
+    values = pick(names, given, what, missing)
+    for name, value in values.items():
+        if positive and value == 0:
+            raise ValueError(f"{what} must be positive, got 0 for {name!r}: leave the view out")
+    return tuple(values.values())

@@ -1,152 +1,220 @@
-"""What the estimators ask of their input: two views of numbers, weights, ridges. No copy, no scan."""
+"""Parameters that users set: what each may be, declared once and shared by name.
 
-from numbers import Integral
+An estimator names the constraints of its parameters in ``_constraints``; its base class checks them before
+every fit. A function calls a constraint: ``N_THREADS("n_threads", n_threads)``. Either way the same mistake
+gets the same sentence, "``name`` must be ``expected``, got ``value``", as a ValueError.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.utils.validation import check_array
-
-from fastcca._arguments import arrays as _arrays
-from fastcca._arguments.arrays import check_reg, check_same_rows, refuse_non_finite, text_columns
 
 __all__ = [
-    "as_matrix",
-    "as_weights",
-    "check_count",
+    "BATCH_SIZE",
+    "CALLABLES",
+    "DEGREE",
+    "FLAG",
+    "FRACTION",
+    "LEARNING_RATE",
+    "NOT_NEGATIVE",
+    "NUMBER",
+    "N_COMPONENTS",
+    "N_EPOCHS",
+    "N_THREADS",
+    "POSITIVE",
+    "POSITIVE_INTEGER",
+    "RANDOM_STATE",
+    "RIDGE",
+    "RIDGES",
+    "SEED",
+    "Constraint",
+    "K",
+    "anything",
+    "at_most",
     "check_n_components",
-    "check_n_threads",
-    "check_reg",
-    "check_same_rows",
-    "column_names",
-    "refuse_non_finite",
+    "check_parameters",
+    "choice",
+    "integer",
+    "number",
+    "real_pair",
+    "thread_count",
 ]
 
-
-def as_matrix(
-    name: str, data: Any, *, vector: bool = False, min_rows: int = 1, complete: bool = False
-) -> NDArray[Any]:
-    """``data`` as a 2-d array of float32 or float64, without a copy where it is one already.
-
-    Integers and booleans become float64, half precision float32, objects float64 if they are numbers.
-    With ``vector`` a 1-d array is taken as one column. Finiteness is not checked here: the pass over the
-    data that follows does it. Only of data frames, with ``complete``: here their labels are known.
-    """
-    a = _as_array(name, data)
-    if vector and a.ndim == 1:
-        a = a.reshape(-1, 1)
-    if a.ndim != 2:
-        raise ValueError(
-            f"{name}: Expected 2D array, got {a.ndim}D array of shape {a.shape} instead. Reshape your data: "
-            "reshape(-1, 1) if it is one feature, reshape(1, -1) if it is one sample"
-        )
-    rows, columns = a.shape
-    if columns == 0:
-        raise ValueError(f"{name} has 0 feature(s) (shape={a.shape}) while a minimum of 1 is required.")
-    if rows < min_rows:
-        samples = "1 sample" if rows == 1 else f"{rows} samples"
-        raise ValueError(f"{name} has {samples} (shape={a.shape}) while a minimum of {min_rows} is required.")
-    a = _floats(name, a, text_columns(data))
-    if complete and hasattr(data, "columns"):
-        refuse_non_finite(name, a, data)
-    return a
+MOST_THREADS = 4096
 
 
-def _as_array(name: str, data: Any) -> NDArray[Any]:
-    if type(data) in (np.ndarray, np.memmap) and data.dtype.kind in "fiub":
-        return data  # type: ignore[no-any-return]  # the common case, spared some 0.1 ms of looking for frames
-    if data is None:
-        raise ValueError(f"{name} must be an array, got None")
-    if np.ma.is_masked(data):
-        raise ValueError(f"{name} has masked values: fill them or leave their rows out")
-    data = _arrays.unwrapped(data, name)
+@dataclass(frozen=True)
+class Constraint:
+    """What a parameter may be, as a test and as the words for it."""
+
+    expected: str
+    accepts: Callable[[Any], bool]
+    convert: Callable[[Any], Any] = lambda value: value
+    optional: bool = False
+
+    def __call__(self, name: str, value: Any) -> Any:
+        """``value`` in its plain type, or a ValueError."""
+        if self.optional and value is None:
+            return None
+        if not self.accepts(value):
+            expected = f"{self.expected} or None" if self.optional else self.expected
+            raise ValueError(f"{name} must be {expected}, got {_shown(value)}")
+        return self.convert(value)
+
+    @property
+    def or_none(self) -> "Constraint":
+        """The same, or None."""
+        return replace(self, optional=True)
+
+
+def _shown(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, (bool, np.bool_))
+
+
+def _is_real(value: Any) -> bool:
+    if not isinstance(value, Real) or isinstance(value, (bool, np.bool_)):
+        return False
     try:
-        return check_array(  # type: ignore[no-any-return]
-            data,
-            dtype=None,
-            ensure_2d=False,
-            ensure_all_finite=False,
-            ensure_min_samples=0,
-            ensure_min_features=0,
-            input_name=name,
-        )
-    except (TypeError, ValueError) as error:
-        if str(error).startswith("Complex data not supported"):  # what follows there is the data themselves
-            raise ValueError(
-                f"{name}: Complex data not supported; stack the real and the imaginary parts as columns"
-            ) from None
-        raise _kind(error)(_named(name, error)) from None
+        return bool(np.isfinite(float(value)))
+    except OverflowError:  # an integer beyond float64
+        return False
 
 
-def _kind(error: Exception) -> type[Exception]:
-    return TypeError if isinstance(error, TypeError) else ValueError
+def integer(low: int, high: int | None = None) -> Constraint:
+    """An integer, no bool, from ``low`` to ``high``."""
+    return Constraint(
+        f"an integer >= {low}" if high is None else f"an integer from {low} to {high}",
+        lambda value: _is_integer(value) and int(value) >= low and (high is None or int(value) <= high),
+        int,
+    )
 
 
-def _floats(name: str, a: NDArray[Any], odd: str = "") -> NDArray[Any]:
-    if a.dtype.kind == "O" and not any(isinstance(value, (str, bytes)) for value in a.flat):
-        try:
-            a = a.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise _kind(error)(f"{_named(name, error)}{odd}") from None
-    if a.dtype.kind not in "biuf":
-        text = " with text" if a.dtype.kind == "O" else ""
-        raise ValueError(f"{name} must hold numbers, got dtype {a.dtype}{text}{odd}")
-    return _arrays.as_matrix(a, name)
+def number(
+    low: float = -np.inf, high: float = np.inf, *, above: float | None = None, below: float | None = None
+) -> Constraint:
+    """A finite number, no bool, from ``low`` to ``high``; ``above`` and ``below`` leave the end out."""
+    rules = [
+        f"{sign} {end:g}"
+        for sign, end in ((">=", low), (">", above), ("<=", high), ("<", below))
+        if end is not None and np.isfinite(end)
+    ]
+    return Constraint(
+        " ".join(["a finite number", " and ".join(rules)]).strip(),
+        lambda value: (
+            _is_real(value)
+            and low <= float(value) <= high
+            and (above is None or float(value) > above)
+            and (below is None or float(value) < below)
+        ),
+        float,
+    )
 
 
-def _named(name: str, error: Exception) -> str:
-    message = str(error)
-    return message if f" {name}" in message else f"{name}: {message}"
+def choice(*options: Any) -> Constraint:
+    """One of these strings (or None or bools, which are compared by identity)."""
+    return Constraint(
+        "one of " + ", ".join(map(repr, options)),
+        lambda value: any(
+            value is option or (isinstance(value, str) and value == option) for option in options
+        ),
+    )
 
 
-def as_weights(sample_weight: Any, n_rows: int, *, more_than: float = 1.0) -> NDArray[np.float64] | None:
-    """``sample_weight`` as float64 of shape (n_rows,), or None: every row counts once.
+def _pair(value: Any) -> Sequence[Any]:
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    return value if isinstance(value, Sequence) and not isinstance(value, str) else (value, value)
 
-    A variance takes weights that sum to ``more_than`` 1, a correlation or rows added to others only to more
-    than 0.
-    """
-    if sample_weight is None:
-        return None
-    w = _arrays.as_weights(sample_weight, n_rows)
-    total = w.sum()
-    if total == 0:
-        raise ValueError("sample_weight must contain at least one weight that is not zero")
-    if total <= more_than:
-        raise ValueError(
-            f"sample_weight must sum to more than 1, got {total:g}: weights count as repetitions of a row"
-        )
-    return w
+
+def real_pair(each: Constraint, of: str = "(x, y)") -> Constraint:
+    """A value for both views, or a pair of them; as a pair."""
+
+    def accepts(value: Any) -> bool:
+        pair = _pair(value)
+        return len(pair) == 2 and all(map(each.accepts, pair))
+
+    return Constraint(
+        f"{each.expected} or a pair of them {of}",
+        accepts,
+        lambda value: tuple(each.convert(part) for part in _pair(value)),
+    )
+
+
+def anything(expected: str = "anything") -> Constraint:
+    """What is checked elsewhere, by the data or by another library."""
+    return Constraint(expected, lambda value: True)
+
+
+def at_most(name: str, value: int, most: int, because: str) -> int:
+    """Refuse a number above what the data allow; ``because`` says what ``most`` is."""
+    if value > most:
+        raise ValueError(f"{name}={value} is more than {because}")
+    return value
 
 
 def check_n_components(n_components: Any, p: int, q: int) -> int:
     """The number of components asked for: at most min(p, q), which is also what None stands for."""
-    if n_components is None:
+    k = N_COMPONENTS("n_components", n_components)
+    if k is None:
         return min(p, q)
-    if not isinstance(n_components, Integral) or isinstance(n_components, bool) or int(n_components) < 1:
-        raise ValueError(f"n_components must be a whole number >= 1 or None, got {n_components!r}")
-    if int(n_components) > min(p, q):
-        raise ValueError(
-            f"n_components={n_components} is more than min(p, q) = {min(p, q)}: "
-            f"X has {p} and y has {q} features"
-        )
-    return int(n_components)
+    return at_most("n_components", k, min(p, q), f"min(p, q) = {min(p, q)}: X has {p} and y has {q} features")
+
+
+# ---- the parameters, by name
+
+POSITIVE_INTEGER = integer(1)
+K = N_EPOCHS = BATCH_SIZE = POSITIVE_INTEGER
+DEGREE = integer(1, 2**31 - 1)  # the core counts degrees in 32 bits
+N_COMPONENTS = POSITIVE_INTEGER.or_none
+N_THREADS = POSITIVE_INTEGER.or_none
+SEED = integer(0, 2**64 - 1)
+NUMBER = number()
+NOT_NEGATIVE = number(0)
+POSITIVE = number(above=0)
+LEARNING_RATE = POSITIVE
+FRACTION = number(0, below=1)
+RIDGE = NOT_NEGATIVE
+RIDGES = real_pair(RIDGE)
+FLAG = Constraint("True or False", lambda value: isinstance(value, (bool, np.bool_)), bool)
+CALLABLES = Constraint(
+    "a sequence of callables", lambda value: isinstance(value, Sequence) and all(map(callable, value))
+)
+RANDOM_STATE = Constraint(
+    "an integer from 0 to 2**32 - 1, a numpy.random.RandomState or None",
+    lambda value: (
+        value is None
+        or isinstance(value, np.random.RandomState)
+        or value is np.random
+        or (_is_integer(value) and 0 <= int(value) < 2**32)
+    ),
+)
+
+
+def check_parameters(owner: Any, constraints: Mapping[str, Constraint]) -> None:
+    """Check every attribute of ``owner`` that has a constraint."""
+    for name, constraint in constraints.items():
+        constraint(name, getattr(owner, name))
+
+
+def thread_count(n_threads: Any, name: str = "n_threads") -> int:
+    """What the core takes for ``n_threads``: 0 for None, its default."""
+    return min(N_THREADS(name, n_threads) or 0, MOST_THREADS)
+
+
+# ---- the names of before, until the last caller is gone
 
 
 def check_count(name: str, value: Any, *, low: int = 1) -> int:
-    """``value`` as a whole number of at least ``low``."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < low:
-        raise ValueError(f"{name} must be a whole number >= {low}, got {value!r}")
-    return int(value)
+    return int(integer(low)(name, value))
 
 
-def check_n_threads(n_threads: Any) -> None:
-    _arrays.thread_count(n_threads)
-
-
-def column_names(data: Any) -> NDArray[np.object_] | None:
-    """The column names of a data frame (or the name of a series) if all are strings, else None."""
-    columns = getattr(data, "columns", None)
-    names = list(columns) if columns is not None else [getattr(data, "name", None)]
-    if names and all(isinstance(name, str) for name in names):
-        return np.asarray(names, dtype=object)
-    return None
+def check_reg(reg: Any) -> tuple[float, float]:
+    return RIDGES("reg", reg)  # type: ignore[no-any-return]

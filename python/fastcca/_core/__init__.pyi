@@ -48,6 +48,9 @@ _Solution = tuple[
     tuple[float, float],
 ]
 
+def whiten_moments(
+    moments: _Moments, start: int, width: int, reg: float, name: str, n_threads: int
+) -> tuple[NDArray[np.float64], int, float, bool, float]: ...
 def solve_moments(
     moments: _Moments, p: int, n_components: int, reg: tuple[float, float], n_threads: int
 ) -> _Solution: ...
@@ -69,7 +72,7 @@ def held_out_correlations(
     n_threads: int,
 ) -> NDArray[np.float64]: ...
 
-# losses
+# correlation
 def correlation_loss(
     H1: NDArray[Any],
     H2: NDArray[Any],
@@ -94,9 +97,14 @@ def correlation_coefficients(
     squares: bool,
     eps: float,
     rounding: float,
+    factor: NDArray[np.float64] | None,
     n_threads: int,
-) -> tuple[float, NDArray[np.float64], float]: ...
+) -> tuple[float, NDArray[np.float64], float, bool]: ...
+def correlation_factor(
+    H1: NDArray[Any], H2: NDArray[Any], mean: NDArray[np.float64], n_threads: int
+) -> NDArray[np.float64]: ...
 
+# hinge
 _Table = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 def hinge_loss(
@@ -114,6 +122,8 @@ def hinge_loss(
     gradient: bool,
     n_threads: int,
 ) -> tuple[float, NDArray[Any] | None, NDArray[Any] | None, int]: ...
+
+# warp
 def warp_epoch(
     X: NDArray[Any],
     y: NDArray[np.int64],

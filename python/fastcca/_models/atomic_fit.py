@@ -1,12 +1,13 @@
 """The contract of every fit, kept here: one that fails or is interrupted leaves the model as it was."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from inspect import isfunction
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from fastcca._arguments.parameters import Constraint, check_parameters
 from fastcca.errors import NumericalError
 
 __all__ = ["AtomicFit", "keep_after"]
@@ -18,8 +19,11 @@ class AtomicFit:
     """Makes every method that fits atomic: one that does not return leaves the attributes as they were.
 
     It wraps ``METHODS`` wherever a class defines one, so that a subclass has nothing to do and cannot forget
-    it. A fit must only replace attributes, never change their values in place.
+    it. A fit must only replace attributes, never change their values in place. The parameters are checked
+    first, by the constraints that the class declares.
     """
+
+    _constraints: ClassVar[Mapping[str, Constraint]] = {}  # of each parameter of the constructor
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         for name in METHODS:
@@ -52,6 +56,7 @@ def _atomic(method: Callable[..., Any]) -> Callable[..., Any]:
         try:
             # The fit works on attributes of its own. Those of before come back whole, in one assignment.
             object.__setattr__(self, "__dict__", before.copy())
+            check_parameters(self, type(self)._constraints)
             # Overflows are found where they matter, by their results: NumPy's warnings name lines of no use.
             with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
                 fitted = method(self, *args, **kwargs)

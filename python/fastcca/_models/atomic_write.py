@@ -1,16 +1,14 @@
 """Files that are there whole or not at all: the one place through which results and models are written."""
 
 import errno
-import math
 import os
 import re
 import secrets
 import stat
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +18,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["FULL", "read_arrays", "replacing", "save_arrays", "write_error"]
+__all__ = ["FULL", "replacing", "save_arrays", "write_error"]
 
 _TEMPORARY = re.compile(r"\.fastcca-[0-9a-f]{16}\.tmp")
 # What a disk says when it takes no more, and does not say of which file.
@@ -29,7 +27,7 @@ FULL = {errno.ENOSPC, errno.EFBIG, errno.EIO} | ({errno.EDQUOT} if hasattr(errno
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary file beside ``path``, which takes its place when the block ends without an error.
+    """A temporary file next to ``path``, which takes its place when the block ends without an error.
 
     It is on the disk before it takes the place, so that ``path`` is the old file or the new one also after
     the machine stops. A link stays, what it points to is replaced; the mode of an existing file is kept.
@@ -79,51 +77,6 @@ def save_arrays(path: Path, **arrays: NDArray[Any]) -> None:
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from None
             raise
-
-
-def read_arrays(file: IO[bytes], most: float = 100.0) -> dict[str, NDArray[Any]]:
-    """The arrays of an .npz file. Sizes are compared with what is there before memory is taken for them.
-
-    Raises
-    ------
-    Exception
-        Of any kind, for a file that is none, or damaged; ValueError for arrays of other sizes than they
-        claim, for object arrays, for archives that inflate to more than ``most`` times the size of the file.
-    """
-    size = os.fstat(file.fileno()).st_size
-    arrays: dict[str, NDArray[Any]] = {}
-    with zipfile.ZipFile(file) as archive:
-        members = archive.infolist()
-        if sum(member.file_size for member in members) > most * size:
-            raise ValueError("the archive inflates to many times its size")
-        for member in members:
-            with archive.open(member) as stream:
-                arrays[member.filename.removesuffix(".npy")] = _read_array(stream, member.file_size)
-    return arrays
-
-
-def _read_array(stream: IO[bytes], size: int) -> NDArray[Any]:
-    version = np.lib.format.read_magic(stream)
-    if version not in _HEADERS:
-        raise ValueError(f"an array in format {version}")
-    shape, fortran_order, dtype = _HEADERS[version](stream)
-    count = math.prod(shape)
-    left = size - stream.tell()
-    if dtype.hasobject or count * dtype.itemsize != left or (count and not dtype.itemsize):
-        raise ValueError("an array of another size than it claims")
-    content = bytearray(left)
-    if left and stream.readinto(content) != left:  # type: ignore[attr-defined]
-        raise ValueError("an array that ends early")
-    if stream.read(1):
-        raise ValueError("an array that does not end")
-    array: NDArray[Any] = np.frombuffer(content, dtype=dtype, count=count) if count else np.zeros(0, dtype)
-    return array.reshape(shape, order="F" if fortran_order else "C")
-
-
-_HEADERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
 
 
 def _mode_of(name: str, target: Path) -> int | None:

@@ -1,89 +1,113 @@
-"""Models as files: one ``.npz`` of plain arrays and a JSON text, never a pickle.
+"""Models as files: a schema for each class, values in the layout of safetensors, never a pickle.
 
-A class takes part by deriving from :class:`SavedModel`: its constructor's parameters and every attribute that
-its fit set are stored as they are. Values may be numbers, text, None, arrays, lists, tuples, dicts,
-data frames of pandas, scikit-learn splitters,
-:class:`~fastcca.Moments`, :class:`~fastcca.taxonomy.Taxonomy` and other saved models,
-nested at will.
+A class takes part by deriving from :class:`SavedModel` and declaring a :class:`Schema`: its name in files,
+a version, and the keys under which a file has what ``fit`` sets. A file knows neither modules nor private
+attributes, so that both can change. Values may be numbers, text, None, arrays, lists, tuples, dicts, data
+frames of pandas, scikit-learn's splitters, :class:`~fastcca.Moments`, :class:`~fastcca.taxonomy.Taxonomy`
+and other saved models, nested at will.
 """
 
 import hashlib
 import inspect
 import json
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import version
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastcca._models.atomic_fit import AtomicFit
-from fastcca._models.atomic_write import read_arrays, replacing, save_arrays
+from fastcca._models.atomic_write import replacing
+from fastcca._models.tensor_file import Tensor, read_tensors, write_tensors
 from fastcca.functional.moments import Moments
 from fastcca.taxonomy import Taxonomy
 
-__all__ = ["Arrays", "SavedModel", "load"]
+__all__ = ["Place", "Reader", "RefusedError", "SavedModel", "Schema", "Writer", "class_of", "read_model"]
 
 FORMAT = "fastcca model"
 FORMAT_VERSION = 1
-HEADER = "fastcca.json"
-ROUTING = "_metadata_request"
+HEADER = "fastcca"  # where the file's metadata have our header
+DIGEST = "sha256"
+# What scikit-learn keeps of set_fit_request and its like, and of set_output.
+ROUTING, OUTPUT = "_metadata_request", "_sklearn_output_config"
 
-# Where the package's own classes are: a file names them alone, whatever else is called the same.
-_EMBEDDINGS = (
-    "AttributeHierarchyLabelEmbedding",
-    "AttributeLabelEmbedding",
-    "HierarchyLabelEmbedding",
-    "JointEmbedding",
-    "LargeMarginEmbedding",
-    "LargeMarginTaxonomyEmbedding",
-    "NearestClassMean",
-    "RidgeEmbedding",
-    "UnifiedSemanticEmbedding",
-    "WARPEmbedding",
-)
-_MODULES = {
-    "CCA": "fastcca.cca",
-    "CCACV": "fastcca.cca",
-    "DeepCCA": "fastcca.deep",
-    "EarlyFusion": "fastcca.fusion",
-    "InputScaling": "fastcca.embedding._preprocessing",
-    "KernelCCA": "fastcca.cca",
-    "KernelCCACV": "fastcca.cca",
-    "SynchronyDetector": "fastcca.synchrony",
-    **dict.fromkeys(_EMBEDDINGS, "fastcca.embedding"),
-}
-# Classes that users derived, by module and name.
+# A path, or a file open in binary mode.
+Place = str | os.PathLike[str] | IO[bytes]
+
+
+@dataclass(frozen=True)
+class Schema:
+    """How a file holds what a class learned. A class also has the fields of those that it derives from.
+
+    Fields are names with blanks between them, each an attribute that ``fit`` sets and the file's key for it;
+    ``key=attribute`` where they differ: a private attribute always has a key of its own. What is once in a
+    schema stays readable: a class that changes it counts up ``version`` and overrides
+    :meth:`SavedModel._upgraded`.
+    """
+
+    name: str = ""  # none for a class that has subclasses alone
+    version: int = 1
+    fields: str = ""  # that every fit sets
+    optional: str = ""  # that some fits set
+    partial_fit: str = (
+        ""  # likewise, and nothing but ``partial_fit`` reads them: ``moments=False`` leaves them out
+    )
+
+
+class _Field(NamedTuple):
+    attribute: str
+    required: bool
+    for_partial_fit: bool
+
+
+class RefusedError(ValueError):
+    """Of a file that is whole, but that the arguments do not fit."""
+
+
+# The classes by the names of their schemas. Those that users derive have the schema of the class they derive
+# from and are known by module and name.
+_classes: dict[str, type["SavedModel"]] = {}
 _derived: dict[tuple[str, str], type["SavedModel"]] = {}
 
 
-class Arrays(dict[str, NDArray[Any]]):
-    """The arrays of a file by name; without ``moments`` those that ``partial_fit`` alone reads stay out."""
-
-    moments = True
-
-
 class SavedModel(AtomicFit):
-    """Gives an estimator ``save`` and makes :func:`load` know its class by name."""
+    """Gives an estimator ``save``; :func:`fastcca.load` knows its class by the name in its schema."""
 
-    _for_partial_fit: ClassVar[tuple[str, ...]] = ()  # attributes besides moments that only it reads
+    _schema: ClassVar[Schema] = Schema()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if not _is_own(cls.__module__):
-            _derived[cls.__module__, cls.__qualname__] = cls
+        name = vars(cls)["_schema"].name if "_schema" in vars(cls) else ""
+        if not name:
+            if not _is_own(cls):
+                _derived[cls.__module__, cls.__qualname__] = cls
+            return
+        known = _classes.get(name)
+        if known is not None and _is_own(known) and not _is_own(cls):
+            raise TypeError(
+                f"{name!r} is the schema of {known.__name__}: a class of yours needs another name"
+            )
+        if known is not None and _is_own(cls) and _is_own(known) and known.__qualname__ != cls.__qualname__:
+            raise TypeError(f"{cls.__name__} and {known.__name__} have the same schema {name!r}")
+        _classes[name] = cls
 
-    def save(self, path: str | os.PathLike[str], *, moments: bool = True) -> None:
+    def save(self, path: Place, *, moments: bool = True) -> None:
         """Write the fitted model to one file, which :func:`fastcca.load` reads.
 
-        The file is written beside ``path`` and renamed, so that it is there whole or not at all.
+        A file of a path is written next to it and renamed, so that it is there whole or not at all. It is in
+        the layout of safetensors: arrays, and a header of JSON; no pickle.
 
         Parameters
         ----------
-        path : path
-            Where to; an existing file is replaced. ``.npz`` is the usual suffix, none is added.
+        path : path or binary file
+            Where to; an existing file is replaced, ``~`` is your home. ``.safetensors`` is the usual suffix,
+            none is added. Or a file open for writing in binary mode, also in memory (``io.BytesIO``).
         moments : bool, default=True
             Whether to store what ``partial_fit`` goes on from, which may be many times as large as all else:
             (p + q)² numbers for views of p and q columns. Without it the loaded model does everything but
@@ -94,15 +118,23 @@ class SavedModel(AtomicFit):
         NotFittedError
             Before ``fit``.
         TypeError
-            If a parameter cannot be stored without pickle; the message says which.
+            If a parameter cannot be stored without pickle, the message says which; if ``path`` is neither a
+            path nor a binary file.
         FileNotFoundError
             If there is no such folder.
+        OSError
+            If the disk is full; an existing file stays as it was.
+
+        Notes
+        -----
+        Networks of your own are saved by their weights alone: :func:`fastcca.load` takes modules of the same
+        architecture. Callbacks and ``augment`` of deep models are not saved.
 
         Examples
         --------
         >>> import numpy as np, fastcca, tempfile, pathlib
         >>> X = np.random.default_rng(0).normal(size=(50, 3))
-        >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.npz"
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.safetensors"
         >>> fastcca.CCA(reg=0.1).fit(X, X[:, :2]).save(path)
         >>> fastcca.load(path)
         CCA(reg=0.1)
@@ -110,261 +142,463 @@ class SavedModel(AtomicFit):
         from sklearn.utils.validation import check_is_fitted
 
         check_is_fitted(self)
-        arrays = Arrays()
-        arrays.moments = moments
+        writer = Writer(moments, type(self).__name__)
         header = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "fastcca": version("fastcca"),
-            "model": _encode(self, arrays, type(self).__name__),
+            "model": writer.encode(self, ""),
         }
-        header["digest"] = digest_of(header, arrays)
-        contents: dict[str, Any] = {HEADER: np.array(json.dumps(header)), **arrays}
-        with replacing(path) as temporary:
-            save_arrays(temporary, **contents)
+        text = json.dumps(header, allow_nan=False)
+        metadata = {HEADER: text, DIGEST: digest_of(text, writer.tensors)}
+        if _is_file(path, "write"):
+            write_tensors(cast(IO[bytes], path), writer.tensors, metadata)
+            return
+        with replacing(_expanded(path)) as temporary, temporary.open("wb") as file:
+            write_tensors(file, writer.tensors, metadata)
+
+    # ---- what a class may do in its own way
+
+    def _packed(self, writer: "Writer", where: str) -> dict[str, Any]:
+        """This model as an entry of the header; arrays go to ``writer``, named after ``where``."""
+        kind = type(self)
+        own = _with_schema(kind)
+        if own is None:
+            raise TypeError(f"a {kind.__name__} cannot be stored: its class has no schema")
+        state = dict(vars(self))
+        requests, output = _requests(state.pop(ROUTING, None)), state.pop(OUTPUT, None)
+        parameters = {name: getattr(self, name) for name in _parameters(kind)}
+        for name in parameters:
+            state.pop(name, None)
+        fitted = {}
+        for key, (attribute, required, for_partial_fit) in fields_of(kind).items():
+            if attribute in state:
+                value = state.pop(attribute)
+                if writer.moments or not for_partial_fit:
+                    fitted[key] = value
+            elif required and fitted:
+                raise AttributeError(f"{kind.__name__} has no {attribute}, which its schema names")
+        node: dict[str, Any] = {"model": own._schema.name, "version": own._schema.version}
+        if kind is not own:
+            node["subclass"] = kind.__qualname__
+        node["parameters"] = writer.encode_items(parameters, where)
+        node["fitted"] = writer.encode_items(fitted, where)
+        if state:  # what a user, or a class of the user's, has added
+            node["extra"] = writer.encode_items(state, where)
+        if output:
+            node["output"] = writer.encode(output, where)
+        if requests:
+            node["requests"] = requests
+        return node
+
+    @classmethod
+    def _unpacked(cls, node: Mapping[str, Any], reader: "Reader") -> Any:
+        """The model of an entry of the header."""
+        own = _with_schema(cls) or cls
+        written = node["version"]
+        if type(written) is not int or not 1 <= written <= own._schema.version:
+            raise ValueError(f"{own.__name__} of version {written!r}, known are 1 to {own._schema.version}")
+        parameters, fitted = reader.decode_items(node["parameters"]), reader.decode_items(node["fitted"])
+        if written < own._schema.version:
+            cls._upgraded(written, parameters, fitted)
+        # a newer version may have more parameters, and a class of the user's too
+        needed = _parameters(own) if written == own._schema.version and cls is own else ()
+        missing = [name for name in needed if name not in parameters]
+        fields = fields_of(own)
+        if fitted:
+            missing += [key for key, about in fields.items() if about.required and key not in fitted]
+        if missing:
+            raise ValueError(f"{own.__name__} lacks {', '.join(sorted(missing))}")
+        unknown = sorted(set(fitted) - set(fields))
+        if unknown:
+            raise ValueError(f"{own.__name__} has no {unknown[0]}")
+        model = cls(**parameters)
+        attributes = {fields[key].attribute: value for key, value in fitted.items()}
+        vars(model).update(reader.decode_items(node.get("extra", {})) | attributes)
+        if "output" in node:
+            model.set_output(**reader.decode(node["output"]))  # type: ignore[attr-defined]
+        if "requests" in node:
+            _set_requests(model, node["requests"])
+        return model
+
+    @classmethod
+    def _upgraded(cls, written: int, parameters: dict[str, Any], fitted: dict[str, Any]) -> None:
+        """Change what a file of the older version ``written`` holds into what this version expects."""
 
 
-def load(path: str | os.PathLike[str]) -> Any:
-    """Read a model that an estimator's ``save`` wrote.
+def fields_of(kind: type[SavedModel]) -> dict[str, _Field]:
+    """The fields of a class by their keys, with those of its bases."""
+    fields: dict[str, _Field] = {}
+    for base in reversed(kind.__mro__):
+        schema = vars(base).get("_schema")
+        if schema is None:
+            continue
+        for text, required, for_partial_fit in (
+            (schema.fields, True, False),
+            (schema.optional, False, False),
+            (schema.partial_fit, False, True),
+        ):
+            for name in text.split():
+                key, _, attribute = name.partition("=")
+                fields[key] = _Field(attribute or key, required, for_partial_fit)
+    return fields
 
-    Nothing in the file is executed: it holds arrays and JSON, read without pickle.
 
-    Parameters
-    ----------
-    path : path
-        The file.
+def _with_schema(kind: type) -> type[SavedModel] | None:
+    """The class whose schema a class has: itself, or the nearest that it derives from."""
+    for base in kind.__mro__:
+        if "_schema" in vars(base) and vars(base)["_schema"].name:
+            return cast(type[SavedModel], base)
+    return None
 
-    Returns
-    -------
-    estimator
-        Fitted, of the class that was saved.
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is damaged, is not a fastcca model, or was written by a newer version.
+def _is_own(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] == "fastcca"
 
-    Examples
-    --------
-    >>> import numpy as np, fastcca, tempfile, pathlib
-    >>> X = np.random.default_rng(0).normal(size=(50, 3))
-    >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.npz"
-    >>> fastcca.CCA().fit(X, X[:, :2]).save(path)
-    >>> fastcca.load(path).predict(X).shape
-    (50, 2)
+
+def _parameters(kind: type) -> tuple[str, ...]:
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return tuple(name for name, p in inspect.signature(kind).parameters.items() if p.kind not in kinds)
+
+
+def class_of(name: str, subclass: str | None = None) -> type[SavedModel] | None:
+    """The class of a schema, or the only one of the user's called ``subclass`` that derives from it.
+
+    None if nothing of that name was imported.
     """
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"there is no model file {os.fspath(path)!r}")
-    name = os.fspath(path)
-    with open(path, "rb") as file:
-        start = file.read(9)
-        if start[8:] == b"{" and start[:2] != b"PK":  # safetensors: the header's length in 8 bytes, then JSON
-            # By name: the networks' floor is above this one, and is built only if their extra is installed.
-            return import_module("fastcca.deep").load(path)
-        file.seek(0)
-        try:
-            arrays = Arrays(read_arrays(file))
-        except MemoryError:
-            raise MemoryError(
-                f"{name!r}: out of memory while reading its {os.path.getsize(path):,} bytes"
-            ) from None
-        except Exception:
-            # Damaged bytes fail wherever they lead (zipfile, zlib, struct, tokenize ...).
-            raise ValueError(f"{name!r} is damaged or not a fastcca model") from None
+    kind = _classes.get(name)
+    if kind is None or subclass is None:
+        return kind
+    found = [k for k in _derived.values() if k.__qualname__ == subclass and _with_schema(k) is kind]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise RefusedError(f"it holds a {subclass!r}, a class derived from {name}: import its module first")
+    modules = " and ".join(sorted(repr(k.__module__) for k in found))
+    raise RefusedError(f"it holds a {subclass!r}, and there is one in each of {modules}: import one of them")
+
+
+# ---- files
+
+
+def read_model(path: Place, find: Callable[[str, bool], None], given: Mapping[str, Any]) -> Any:
+    """The model that a file holds; ``find`` imports the class of a schema, ``given`` is for networks."""
+    if _is_file(path, "read"):
+        name = repr(path.name) if hasattr(path, "name") else f"the {type(path).__name__}"
+        return _read(cast(IO[bytes], path), name, find, given, alone=False)
+    place = _expanded(path)
+    if not os.path.exists(place):
+        raise FileNotFoundError(f"there is no model file {place!r}")
+    with open(place, "rb") as file:
+        return _read(file, repr(place), find, given, alone=True)
+
+
+def _read(
+    file: IO[bytes],
+    name: str,
+    find: Callable[[str, bool], None],
+    given: Mapping[str, Any],
+    *,
+    alone: bool,
+) -> Any:
+    with _damage(name, f"{name} is damaged or not a fastcca model: "):
+        metadata, tensors = read_tensors(file, alone=alone)
     try:
-        header = json.loads(str(arrays.pop(HEADER)))
-        if header["format"] != FORMAT or not isinstance(header["format_version"], int):
+        text = metadata[HEADER]
+        header = json.loads(text)
+        if header["format"] != FORMAT or type(header["format_version"]) is not int:
             raise KeyError(FORMAT)
-    except (KeyError, TypeError, ValueError, RecursionError):
-        raise ValueError(f"{name!r} is not a fastcca model") from None
+    except (LookupError, TypeError, ValueError, RecursionError):
+        raise ValueError(f"{name} is not a fastcca model") from None
     if header["format_version"] > FORMAT_VERSION:
         raise ValueError(
-            f"{name!r} was written by fastcca {header.get('fastcca')} in format "
+            f"{name} was written by fastcca {header.get('fastcca')} in format "
             f"{header['format_version']}; fastcca {version('fastcca')} reads up to format {FORMAT_VERSION}: "
             "upgrade it"
         )
+    with _damage(name, f"{name} is damaged: "):
+        # before anything is made of the contents
+        if metadata.get(DIGEST) != digest_of(text, tensors):
+            raise ValueError("its contents are not those that were written")
+        reader = Reader(tensors, find, given)
+        model = reader.decode(header["model"])
+        if not isinstance(model, SavedModel) or not header["model"]["fitted"]:
+            raise ValueError("it holds no fitted model")
+        for networks in ("encoders", "decoders"):
+            if given.get(networks) is not None and networks not in reader.used:
+                raise RefusedError(
+                    f"{networks} were given, but it holds no weights of {networks} of your own"
+                )
+        return model
+
+
+@contextmanager
+def _damage(name: str, prefix: str) -> Iterator[None]:
+    """One error for whatever comes of contents that are not what they should be."""
     try:
-        model = _decode(header["model"], arrays)
-        if not isinstance(model, SavedModel):
-            raise ValueError("it holds no model")
-        check_digest(header, arrays)
+        yield
+    except RefusedError as error:
+        raise ValueError(f"{name}: {error}") from None
+    except MemoryError:
+        raise MemoryError(f"{name}: out of memory while reading it") from None
     except (
         LookupError,
         TypeError,
         ValueError,
         AttributeError,
-        ImportError,
         RecursionError,
-        SyntaxError,
+        RuntimeError,
         ArithmeticError,
+        SyntaxError,  # np.dtype of a text that is none
     ) as error:
-        raise ValueError(f"{name!r} is damaged: {_line(error)}") from None
-    return model
+        raise ValueError(prefix + (" ".join(str(error).split()) or type(error).__name__)) from None
 
 
-def digest_of(header: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
-    """A digest of all that a file says: of the header without its digest, and of the arrays."""
-    found = hashlib.sha256()
-    rest = {key: value for key, value in header.items() if key != "digest"}
-    found.update(json.dumps(rest, sort_keys=True).encode())
-    for name in sorted(arrays):
-        array = arrays[name]
-        found.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data if array.nbytes else b"")
+def digest_of(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """A digest of all that a file says: of our header's text, and of the tensors."""
+    found = hashlib.sha256(text.encode("utf-8", "surrogatepass"))
+    for name in sorted(tensors):
+        dtype, shape, data = tensors[name]
+        found.update(json.dumps([name, dtype, shape]).encode())
+        found.update(data.data)
     return found.hexdigest()
 
 
-def check_digest(header: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Refuse contents that are not those which were written."""
-    if header.get("digest") != digest_of(header, arrays):
-        raise ValueError("its contents are not those that were written")
+def _is_file(path: Any, method: str) -> bool:
+    """Whether this is an open file, not a path; a TypeError if it is neither."""
+    if isinstance(path, (str, bytes, os.PathLike)):
+        return False
+    if not callable(getattr(path, method, None)):
+        raise TypeError(
+            f"path must be a path or a file open in binary mode to {method}, got {type(path).__name__}"
+        )
+    if hasattr(path, "encoding"):
+        raise TypeError("path is a file open in text mode: open it in binary mode ('rb', 'wb')")
+    return True
 
 
-def check_parameters(kind: type, attributes: Mapping[str, Any]) -> None:
-    """Refuse a state without a parameter of the constructor, which every method may rely on."""
-    missing = set(inspect.signature(kind).parameters) - set(attributes)
-    if missing:
-        raise ValueError(f"{kind.__name__} lacks {', '.join(sorted(missing))}")
+def _expanded(path: Any) -> str:
+    return os.path.expanduser(os.fsdecode(path))
 
 
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+# ---- values
 
 
-def _encode(value: Any, arrays: Arrays, where: str) -> Any:
-    """``value`` as JSON; arrays go to ``arrays`` under the name of their place."""
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, np.generic):
-        return _encode(value.item(), arrays, where)
-    if isinstance(value, np.ma.MaskedArray):
-        return {"masked": _encode(value.tolist(), arrays, where), "dtype": value.dtype.str}
-    if isinstance(value, np.ndarray) and (value.dtype == object or not value.dtype.hasobject):
-        if value.dtype == object:
-            return {"objects": _encode(value.tolist(), arrays, where)}
+class Writer:
+    """Turns values into JSON and keeps their arrays as tensors."""
+
+    def __init__(self, moments: bool = True, name: str = "") -> None:
+        self.moments = moments
+        self._name = name  # what errors call the whole
+        self.tensors: dict[str, Tensor] = {}
+        self._known: dict[int, tuple[NDArray[Any], dict[str, Any]]] = {}
+
+    def add(self, tensor: Tensor, where: str) -> str:
+        """Keep a tensor; the name under which the file has it."""
+        name, count = where, 1
+        while name in self.tensors:
+            count += 1
+            name = f"{where}~{count}"
+        self.tensors[name] = tensor
+        return name
+
+    def encode_items(self, values: Mapping[str, Any], where: str) -> dict[str, Any]:
+        return {key: self.encode(value, f"{where}.{key}" if where else key) for key, value in values.items()}
+
+    def encode(self, value: Any, where: str) -> Any:
+        """``value`` as JSON; ``where`` names its place."""
+        if value is None or isinstance(value, (bool, int, str)):
+            return value
+        if isinstance(value, float):
+            return float(value) if math.isfinite(value) else {"float": repr(float(value))}
+        if isinstance(value, np.ma.MaskedArray):
+            return {"masked": self.encode(value.tolist(), where), "dtype": value.dtype.str}
+        if isinstance(value, np.generic) and not isinstance(value.item(), np.generic):
+            return self.encode(value.item(), where)
+        if isinstance(value, np.ndarray) and value.dtype == object:
+            return {"objects": self.encode(value.ravel().tolist(), where), "shape": list(value.shape)}
+        if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+            return self._encode_array(value, where)
+        if isinstance(value, list):
+            return [self.encode(item, f"{where}.{i}") for i, item in enumerate(value)]
+        if isinstance(value, tuple):
+            return {"tuple": self.encode(list(value), where)}
+        if isinstance(value, dict):
+            pairs = [[self.encode(k, where), self.encode(v, f"{where}.{k}")] for k, v in value.items()]
+            return {"dict": pairs}
+        if isinstance(value, Moments):
+            return {"moments": self.encode_items(value.__getstate__(), where)} if self.moments else None
+        if type(value).__module__.split(".")[0] == "pandas" and hasattr(value, "columns"):
+            parts = {
+                "values": value.to_numpy(),
+                "index": value.index.tolist(),
+                "columns": value.columns.tolist(),
+            }
+            return {"frame": self.encode_items(parts, where)}
+        if isinstance(value, Taxonomy):
+            return {
+                "taxonomy": [self.encode([n, value.parent(n)], f"{where}.{n}") for n in value.nodes],
+            }
+        if isinstance(value, SavedModel):
+            return value._packed(self, where)
+        module, name = type(value).__module__, type(value).__name__
+        if module.startswith("sklearn.frozen") and name == "FrozenEstimator":
+            return {"frozen": self.encode(value.estimator, where)}
+        if module.startswith("sklearn.model_selection."):
+            own = {**vars(value), **vars(value).get("cvargs", {})}
+            names = [n for n in inspect.signature(type(value)).parameters if n not in ("args", "kwargs")]
+            return {"splitter": name, "parameters": self.encode_items({n: own[n] for n in names}, where)}
+        place = ".".join(filter(None, (self._name, where)))
+        raise TypeError(
+            f"{place} is a {name}, which cannot be stored without pickle; "
+            "set that parameter to something plain before save, or use joblib or pickle"
+        )
+
+    def _encode_array(self, value: NDArray[Any], where: str) -> dict[str, Any]:
         # a search and its best estimator share their arrays: once is enough
-        where = next((name for name, known in arrays.items() if known is value), where)
-        arrays[where] = value
-        return {"array": where}
-    if isinstance(value, list):
-        return [_encode(item, arrays, f"{where}.{i}") for i, item in enumerate(value)]
-    if isinstance(value, tuple):
-        return {"tuple": _encode(list(value), arrays, where)}
-    if isinstance(value, dict):
-        return {
-            "dict": [
-                [_encode(k, arrays, where), _encode(v, arrays, f"{where}.{k}")] for k, v in value.items()
-            ]
-        }
-    if isinstance(value, Moments):
-        if not arrays.moments:
-            return None
-        return {"moments": _encode(value.__getstate__(), arrays, where)}
-    if type(value).__module__.split(".")[0] == "pandas" and hasattr(value, "columns"):
-        parts = {"values": value.to_numpy(), "index": value.index.tolist(), "columns": value.columns.tolist()}
-        return {"frame": _encode(parts, arrays, where)}
-    if isinstance(value, Taxonomy):
-        return {"taxonomy": [_encode([n, value.parent(n)], arrays, f"{where}.{n}") for n in value.nodes]}
-    if isinstance(value, SavedModel):
-        kind = type(value)
-        state = dict(vars(value))
-        if not arrays.moments:
-            state = {name: part for name, part in state.items() if name not in kind._for_partial_fit}
-        # what set_fit_request and its like leave behind: an object of scikit-learn's that may hold the model
-        requests = _requests(state.pop(ROUTING, None))
-        node: dict[str, Any] = {"class": kind.__name__, "state": _encode(state, arrays, where)}
-        if not _is_own(kind.__module__):
-            node |= {"class": kind.__qualname__, "module": kind.__module__}
-        if requests is not None:
-            node["requests"] = requests
+        known, node = self._known.get(id(value), (None, {}))
+        if known is value:
+            return node
+        turned = value.ndim > 1 and value.flags.f_contiguous and not value.flags.c_contiguous
+        array = np.ascontiguousarray(value.T if turned else value).reshape(
+            value.shape[::-1] if turned else value.shape
+        )
+        data = array.reshape(-1).view(np.uint8) if array.nbytes else np.zeros(0, np.uint8)
+        dtype = _NATIVE.get(array.dtype.str)
+        if dtype is not None:
+            node = {"array": self.add(Tensor(dtype, array.shape, data), where)}
+        else:  # text, dates and whatever the format does not know: bytes, and NumPy's description of them
+            tensor = Tensor("U8", (*array.shape, array.dtype.itemsize), data)
+            node = {
+                "array": self.add(tensor, where),
+                "dtype": _plain(np.lib.format.dtype_to_descr(array.dtype)),
+            }
+        if turned:
+            node["order"] = "F"
+        self._known[id(value)] = value, node
         return node
-    if type(value).__module__.startswith("sklearn.model_selection."):
-        names = [name for name in inspect.signature(type(value)).parameters if name not in ("args", "kwargs")]
-        own = {**vars(value), **vars(value).get("cvargs", {})}
-        return {
-            "splitter": type(value).__name__,
-            "parameters": _encode({n: own[n] for n in names}, arrays, where),
-        }
-    raise TypeError(
-        f"{where} is a {type(value).__name__}, which cannot be stored without pickle; "
-        "set that parameter to something plain before save, or use joblib or pickle"
-    )
 
 
-def _decode(node: Any, arrays: Arrays) -> Any:
-    if isinstance(node, list):
-        return [_decode(item, arrays) for item in node]
-    if not isinstance(node, dict):
-        return node
-    match node:
-        case {"array": name}:
-            return arrays[name]
-        case {"masked": items, "dtype": dtype}:
-            values = _decode(items, arrays)
-            masked = np.ma.MaskedArray(np.empty(len(values), dtype=np.dtype(dtype)))
-            for i, item in enumerate(values):
-                masked[i] = item
-            return masked
-        case {"objects": items}:
-            values = _decode(items, arrays)
-            out = np.empty(len(values), dtype=object)
-            out[:] = values
-            return out
-        case {"tuple": items}:
-            return tuple(_decode(items, arrays))
-        case {"dict": items}:
-            return {_key(key, arrays): _decode(item, arrays) for key, item in items}
-        case {"frame": parts}:
-            content = _decode(parts, arrays)
-            return import_module("pandas").DataFrame(
-                content["values"], index=content["index"], columns=content["columns"]
-            )
-        case {"moments": parts}:
-            state = dict(_decode(parts, arrays))
-            if isinstance(state.get("eps"), float):  # files of before each column had its own
-                state["eps"] = np.full(len(state.get("shift", ())), state["eps"])
-            moments = Moments.__new__(Moments)
-            moments.__setstate__(state)
-            return moments
-        case {"taxonomy": pairs}:
-            return Taxonomy(dict(_decode(pairs, arrays)))
-        case {"splitter": name, "parameters": parameters}:
-            from sklearn import model_selection
-
-            if name not in model_selection.__all__ or not hasattr(getattr(model_selection, name), "split"):
-                raise ValueError(f"unknown splitter {name!r}")
-            return getattr(model_selection, name)(**_decode(parameters, arrays))
-        case {"class": name, "state": state}:
-            kind = _class(name, node.get("module", "fastcca"))
-            attributes = _decode(state, arrays)
-            check_parameters(kind, attributes)
-            model = kind.__new__(kind)
-            vars(model).update(attributes)
-            if "requests" in node:
-                _set_requests(model, node["requests"])
-            return model
-    raise ValueError("unknown entry in the header")
+# safetensors' names for dtypes of NumPy's, little-endian
+_NATIVE = {
+    "|b1": "BOOL",
+    "|u1": "U8",
+    "|i1": "I8",
+    "<i2": "I16",
+    "<u2": "U16",
+    "<f2": "F16",
+    "<i4": "I32",
+    "<u4": "U32",
+    "<f4": "F32",
+    "<i8": "I64",
+    "<u8": "U64",
+    "<f8": "F64",
+}
+_DTYPES = {name: np.dtype(text) for text, name in _NATIVE.items()}
 
 
-def _is_own(module: str) -> bool:
-    return module.partition(".")[0] == "fastcca"
+def _plain(description: Any) -> Any:
+    return [list(map(_plain, item)) for item in description] if isinstance(description, list) else description
 
 
-def _class(name: str, module: str) -> type[SavedModel]:
-    if _is_own(module):
-        if name not in _MODULES:
+def _described(description: Any) -> np.dtype[Any]:
+    """The dtype that NumPy describes so; of a record, JSON has made lists of the fields' tuples."""
+    if isinstance(description, list):
+        description = [(name, _described(inner), *map(tuple, shape)) for name, inner, *shape in description]
+        return cast("np.dtype[Any]", np.dtype(description))
+    if not isinstance(description, str):
+        raise ValueError("no dtype")
+    return np.dtype(description)
+
+
+@dataclass
+class Reader:
+    """Makes values of a header's JSON and the tensors."""
+
+    tensors: Mapping[str, Tensor]
+    find: Callable[[str, bool], None]  # imports the class of a schema; whether it has networks
+    given: Mapping[str, Any]  # networks of the user's own, and the device
+    used: set[str] = field(default_factory=set)  # what of it was taken
+    _arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+    def decode_items(self, nodes: Mapping[str, Any]) -> dict[str, Any]:
+        if not isinstance(nodes, dict):
+            raise ValueError("unknown entry in the header")
+        return {key: self.decode(node) for key, node in nodes.items()}
+
+    def decode(self, node: Any) -> Any:
+        if isinstance(node, list):
+            return [self.decode(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        match node:
+            case {"float": text}:
+                return float(text)
+            case {"array": _}:
+                return self._decode_array(node)
+            case {"masked": items, "dtype": dtype}:
+                values = self.decode(items)
+                masked = np.ma.MaskedArray(np.empty(len(values), dtype=np.dtype(dtype)))
+                for i, item in enumerate(values):
+                    masked[i] = item
+                return masked
+            case {"objects": items, "shape": shape}:
+                values = self.decode(items)
+                out = np.empty(len(values), dtype=object)
+                for i, item in enumerate(values):
+                    out[i] = item
+                return out.reshape(shape)
+            case {"tuple": items}:
+                return tuple(self.decode(items))
+            case {"dict": pairs}:
+                return {self.decode(key): self.decode(item) for key, item in pairs}
+            case {"frame": parts}:
+                content = self.decode_items(parts)
+                return import_module("pandas").DataFrame(
+                    content["values"], index=content["index"], columns=content["columns"]
+                )
+            case {"moments": parts}:
+                moments = Moments.__new__(Moments)
+                moments.__setstate__(self.decode_items(parts))
+                return moments
+            case {"taxonomy": pairs}:
+                return Taxonomy(dict(self.decode(pairs)))
+            case {"frozen": estimator}:
+                return import_module("sklearn.frozen").FrozenEstimator(self.decode(estimator))
+            case {"splitter": name, "parameters": parameters}:
+                from sklearn import model_selection
+
+                if name not in model_selection.__all__ or not hasattr(
+                    getattr(model_selection, name), "split"
+                ):
+                    raise ValueError(f"unknown splitter {name!r}")
+                return getattr(model_selection, name)(**self.decode_items(parameters))
+            case {"model": name}:
+                return self._class(name, node)._unpacked(node, self)
+        raise ValueError("unknown entry in the header")
+
+    def _class(self, name: str, node: Mapping[str, Any]) -> type[SavedModel]:
+        if class_of(name) is None:
+            self.find(name, "networks" in node)
+        kind = class_of(name, node.get("subclass"))
+        if kind is None:
             raise ValueError(f"unknown class {name!r}")
-        # imported at its first use, which may be this one
-        return getattr(import_module(_MODULES[name]), name)  # type: ignore[no-any-return]
-    if (module, name) in _derived:
-        return _derived[module, name]
-    # a script's own class is in the module "__main__" here and in another one there
-    alike = [kind for (_, other), kind in _derived.items() if other == name]
-    if len(alike) != 1:
-        raise ValueError(f"unknown class {name!r}, import {module} first")
-    return alike[0]
+        return kind
+
+    def _decode_array(self, node: Mapping[str, Any]) -> NDArray[Any]:
+        name, order = node["array"], node.get("order", "C")
+        if name not in self._arrays:
+            dtype, shape, data = self.tensors[name]
+            if "dtype" in node:
+                described = _described(node["dtype"])
+                if described.hasobject or dtype != "U8" or not shape or shape[-1] != described.itemsize:
+                    raise ValueError(f"array {name!r} is not of its dtype")
+                shape = shape[:-1]
+            else:
+                described = _DTYPES[dtype]
+            array = data.view(described) if data.size else np.zeros(shape, described)
+            self._arrays[name] = array.reshape(shape).T if order == "F" else array.reshape(shape)
+        return self._arrays[name]
 
 
 def _requests(routing: Any) -> dict[str, dict[str, Any]] | None:
@@ -381,9 +615,3 @@ def _set_requests(model: Any, requests: dict[str, dict[str, Any]]) -> None:
         for name, alias in asked.items():
             getattr(routing, method).add_request(param=name, alias=alias)
     setattr(model, ROUTING, routing)
-
-
-def _key(node: Any, arrays: Arrays) -> Any:
-    """A key of a dict; files of earlier versions hold tuples as bare lists."""
-    key = _decode(node, arrays)
-    return tuple(key) if isinstance(key, list) else key

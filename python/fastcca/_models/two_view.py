@@ -10,16 +10,18 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastcca._arguments.parameters import (
+from fastcca._arguments.arrays import (
     as_matrix,
     as_weights,
+    check_same_length,
     check_same_rows,
     column_names,
-    refuse_non_finite,
+    finite_matrix,
 )
-from fastcca._models.files import SavedModel
+from fastcca._models.files import SavedModel, Schema
 from fastcca._models.statistics import ScoreStatistics, Weights, least_squares, loadings, score_statistics
 from fastcca.errors import NumericalError
 from fastcca.metrics import column_correlations
@@ -37,12 +39,18 @@ class TwoViewTransformer(
 ):
     """Base of the estimators that map two paired views into one space."""
 
+    _schema = Schema(
+        fields="n_components_ n_features_in_ n_y_features_in_ y_is_vector=_y_is_vector "
+        "canonical_correlations_ x_mean_ y_mean_ y_on_x=_y_on_x x_on_y=_x_on_y x_on_x=_x_on_x "
+        "y_on_y=_y_on_y",
+        optional="feature_names_in_ y_feature_names_in_",
+    )
+
     n_components_: int
     n_features_in_: int
     n_y_features_in_: int
     singular_values_: NDArray[Any]
     canonical_correlations_: NDArray[Any]
-    total_correlation_: float
     x_mean_: NDArray[Any]
     y_mean_: NDArray[Any]
     x_loadings_: NDArray[Any]
@@ -54,6 +62,7 @@ class TwoViewTransformer(
     _y_on_x: NDArray[Any]
     _x_on_y: NDArray[Any]
     _x_on_x: NDArray[Any]
+    _y_on_y: NDArray[Any]
 
     # ---- what a subclass gives
 
@@ -72,12 +81,9 @@ class TwoViewTransformer(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y is None."
             )
         check_same_rows(X=X, y=y, sample_weight=sample_weight)
-        x_checked = as_matrix("X", X, min_rows=2 if reset else 1, complete=True)
-        y_checked = as_matrix("y", y, vector=True, min_rows=2 if reset else 1, complete=True)
-        if len(x_checked) != len(y_checked):
-            raise ValueError(
-                f"X and y must have the same number of rows, got {len(x_checked)} and {len(y_checked)}"
-            )
+        x_checked = as_matrix("X", X, min_rows=2 if reset else 1)
+        y_checked = as_matrix("y", y, vector=True, min_rows=2 if reset else 1)
+        check_same_length(X=x_checked, y=y_checked)
         weights = as_weights(sample_weight, len(x_checked), more_than=1.0 if reset else 0.0)
         validate_data(self, X, y, reset=reset, skip_check_array=True)
         if reset:
@@ -94,7 +100,7 @@ class TwoViewTransformer(
     def _check_view(self, view: View, data: Any) -> NDArray[Any]:
         """One view of a fitted estimator as a 2-d float array of the right width."""
         check_is_fitted(self)
-        checked = as_matrix(view, data, vector=view == "y", complete=True)
+        checked = as_matrix(view, data, vector=view == "y")
         if view == "X":
             validate_data(self, data, reset=False, skip_check_array=True)
         else:
@@ -133,7 +139,7 @@ class TwoViewTransformer(
         """Correlations, loadings and regressions from the covariances of the scores.
 
         ``singular_values_`` is set before. ``canonical_correlations`` are given where they are known better
-        than these covariances tell.
+        than these covariances give.
         """
         k = len(self.singular_values_)
         zz = statistics.scores
@@ -149,7 +155,6 @@ class TwoViewTransformer(
             ).clip(-1.0, 1.0)
         x_dtype, y_dtype = dtypes
         self.canonical_correlations_ = canonical_correlations.astype(np.result_type(x_dtype, y_dtype))
-        self.total_correlation_ = float(self.singular_values_.sum())
 
         x_loadings = loadings(statistics.x, statistics.x_variance, variance).astype(x_dtype)
         y_loadings = loadings(statistics.y, statistics.y_variance, variance).astype(y_dtype)
@@ -157,10 +162,11 @@ class TwoViewTransformer(
         self.y_loadings_, self.y_cross_loadings_ = y_loadings[:, k:], y_loadings[:, :k]
 
         on_x = least_squares(zz[:k, :k], np.vstack([statistics.y[:, :k], statistics.x[:, :k]]).T)
-        on_y = least_squares(zz[k:, k:], statistics.x[:, k:].T)
+        on_y = least_squares(zz[k:, k:], np.vstack([statistics.x[:, k:], statistics.y[:, k:]]).T)
         q = len(statistics.y)
         self._y_on_x, self._x_on_x = on_x[:, :q].astype(y_dtype), on_x[:, q:].astype(x_dtype)
-        self._x_on_y = on_y.astype(x_dtype)
+        p = len(statistics.x)
+        self._x_on_y, self._y_on_y = on_y[:, :p].astype(x_dtype), on_y[:, p:].astype(y_dtype)
 
     # ---- what users call
 
@@ -199,7 +205,7 @@ class TwoViewTransformer(
         Returns
         -------
         ndarray of shape (n, n_components_)
-            In the dtype of ``y``.
+            In the dtype of ``y``; a data frame after ``set_output``, as that of :meth:`transform`.
 
         Raises
         ------
@@ -208,7 +214,8 @@ class TwoViewTransformer(
         ValueError
             For a wrong number of features, NaN or infinity.
         """
-        return self._scores("y", self._check_view("y", y))
+        scores = self._scores("y", self._check_view("y", y))
+        return _wrap_data_with_container("transform", scores, y, self)  # type: ignore[no-any-return]
 
     def transform_views(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
         """Scores of both views, ``(transform(X), transform_y(y))``, as plain arrays.
@@ -234,7 +241,7 @@ class TwoViewTransformer(
         >>> bool(np.allclose(zx, zy))
         True
         """
-        return self._scores("X", self._check_view("X", X)), self.transform_y(y)
+        return self._scores("X", self._check_view("X", X)), self._scores("y", self._check_view("y", y))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The second view as the least-squares regression of y on the ``n_components_`` scores of ``X``.
@@ -276,7 +283,8 @@ class TwoViewTransformer(
         ndarray of shape (n, p)
             In the units of X.
         """
-        return self._regress(self.transform_y(y), self._x_on_y, self.x_mean_)
+        z = self._scores("y", self._check_view("y", y))
+        return self._regress(z, self._x_on_y, self.x_mean_)
 
     def inverse_transform(self, Z: ArrayLike) -> NDArray[Any]:
         """The first view as the least-squares regression of X on its own scores.
@@ -292,11 +300,39 @@ class TwoViewTransformer(
             In the units of X. Exact if there are as many components as X has dimensions.
         """
         check_is_fitted(self)
-        z = as_matrix("Z", Z)
-        refuse_non_finite("Z", z)
+        return self._regress(self._check_scores(Z), self._x_on_x, self.x_mean_)
+
+    def inverse_transform_y(self, Z: ArrayLike) -> NDArray[Any]:
+        """The second view as the least-squares regression of y on its own scores.
+
+        Parameters
+        ----------
+        Z : array_like of shape (n, n_components_)
+            Scores as :meth:`transform_y` gives them.
+
+        Returns
+        -------
+        ndarray of shape (n, q), or (n,) if the fit was on a 1-d y
+            In the units of y. Exact if there are as many components as y has dimensions.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastcca import CCA
+        >>> X = np.random.default_rng(0).normal(size=(50, 3))
+        >>> cca = CCA().fit(X, X[:, :2])
+        >>> bool(np.allclose(cca.inverse_transform_y(cca.transform_y(X[:, :2])), X[:, :2]))
+        True
+        """
+        check_is_fitted(self)
+        y = self._regress(self._check_scores(Z), self._y_on_y, self.y_mean_)
+        return y.ravel() if self._y_is_vector else y
+
+    def _check_scores(self, Z: ArrayLike) -> NDArray[Any]:
+        z = finite_matrix("Z", Z)
         if z.shape[1] != self.n_components_:
             raise ValueError(f"Z has {z.shape[1]} columns, but there are {self.n_components_} components")
-        return self._regress(z, self._x_on_x, self.x_mean_)
+        return z
 
     @staticmethod
     def _regress(z: NDArray[Any], coefficients: NDArray[Any], mean: NDArray[Any]) -> NDArray[Any]:

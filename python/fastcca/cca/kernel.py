@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -11,26 +10,43 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from tqdm import tqdm
 
-from fastcca import _core
-from fastcca._arguments.arrays import narrowed, thread_count
-from fastcca._arguments.parameters import as_matrix, check_reg, refuse_non_finite
+from fastcca._arguments.arrays import as_matrix, narrowed, refuse_non_finite
+from fastcca._arguments.parameters import (
+    DEGREE,
+    FLAG,
+    FRACTION,
+    N_COMPONENTS,
+    N_THREADS,
+    NUMBER,
+    POSITIVE_INTEGER,
+    RANDOM_STATE,
+    RIDGES,
+    at_most,
+    choice,
+    real_pair,
+    thread_count,
+)
 from fastcca._arguments.warn import warn
+from fastcca._models.files import Schema
 from fastcca._models.two_view import ScoreStatistics, TwoViewTransformer, View, Weights, score_statistics
 from fastcca.errors import NumericalError
-from fastcca.functional.kernels import Kernel, KernelFunction, check_rank, factorise
+from fastcca.functional.kernels import (
+    GAMMA,
+    KERNEL,
+    PIVOTING,
+    Kernel,
+    KernelFunction,
+    factorise,
+    feature_moments,
+    kernel_scores,
+    landmark_coefficients,
+    landmark_factor,
+    solve_dual,
+)
 from fastcca.functional.moments import Moments, from_parts
 from fastcca.functional.solver import Solution, solve_moments
 
-__all__ = [
-    "CALLED_SLAB",
-    "FeatureSums",
-    "KernelCCA",
-    "KernelTwoView",
-    "LandmarkView",
-    "choose_landmarks",
-    "collect",
-    "solve_features",
-]
+__all__ = ["KernelCCA"]
 
 
 # Landmarks are chosen among all rows while the features of that choice take at most this many bytes, else
@@ -63,7 +79,7 @@ class LandmarkView:
         K = np.asarray(kernel.matrix(np.asarray(points, dtype=np.float64), None, n_threads), dtype=np.float64)
         m = len(K)
         while True:
-            factor, failed = _core.landmark_factor(K[:m, :m], thread_count(n_threads))
+            factor, failed = landmark_factor(K[:m, :m], n_threads)
             if failed < 0:
                 return LandmarkView(kernel, np.ascontiguousarray(points[:m]), factor)
             if failed == 0:
@@ -163,14 +179,13 @@ def collect(
 ) -> FeatureSums:
     """One pass over the data."""
     dtype = np.result_type(X.dtype, Y.dtype)
-    core = _core.FeatureMoments32 if dtype == np.float32 else _core.FeatureMoments64
     # The columns' shift is a function of the landmarks, so that sums of several passes add up.
     shifts = [view.points.mean(axis=0, dtype=np.float64).astype(dtype) for view in (x, y)]
     maps = [
         (view.points.astype(dtype, copy=False), view.factor, view.kernel.spec, shift)
         for view, shift in zip((x, y), shifts, strict=True)
     ]
-    sums = core(maps[0], maps[1], ["X", "y"])
+    sums = feature_moments(dtype == np.float32, *maps)
     called = callable(x.kernel.kernel) or callable(y.kernel.kernel)
     slab = CALLED_SLAB if called else _SLAB
 
@@ -194,7 +209,8 @@ def collect(
     # float32 features are summed in float64: their covariances are good to far below float32's epsilon.
     eps = np.full(x.rank + y.rank, np.finfo(np.float64).eps)
     moments = from_parts((x.rank, y.rank), eps, *sums.finish(thread_count(n_threads)))
-    return FeatureSums(moments, *sums.columns, np.array(sums.residuals))
+    cross, column_sum, column_square = sums.columns
+    return FeatureSums(moments, cross, column_sum, column_square, np.array(sums.residuals))
 
 
 def solve_features(
@@ -245,7 +261,6 @@ def _semidefinite_factor(C: NDArray[np.float64]) -> NDArray[np.float64]:
     raise NumericalError("the features' covariance is not positive semidefinite")
 
 
-PENALTIES = ("ridge", "bach-jordan")
 MOST_RESIDUAL = 0.7  # of the trace of a kernel, without a warning
 
 # Where every row may be a landmark, n × n factors are cheaper than moments of 2n features between these n.
@@ -256,6 +271,27 @@ Pair = tuple[Any, Any]
 
 class KernelTwoView(TwoViewTransformer):
     """A kernel map of each view: what :class:`KernelCCA` and :class:`KernelCCACV` share."""
+
+    _schema = Schema(
+        fields="singular_values_ total_correlation_ x_loadings_ y_loadings_ x_cross_loadings_ "
+        "y_cross_loadings_ x_landmark_indices_ y_landmark_indices_ "
+        "x_landmarks_ y_landmarks_ x_weights_ y_weights_ "
+        "x_offset=_x_offset y_offset=_y_offset solver_ x_gamma_ y_gamma_ x_rank_ y_rank_ x_residual_ "
+        "y_residual_"
+    )
+    _constraints = {  # noqa: RUF012
+        "n_components": N_COMPONENTS,
+        "kernel": real_pair(KERNEL),
+        "degree": DEGREE,
+        "coef0": NUMBER,
+        "penalty": choice("ridge", "bach-jordan"),
+        "rank": POSITIVE_INTEGER,
+        "tol": FRACTION,
+        "pivoting": PIVOTING,
+        "random_state": RANDOM_STATE,
+        "n_threads": N_THREADS,
+        "verbose": FLAG,
+    }
 
     n_components: int | None
     kernel: Any
@@ -269,6 +305,8 @@ class KernelTwoView(TwoViewTransformer):
     n_threads: int | None
     verbose: bool
 
+    solver_: str
+    total_correlation_: float
     x_weights_: NDArray[np.float64]
     y_weights_: NDArray[np.float64]
     x_landmarks_: Array
@@ -290,17 +328,15 @@ class KernelTwoView(TwoViewTransformer):
         )
         dtype = data.dtype
         with np.errstate(over="ignore"):
-            narrowed = landmarks.astype(dtype, copy=False)
-        if np.isfinite(narrowed).all():
-            landmarks = narrowed
+            converted = landmarks.astype(dtype, copy=False)
+        if np.isfinite(converted).all():
+            landmarks = converted
         else:  # rows of a narrower type than the fit's, which does not hold its landmarks
             data = data.astype(landmarks.dtype)
 
         def scores(rows: Array) -> Array:
-            found = _core.kernel_scores(
-                rows, landmarks, kernel.spec, coefficients, offset, view, self.n_threads or 0
-            )
-            return found.T.astype(dtype, copy=False)
+            found = kernel_scores(rows, landmarks, kernel, coefficients, offset, view, self.n_threads)
+            return found.astype(dtype, copy=False)
 
         if not callable(kernel.kernel):
             return scores(data)
@@ -314,14 +350,6 @@ class KernelTwoView(TwoViewTransformer):
         kernels, gammas = _pair_of(self.kernel, "kernel"), _pair_of(gamma, "gamma")
         x, y = (Kernel(k, g, self.degree, self.coef0, "kernel") for k, g in zip(kernels, gammas, strict=True))
         return x, y
-
-    def _check_parameters(self) -> None:
-        check_rank(self.rank, self.tol, self.pivoting)
-        if self.penalty not in PENALTIES:
-            raise ValueError(f"penalty must be one of {PENALTIES}, got {self.penalty!r}")
-        n = self.n_components
-        if n is not None and (not isinstance(n, Integral) or isinstance(n, bool) or n < 1):
-            raise ValueError(f"n_components must be a whole number >= 1 or None, got {n!r}")
 
     # ---- the fit
 
@@ -365,8 +393,7 @@ class KernelTwoView(TwoViewTransformer):
         self, X: Array, Y: Array, weights: Weights, gamma: Any, reg: Any, landmarks: Pair | None = None
     ) -> FeatureSums | None:
         """Fit to checked arrays; what a later ``partial_fit`` may go on from."""
-        self._check_parameters()
-        regs = check_reg(reg)
+        regs = RIDGES("reg", reg)
         refuse_non_finite("X", X)
         refuse_non_finite("y", Y)
         kernels = self._fitted_kernels(gamma, X, Y, weights)
@@ -385,11 +412,13 @@ class KernelTwoView(TwoViewTransformer):
         return sums
 
     def _fitted_kernels(self, gamma: Any, X: Array, Y: Array, weights: Weights) -> tuple[Kernel, Kernel]:
+        if self.n_components is not None:
+            at_most("n_components", self.n_components, self.rank, f"rank = {self.rank}, the most landmarks")
         kx, ky = self._kernels(gamma)
         return kx.fitted(X, weights), ky.fitted(Y, weights)
 
     def _fit_dual(self, kernels: tuple[Kernel, Kernel], X: Array, Y: Array, reg: tuple[float, float]) -> bool:
-        """With every row a landmark. False, with nothing set, if that road is closed."""
+        """With every row a landmark. False, with nothing set, where that method does not apply."""
         n = len(X)
         k = min(int(self.n_components or 10), n - 1)
         if 3 * (k + 10) > n:
@@ -401,12 +430,13 @@ class KernelTwoView(TwoViewTransformer):
         bach_jordan = self.penalty == "bach-jordan"
         cx, cy = (n * r / 2 if bach_jordan else (n - 1) * r for r in reg)
         means = Kx.mean(axis=0), Ky.mean(axis=0)
-        found = _core.solve_dual(Kx, Ky, bach_jordan, (cx, cy), k, float(self.tol), self.n_threads or 0)
+        found = solve_dual(Kx, Ky, bach_jordan, (cx, cy), k, float(self.tol), self.n_threads)
         if found is None:
             return False
         singular_values, ax, ay, zx, zy = found
         sign = _signs(ax)
         ax, ay, zx, zy = (a * sign for a in (ax, ay, zx, zy))
+        self.solver_ = "full"
         self.x_landmark_indices_, self.y_landmark_indices_ = np.arange(n), np.arange(n)
         self._adopt(
             kernels,
@@ -446,15 +476,16 @@ class KernelTwoView(TwoViewTransformer):
         found = len(solution.singular_values)
         if self.n_components is not None and found < k:
             warn(
-                f"n_components={self.n_components} is cut to {found}, the smaller rank of the features "
+                f"n_components={self.n_components} is reduced to {found}, the smaller rank of the features "
                 f"(X {solution.rank[0]}, y {solution.rank[1]})"
             )
         sx, sy = moments.slices
         ax, ay = (
-            _core.landmark_coefficients(view.factor, w, self.n_threads or 0)
+            landmark_coefficients(view.factor, w, self.n_threads)
             for view, w in zip(views, (solution.x_weights, solution.y_weights), strict=True)
         )
         sign = _signs(ax)
+        self.solver_ = "incomplete-cholesky"
         wx, wy, ax, ay = (a * sign for a in (solution.x_weights, solution.y_weights, ax, ay))
         offsets = moments.mean[sx] @ wx, moments.mean[sy] @ wy
         left = tuple(float(part / whole) for part, whole in sums.residual)
@@ -519,6 +550,7 @@ class KernelTwoView(TwoViewTransformer):
         self.x_mean_, self.y_mean_ = (mean.astype(dtype) for mean, dtype in zip(means, dtypes, strict=True))
         self.singular_values_ = self.singular_values_.astype(np.result_type(*dtypes))
         self._set_statistics(statistics, dtypes)
+        self.total_correlation_ = float(self.singular_values_.sum())
 
 
 def _signs(coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -576,7 +608,7 @@ class KernelCCA(KernelTwoView):
         and polynomial kernels, whose values may be large beside what varies in them, of the centred kernel's.
     pivoting : {"greedy", "random", "uniform"}, default="greedy"
         How landmarks are chosen: see :func:`fastcca.functional.incomplete_cholesky`; among all rows as long
-        as n · rank numbers take at most a gibibyte, else among a fixed sample of so many rows.
+        as n · rank numbers take at most a gibibyte, else among a fixed sample of that many rows.
     random_state : int, RandomState or None
         Seeds the choice of landmarks, unless it is greedy.
     n_threads : int, optional
@@ -596,7 +628,7 @@ class KernelCCA(KernelTwoView):
     x_rank_, y_rank_ : int
         Number of landmarks.
     x_residual_, y_residual_ : float
-        The share of the trace of the kernel matrix over the training rows that the landmarks leave out.
+        The fraction of the trace of the kernel matrix over the training rows that the landmarks leave out.
     x_gamma_, y_gamma_ : float
         The widths used.
     singular_values_ : ndarray of shape (n_components_,)
@@ -607,6 +639,8 @@ class KernelCCA(KernelTwoView):
         Pearson correlations of the views' columns with the scores of their own and of the other view.
     x_mean_, y_mean_ : ndarray
         Column means.
+    solver_ : {"incomplete-cholesky", "full"}
+        Which solver ran: on the features of the landmarks, or on n × n factors with every row a landmark.
     n_components_, n_features_in_, n_y_features_in_ : int
         Number of pairs of functions, p and q.
 
@@ -650,6 +684,9 @@ class KernelCCA(KernelTwoView):
     >>> bool(kcca.score(X[300:], y[300:]) > 0.95)
     True
     """
+
+    _schema = Schema("KernelCCA", partial_fit="sums=_sums")
+    _constraints = {**KernelTwoView._constraints, "gamma": real_pair(GAMMA), "reg": RIDGES}  # noqa: RUF012
 
     def __init__(
         self,
@@ -696,7 +733,7 @@ class KernelCCA(KernelTwoView):
             First view. float32 and float64 arrays are read in place: C or F order, strided, read-only,
             memory-mapped. float32 gives float32 results.
         y : array_like of shape (n, q) or (n,)
-            Second view, row by row the partners of ``X``.
+            Second view: row i belongs to row i of ``X``.
         sample_weight : array_like of shape (n,), optional
             Weights >= 0, which count as repetitions of a row; their sum must exceed 1.
         landmarks : pair of array_like, optional
@@ -738,7 +775,7 @@ class KernelCCA(KernelTwoView):
         X : array_like of shape (n, p)
             New rows of the first view.
         y : array_like of shape (n, q) or (n,)
-            Their partners.
+            The paired rows of the second view.
         sample_weight : array_like of shape (n,), optional
             Weights >= 0, which count as repetitions of a row.
         landmarks : pair of array_like, optional
@@ -757,7 +794,7 @@ class KernelCCA(KernelTwoView):
         first = not hasattr(self, "x_landmarks_")
         if not first and not hasattr(self, "_sums"):
             raise ValueError(
-                "partial_fit cannot go on from a fit with so many landmarks, or one saved without moments: "
+                "partial_fit cannot go on from a fit with this many landmarks, or one saved without moments: "
                 "start with partial_fit on a new estimator"
             )
         if not first and landmarks is not None:
@@ -765,8 +802,7 @@ class KernelCCA(KernelTwoView):
                 "landmarks are fixed by the first call of partial_fit: they cannot be given again"
             )
         X, y, weights = self._check_pair(X, y, sample_weight, reset=first)
-        self._check_parameters()
-        reg = check_reg(self.reg)
+        reg = RIDGES("reg", self.reg)
         dtypes = (X.dtype, y.dtype) if first else (self.x_landmarks_.dtype, self.y_landmarks_.dtype)
         if first:
             refuse_non_finite("X", X)

@@ -1,7 +1,7 @@
 """Ridges and kernel widths chosen by cross-validation: :class:`CCACV` and :class:`KernelCCACV`."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from itertools import product
 from operator import add
@@ -13,14 +13,10 @@ from scipy.stats import rankdata
 from sklearn.base import clone
 from sklearn.model_selection import check_cv
 
-from fastcca._arguments.parameters import (
-    check_n_components,
-    check_n_threads,
-    check_reg,
-    check_same_rows,
-    refuse_non_finite,
-)
+from fastcca._arguments.arrays import check_same_rows, refuse_non_finite
+from fastcca._arguments.parameters import RIDGES, anything, check_n_components
 from fastcca._arguments.warn import warn
+from fastcca._models.files import Schema
 from fastcca._models.statistics import Weights, column_statistics
 from fastcca.cca.kernel import (
     FeatureSums,
@@ -32,30 +28,18 @@ from fastcca.cca.kernel import (
     solve_features,
 )
 from fastcca.cca.linear import CCA, LinearTwoView, column_variances
+from fastcca.cca.partial import (
+    confounding_of_rows,
+    mapped_residuals,
+    moments_with,
+    partial_moments,
+)
 from fastcca.functional.kernels import Kernel
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import held_out_correlations
 from fastcca.metrics import column_correlations
 
-__all__ = [
-    "CCACV",
-    "TIE",
-    "FoldMoments",
-    "KernelCCACV",
-    "PooledScores",
-    "Rows",
-    "Split",
-    "adopt_features",
-    "default_grid",
-    "fast_scores",
-    "pooled_scores",
-    "pools",
-    "ridge_grid",
-    "row_splits",
-    "search_results",
-    "slow_scores",
-    "warn_of_end",
-]
+__all__ = ["CCACV", "KernelCCACV"]
 
 
 Reg = tuple[float, float]
@@ -156,17 +140,17 @@ def _scores_of(
             rows.append(_scores_of(*units, pairs, k, False, n_threads))
         return np.vstack(rows)
     scores = np.full((len(folds), len(pairs)), np.nan)
-    cured = np.logical_and.reduce([_cured(total - fold, pairs) for fold in folds])
-    if cured.any():
-        some = [pair for pair, is_cured in zip(pairs, cured, strict=True) if is_cured]
+    accurate = np.logical_and.reduce([_accurate(total - fold, pairs) for fold in folds])
+    if accurate.any():
+        some = [pair for pair, is_accurate in zip(pairs, accurate, strict=True) if is_accurate]
         # NaN stands beyond the rank of a fold's training rows
-        scores[:, cured] = np.nanmean(held_out_correlations(total, folds, some, k, n_threads), axis=2)
+        scores[:, accurate] = np.nanmean(held_out_correlations(total, folds, some, k, n_threads), axis=2)
     return scores
 
 
-def _cured(train: Moments, pairs: list[Reg]) -> NDArray[np.bool_]:
+def _accurate(train: Moments, pairs: list[Reg]) -> NDArray[np.bool_]:
     """For which ridges the covariances of both views are well-conditioned enough to work with."""
-    cured = np.ones(len(pairs), dtype=bool)
+    accurate = np.ones(len(pairs), dtype=bool)
     for view in (0, 1):
         r = np.array([pair[view] for pair in pairs])
         covariance = train.covariance(view, view)
@@ -177,8 +161,8 @@ def _cured(train: Moments, pairs: list[Reg]) -> NDArray[np.bool_]:
             varying = np.flatnonzero(~train.constant[train.slices[view]])
             values = np.linalg.eigvalsh(covariance[np.ix_(varying, varying)])
             fine = values[-1] + r <= MAX_CONDITION**2 * (values[0] + r) if len(values) else ~fine
-        cured &= fine
-    return cured
+        accurate &= fine
+    return accurate
 
 
 def slow_scores(
@@ -196,6 +180,43 @@ def slow_scores(
             fitted = _fitted(model, pairs[j], X, y, weights)
             zx, zy = fitted._scores("X", X_test), fitted._scores("y", y_test)
             scores[i, j] = column_correlations(zx, zy, sample_weight=test_weights).mean()
+
+
+def partial_scores(
+    data: Rows, Z: NDArray[Any], splits: list[Split], pairs: list[Reg], model: LinearTwoView
+) -> NDArray[np.float64]:
+    """Scores of residuals: what confounds explain is learned from the training rows of each split alone."""
+    n, width = len(Z), max(data.X.shape[1], data.y.shape[1]) + Z.shape[1]
+    k = model.n_components or min(data.X.shape[1], data.y.shape[1])
+
+    def moments(rows: NDArray[np.intp]) -> Moments:
+        X, y, weights = data.take(rows)
+        return moments_with(X, y, Z[rows], weights, data.n_threads)
+
+    def residuals(i: int) -> Rows:
+        train, _ = splits[i]
+        X, y, weights = data.take(train)
+        found = confounding_of_rows((X, y), Z[train], weights, data.n_threads)
+        return data._replace(X=found.residuals(0, data.X, Z), y=found.residuals(1, data.y, Z))
+
+    if pools(splits):
+        return pooled_scores(data, splits, None, pairs, model, residuals)
+    total = None
+    scores = np.full((len(splits), len(pairs)), np.nan)
+    for i, (train, test) in enumerate(splits):
+        if len(train) >= width:  # where moments will do
+            held_out = moments(test)
+            if (np.bincount(np.concatenate([train, test]), minlength=n) == 1).all():
+                total = moments(np.arange(n)) if total is None else total
+                training = total - held_out
+            else:
+                training = moments(train)
+            partial, confounding = partial_moments(training, n_threads=data.n_threads)
+            rest = mapped_residuals(held_out, confounding)
+            scores[i] = _scores_of(partial + rest, [rest], pairs, k, model.scale, data.n_threads)[0]
+        if np.isnan(scores[i]).any():
+            slow_scores(scores[i : i + 1], residuals(i), [splits[i]], pairs, model)
+    return scores
 
 
 class PooledScores:
@@ -222,19 +243,29 @@ class PooledScores:
 
 
 def pooled_scores(
-    data: Rows, splits: list[Split], shared: FoldMoments, pairs: list[Reg], model: LinearTwoView
+    data: Rows,
+    splits: list[Split],
+    shared: FoldMoments | None,
+    pairs: list[Reg],
+    model: LinearTwoView,
+    of_split: Callable[[int], Rows] | None = None,
 ) -> NDArray[np.float64]:
-    """A score for each ridge from the held-out rows of all splits, by fits to each training part."""
-    total = shared.total
-    narrow, model = _quick(data, model)
-    if narrow.X is not data.X or narrow.y is not data.y:
-        data, total = narrow, None
+    """A score for each ridge from the held-out rows of all splits, by fits to each training part.
+
+    ``of_split`` gives the data of each split, where it has its own.
+    """
+    total = None if shared is None else shared.total
+    if of_split is None:
+        narrow, model = _quick(data, model)
+        if narrow.X is not data.X or narrow.y is not data.y:
+            data, total = narrow, None
     pooled = PooledScores(len(pairs), model.n_components or min(data.X.shape[1], data.y.shape[1]))
     for i, (train, test) in enumerate(splits):
+        data = data if of_split is None else of_split(i)
         X, y, weights = data.take(train)
         X_test, y_test, w = data.take(test)
         moments = None
-        if total is not None and i in shared.whole:
+        if shared is not None and total is not None and i in shared.whole:
             moments = total - (shared.held_out.get(i) or data.moments(test))
         for j, pair in enumerate(pairs):
             fitted = _fitted(model, pair, X, y, weights, moments)
@@ -441,8 +472,8 @@ class CCACV(LinearTwoView):
         are scored together: their scores about the means of their training rows, correlated over all of
         them.
     scale : bool, default=False
-        Divide each column by its standard deviation in the training rows first; the ridge is then a share
-        of a variance.
+        Divide each column by its standard deviation in the training rows first; the ridge is then relative to
+        a variance of 1.
     n_threads : int, optional
         Threads to use; by default :func:`fastcca.get_num_threads`. Results do not depend on it.
 
@@ -505,6 +536,13 @@ class CCACV(LinearTwoView):
 
     solver = "auto"  # not a parameter: the refit chooses
 
+    _schema = Schema("CCACV", fields="n_splits_ cv_results_ best_index_ best_score_ reg_ best_estimator_")
+    _constraints = {  # noqa: RUF012
+        **{name: LinearTwoView._constraints[name] for name in ("n_components", "scale", "n_threads")},
+        "regs": anything("a sequence of ridges"),  # checked with the data
+        "cv": anything("a number of folds or a splitter"),  # by scikit-learn
+    }
+
     def __init__(
         self,
         n_components: int | None = None,
@@ -525,6 +563,7 @@ class CCACV(LinearTwoView):
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         groups: ArrayLike | None = None,
+        confounds: ArrayLike | None = None,
     ) -> "CCACV":
         """Choose the ridge and fit with it to all rows.
 
@@ -533,11 +572,13 @@ class CCACV(LinearTwoView):
         X : array_like of shape (n, p)
             First view.
         y : array_like of shape (n, q) or (n,)
-            Second view, row by row the partners of ``X``.
+            Second view: row i belongs to row i of ``X``.
         sample_weight : array_like of shape (n,), optional
             Weights >= 0, which count as repetitions of a row, in fits and in scores.
         groups : array_like of shape (n,), optional
             Handed to the splitter ``cv``.
+        confounds : array_like of shape (n, c), optional
+            As in :meth:`CCA.fit`. What they explain is learned from the training rows of each split alone.
 
         Returns
         -------
@@ -549,21 +590,25 @@ class CCACV(LinearTwoView):
         ValueError
             See :class:`CCACV`.
         """
-        check_same_rows(X=X, y=y, groups=groups)
+        check_same_rows(X=X, y=y, groups=groups, confounds=confounds)
         x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
-        check_n_threads(self.n_threads)
+        Z = self._check_confounds(confounds, len(x_checked), reset=True)
         k = check_n_components(self.n_components, x_checked.shape[1], y_checked.shape[1])
         given = None if self.regs is None else ridge_grid(self.regs)
-        pairs = [] if given is None else [check_reg(reg) for reg in given]
+        pairs = [] if given is None else [RIDGES("regs", reg) for reg in given]
         splits = row_splits(self.cv, x_checked, y, groups, weights)
         data = Rows(x_checked, y_checked, weights, self.n_threads)
+        if Z is not None:
+            refuse_non_finite("confounds", Z)
         shared = FoldMoments(data, splits)
         units = (1.0, 1.0) if self.scale or given is not None else shared.mean_variances(data)
         regs = default_grid(RIDGE_FACTORS, units) if given is None else given
-        pairs = [check_reg(reg) for reg in regs]
+        pairs = [RIDGES("regs", reg) for reg in regs]
 
         model = CCA(k, scale=self.scale, n_threads=self.n_threads)
-        if pools(splits):
+        if Z is not None:
+            scores = partial_scores(data, Z, splits, pairs, model)
+        elif pools(splits):
             scores = pooled_scores(data, splits, shared, pairs, model)
         else:
             scores = fast_scores(data, splits, shared, pairs, k, self.scale)
@@ -578,13 +623,16 @@ class CCACV(LinearTwoView):
         self.best_score_ = float(mean[self.best_index_])
         self.reg_ = regs[self.best_index_]
         warn_of_end(pairs, mean, self.best_index_, self.regs is None)
-        self._refit(data, shared.total)
+        self._refit(data, shared.total, Z)
         return self
 
-    def _refit(self, data: Rows, moments: Moments | None) -> None:
+    def _refit(self, data: Rows, moments: Moments | None, Z: NDArray[Any] | None) -> None:
         best = CCA(self.n_components, self.reg_, self.scale, "auto", self.n_threads)
         adopt_features(best, self)
-        best._fit_arrays(data.X, data.y, data.weights, moments)
+        if Z is None:
+            best._fit_arrays(data.X, data.y, data.weights, moments)
+        else:
+            best._fit_partial(data.X, data.y, Z, data.weights)
         self.best_estimator_ = best
         parameters = best.get_params()
         self.__dict__.update({name: value for name, value in vars(best).items() if name not in parameters})
@@ -675,6 +723,16 @@ class KernelCCACV(KernelTwoView):
     (10, True)
     """
 
+    _schema = Schema(
+        "KernelCCACV", fields="n_splits_ cv_results_ best_index_ best_score_ gamma_ reg_ best_estimator_"
+    )
+    _constraints = {  # noqa: RUF012
+        **KernelTwoView._constraints,
+        "gammas": anything("a sequence of widths"),
+        "regs": anything("a sequence of ridges"),
+        "cv": anything("a number of folds or a splitter"),
+    }
+
     def __init__(
         self,
         n_components: int | None = None,
@@ -721,7 +779,7 @@ class KernelCCACV(KernelTwoView):
         X : array_like of shape (n, p)
             First view.
         y : array_like of shape (n, q) or (n,)
-            Second view, row by row the partners of ``X``.
+            Second view: row i belongs to row i of ``X``.
         sample_weight : array_like of shape (n,), optional
             Weights >= 0, which count as repetitions of a row, in fits and in scores.
         groups : array_like of shape (n,), optional
@@ -739,7 +797,6 @@ class KernelCCACV(KernelTwoView):
         """
         check_same_rows(X=X, y=y, groups=groups)
         x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
-        self._check_parameters()
         refuse_non_finite("X", x_checked)
         refuse_non_finite("y", y_checked)
         if self.regs is not None:
@@ -750,7 +807,7 @@ class KernelCCACV(KernelTwoView):
                 for kernel, name, data in zip(self._kernels(1.0), "Xy", (x_checked, y_checked), strict=True)
             )
             regs = default_grid(PENALTY_FACTORS, (of_x, of_y))
-        pairs = [check_reg(reg) for reg in regs]
+        pairs = [RIDGES("regs", reg) for reg in regs]
         kernels = self._grid_of_kernels(x_checked, y_checked, weights)
         splits = row_splits(self.cv, x_checked, y, groups, weights)
 

@@ -17,7 +17,7 @@ __all__ = ["demo", "info"]
 def info(model: Path | None) -> None:
     """Say what is installed, or what a saved MODEL is."""
     if model is not None:
-        from fastcca._models.files import load
+        from fastcca._load import load
 
         describe(load(model))
         return
@@ -42,7 +42,7 @@ def info(model: Path | None) -> None:
     default="fastcca-demo.png",
     show_default=True,
     metavar="FILE",
-    help="Where the picture goes, where matplotlib is installed.",
+    help="Where the figure goes, if matplotlib is installed.",
 )
 @threads_option
 def demo(data: str, components: int | None, output: str) -> None:

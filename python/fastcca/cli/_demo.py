@@ -1,4 +1,4 @@
-"""The demonstration: two halves of real digits, every method built so far, one table, one picture."""
+"""The demonstration: two halves of real digits, every method built so far, one table, one figure."""
 
 import time
 from collections.abc import Callable
@@ -57,7 +57,7 @@ def _fit_deep(left: NDArray[Any], right: NDArray[Any], k: int) -> Any:
     # Seconds, not minutes: small networks, few batches.
     large = len(left) > 10_000
     width, epochs = (512, 3) if large else (128, 60)
-    return DeepCCA(k, hidden=(width, width), epochs=epochs, batch_size=500, random_state=0).fit(left, right)
+    return DeepCCA(k, hidden=(width, width), n_epochs=epochs, batch_size=500, random_state=0).fit(left, right)
 
 
 def _fit_kernel_cca(left: NDArray[Any], right: NDArray[Any], k: int) -> Any:
@@ -77,7 +77,7 @@ if find_spec("torch") is not None:
 
 
 def fill_in(split: Split) -> tuple[float, float, float]:
-    """The missing half: shares of the right halves' variance that are told by the left halves alone.
+    """The missing half: the fraction of the right halves' variance that the left halves explain.
 
     By a multimodal autoencoder and by the regression of CCA, on the held-out digits; the seconds of the
     first's fit.
@@ -88,7 +88,7 @@ def fill_in(split: Split) -> tuple[float, float, float]:
     views = {"left": split.left_train[rows], "right": split.right_train[rows]}
     start = time.perf_counter()
     epochs = 8 if len(views["left"]) > 5000 else 30
-    model = MultimodalAutoencoder(64, activation="tanh", epochs=epochs, random_state=0).fit(views)
+    model = MultimodalAutoencoder(64, activation="tanh", n_epochs=epochs, random_state=0).fit(views)
     seconds = time.perf_counter() - start
     cca = _fit_cca(views["left"], views["right"], split.n_components)
     mean = views["right"].mean(axis=0)
@@ -157,7 +157,7 @@ _ROW = "{:<23}  {:7.2f}  {:10.2f}  {:6.1%}  {:8.1%}  {:12g}  {:8.2f}"
 
 
 def run(data: str, n_components: int | None, output: Path) -> None:
-    """Print the table, and write the picture where matplotlib is installed."""
+    """Print the table, and write the figure where matplotlib is installed."""
     check_output(output, (".png", ".pdf", ".svg"))
     split = load(data)
     k = n_components or split.n_components
@@ -176,7 +176,7 @@ def run(data: str, n_components: int | None, output: Path) -> None:
         click.echo(_ROW.format(name, *totals, *retrieval, found.seconds))
     if find_spec("torch") is not None:
         autoencoder, regression, seconds = fill_in(split)
-        click.echo(f"\n{'missing modality: the right half filled in':<49}  variance told  seconds to fit")
+        click.echo(f"\n{'missing modality: the right half filled in':<49}  R²             seconds to fit")
         click.echo(
             f"{'multimodal autoencoder, from the left half alone':<49}  {autoencoder:13.1%}  {seconds:14.2f}"
         )
@@ -185,7 +185,7 @@ def run(data: str, n_components: int | None, output: Path) -> None:
     try:
         draw(split, results, output)
     except ImportError:
-        click.echo("For a picture as well: pip install 'fastcca[plot]'")
+        click.echo("For a figure as well: pip install 'fastcca[plot]'")
     else:
         click.echo(f"The correlations and the first pair of variates are drawn in {output}")
 

@@ -15,7 +15,7 @@ __all__ = ["main"]
 
 
 class _Program(click.Group):
-    """A group that tells errors in one line, without a traceback."""
+    """A group that reports errors in one line, without a traceback."""
 
     def main(self, *args: Any, **options: Any) -> Any:
         run: Callable[..., Any] = super().main
@@ -37,7 +37,7 @@ class _Program(click.Group):
             except click.Abort:
                 code = _fail("interrupted", 130)
             except BrokenPipeError:
-                # The reader of our output has gone: nothing to tell.
+                # The reader of our output has gone: nothing to report.
                 _drop_output()
                 code = 1
             except click.ClickException as error:

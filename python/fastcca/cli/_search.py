@@ -71,7 +71,7 @@ def search(
     With a model of two views, QUERIES are the other view than the GALLERY; with a label embedding they are
     more samples, or labels. Rows count from 0.
     """
-    from fastcca._models.files import load
+    from fastcca._load import load
 
     if (queries is None) == (not labels):
         raise click.UsageError("give either QUERIES or --label")

@@ -37,7 +37,7 @@ __all__ = ["projection", "score", "transform"]
 @threads_option
 def transform(model: Path, table: Source, view: str, output: str) -> None:
     """Project the rows of a TABLE of either view onto the variates of a saved MODEL."""
-    from fastcca._models.files import load
+    from fastcca._load import load
 
     check_output(output, inputs=(model, table.path))
     fitted = load(model)
@@ -59,7 +59,7 @@ def transform(model: Path, table: Source, view: str, output: str) -> None:
 @threads_option
 def score(model: Path, x: Source, y: Source) -> None:
     """Correlations of the variates of a saved MODEL on two tables with the same rows."""
-    from fastcca._models.files import load
+    from fastcca._load import load
 
     fitted = load(model)
     x_table, y_table = read_pair(x, y)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import Bunch, check_random_state
 
-from fastcca._arguments.parameters import check_count
+from fastcca._arguments.parameters import integer
 from fastcca.datasets._mnist import load_mnist_halves
 from fastcca.datasets._speech import Features, add_noise, check_snr, load_spoken_digits, speech_features
 
@@ -74,7 +74,7 @@ def make_audio_visual_digits(
     ((6000, 640), (6000, 784))
     """
     for name, n in (("n_train", n_train), ("n_validation", n_validation), ("n_test", n_test)):
-        check_count(name, n, low=0)
+        integer(0)(name, n)
     if snr is not None:
         check_snr(snr)
     speakers = {
@@ -207,7 +207,7 @@ def make_incongruent_pairs(
     for name, classes in (("audio_target", heard), ("image_target", seen)):
         if classes.ndim != 1:
             raise ValueError(f"{name} must be 1-d, got shape {classes.shape}")
-    check_count("n_pairs", n_pairs)
+    integer(1)("n_pairs", n_pairs)
     if pairs is None:
         common = np.intersect1d(heard, seen)
         if len(common) < 2:

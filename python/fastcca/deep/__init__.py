@@ -3,6 +3,9 @@
 Needs the extra ``deep``.
 """
 
+import sys
+from typing import Any
+
 try:
     import torch as _torch  # noqa: F401
 except ImportError as error:
@@ -10,21 +13,21 @@ except ImportError as error:
         "fastcca.deep needs PyTorch, which is not installed: pip install 'fastcca[deep]'"
     ) from error
 
-from fastcca.deep._files import load
-from fastcca.deep.activations import NonSaturatingSigmoid
-from fastcca.deep.correlation_loss import CorrelationLoss
-from fastcca.deep.deep_cca import DeepCCA
+from fastcca.deep.deep_cca import DeepCCA, DeepCCAEpoch
 from fastcca.deep.denoising import DenoisingAutoencoder
-from fastcca.deep.encoders import MLP, GaussianNoise
-from fastcca.deep.hinge_loss import HingeEmbeddingLoss, PairEmbeddingLoss
-from fastcca.deep.multimodal import MultimodalAutoencoder
+from fastcca.deep.losses import CorrelationLoss, HingeEmbeddingLoss, PairEmbeddingLoss
+from fastcca.deep.multimodal import AutoencoderEpoch, MultimodalAutoencoder
+from fastcca.deep.networks import MLP, GaussianNoise, NonSaturatingSigmoid
 from fastcca.deep.rbm import RBM
+from fastcca.deep.record import record
 
 __all__ = [
     "MLP",
     "RBM",
+    "AutoencoderEpoch",
     "CorrelationLoss",
     "DeepCCA",
+    "DeepCCAEpoch",
     "DenoisingAutoencoder",
     "GaussianNoise",
     "HingeEmbeddingLoss",
@@ -32,4 +35,11 @@ __all__ = [
     "NonSaturatingSigmoid",
     "PairEmbeddingLoss",
     "load",
+    "record",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load":  # the front door's, which reads the files of every class
+        return getattr(sys.modules["fastcca"], name)
+    raise AttributeError(f"module 'fastcca.deep' has no attribute {name!r}")

@@ -1,30 +1,39 @@
-"""Deep models as files: weights in safetensors, everything else in its JSON header. No pickle."""
+"""Networks in files: their weights as tensors, beside parameters that say how to build them anew."""
 
 from __future__ import annotations
 
 import copy
-import json
-import os
-import re
 from collections.abc import Mapping
-from importlib import import_module
-from importlib.metadata import version
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import nn
 
-import fastcca._models.files as plain
-from fastcca._models.atomic_fit import AtomicFit
-from fastcca._models.atomic_write import replacing
-from fastcca._models.files import FORMAT, FORMAT_VERSION
+from fastcca._models.files import Reader, RefusedError, SavedModel, Writer
+from fastcca._models.tensor_file import Tensor
 
-__all__ = ["SavedDeepModel", "load"]
+__all__ = ["SavedDeepModel"]
 
-HEADER = "fastcca"
+# torch's dtypes by the names that safetensors gives them
+_DTYPES = {
+    "BOOL": torch.bool,
+    "U8": torch.uint8,
+    "I8": torch.int8,
+    "F8_E5M2": torch.float8_e5m2,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "I16": torch.int16,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I32": torch.int32,
+    "F32": torch.float32,
+    "I64": torch.int64,
+    "F64": torch.float64,
+}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
-class SavedDeepModel(AtomicFit):
+class SavedDeepModel(SavedModel):
     """``save`` for an estimator some of whose attributes are networks."""
 
     _saved_networks: ClassVar[tuple[str, ...]]  # those attributes
@@ -48,175 +57,143 @@ class SavedDeepModel(AtomicFit):
                 setattr(twin, name, copy.deepcopy(vars(self)[name]))
         return twin
 
-    def save(self, path: str | os.PathLike[str], *, moments: bool = True) -> None:
-        """Write the fitted model to one safetensors file, which :func:`fastcca.load` reads.
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickle and skops store: networks that the parameters describe by their weights, as arrays."""
+        state: dict[str, Any] = dict(super().__getstate__())  # type: ignore[call-overload]
+        parts = [state.get(name) for name in self._saved_networks]
+        own = any(getattr(self, name) is not None for name in self._own_modules)
+        if own or not all(isinstance(part, nn.Module) for part in parts):
+            return state
+        weights = {name: part.state_dict() for name, part in zip(self._saved_networks, parts, strict=True)}  # type: ignore[union-attr]
+        if _misfit(self, weights) is None:  # unless somebody has put another network in the place of one
+            for name, tensors in weights.items():
+                state[name] = {key: tensor.detach().cpu().numpy() for key, tensor in tensors.items()}
+        return state
 
-        Networks of your own are saved by their weights alone: :func:`fastcca.deep.load` takes modules of the
-        same architecture. Callbacks and ``augment`` are not saved.
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[misc]
+        arrays = {name: state[name] for name in self._saved_networks if isinstance(state.get(name), dict)}
+        if arrays:
+            weights = {
+                name: {key: torch.from_numpy(np.array(array)) for key, array in part.items()}
+                for name, part in arrays.items()
+            }
+            _put(self, weights)
 
-        Parameters
-        ----------
-        path : path
-            Where to; an existing file is replaced once the new one is whole.
-        moments : bool, default=True
-            Whether to store the moments of the networks' outputs, which nothing but ``partial_fit`` of the
-            linear CCA on top (``cca_``) needs.
-
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
-        TypeError
-            If a parameter cannot be stored without pickle; the message says which.
-        FileNotFoundError
-            If there is no such folder.
-        """
-        from safetensors import SafetensorError
-        from safetensors.torch import save_file
-        from sklearn.utils.validation import check_is_fitted
-
-        check_is_fitted(self)
-        networks = {name: getattr(self, name) for name in self._saved_networks}
-        owners = {id(network): name for name, network in reversed(networks.items())}  # the first of equals
+    def _packed(self, writer: Writer, where: str) -> dict[str, Any]:
+        plain = type(self).__new__(type(self))
+        vars(plain).update(vars(self))
+        networks = {name: vars(plain).pop(name) for name in self._saved_networks if name in vars(self)}
+        own = [name for name in self._own_modules if getattr(self, name) is not None]
         neutral = {**dict.fromkeys(self._own_modules), "callbacks": (), "augment": None, "device": "cpu"}
-        state = {name: value for name, value in vars(self).items() if name not in self._saved_networks}
-        state |= {name: value for name, value in neutral.items() if name in state}
-        arrays = plain.Arrays()
-        arrays.moments = moments
-        requests = plain._requests(state.pop(plain.ROUTING, None))
-        header = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "fastcca": version("fastcca"),
-            "class": type(self).__name__,
-            "own": [name for name in self._own_modules if getattr(self, name) is not None],
-            "tied": {
-                name: owners[id(network)] for name, network in networks.items() if owners[id(network)] != name
-            },
-            "state": plain._encode(state, arrays, type(self).__name__),
-        }
-        if requests is not None:
-            header["requests"] = requests
-        tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
-        for name, network in networks.items():
+        vars(plain).update({name: value for name, value in neutral.items() if name in vars(self)})
+        node = super(SavedDeepModel, plain)._packed(writer, where)
+        node["own"] = own
+        node["networks"] = {}
+        owners: dict[int, str] = {}  # of what is one network under two names
+        for part, network in networks.items():
+            owner = owners.setdefault(id(network), part)
+            if owner != part:
+                node["networks"][part] = {"same_as": owner}
+                continue
+            prefix = f"{where}.{part}" if where else part
+            names = {}
             for key, tensor in network.state_dict().items():
-                tensors[f"{name}.{key}"] = tensor.detach().cpu().clone().contiguous()
-        header["digest"] = plain.digest_of(header, _bytes(tensors))
-        with replacing(path) as temporary:
-            try:
-                save_file(tensors, temporary, metadata={HEADER: json.dumps(header)})
-            except SafetensorError as error:
-                number = re.search(r"os error (\d+)", str(error))
-                if number is None:
-                    raise
-                raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+                names[key] = writer.add(_stored(tensor, f"{part}.{key}"), f"{prefix}.{key}")
+            node["networks"][part] = {"tensors": names}
+        return node
+
+    @classmethod
+    def _unpacked(cls, node: Mapping[str, Any], reader: Reader) -> Any:
+        model = super()._unpacked(node, reader)
+        own, networks = node["own"], node["networks"]
+        if not isinstance(own, list) or not set(own) <= set(cls._own_modules):
+            raise ValueError("its header does not say which networks are your own")
+        if not isinstance(networks, dict) or not set(networks) <= set(cls._saved_networks):
+            raise ValueError("its header does not say which networks it holds")
+        for name in ("encoders", "decoders"):
+            given = reader.given.get(name)
+            if name in own and given is None:
+                raise RefusedError(
+                    "it holds weights of networks of your own: pass modules of the same architecture "
+                    f"as {name}"
+                )
+            if name in own:
+                reader.used.add(name)
+                setattr(model, name, given)
+        if reader.given.get("device") is not None:
+            model.device = _device(reader.given["device"])
+        if not networks and not node["fitted"]:
+            return model  # not fitted: a parameter of another model
+        if set(networks) != set(cls._saved_networks):
+            raise ValueError(f"{cls.__name__} lacks {', '.join(set(cls._saved_networks) - set(networks))}")
+        weights = {
+            part: {key: _tensor(reader.tensors[name]) for key, name in entry["tensors"].items()}
+            for part, entry in networks.items()
+            if "same_as" not in entry
+        }
+        misfit = _misfit(model, weights)
+        if misfit is not None:
+            raise RefusedError(f"{' and '.join(own)} do not fit it: {misfit}") if own else ValueError(misfit)
+        _put(model, weights)
+        for part, entry in networks.items():
+            if "same_as" in entry:
+                if entry["same_as"] not in weights:
+                    raise ValueError(f"{part} is to be the same as {entry['same_as']!r}, which it lacks")
+                setattr(model, part, getattr(model, entry["same_as"]))
+        return model
 
 
-def _bytes(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    """Tensors as what a digest is taken of; NumPy does not know all of their dtypes."""
-    return {
-        f"{name} {tensor.dtype} {tuple(tensor.shape)}": tensor.reshape(-1).view(torch.uint8).numpy()
-        for name, tensor in tensors.items()
-    }
+def _stored(tensor: Any, where: str) -> Tensor:
+    """A tensor as a file holds it."""
+    if not isinstance(tensor, torch.Tensor) or tensor.dtype not in _NAMES or tensor.layout != torch.strided:
+        what = getattr(tensor, "dtype", type(tensor).__name__)
+        raise TypeError(f"{where} is {what}, which cannot be stored without pickle")
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    data = flat.view(torch.uint8).numpy() if flat.numel() else np.zeros(0, np.uint8)
+    return Tensor(_NAMES[tensor.dtype], tuple(tensor.shape), data)
 
 
-def _check_sizes(model: Any, parts: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
-    """Compare the sizes that the parameters ask for with those of the weights, before memory is taken."""
-    with torch.device("meta"):
+def _tensor(stored: Tensor) -> torch.Tensor:
+    dtype, shape, data = stored
+    if not data.size:
+        return torch.empty(shape, dtype=_DTYPES[dtype])
+    return torch.from_numpy(data).view(_DTYPES[dtype]).reshape(shape)
+
+
+def _device(device: Any) -> str:
+    try:
+        torch.empty(0, device=torch.device(device))
+    # PyTorch asserts that it was built for CUDA, and raises RuntimeError for most else
+    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        raise RefusedError(f"device must be one that PyTorch has here, got {device!r}") from error
+    return str(device)
+
+
+def _misfit(model: Any, weights: Mapping[str, Mapping[str, torch.Tensor]]) -> str | None:
+    """Where sizes that the parameters ask for are not those of the weights; takes no memory for them."""
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
         modules = model._rebuilt()
     for part, module in zip(model._saved_networks, modules, strict=True):
+        if part not in weights:
+            continue
         wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-        held = {name: tuple(tensor.shape) for name, tensor in parts[part].items()}
+        held = {name: tuple(tensor.shape) for name, tensor in weights[part].items()}
         if wanted != held:
             name = next(n for n in [*wanted, *held] if wanted.get(n) != held.get(n))
-            raise ValueError(f"{part}.{name} has shape {held.get(name)}, expected {wanted.get(name)}")
+            return f"{part}.{name} has shape {held.get(name)}, expected {wanted.get(name)}"
+    return None
 
 
-def load(
-    path: str | os.PathLike[str],
-    encoders: tuple[nn.Module, nn.Module] | Mapping[str, nn.Module] | None = None,
-    decoders: Mapping[str, nn.Module] | None = None,
-) -> Any:
-    """Read a model that ``save`` of a deep estimator wrote.
-
-    Parameters
-    ----------
-    path : path
-        The file.
-    encoders : pair of torch.nn.Module or mapping of str to torch.nn.Module, optional
-        For a model with encoders of your own: modules of the same architecture, given as they were to the
-        estimator. Copies of them receive the weights.
-    decoders : mapping of str to torch.nn.Module, optional
-        Likewise.
-
-    Returns
-    -------
-    estimator
-        Fitted, on the CPU, of the class that was saved.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is damaged, is no deep model of fastcca, was written by a newer version, or needs
-        ``encoders`` or ``decoders``.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    name = os.fspath(path)
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"there is no model file {name!r}")
+def _put(model: Any, weights: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
+    """Build the networks and put the weights in; the caller's random numbers stay as they are."""
+    with torch.random.fork_rng(devices=[]):
+        modules = model._rebuilt()
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{name!r} is damaged or not a fastcca model ({plain._line(error)})") from None
-    try:
-        header = json.loads(metadata[HEADER])
-        kind = getattr(import_module("fastcca.deep"), header["class"], None)
-        if not isinstance(header["format_version"], int):
-            raise KeyError(FORMAT)
-        if header["format"] != FORMAT or not (isinstance(kind, type) and issubclass(kind, SavedDeepModel)):
-            raise KeyError(FORMAT)
-    except (LookupError, TypeError, ValueError, AttributeError, RecursionError):
-        raise ValueError(f"{name!r} is not a deep model of fastcca") from None
-    if header["format_version"] > FORMAT_VERSION:
-        raise ValueError(f"{name!r} was written by fastcca {header.get('fastcca')}: upgrade to read it")
-    given = {"encoders": encoders, "decoders": decoders}
-    own = header.get("own", [])
-    if not isinstance(own, list) or not all(parameter in given for parameter in own):
-        raise ValueError(f"{name!r} is damaged: its header does not say which networks are your own")
-    missing = [parameter for parameter in own if given[parameter] is None]
-    if missing:
-        raise ValueError(
-            f"{name!r} holds weights of networks of your own: pass modules of their make as {missing[0]}"
-        )
-    try:
-        plain.check_digest(header, _bytes(tensors))
-        parts: dict[str, dict[str, torch.Tensor]] = {part: {} for part in kind._saved_networks}
-        arrays = plain.Arrays()
-        for key, tensor in tensors.items():
-            owner = key.split(".")[0]
-            if owner in parts:
-                parts[owner][key[len(owner) + 1 :]] = tensor
-            else:
-                arrays[key] = tensor.numpy()
-        model: Any = kind.__new__(kind)
-        model.__dict__.update(plain._decode(header["state"], arrays))
-        plain.check_parameters(kind, model.__dict__)
-        model.__dict__.update({parameter: given[parameter] for parameter in own})
-        _check_sizes(model, parts)
-        for part, module in zip(kind._saved_networks, model._rebuilt(), strict=True):
-            module.to(getattr(torch, model.dtype)).load_state_dict(parts[part])
-            setattr(model, part, module.eval())
-        for part, owner in header.get("tied", {}).items():
-            if owner not in parts or part not in parts:
-                raise KeyError(part)
-            setattr(model, part, getattr(model, owner))
-        if "requests" in header:
-            plain._set_requests(model, header["requests"])
-    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
-        raise ValueError(f"{name!r} is damaged: {plain._line(error)}") from None
-    return model
+        device = _device(model.device)
+    except RefusedError:  # of a pickle from a machine that has it
+        device = "cpu"
+    for part, module in zip(model._saved_networks, modules, strict=True):
+        if part in weights:
+            module.to(getattr(torch, model.dtype)).load_state_dict(weights[part])
+            setattr(model, part, module.to(device).eval())

@@ -1,9 +1,9 @@
-"""How the multimodal autoencoder is trained: which error it lowers, on which rows, until when."""
+"""How the multimodal autoencoder is trained: the loss of a batch, and its epochs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,14 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fastcca.deep._multimodal_network import DropoutSchedule, MultimodalNetwork
-from fastcca.deep._training import Best, Schedule, Source, chunks, evaluation, keep_best, minibatches
+from fastcca.deep._multimodal_network import MultimodalNetwork, SubsetSampling
+from fastcca.deep._training import Epoch, Schedule, Source, chunks, minibatches
+from fastcca.deep.networks import evaluation
 from fastcca.errors import NumericalError
 
-__all__ = ["AutoencoderEpoch", "Rows", "best_epoch", "inputs_of", "train"]
+__all__ = ["AutoencoderEpoch", "ModalityRows", "epochs_of", "inputs_of"]
 
 
-class Rows(NamedTuple):
+class ModalityRows(NamedTuple):
     """Modalities, and which rows of them are meant."""
 
     sources: Mapping[str, Source | None]
@@ -26,20 +27,30 @@ class Rows(NamedTuple):
     rows: NDArray[np.intp]
 
 
-@dataclass
-class AutoencoderEpoch:
-    """What a callback is given after each epoch; it stops the training by returning True."""
+@dataclass(kw_only=True)
+class AutoencoderEpoch(Epoch):
+    """What a callback of :class:`MultimodalAutoencoder` is given after each epoch; True ends the training.
 
-    number: int
-    loss: float
-    validation_loss: float | None
-    learning_rate: float
-    fitted: Callable[[], Any] = field(default=lambda: None, repr=False)
+    Attributes
+    ----------
+    number : int
+        The epoch, from 1.
+    loss : float
+        Mean over the batches.
+    learning_rate : float
+        Of the last batch.
+    validation_loss : float or None
+        The loss of the validation rows.
+    model : MultimodalAutoencoder
+        The estimator, fitted with the parameters of this epoch: it can be scored and saved. It goes on
+        training afterwards.
+    """
+
+    validation_loss: float | None = None
 
     @property
-    def model(self) -> Any:
-        """The estimator, fitted with the parameters of this epoch."""
-        return self.fitted()
+    def score(self) -> float:
+        return float(self.number) if self.validation_loss is None else -self.validation_loss
 
 
 def inputs_of(sources: Sequence[Source | None], rows: Any, present: Tensor) -> list[Tensor | None]:
@@ -50,30 +61,30 @@ def inputs_of(sources: Sequence[Source | None], rows: Any, present: Tensor) -> l
     ]
 
 
-def train(
+def epochs_of(
     network: MultimodalNetwork,
-    training: Rows,
-    validation: Rows | None,
-    dropout: DropoutSchedule,
+    training: ModalityRows,
+    validation: ModalityRows | None,
+    sampling: SubsetSampling,
     weights: Mapping[str, float],
-    plan: Schedule,
-    after_epoch: Callable[[AutoencoderEpoch], bool],
-) -> Best:
-    """Trains in place and leaves the network at its best epoch, also when interrupted.
-
-    Best is the lowest loss of the ``validation`` rows; without such rows, the last complete epoch.
-    """
+    schedule: Schedule,
+) -> Iterator[AutoencoderEpoch]:
+    """Trains in place, an epoch at a time, and measures the loss of the ``validation`` rows."""
     like = network.shared.weight.detach()
 
     def loss(
-        data: Rows, rows: NDArray[np.intp], counts: Tensor, where: str, generator: torch.Generator | None
+        data: ModalityRows,
+        rows: NDArray[np.intp],
+        counts: Tensor,
+        where: str,
+        generator: torch.Generator | None,
     ) -> Tensor:
         """The part of these rows in the loss of a batch of which ``counts`` rows have each modality."""
         here = torch.from_numpy(data.present[rows]).to(like)
         inputs: list[Any] = inputs_of(list(data.sources.values()), rows, here)
         hidden = network.hidden(inputs)
         total = here.new_zeros(())
-        for share, given in dropout.shown(here, generator):
+        for weight, given in sampling.masks(here, generator):
             outputs = network.decode(network.code(hidden, given))
             for m, (name, x, out) in enumerate(zip(data.sources, inputs, outputs, strict=True)):
                 if not bool(torch.isfinite(out.detach()).all()):
@@ -86,10 +97,10 @@ def train(
                 # Σ over the rows that have it of ‖x̂ - x‖², over their number and the modality's width
                 error = ((out - x) * here[:, m : m + 1]).square().sum()
                 mean = error / (counts[m].clamp(min=1) * out.shape[1])
-                total = total + share * weights[name] * mean
+                total = total + weight * weights[name] * mean
         return total
 
-    def counts_of(data: Rows, rows: NDArray[np.intp]) -> Tensor:
+    def counts_of(data: ModalityRows, rows: NDArray[np.intp]) -> Tensor:
         return torch.from_numpy(data.present[rows].sum(axis=0)).to(like)
 
     def batch_loss(rows: NDArray[np.intp], where: str) -> Tensor:
@@ -104,25 +115,10 @@ def train(
         with evaluation(network):
             return sum(
                 float(loss(validation, validation.rows[part], counts, "validation", generator))
-                for part in chunks(len(validation.rows), plan.batch_size)
+                for part in chunks(len(validation.rows), schedule.batch_size)
             )
 
-    def epochs() -> Iterator[AutoencoderEpoch]:
-        for number, mean_loss, rate in minibatches(network, plan, training.rows, batch_loss):
-            yield AutoencoderEpoch(number, mean_loss, validation_loss(), rate)
-
-    def score(epoch: AutoencoderEpoch) -> float:
-        return float(epoch.number) if epoch.validation_loss is None else -epoch.validation_loss
-
-    best = keep_best(network, epochs(), score, after_epoch, plan.patience)
-    if not all(bool(torch.isfinite(p).all()) for p in network.parameters()):
-        raise NumericalError("the trained network has weights that are not finite; lower learning_rate")
-    return best
-
-
-def best_epoch(history: Sequence[Mapping[str, Any]]) -> int:
-    """The number of the epoch that :func:`train` keeps, from the history."""
-    losses = [h["validation_loss"] for h in history]
-    if not losses or losses[0] is None:
-        return len(losses)
-    return 1 + int(np.argmin(losses))
+    for number, mean_loss, rate in minibatches(network, schedule, training.rows, batch_loss):
+        yield AutoencoderEpoch(
+            number=number, loss=mean_loss, learning_rate=rate, validation_loss=validation_loss()
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fastcca.cca.linear import CCA
-from fastcca.deep._training import Networks, Plan, Source, encode
+from fastcca.deep._training import Source, encode
 from fastcca.deep.denoising import DenoisingAutoencoder
-from fastcca.deep.encoders import MLP
+from fastcca.deep.networks import MLP
 from fastcca.deep.rbm import RBM
 
-__all__ = ["denoise", "pretrain_layers", "some_rows"]
+__all__ = ["pretrain_layers", "pretrain_pair", "some_rows"]
 
 # Rows that the pretraining sees at most: it initialises, it does not fit.
 MAX_ROWS = 20000
@@ -37,9 +37,9 @@ def pretrain_layers(
     optimizer: str = "adam",
     visible: str = "gaussian",
 ) -> list[Tensor]:
-    """Sets linear layers, each followed by the activation, in place; returns the biases of the way back.
+    """Sets linear layers, each followed by the activation, in place; returns the biases of the decoder.
 
-    "denoising" trains a stack of :class:`DenoisingAutoencoder`, whose way back has none; "rbm" one
+    "denoising" trains a stack of :class:`DenoisingAutoencoder`, whose decoder has none; "rbm" one
     :class:`RBM` on the hidden probabilities of the other, the first with ``visible`` units.
     """
     if kind == "denoising":
@@ -49,14 +49,14 @@ def pretrain_layers(
             model.fit(x)
         else:
             batch_size = int(np.clip(len(x) // 20, 50, 500))
-            model.fit(x, "adam", epochs=_epochs(len(x), batch_size, 400, 5), batch_size=batch_size)
+            model.fit(x, "adam", n_epochs=_epochs(len(x), batch_size, 400, 5), batch_size=batch_size)
         for layer, trained in zip(layers, model.layers, strict=True):
             layer.load_state_dict(trained.state_dict())
         return [x.new_zeros(layer.in_features) for layer in layers]
     biases = []
     for layer in layers:
         machine = RBM(layer.in_features, layer.out_features, visible).to(x.device, x.dtype)
-        machine.fit(x, epochs=_epochs(len(x), 100, 600, 20))
+        machine.fit(x, n_epochs=_epochs(len(x), 100, 600, 20))
         with torch.no_grad():
             layer.weight.copy_(machine.weight / machine.sigma**2)
             layer.bias.copy_(machine.hidden_bias / machine.sigma**2)
@@ -67,24 +67,30 @@ def pretrain_layers(
 
 
 def _epochs(n: int, batch_size: int, steps: int, least: int) -> int:
-    """So many that some ``steps`` batches are seen, at least ``least`` and at most 40 times that."""
+    """As many as give some ``steps`` batches, at least ``least`` and at most 40 times that."""
     return int(np.clip(np.ceil(steps * batch_size / n), least, 40 * least))
 
 
-def denoise(networks: Networks, sources: list[Source], rows: NDArray[np.intp], plan: Plan) -> None:
-    """Sets the weights of two MLPs in place."""
+def pretrain_pair(
+    encoders: Iterable[nn.Module],
+    sources: Sequence[Source],
+    rows: NDArray[np.intp],
+    optimizer: str,
+    chunk: int,
+) -> None:
+    """Sets the weights of the two MLPs of Deep CCA in place: hidden layers, and outputs by a linear CCA."""
     rows = some_rows(rows)
-    encoders = [e for e in networks.encoders if isinstance(e, MLP)]
+    networks = [e for e in encoders if isinstance(e, MLP)]
     hidden = []
-    for encoder, source in zip(encoders, sources, strict=True):
+    for encoder, source in zip(networks, sources, strict=True):
         *below, _ = encoder.linear_layers()
         if below:
-            pretrain_layers(below, encoder.activation, source.rows(rows), optimizer=plan.optimizer)
+            pretrain_layers(below, encoder.activation, source.rows(rows), optimizer=optimizer)
         body = nn.Sequential(*list(encoder)[:-1]).eval()
-        hidden.append(encode(body, source, plan.chunk, rows).double().cpu().numpy())
+        hidden.append(encode(body, source, chunk, rows).double().cpu().numpy())
     # The outputs begin as the canonical variates of the last hidden layers, of variance 1.
     H1, H2 = hidden
-    last = [encoder.linear_layers()[-1] for encoder in encoders]
+    last = [encoder.linear_layers()[-1] for encoder in networks]
     k = min(*(layer.out_features for layer in last), H1.shape[1], H2.shape[1])
     cca = CCA(k, reg=(float(1e-2 * H1.var(axis=0).mean()), float(1e-2 * H2.var(axis=0).mean()))).fit(H1, H2)
     found = (cca.x_weights_, cca.x_mean_), (cca.y_weights_, cca.y_mean_)

@@ -1,15 +1,11 @@
-"""How networks are trained: data on their way to them, gradients, optimisers, stopping.
-
-The first half serves every model, the second, from :class:`Plan` on, the two encoders of Deep CCA. Nothing
-here knows of scikit-learn; the estimators do.
-"""
+"""How networks are trained, whatever the model: rows, minibatches, L-BFGS, the best epoch."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,31 +13,31 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fastcca.deep._lbfgs import minimize
-from fastcca.deep.correlation_loss import CorrelationLoss
-from fastcca.errors import NumericalError
-from fastcca.functional.correlation import correlation_loss
+from fastcca.deep.networks import trained_parameters
 
 __all__ = [
     "Best",
     "Epoch",
-    "Plan",
     "Schedule",
     "Source",
-    "TrainedModule",
     "batches",
-    "call_back",
+    "chunks",
     "encode",
-    "evaluation",
-    "full_batch_gradient",
     "keep_best",
+    "learning_rate",
     "minibatches",
-    "train",
+    "minimize",
+    "rows_like",
+    "split_rows",
+    "torch_environment",
     "tried",
 ]
 
-VIEWS = ("X", "y")
-AnyEpoch = TypeVar("AnyEpoch")
+AnyEpoch = TypeVar("AnyEpoch", bound="Epoch")
+Rows = NDArray[np.intp]
+
+
+# ---- rows
 
 
 class Source:
@@ -79,210 +75,36 @@ class Source:
         return (block.to(self.device, self.dtype) - self.mean) * self.factor
 
 
-class TrainedModule(nn.Module):
-    """Modules that are in evaluation mode when :meth:`keep_modes` is called stay in it while training."""
+def split_rows(n: int, fraction: float, least: int, groups: Any, random: Any) -> tuple[Rows, Rows | None]:
+    """The rows to train on and those set aside, in ascending order; None for fewer than ``least`` of these.
 
-    def keep_modes(self) -> None:
-        self.frozen = [m for m in self.modules() if not m.training and m is not self]
-
-    def train(self, mode: bool = True) -> TrainedModule:
-        super().train(mode)
-        for module in getattr(self, "frozen", ()):
-            module.training = False
-        return self
-
-
-@contextmanager
-def evaluation(*modules: nn.Module) -> Iterator[None]:
-    """The modules in evaluation mode, and all parts of them in their own modes afterwards."""
-    modes = [(part, part.training) for module in modules for part in module.modules()]
-    for module in modules:
-        module.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode
-
-
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """How a network is optimised on minibatches, and when that ends."""
-
-    optimizer: str = "adam"
-    learning_rate: float = 1e-3
-    schedule: str = "cosine"
-    warmup: float = 0.1
-    weight_decay: float = 0.0
-    epochs: int = 30
-    batch_size: int = 1000
-    patience: int | None = None
-
-
-class Best:
-    """The parameters at the best epoch so far."""
-
-    def __init__(self, networks: nn.Module) -> None:
-        self.networks = networks
-        self.score = -math.inf
-        self.epoch = 0
-        self.state: dict[str, Tensor] | None = None
-
-    def offer(self, score: float, epoch: int) -> None:
-        if math.isfinite(score) and score > self.score:
-            self.score, self.epoch = score, epoch
-            self.state = {name: t.detach().clone() for name, t in self.networks.state_dict().items()}
-
-    def restore(self) -> None:
-        if self.state is not None:
-            self.networks.load_state_dict(self.state)
-
-
-def learning_rate(plan: Schedule, progress: float) -> float:
-    """The rate at this share of the training: a linear rise, then constant or a half cosine down to 0."""
-    if progress < plan.warmup:
-        return plan.learning_rate * max(progress, 1e-3) / plan.warmup
-    if plan.schedule == "constant":
-        return plan.learning_rate
-    share = (progress - plan.warmup) / (1 - plan.warmup)
-    return plan.learning_rate * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
-
-
-def keep_best(
-    networks: nn.Module,
-    epochs: Iterator[AnyEpoch],
-    score: Callable[[AnyEpoch], float],
-    after_epoch: Callable[[AnyEpoch], bool],
-    patience: int | None,
-) -> Best:
-    """Runs through the epochs and leaves the networks as they were at the highest score.
-
-    Also when interrupted. ``after_epoch`` is called after each epoch and ends the training by returning
-    True, as do ``patience`` epochs without a higher score.
+    ``groups``, one label a row or None, are not divided: groups are set aside in random order until they hold
+    the fraction of the rows, but not more than half of all rows; the smallest where none is as small as that.
     """
-    best = Best(networks)
-    try:
-        for number, epoch in enumerate(epochs, start=1):
-            best.offer(score(epoch), number)
-            if after_epoch(epoch):
-                break
-            if patience is not None and number - best.epoch >= patience:
-                break
-    finally:
-        # Interrupted or failed: what was best so far is what is kept.
-        best.restore()
-        networks.eval()
-    return best
-
-
-def minibatches(
-    networks: nn.Module,
-    schedule: Schedule,
-    rows: NDArray[np.intp],
-    batch_loss: Callable[[NDArray[np.intp], str], Tensor],
-) -> Iterator[tuple[int, float, float]]:
-    """Adam or AdamW; after each epoch its number, the mean loss and the last learning rate.
-
-    ``batch_loss`` is given the rows of a batch and words for where the training stands.
-    """
-    parameters = trained_parameters(networks)
-    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    optimizer = kinds[schedule.optimizer](
-        parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay
-    )
-    n_rows, n_batches = batches(len(rows), schedule.batch_size)
-    for number in range(1, schedule.epochs + 1):
-        networks.train()
-        # Batches of nearly equal size, whose order and members torch's generator draws.
-        order = rows[torch.randperm(len(rows)).numpy()[:n_rows]]
-        total = 0.0
-        for b, index in enumerate(np.array_split(order, n_batches)):
-            rate = learning_rate(schedule, (number - 1 + b / n_batches) / schedule.epochs)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            value = batch_loss(index, f"epoch {number}")
-            optimizer.zero_grad(set_to_none=True)
-            value.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            total += float(value.detach()) / n_batches
-        yield number, total, rate
-
-
-def batches(n: int, batch_size: int) -> tuple[int, int]:
-    """How many of n rows an epoch trains on, and in how many batches of at most ``batch_size``.
-
-    All rows, but where one would be left for a batch of its own, for which normalisation by the batch has no
-    variance: then all but one, another in each epoch.
-    """
-    n_batches = math.ceil(n / batch_size)
-    if n // n_batches == 1 < min(n, batch_size):
-        return n - 1, (n - 1) // 2
-    return n, n_batches
-
-
-def trained_parameters(networks: nn.Module) -> list[nn.Parameter]:
-    """The parameters that are not frozen."""
-    parameters = [p for p in networks.parameters() if p.requires_grad]
-    if not parameters:
-        raise ValueError("there is nothing to train: no parameter of the networks has requires_grad=True")
-    return parameters
-
-
-@dataclass(frozen=True)
-class Plan(Schedule):
-    """What :func:`train` is to do."""
-
-    loss: CorrelationLoss
-    chunk: int = 2000
-    reconstruction: float = 0.0
-    autocast: torch.dtype | None = None
-    augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
-
-
-@dataclass
-class Epoch:
-    """What a callback is given after each epoch; it stops the training by returning True."""
-
-    number: int
-    loss: float
-    train_correlation: float
-    validation_correlation: float | None
-    learning_rate: float
-    fitted: Callable[[], Any] = field(default=lambda: None, repr=False)
-
-    @property
-    def model(self) -> Any:
-        """The estimator, fitted with the parameters of this epoch."""
-        return self.fitted()
-
-
-def call_back(
-    epoch: Any, callbacks: Sequence[Callable[[Any], Any]], model: Any, fit: Callable[[], None]
-) -> bool:
-    """Whether a callback asks to stop. The first that asks for the model has it fitted, for all of them."""
-    done = False
-
-    def fitted() -> Any:
-        nonlocal done
-        if not done:
-            fit()
-            done = True
-        return model
-
-    epoch.fitted = fitted
-    answers = [bool(callback(epoch)) for callback in callbacks]  # each is called
-    epoch.fitted = lambda: model  # whoever kept the epoch has the estimator as it is by then
-    return any(answers)
-
-
-class Networks(TrainedModule):
-    """The two encoders, and two decoders where reconstruction counts."""
-
-    def __init__(self, encoders: list[nn.Module], decoders: list[nn.Module]) -> None:
-        super().__init__()
-        self.encoders = nn.ModuleList(encoders)
-        self.decoders = nn.ModuleList(decoders)
-        self.keep_modes()
+    wanted = int(n * fraction)
+    if groups is None:
+        order = random.permutation(n)
+        if wanted < least:
+            return np.sort(order), None
+        return np.sort(order[wanted:]), np.sort(order[:wanted])
+    labels = np.asarray(groups)
+    if labels.shape != (n,):
+        raise ValueError(f"groups must have shape ({n},), one label a row, got {labels.shape}")
+    if labels.dtype.kind == "f" and np.isnan(labels).any():
+        raise ValueError(f"groups contains NaN: the first is at row {int(np.isnan(labels).argmax())}")
+    _, member, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    if len(sizes) < 2:
+        raise ValueError("groups must hold at least two labels: the rows of one cannot be on both sides")
+    taken = np.zeros(len(sizes), dtype=bool)
+    for group in random.permutation(len(sizes)):
+        total = sizes[taken].sum()
+        taken[group] = total < wanted and 2 * (total + sizes[group]) <= n
+    if wanted and not taken.any():
+        taken[sizes.argmin()] = True
+    aside = taken[member.reshape(-1)]
+    if min(wanted, aside.sum()) < least:
+        return np.arange(n), None
+    return np.flatnonzero(~aside), np.flatnonzero(aside)
 
 
 def chunks(n: int, size: int) -> Iterator[slice]:
@@ -313,158 +135,262 @@ def encode(encoder: nn.Module, source: Source, chunk: int, index: NDArray[np.int
 
 @contextmanager
 def tried(network: str, given: str) -> Iterator[None]:
-    """A network's first run on a few rows: what it cannot take is told with its name."""
+    """A network's first run on a few rows: the error of what it cannot take names it."""
     try:
         yield
     except RuntimeError as error:
         raise ValueError(f"{network} cannot take {given}: {error}") from error
 
 
-def check_outputs(outputs: list[Tensor], where: str) -> None:
-    """Refuses what is not a pair of finite matrices of numbers."""
-    for name, H in zip(VIEWS, outputs, strict=True):
-        if not isinstance(H, Tensor) or H.ndim != 2 or not H.is_floating_point():
-            shape = tuple(H.shape) if isinstance(H, Tensor) else type(H).__name__
-            raise ValueError(f"the encoder of {name} must return a (rows, outputs) float tensor, got {shape}")
-        if not bool(torch.isfinite(H).all()):
-            raise NumericalError(
-                f"the encoder of {name} returned NaN or infinity in {where}; "
-                "try a smaller learning_rate or a larger reg"
-            )
+def rows_like(weight: Tensor, X: Any) -> Tensor:
+    """``X`` as finite rows for a layer of these weights, of their width, dtype and device."""
+    x = torch.as_tensor(X if isinstance(X, Tensor) else np.asarray(X)).detach()
+    x = x.to(weight.device, weight.dtype)
+    if x.ndim != 2 or x.shape[1] != weight.shape[1]:
+        raise ValueError(f"X must have shape (n, {weight.shape[1]}), got {tuple(x.shape)}")
+    if not len(x):
+        raise ValueError("X has no rows")
+    if not bool(torch.isfinite(x).all()):
+        raise ValueError(f"X contains NaN, infinity or numbers beyond {str(x.dtype).removeprefix('torch.')}")
+    return x
 
 
-def full_batch_gradient(
-    networks: Networks,
-    sources: list[Source],
-    plan: Plan,
-    index: NDArray[np.intp] | None = None,
-    where: str = "training",
-) -> tuple[float, float]:
-    """The loss over all rows and its correlation part; the exact gradient is added to ``.grad``.
+# ---- epochs
 
-    Pass 1 computes the outputs in chunks without a graph; the loss gives its gradient with respect to them;
-    pass 2 runs every chunk forwards again and that gradient backwards. No more than one chunk's graph and the
-    outputs are ever held, whatever the number of rows. The networks run in evaluation mode: what
-    they compute must not depend on the chunk or on chance.
+
+@dataclass(kw_only=True)
+class Epoch:
+    """What a callback is given after each epoch."""
+
+    number: int
+    loss: float
+    learning_rate: float
+    _fitted: Callable[[], Any] = field(default=lambda: None, repr=False, compare=False)
+
+    @property
+    def model(self) -> Any:
+        """The estimator, fitted with the parameters of this epoch.
+
+        It is fitted when it is asked for, and goes on training afterwards.
+        """
+        return self._fitted()
+
+    @property
+    def score(self) -> float:
+        """What is highest at the best epoch."""
+        raise NotImplementedError
+
+    def record(self) -> dict[str, Any]:
+        """The row of ``history_``."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if not f.name.startswith("_")}
+        return {"epoch": values.pop("number"), **values}
+
+
+class Best:
+    """The parameters at the best epoch so far."""
+
+    def __init__(self, networks: nn.Module) -> None:
+        self.networks = networks
+        self.score = -math.inf
+        self.epoch = 0
+        self.state: dict[str, Tensor] | None = None
+
+    def offer(self, score: float, epoch: int) -> None:
+        if math.isfinite(score) and score > self.score:
+            self.score, self.epoch = score, epoch
+            self.state = {name: t.detach().clone() for name, t in self.networks.state_dict().items()}
+
+    def restore(self) -> None:
+        if self.state is not None:
+            self.networks.load_state_dict(self.state)
+
+
+def keep_best(
+    best: Best,
+    epochs: Iterator[AnyEpoch],
+    after_epoch: Callable[[AnyEpoch], bool],
+    patience: int | None,
+) -> None:
+    """Runs through the epochs and leaves the networks as they were at the highest score.
+
+    Also when interrupted. ``after_epoch`` is called after each epoch and ends the training by returning
+    True, as do ``patience`` epochs without a higher score.
     """
-    networks.eval()
-    n = len(sources[0]) if index is None else len(index)
-    with torch.no_grad():
-        outputs = [encode(e, s, plan.chunk, index) for e, s in zip(networks.encoders, sources, strict=True)]
-    check_outputs(outputs, where)
-    leaves = [H.requires_grad_() for H in outputs]
-    value = plan.loss(*leaves)
-    gradients = torch.autograd.grad(value, leaves)
-    total = float(value.detach())
-    for rows in chunks(n, plan.chunk):
-        take = rows if index is None else index[rows]
-        for i, (encoder, source) in enumerate(zip(networks.encoders, sources, strict=True)):
-            x = source.rows(take)
-            H = encoder(x)
-            parts = [(H, gradients[i][rows])]
-            if plan.reconstruction:
-                error = plan.reconstruction * (networks.decoders[i](H) - x).square().sum() / n
-                total += float(error.detach())
-                parts.append((error, torch.ones_like(error)))
-            parts = [(tensor, gradient) for tensor, gradient in parts if tensor.requires_grad]
-            if parts:  # none of an encoder that is frozen
-                torch.autograd.backward([tensor for tensor, _ in parts], [gradient for _, gradient in parts])
-    return total, total_correlation(value, outputs, plan.loss)
+    try:
+        for epoch in epochs:
+            best.offer(epoch.score, epoch.number)
+            if after_epoch(epoch):
+                break
+            if patience is not None and epoch.number - best.epoch >= patience:
+                break
+    finally:
+        # Interrupted or failed: what was best so far is what is kept.
+        best.restore()
+        best.networks.eval()
 
 
-def penalty(networks: Networks, weight_decay: float) -> float:
-    """λ/2 ‖θ‖² over all parameters that are trained, its gradient λ θ added to ``.grad``."""
-    total = 0.0
-    for p in trained_parameters(networks):
-        total += 0.5 * weight_decay * float(p.detach().square().sum())
-        if p.grad is not None:
-            p.grad.add_(p.detach(), alpha=weight_decay)
-    return total
+# ---- optimisers
 
 
-def total_correlation(value: Tensor, outputs: list[Tensor], loss: CorrelationLoss) -> float:
-    """What the outputs' total correlation is where the loss has this value."""
-    if loss.objective == "trace":
-        return -float(value.detach())
-    with torch.no_grad():
-        return -float(CorrelationLoss(loss.k, loss.reg)(*outputs))
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How a network is optimised on minibatches, and when that ends."""
+
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    schedule: str = "cosine"
+    warmup: float = 0.1
+    weight_decay: float = 0.0
+    n_epochs: int = 30
+    batch_size: int = 1000
+    patience: int | None = None
 
 
-def correlation_of(networks: Networks, sources: list[Source], plan: Plan, index: NDArray[np.intp]) -> float:
-    """Total correlation of the outputs on rows, by an exact small CCA; the networks keep their mode."""
-    with evaluation(*networks.encoders):
-        outputs = [
-            encode(e, s, plan.chunk, index).double().cpu().numpy()
-            for e, s in zip(networks.encoders, sources, strict=True)
-        ]
-    k = plan.loss.k
-    return -correlation_loss(outputs[0], outputs[1], k, plan.loss.reg, gradient=False)[0]
+def learning_rate(schedule: Schedule, progress: float) -> float:
+    """The rate at this fraction of the training: linear warm-up, then constant or cosine annealing to 0."""
+    if progress < schedule.warmup:
+        return schedule.learning_rate * max(progress, 1e-3) / schedule.warmup
+    if schedule.schedule == "constant":
+        return schedule.learning_rate
+    fraction = (progress - schedule.warmup) / (1 - schedule.warmup)
+    return schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * min(fraction, 1.0)))
 
 
-def train(
-    networks: Networks,
-    sources: list[Source],
-    plan: Plan,
-    train_rows: NDArray[np.intp],
-    validation: tuple[list[Source], NDArray[np.intp]] | None,
-    after_epoch: Callable[[Epoch], bool],
-) -> Best:
-    """Trains in place and leaves the networks at their best epoch, also when interrupted.
+def batches(n: int, batch_size: int) -> tuple[int, int]:
+    """How many of n rows an epoch trains on, and in how many batches of at most ``batch_size``.
 
-    Best is the highest correlation of the ``validation`` rows; without such rows, the last complete epoch.
-    ``after_epoch`` is called after each epoch and ends the training by returning True.
+    All rows, but where one would be left for a batch of its own, for which normalisation by the batch has no
+    variance: then all but one, another in each epoch.
     """
-    run = _lbfgs if plan.optimizer == "lbfgs" else _minibatches
-
-    def score(epoch: Epoch) -> float:
-        if validation is None:
-            return float(epoch.number)
-        held_out, held_out_rows = validation
-        epoch.validation_correlation = correlation_of(networks, held_out, plan, held_out_rows)
-        return epoch.validation_correlation
-
-    return keep_best(networks, run(networks, sources, plan, train_rows), score, after_epoch, plan.patience)
+    n_batches = math.ceil(n / batch_size)
+    if n // n_batches == 1 < min(n, batch_size):
+        return n - 1, (n - 1) // 2
+    return n, n_batches
 
 
-def _minibatches(
-    networks: Networks, sources: list[Source], plan: Plan, rows: NDArray[np.intp]
-) -> Iterator[Epoch]:
-    device = sources[0].device.type
-    n_batches = batches(len(rows), plan.batch_size)[1]
-    correlation = 0.0
+def minibatches(
+    networks: nn.Module,
+    schedule: Schedule,
+    rows: NDArray[np.intp],
+    batch_loss: Callable[[NDArray[np.intp], str], Tensor],
+) -> Iterator[tuple[int, float, float]]:
+    """Adam or AdamW; after each epoch its number, the mean loss and the last learning rate.
 
-    def batch_loss(index: NDArray[np.intp], where: str) -> Tensor:
-        nonlocal correlation
-        inputs = [s.rows(index) for s in sources]
-        if plan.augment is not None:
-            inputs = list(plan.augment(*inputs))
-        with torch.autocast(device, plan.autocast or torch.bfloat16, enabled=plan.autocast is not None):
-            outputs = [e(x) for e, x in zip(networks.encoders, inputs, strict=True)]
-        check_outputs(outputs, where)
-        value: Tensor = plan.loss(*outputs)
-        correlation += total_correlation(value, outputs, plan.loss) / n_batches
-        if plan.reconstruction:
-            with torch.autocast(device, plan.autocast or torch.bfloat16, enabled=plan.autocast is not None):
-                for decoder, H, x in zip(networks.decoders, outputs, inputs, strict=True):
-                    value = value + plan.reconstruction * (decoder(H) - x).square().sum() / len(index)
-        return value
-
-    for number, total, rate in minibatches(networks, plan, rows, batch_loss):
-        yield Epoch(number, total, correlation, None, rate)
-        correlation = 0.0
-
-
-def _lbfgs(networks: Networks, sources: list[Source], plan: Plan, rows: NDArray[np.intp]) -> Iterator[Epoch]:
+    ``batch_loss`` is given the rows of a batch and words for the point of the training.
+    """
     parameters = trained_parameters(networks)
-    correlations: dict[float, float] = {}  # by the objective's value at the same point
-    number = 1
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    optimizer = kinds[schedule.optimizer](
+        parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay
+    )
+    n_rows, n_batches = batches(len(rows), schedule.batch_size)
+    for number in range(1, schedule.n_epochs + 1):
+        networks.train()
+        # Batches of nearly equal size, whose order and members torch's generator draws.
+        order = rows[torch.randperm(len(rows)).numpy()[:n_rows]]
+        total = 0.0
+        for b, index in enumerate(np.array_split(order, n_batches)):
+            rate = learning_rate(schedule, (number - 1 + b / n_batches) / schedule.n_epochs)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            value = batch_loss(index, f"epoch {number}")
+            optimizer.zero_grad(set_to_none=True)
+            value.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            total += float(value.detach()) / n_batches
+        yield number, total, rate
 
-    def evaluate() -> float:
-        loss, correlation = full_batch_gradient(networks, sources, plan, rows, f"epoch {number}")
-        value = loss + (penalty(networks, plan.weight_decay) if plan.weight_decay else 0.0)
-        correlations[value] = correlation
+
+def minimize(
+    parameters: list[nn.Parameter], evaluate: Callable[[], float], iterations: int, history: int = 20
+) -> Iterator[float]:
+    """Full-batch L-BFGS: the objective after each iteration; ends early where no step lowers it any more.
+
+    No point is evaluated twice.
+
+    ``evaluate`` returns the objective and leaves its gradient in the parameters' ``.grad``.
+    """
+    optimizer = torch.optim.LBFGS(
+        parameters,
+        lr=1.0,
+        max_iter=1,
+        max_eval=25,
+        history_size=history,
+        tolerance_grad=1e-10,
+        tolerance_change=1e-14,
+        line_search_fn="strong_wolfe",
+    )
+    # Each step of the optimiser begins by evaluating the point at which the last one ended.
+    known: list[tuple[list[Tensor], float, list[Tensor]]] = []
+
+    def closure() -> float:
+        for point, value, gradient in known:
+            if all(torch.equal(p, q) for p, q in zip(parameters, point, strict=True)):
+                for p, g in zip(parameters, gradient, strict=True):
+                    p.grad = g.clone()
+                return value
+        for p in parameters:
+            p.grad = torch.zeros_like(p)
+        value = evaluate()
+        gradients = [p.grad.clone() for p in parameters if p.grad is not None]
+        known.append(([p.detach().clone() for p in parameters], value, gradients))
         return value
 
-    for value in minimize(parameters, evaluate, plan.epochs):
-        yield Epoch(number, value, correlations[value], None, 1.0)
-        number += 1
+    for _ in range(iterations):
+        before = [p.detach().clone() for p in parameters]
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
+        now = next(
+            (e for e in known if all(torch.equal(p, q) for p, q in zip(parameters, e[0], strict=True))), None
+        )
+        known[:] = [now] if now is not None else []
+        yield closure()
+        if all(torch.equal(p, q) for p, q in zip(parameters, before, strict=True)):
+            return
+
+
+# ---- the PyTorch that a fit runs in
+
+
+@contextmanager
+def torch_environment(seed: int, n_threads: int | None, device: torch.device) -> Iterator[None]:
+    """The generators of the CPU and of ``device`` started from ``seed``, PyTorch's threads set.
+
+    Both are as before afterwards. The generators of other devices are not touched.
+    """
+    before = torch.get_num_threads()
+    # Layers such as dropout draw from the devices' own generators: those take the states of local ones.
+    kept = [(d, _generator_state(d)) for d in {torch.device("cpu"), device} if _has_generator(d)]
+    try:
+        for d, _ in kept:
+            _set_generator_state(d, torch.Generator(device=d).manual_seed(seed).get_state())
+        if n_threads is not None:
+            torch.set_num_threads(n_threads)
+        yield
+    finally:
+        torch.set_num_threads(before)
+        for d, state in kept:
+            _set_generator_state(d, state)
+
+
+def _has_generator(device: torch.device) -> bool:
+    return device.type == "cpu" or hasattr(getattr(torch, device.type, None), "set_rng_state")
+
+
+def _generator_state(device: torch.device) -> Tensor:
+    state: Tensor
+    if device.type == "cpu":
+        state = torch.random.get_rng_state()
+    elif device.type == "mps":  # there is one only
+        state = torch.mps.get_rng_state()
+    else:
+        state = getattr(torch, device.type).get_rng_state(device)
+    return state
+
+
+def _set_generator_state(device: torch.device, state: Tensor) -> None:
+    if device.type == "cpu":
+        torch.random.set_rng_state(state)
+    elif device.type == "mps":
+        torch.mps.set_rng_state(state)
+    else:
+        getattr(torch, device.type).set_rng_state(state, device)

@@ -4,55 +4,55 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_random_state
 from torch import nn
-from tqdm import tqdm
 
-from fastcca._arguments.parameters import refuse_non_finite
-from fastcca._models.atomic_fit import keep_after
+from fastcca._arguments.arrays import refuse_non_finite
+from fastcca._arguments.parameters import FLAG, NOT_NEGATIVE, RIDGES, choice
+from fastcca._models.files import Schema
 from fastcca._models.multi_view import scaled_statistics
 from fastcca._models.two_view import TwoViewTransformer, View, score_statistics
 from fastcca.cca.linear import CCA
-from fastcca.deep._files import SavedDeepModel
-from fastcca.deep._parameters import torch_environment
-from fastcca.deep._pretraining import denoise
-from fastcca.deep._settings import check_settings, hidden_pair, plan_of, warn_of_small_batches
-from fastcca.deep._splitting import split_rows
-from fastcca.deep._training import (
-    Epoch,
-    Networks,
+from fastcca.deep._base import DeepEstimator, refuse_both
+from fastcca.deep._correlation_training import (
+    DeepCCAEpoch,
+    EncoderPair,
     Plan,
-    Source,
-    call_back,
     check_outputs,
-    encode,
-    evaluation,
-    train,
-    tried,
+    epochs_of,
+    warn_of_small_batches,
 )
-from fastcca.deep.encoders import MLP
+from fastcca.deep._pretraining import pretrain_pair
+from fastcca.deep._training import Source, encode, tried
+from fastcca.deep.losses.correlation import CorrelationLoss
+from fastcca.deep.networks import MLP, evaluation
 from fastcca.errors import NumericalError
 
-__all__ = ["DeepCCA"]
+__all__ = ["DeepCCA", "DeepCCAEpoch"]
 
 Hidden = Sequence[int] | tuple[Sequence[int], Sequence[int]]
 
 
-class DeepCCA(SavedDeepModel, TwoViewTransformer):
-    r"""Deep canonical correlation analysis: two networks whose outputs correlate as much as they can.
+class DeepCCA(DeepEstimator, TwoViewTransformer):
+    r"""Deep canonical correlation analysis: two networks whose outputs are maximally correlated.
 
-    Networks f and g are trained to maximise the total correlation of f(X) and g(y); a linear CCA of their
-    outputs, which orders the components, is folded into ``transform``. Views are centred and scaled inside.
+    Networks f and g are trained to maximise the total correlation of their outputs,
+
+    .. math:: \max_{f, g} \; \|T\|_{tr}, \qquad
+        T = (S_{11} + r_1 I)^{-1/2} \, S_{12} \, (S_{22} + r_2 I)^{-1/2},
+
+    with :math:`S` the covariances of f(X) and g(y), the ridge r = ``reg``, and the trace norm the sum of the
+    singular values of T. A linear CCA of the outputs, which orders the components, is part of ``transform``.
+    Views are centred and scaled inside.
 
     Parameters
     ----------
     n_components : int, default=10
-        Number of correlated components: the outputs of the networks.
+        Number of components: the outputs of the networks.
     hidden : sequence of int or pair of sequences, default=(1024, 1024, 1024)
         Widths of the hidden layers of both networks, or of each.
     activation : str or callable, default="relu"
@@ -64,35 +64,37 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
         and modules in evaluation mode (normalisation with fixed statistics) stay in it.
     reg : float or (float, float), default=1e-3
         Added to the diagonals of the outputs' covariances in the loss.
-    objective : {"trace", "squares"}, default="trace"
-        Whether the loss sums the correlations or their squares.
+    objective : {"trace_norm", "frobenius"}, default="trace_norm"
+        Maximise the trace norm of T, the sum of the correlations, or its squared Frobenius norm, the sum of
+        their squares.
     optimizer : {"adam", "adamw", "lbfgs"}, default="adam"
         Minibatches, or L-BFGS on all rows with exact gradients in memory that does not grow with them.
     learning_rate : float, default=2e-3
-        For minibatches; it rises over the first tenth of the training.
+        Initial learning rate of the optimiser on minibatches, after a linear warm-up over the first tenth of
+        the training.
     schedule : {"cosine", "constant"}, default="cosine"
-        How the learning rate goes on.
-    epochs : int, optional
-        Passes over the data, or iterations of L-BFGS (default 100). By default so many that some 2000
-        batches are seen, between 30 and 300.
+        The learning rate after the warm-up: cosine annealing to 0, or constant.
+    n_epochs : int, optional
+        Passes over the data, or iterations of L-BFGS (default 100). By default as many as give some 2000
+        batches, between 30 and 300.
     batch_size : int, default=1000
-        Rows of a minibatch, at most; no encoder is ever given more at once. The correlation of a batch is an
-        estimate: take at least ten times the number of components.
+        Rows of a minibatch, at most; no network is ever given more rows at once. The correlation of a batch
+        is an estimate: take at least ten times the number of components.
     weight_decay : float, default=0.0
         Of the optimiser; for "lbfgs" the weight of half the squared parameters.
     input_noise : float, default=0.5
-        Standard deviation of the noise on the (scaled) inputs while training on minibatches. It is what
-        keeps the networks from fitting the training rows alone.
+        Standard deviation of Gaussian noise on the (scaled) inputs of the encoders while training on
+        minibatches: the regularisation that keeps the networks from overfitting.
     augment : callable, optional
         Random changes of the training batches: called with the scaled inputs (x, y) of a minibatch as
-        tensors, it returns both changed, x and y of a row alike where they are to stay partners.
+        tensors, it returns both changed, x and y of a row consistently where they are to stay paired.
     dropout : float, default=0.0
-        Share of hidden units dropped while training on minibatches.
+        Fraction of hidden units dropped while training on minibatches.
     validation_fraction : float, default=0.05
         Fraction of the rows set aside to choose the best epoch by; 0 for none. Fewer than 100 rows, or than
         five times ``n_components``, are not set aside. See ``validation`` and ``groups`` of :meth:`fit`.
     patience : int, optional
-        Stop when the validation correlation has not risen for so many epochs.
+        Stop when the validation correlation has not risen for this number of epochs.
     pretrain : {None, "denoising"}, default=None
         Initialise the hidden layers by :class:`DenoisingAutoencoder` (L-BFGS where ``optimizer="lbfgs"``,
         else Adam) and the outputs by a linear CCA of the last hidden layers.
@@ -107,16 +109,14 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
     autocast : {None, "bfloat16"}, default=None
         Run the networks' products in bfloat16 while training on minibatches: faster on CPUs that have it.
     warm_start : bool, default=False
-        Go on from the networks of the last fit.
+        Continue from the networks of the last fit.
     random_state : int, RandomState or None, default=None
-        The same seed gives the same result on the same machine with the same number of threads.
+        Seed of the initial weights, batches and noise. The same seed gives the same result on the same
+        machine with the same number of threads.
     verbose : bool, default=False
         Show a progress bar with the correlations.
     callbacks : sequence of callables, default=()
-        Called after each epoch with an object that has ``number``, ``loss``, ``train_correlation``,
-        ``validation_correlation``, ``learning_rate`` and ``model``; returning True ends the training.
-        ``model`` is this estimator, fitted with the parameters of this epoch: it can be scored and saved. It
-        is fitted when it is asked for (a pass over the data), and goes on training afterwards.
+        Called after each epoch with a :class:`DeepCCAEpoch`; returning True ends the training.
     n_threads : int, optional
         Threads of PyTorch and of the core during fit; by default theirs.
 
@@ -127,8 +127,8 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
     cca_ : CCA
         The linear CCA of their outputs on all training rows.
     history_ : list of dict
-        Per epoch: ``epoch``, ``loss``, ``train_correlation``, ``validation_correlation``, ``learning_rate``.
-        The correlations are total correlations of the outputs, of training batches their mean.
+        Per epoch: ``epoch``, ``loss``, ``learning_rate``, ``train_correlation``, ``validation_correlation``,
+        as of :class:`DeepCCAEpoch`.
     best_epoch_ : int
         The epoch whose parameters are kept; 0 if training ended before the first was complete.
     x_mean_, y_mean_, x_scale_, y_scale_ : ndarray
@@ -156,13 +156,29 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
     >>> angle = rng.uniform(0, 2 * np.pi, 600)
     >>> X = np.column_stack([np.cos(angle), np.sin(angle)]) + 0.05 * rng.normal(size=(600, 2))
     >>> Y = np.column_stack([np.cos(2 * angle), np.sin(2 * angle)])  # no linear correlation with X
-    >>> model = DeepCCA(2, hidden=(64,), epochs=60, input_noise=0.05, random_state=0).fit(X[:500], Y[:500])
+    >>> model = DeepCCA(2, hidden=(64,), n_epochs=60, input_noise=0.05, random_state=0).fit(X[:500], Y[:500])
     >>> bool(model.score(X[500:], Y[500:]) > 0.9)
     True
     """
 
+    _schema = Schema(
+        "DeepCCA",
+        fields="singular_values_ total_correlation_ x_loadings_ y_loadings_ x_cross_loadings_ "
+        "y_cross_loadings_ x_scale_ y_scale_ history_ best_epoch_ cca_",
+    )
     _saved_networks = ("encoder_x_", "encoder_y_")
     _own_modules = ("encoders",)
+    _constraints: ClassVar = {
+        "optimizer": choice("adam", "adamw", "lbfgs"),
+        "objective": choice("trace_norm", "frobenius"),
+        "pretrain": choice(None, "denoising"),
+        "autocast": choice(None, "bfloat16"),
+        "warm_start": FLAG,
+        "reconstruction": NOT_NEGATIVE,
+        "reg": RIDGES,
+    }
+    _default_batches = (2000, 30, 300)
+
     encoder_x_: nn.Module
     encoder_y_: nn.Module
 
@@ -173,11 +189,11 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
         activation: str | Callable[[], nn.Module] = "relu",
         encoders: tuple[nn.Module, nn.Module] | None = None,
         reg: float | tuple[float, float] = 1e-3,
-        objective: Literal["trace", "squares"] = "trace",
+        objective: Literal["trace_norm", "frobenius"] = "trace_norm",
         optimizer: Literal["adam", "adamw", "lbfgs"] = "adam",
         learning_rate: float = 2e-3,
         schedule: Literal["cosine", "constant"] = "cosine",
-        epochs: int | None = None,
+        n_epochs: int | None = None,
         batch_size: int = 1000,
         weight_decay: float = 0.0,
         input_noise: float = 0.5,
@@ -194,7 +210,7 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
         warm_start: bool = False,
         random_state: Any = None,
         verbose: bool = False,
-        callbacks: Sequence[Callable[[Epoch], bool | None]] = (),
+        callbacks: Sequence[Callable[[DeepCCAEpoch], bool | None]] = (),
         n_threads: int | None = None,
     ) -> None:
         self.n_components = n_components
@@ -206,7 +222,7 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.schedule = schedule
-        self.epochs = epochs
+        self.n_epochs = n_epochs
         self.batch_size = batch_size
         self.weight_decay = weight_decay
         self.input_noise = input_noise
@@ -264,87 +280,48 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
             If a network returns NaN or infinity (the message names the epoch and the view), a view is
             constant, or its variance overflows or underflows.
         """
-        check_settings(self)
-        if validation is not None and groups is not None:
-            raise ValueError("validation and groups are two ways to choose the rows to validate on: give one")
-        self._fit(X, y, validation, groups)
+        self._check_parameters()
+        refuse_both(validation, groups)
+        x_data, y_data, _ = self._check_pair(X, y, reset=True)
+        held_out = None if validation is None else self._validation_pair(validation)
+        views = [self._scaled_view(name, data) for name, data in (("X", x_data), ("y", y_data))]
+        with self._environment() as random:
+            networks = self._networks(views)
+            rows, validation_rows = self._split(len(x_data), validation, groups, random)
+            checked_on = None if validation_rows is None else (self._sources(views), validation_rows)
+            if held_out is not None:
+                checked_on = self._sources(views, held_out), np.arange(len(held_out[0]))
+            sources, plan = self._sources(views), self._plan(len(rows))
+            self._prepare(networks, sources, plan, rows)
+            self.x_mean_, self.y_mean_ = (v.mean.astype(v.data.dtype) for v in views)
+            self.x_scale_, self.y_scale_ = (v.scale.astype(v.data.dtype) for v in views)
+            epochs = epochs_of(networks, sources, plan, rows, checked_on)
+            self._train(networks, plan, epochs, lambda: self._finish(networks, sources, views, plan))
         return self
 
     # ---- the parts of fit
 
-    def _fit(self, X: Any, y: Any, validation: Any, groups: Any) -> None:
-        first = not hasattr(self, "cca_")
-        x_data, y_data, _ = self._check_pair(X, y, reset=True)
-        data = [x_data, y_data]
-        held_out = None if validation is None else self._validation_pair(validation)
-        statistics = [
-            scaled_statistics(name, a, self.scale == "columns") for name, a in zip("Xy", data, strict=True)
-        ]
-        scales = [
-            _scale(name, variance, self.scale) for name, (_, variance) in zip("Xy", statistics, strict=True)
-        ]
-        device, dtype = torch.device(self.device), getattr(torch, self.dtype)
-
-        def scaled(views: Sequence[NDArray[Any]]) -> list[Source]:
-            parts = zip(views, statistics, scales, strict=True)
-            return [Source(a, mean, scale, device, dtype) for a, (mean, _), scale in parts]
-
-        sources = scaled(data)
-        random = check_random_state(self.random_state)
-        with torch_environment(int(random.randint(2**31)), self.n_threads, device):
-            networks = self._networks([a.shape[1] for a in data], device, dtype)
-            train_rows, validation_rows = split_rows(
-                len(x_data),
-                0.0 if held_out else self.validation_fraction,
-                max(100, 5 * self.n_components),
-                groups,
-                random,
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if self.batch_size < 2 and self.optimizer != "lbfgs":
+            raise ValueError(
+                f"batch_size must be at least 2 for a correlation within each batch, got {self.batch_size!r}"
             )
-            checked_on = None if validation_rows is None else (sources, validation_rows)
-            if held_out is not None:
-                checked_on = scaled(held_out), np.arange(len(held_out[0]))
-            plan = plan_of(self, len(train_rows))
-            outputs = []
-            for name, encoder, source in zip("Xy", networks.encoders, sources, strict=True):
-                given = f"rows of {source.data.shape[1]} features"
-                with tried(f"the encoder of {name}", given), evaluation(encoder):
-                    outputs.append(encode(encoder, source, plan.chunk, train_rows[:2]))
-            widths = [H.shape[-1] if H.ndim == 2 else -1 for H in outputs]
-            self._check_widths(widths)
-            warn_of_small_batches(plan, len(train_rows), max(widths))
-            if self.reconstruction:
-                networks.decoders.extend(self._build_decoders(widths, [a.shape[1] for a in data]))
-                networks.to(device, dtype)
-            if self.pretrain == "denoising" and not (self.warm_start and hasattr(self, "encoder_x_")):
-                denoise(networks, sources, train_rows, plan)
-            self.x_mean_, self.y_mean_ = (
-                m.astype(a.dtype) for a, (m, _) in zip(data, statistics, strict=True)
-            )
-            self.x_scale_, self.y_scale_ = (s.astype(a.dtype) for a, s in zip(data, scales, strict=True))
-            self.history_: list[dict[str, Any]] = []
-            self.best_epoch_ = 0
+        if self.augment is not None and not callable(self.augment):
+            raise ValueError(f"augment must be a callable or None, got {self.augment!r}")
+        if self.encoders is not None:
+            try:
+                encoders = list(self.encoders)
+            except TypeError:
+                encoders = []
+            if len(encoders) != 2 or not all(isinstance(e, nn.Module) for e in encoders):
+                raise ValueError(f"encoders must be a pair of torch.nn.Module, got {self.encoders!r}")
+        if self.pretrain is not None and self.encoders is not None:
+            raise ValueError("pretrain works on the built-in networks: leave encoders None or pretrain None")
 
-            def finish() -> None:
-                self._finish(networks, sources, data, statistics, plan)
-
-            with tqdm(total=plan.epochs, disable=not self.verbose, unit="epoch") as bar:
-                try:
-                    self.best_epoch_ = train(
-                        networks,
-                        sources,
-                        plan,
-                        train_rows,
-                        checked_on,
-                        lambda e: self._after_epoch(e, bar, finish),
-                    ).epoch
-                except KeyboardInterrupt as interrupt:
-                    if first:
-                        if self.history_:
-                            self.best_epoch_ = _best_epoch(self.history_)
-                        finish()
-                        keep_after(interrupt, self)
-                    raise
-            finish()
+    @property
+    def _least_validation_rows(self) -> int:  # type: ignore[override]
+        return max(100, 5 * self.n_components)
 
     def _validation_pair(self, validation: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         """The views of a pair (X, y) of the shape fitted, checked."""
@@ -357,7 +334,38 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
             raise ValueError("validation must have at least 2 rows for a correlation, got 1")
         return x, y
 
-    def _networks(self, widths: list[int], device: torch.device, dtype: torch.dtype) -> Networks:
+    def _scaled_view(self, name: str, data: NDArray[Any]) -> _ScaledView:
+        mean, variance = scaled_statistics(name, data, self.scale == "columns")
+        if not variance.any():
+            raise NumericalError(f"every column of {name} is constant: there is nothing to correlate")
+        if self.scale == "columns":
+            scale = np.sqrt(np.where(variance > 0, variance, 1.0))
+        else:
+            scale = np.full_like(variance, np.sqrt(variance.mean()))
+        return _ScaledView(data, mean, variance, scale)
+
+    def _sources(
+        self, views: Sequence[_ScaledView], data: Sequence[NDArray[Any]] | None = None
+    ) -> list[Source]:
+        """The views' rows, or those of other data, centred and scaled as the views are."""
+        device, dtype = torch.device(self.device), getattr(torch, self.dtype)
+        rows = [view.data for view in views] if data is None else data
+        return [Source(a, v.mean, v.scale, device, dtype) for a, v in zip(rows, views, strict=True)]
+
+    def _plan(self, n: int) -> Plan:
+        schedule = self._schedule(n)
+        if self.n_epochs is None and self.optimizer == "lbfgs":
+            schedule["n_epochs"] = 100
+        return Plan(
+            **schedule,
+            loss=CorrelationLoss(self.n_components, self.reg, self.objective),
+            chunk=self.batch_size,
+            reconstruction=self.reconstruction,
+            autocast=torch.bfloat16 if self.autocast else None,
+            augment=self.augment,
+        )
+
+    def _networks(self, views: Sequence[_ScaledView]) -> EncoderPair:
         if self.warm_start and hasattr(self, "encoder_x_"):
             # at once: what the two share stays shared
             encoders = copy.deepcopy([self.encoder_x_, self.encoder_y_])
@@ -368,20 +376,40 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
         elif self.encoders is not None:
             encoders = copy.deepcopy(list(self.encoders))
         else:
-            encoders = self._build_encoders(widths)
-        return Networks(encoders, []).to(device, dtype)
+            encoders = self._build_encoders([view.data.shape[1] for view in views])
+        return EncoderPair(encoders, []).to(torch.device(self.device), getattr(torch, self.dtype))
 
-    def _build_decoders(self, n_outputs: list[int], widths: list[int]) -> list[nn.Module]:
-        hidden = hidden_pair(self.hidden) if self.encoders is None else [[256], [256]]
-        return [
-            MLP(n, [*reversed(layers), width], self.activation)
-            for n, layers, width in zip(n_outputs, hidden, widths, strict=True)
-        ]
+    def _prepare(
+        self, networks: EncoderPair, sources: list[Source], plan: Plan, rows: NDArray[np.intp]
+    ) -> None:
+        """Tries the encoders on two rows, adds the decoders of their outputs, and pretrains."""
+        outputs = []
+        for name, encoder, source in zip("Xy", networks.encoders, sources, strict=True):
+            given = f"rows of {source.data.shape[1]} features"
+            with tried(f"the encoder of {name}", given), evaluation(encoder):
+                outputs.append(encode(encoder, source, plan.chunk, rows[:2]))
+        widths = [H.shape[-1] if H.ndim == 2 else -1 for H in outputs]
+        for name, width in zip("Xy", widths, strict=True):
+            if width < self.n_components:
+                found = "no (rows, outputs) matrix" if width < 0 else f"{width} outputs"
+                raise ValueError(
+                    f"the encoder of {name} returns {found}, fewer than n_components={self.n_components}"
+                )
+        warn_of_small_batches(plan, len(rows), max(widths))
+        if self.reconstruction:
+            hidden = _hidden_pair(self.hidden) if self.encoders is None else [[256], [256]]
+            networks.decoders.extend(
+                MLP(n, [*reversed(layers), source.data.shape[1]], self.activation)
+                for n, layers, source in zip(widths, hidden, sources, strict=True)
+            )
+            networks.to(sources[0].device, sources[0].dtype)
+        if self.pretrain == "denoising" and not (self.warm_start and hasattr(self, "encoder_x_")):
+            pretrain_pair(networks.encoders, sources, rows, plan.optimizer, plan.chunk)
 
     def _build_encoders(self, widths: list[int]) -> list[nn.Module]:
         return [
             MLP(width, [*layers, self.n_components], self.activation, self.input_noise, self.dropout)
-            for width, layers in zip(widths, hidden_pair(self.hidden), strict=True)
+            for width, layers in zip(widths, _hidden_pair(self.hidden), strict=True)
         ]
 
     def _rebuilt(self) -> list[nn.Module]:
@@ -389,45 +417,10 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
             return copy.deepcopy(list(self.encoders))
         return self._build_encoders([self.n_features_in_, self.n_y_features_in_])
 
-    def _check_widths(self, widths: list[int]) -> None:
-        for name, width in zip("Xy", widths, strict=True):
-            if width < self.n_components:
-                found = "no (rows, outputs) matrix" if width < 0 else f"{width} outputs"
-                raise ValueError(
-                    f"the encoder of {name} returns {found}, fewer than n_components={self.n_components}"
-                )
-
-    def _after_epoch(self, epoch: Epoch, bar: Any, finish: Callable[[], None]) -> bool:
-        self.history_.append(
-            {
-                "epoch": epoch.number,
-                "loss": epoch.loss,
-                "train_correlation": epoch.train_correlation,
-                "validation_correlation": epoch.validation_correlation,
-                "learning_rate": epoch.learning_rate,
-            }
-        )
-        bar.update()
-        shown = {"train": f"{epoch.train_correlation:.2f}"}
-        if epoch.validation_correlation is not None:
-            shown["validation"] = f"{epoch.validation_correlation:.2f}"
-        bar.set_postfix(shown)
-
-        def fit() -> None:
-            self.best_epoch_ = epoch.number
-            finish()
-
-        return call_back(epoch, self.callbacks, self, fit)
-
     def _finish(
-        self,
-        networks: Networks,
-        sources: list[Source],
-        data: list[NDArray[Any]],
-        statistics: list[tuple[NDArray[Any], NDArray[Any]]],
-        plan: Plan,
+        self, networks: EncoderPair, sources: list[Source], views: Sequence[_ScaledView], plan: Plan
     ) -> None:
-        """The linear CCA of the outputs on all rows, and what every two-view estimator says of its fit."""
+        """The linear CCA of the outputs on all rows, and the statistics of every two-view estimator."""
         self.encoder_x_, self.encoder_y_ = (e.eval() for e in networks.encoders)
         tensors = [encode(e, s, plan.chunk) for e, s in zip(networks.encoders, sources, strict=True)]
         check_outputs(tensors, "the trained model")
@@ -439,9 +432,11 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
         z = np.hstack([zx, zy])
         self.n_components_ = self.cca_.n_components_
         self.singular_values_ = self.cca_.singular_values_
-        means, variances = zip(*statistics, strict=True)
-        found = score_statistics(data[0], data[1], None, means, variances, lambda rows: z[rows])
-        self._set_statistics(found, (data[0].dtype, data[1].dtype))
+        x, y = views
+        means, variances = (x.mean, y.mean), (x.variance, y.variance)
+        found = score_statistics(x.data, y.data, None, means, variances, lambda rows: z[rows])
+        self._set_statistics(found, (x.data.dtype, y.data.dtype))
+        self.total_correlation_ = float(self.singular_values_.sum())
 
     # ---- the fitted model
 
@@ -460,16 +455,22 @@ class DeepCCA(SavedDeepModel, TwoViewTransformer):
         return scores.astype(data.dtype, copy=False)
 
 
-def _scale(name: str, variance: NDArray[np.float64], scale: str) -> NDArray[np.float64]:
-    if not variance.any():
-        raise NumericalError(f"every column of {name} is constant: there is nothing to correlate")
-    if scale == "columns":
-        return np.sqrt(np.where(variance > 0, variance, 1.0))
-    return np.full_like(variance, np.sqrt(variance.mean()))
+class _ScaledView(NamedTuple):
+    """A view, with what it is centred and divided by."""
+
+    data: NDArray[Any]
+    mean: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    scale: NDArray[np.float64]
 
 
-def _best_epoch(history: list[dict[str, Any]]) -> int:
-    scores = [
-        h["epoch"] if h["validation_correlation"] is None else h["validation_correlation"] for h in history
-    ]
-    return int(history[int(np.argmax(scores))]["epoch"])
+def _hidden_pair(hidden: Any) -> list[list[int]]:
+    """The widths of the hidden layers of both networks."""
+    try:
+        nested = len(hidden) == 2 and all(np.ndim(h) == 1 for h in hidden)
+        pair = [[int(w) for w in h] for h in (hidden if nested else (hidden, hidden))]
+    except (TypeError, ValueError):
+        pair = [[0]]
+    if any(w < 1 for layers in pair for w in layers):
+        raise ValueError(f"hidden must be widths of layers, or a pair of such, got {hidden!r}")
+    return pair

@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fastcca._arguments.parameters import check_count
+from fastcca._arguments.parameters import LEARNING_RATE, NOT_NEGATIVE, POSITIVE_INTEGER
 from fastcca.deep._atomic_fit import AtomicModule
-from fastcca.deep._lbfgs import minimize
-from fastcca.deep._parameters import check_positive, is_number, rows_like
-from fastcca.deep.encoders import activation_of
+from fastcca.deep._training import minimize, rows_like
+from fastcca.deep.networks import activation_of
 from fastcca.errors import NumericalError
 
 __all__ = ["DenoisingAutoencoder"]
@@ -66,15 +65,13 @@ class DenoisingAutoencoder(AtomicModule):
         weight_decay: float = 1e-4,
     ) -> None:
         super().__init__()
-        check_count("n_inputs", n_inputs)
+        POSITIVE_INTEGER("n_inputs", n_inputs)
         if not isinstance(widths, (Sequence, np.ndarray)) or isinstance(widths, str) or not len(widths):
             raise ValueError(f"widths must be those of at least one layer, got {widths!r}")
         for width in widths:
-            check_count("each of widths", width)
-        if not (is_number(noise) and noise >= 0 and is_number(weight_decay) and weight_decay >= 0):
-            raise ValueError(
-                f"noise and weight_decay must not be negative, got {noise!r} and {weight_decay!r}"
-            )
+            POSITIVE_INTEGER("each of widths", width)
+        NOT_NEGATIVE("noise", noise)
+        NOT_NEGATIVE("weight_decay", weight_decay)
         layers = [nn.Linear(a, b) for a, b in pairwise([n_inputs, *widths])]
         self.layers = nn.ModuleList(layers)
         self.activation = activation_of(activation)()
@@ -106,7 +103,7 @@ class DenoisingAutoencoder(AtomicModule):
         X: Any,
         optimizer: Literal["lbfgs", "adam"] = "lbfgs",
         max_iter: int = 50,
-        epochs: int = 5,
+        n_epochs: int = 5,
         batch_size: int = 500,
         learning_rate: float = 1e-3,
         chunk: int = 4096,
@@ -119,9 +116,9 @@ class DenoisingAutoencoder(AtomicModule):
         X : array or tensor of shape (n, n_inputs)
             Converted to the dtype and device of the weights.
         optimizer : {"lbfgs", "adam"}
-            "lbfgs": ``max_iter`` iterations on all rows, the noise drawn once. "adam": ``epochs`` passes in
+            "lbfgs": ``max_iter`` iterations on all rows, the noise drawn once. "adam": ``n_epochs`` passes in
             batches of ``batch_size`` at ``learning_rate``, fresh noise for each; for large data.
-        max_iter, epochs, batch_size, learning_rate
+        max_iter, n_epochs, batch_size, learning_rate
             See ``optimizer``.
         chunk : int
             Rows whose graph is held at once by "lbfgs".
@@ -142,17 +139,17 @@ class DenoisingAutoencoder(AtomicModule):
         """
         if optimizer not in ("lbfgs", "adam"):
             raise ValueError(f"optimizer must be 'lbfgs' or 'adam', got {optimizer!r}")
-        counts = {"max_iter": max_iter, "epochs": epochs, "batch_size": batch_size, "chunk": chunk}
+        counts = {"max_iter": max_iter, "n_epochs": n_epochs, "batch_size": batch_size, "chunk": chunk}
         for name, value in counts.items():
-            check_count(name, value)
-        check_positive("learning_rate", learning_rate)
+            POSITIVE_INTEGER(name, value)
+        LEARNING_RATE("learning_rate", learning_rate)
         x = rows_like(self.linear_layers()[0].weight, X)
         for number, layer in enumerate(self.linear_layers()):
             std = self.noise * float(x.var(dim=0, correction=0).mean().sqrt())
             if optimizer == "lbfgs":
                 losses = self._lbfgs(layer, x, std, max_iter, chunk)
             else:
-                losses = self._adam(layer, x, std, epochs, batch_size, learning_rate)
+                losses = self._adam(layer, x, std, n_epochs, batch_size, learning_rate)
             for i, loss in enumerate(losses):
                 if not np.isfinite(loss):
                     raise NumericalError(
@@ -194,10 +191,10 @@ class DenoisingAutoencoder(AtomicModule):
         return minimize(list(layer.parameters()), evaluate, max_iter)
 
     def _adam(
-        self, layer: nn.Linear, x: Tensor, std: float, epochs: int, batch_size: int, learning_rate: float
+        self, layer: nn.Linear, x: Tensor, std: float, n_epochs: int, batch_size: int, learning_rate: float
     ) -> Any:
         optimizer = torch.optim.Adam(layer.parameters(), lr=learning_rate)
-        for _ in range(epochs):
+        for _ in range(n_epochs):
             total = 0.0
             for index in torch.split(torch.randperm(len(x)), batch_size):
                 part = x[index.to(x.device)]

@@ -2,105 +2,110 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
-from tqdm import tqdm
 
 from fastcca._arguments.modalities import Modalities, check_modalities, pick
-from fastcca._models.atomic_fit import keep_after
+from fastcca._arguments.parameters import FLAG, choice
+from fastcca._models.files import Schema
 from fastcca._models.multi_view import scaled_statistics
-from fastcca.deep._files import SavedDeepModel
-from fastcca.deep._multimodal_network import MultimodalNetwork, dropout_schedule, pretrain
-from fastcca.deep._multimodal_settings import build, check_settings, plan_of, rebuilt
-from fastcca.deep._multimodal_training import AutoencoderEpoch, Rows, best_epoch, inputs_of, train
-from fastcca.deep._parameters import torch_environment
+from fastcca.deep._base import DeepEstimator, refuse_both
+from fastcca.deep._multimodal_network import MultimodalNetwork, pretrain, subset_sampling
+from fastcca.deep._multimodal_training import AutoencoderEpoch, ModalityRows, epochs_of, inputs_of
 from fastcca.deep._pretraining import some_rows
-from fastcca.deep._splitting import split_rows
-from fastcca.deep._training import Source, call_back, chunks
+from fastcca.deep._training import Schedule, Source, chunks, encode, tried
+from fastcca.deep.networks import MLP, GaussianNoise, activation_of, evaluation
 from fastcca.errors import NumericalError
 
-__all__ = ["MultimodalAutoencoder"]
+__all__ = ["AutoencoderEpoch", "MultimodalAutoencoder"]
+
+Own = dict[str, dict[str, nn.Module]]
 
 
 class MultimodalAutoencoder(
-    SavedDeepModel,
+    DeepEstimator,
     ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
     TransformerMixin,  # type: ignore[misc]
     BaseEstimator,  # type: ignore[misc]
 ):
     r"""A deep autoencoder of several modalities that reconstructs all of them from whichever are given.
 
-    Each modality has an encoder; their outputs meet in one shared layer, from which each modality has a
-    decoder. While it learns, the network is shown now all modalities, now some of them, and must always
-    reconstruct all: so the shared layer can be had, and missing modalities filled in, from any of them. The
-    loss is the squared error, relative to that of the mean, summed over the modalities.
+    Each modality m has an encoder; their outputs are joined in one representation z, from which each modality
+    has a decoder. In training random subsets A of the modalities are given and all of them reconstructed, so
+    that z can be computed, and missing modalities filled in, from any subset:
+
+    .. math:: \min \; E_A \sum_m w_m \, \frac{1}{n p_m} \sum_i \|\hat x^m_i(z^A_i) - x^m_i\|^2, \qquad
+        z^A = s(W [h_1 \ldots h_M] + b), \quad h_m = 0 \text{ for } m \notin A,
+
+    with :math:`p_m` the features of a modality, centred and scaled, and :math:`w_m` = ``modality_weights``.
 
     Parameters
     ----------
     n_components : int, default=64
-        Width of the shared layer.
+        Width of the joint representation.
     hidden : sequence of int or mapping of str to such, default=(256,)
         Widths of the hidden layers of each encoder, the same for all or by name; the decoders have them in
         reverse order.
     activation : str or callable, default="tanh"
-        As for :class:`MLP`, of the hidden and the shared layers. Rectified units, of which many fall silent
-        in the shared layer, reconstruct worse.
+        As for :class:`MLP`, of the hidden layers and the joint representation. Rectified units, of which many
+        are always zero in the joint representation, reconstruct worse.
     encoders, decoders : mapping of str to torch.nn.Module, optional
         Networks of your own for some modalities or all. An encoder is given the rows (scaled, flat) and may
-        return any number of outputs; a decoder is given ``n_components`` inputs and must return what the
-        modality has features. Copies of them are trained; what they share, the copies share. Parameters with
-        ``requires_grad=False`` are not trained, modules in evaluation mode (normalisation with fixed
+        return any number of outputs; a decoder is given ``n_components`` inputs and must return as many as
+        the modality has features. Copies of them are trained; what they share, the copies share. Parameters
+        with ``requires_grad=False`` are not trained, modules in evaluation mode (normalisation with fixed
         statistics) stay in it.
     modality_dropout : {"subsets", None} or mapping of tuple of str to float, default="subsets"
-        What the network is shown of a row while it learns. "subsets": any of the modalities with equal
-        probability, but not none; of two, both, only the one and only the other a third each. None: all.
-        A mapping from tuples of names to shares for any other schedule.
-    modality_forms : {"drawn", "all"}, default="drawn"
-        How a batch is shown by that schedule. "drawn": each row in one form, drawn by the shares, so that in
-        an epoch every row is seen once. "all": the whole batch in every form, the errors weighted by the
-        shares, so that in an epoch, of as many steps, every row is seen in every form: the augmented data
-        set of Ngiam et al. Its steps cost more, of two modalities about twice as much.
-    presence : bool, default=False
-        Tell the network what is missing: rows that lack a modality reach the shared layer through weights
-        of their own and with a learned vector for each modality that they lack.
-    rescale : bool, default=False
-        Multiply what reaches the shared layer by the number of modalities over the number given, so that it
-        is as large from one as from all.
+        Distribution of the subset A of the modalities of a row that the network is given in training.
+        "subsets": all but the empty subset with equal probability; of two modalities, both, only the one and
+        only the other with probability 1/3 each. None: all modalities. A mapping from tuples of names to
+        weights for any other distribution.
+    modality_subsets : {"sampled", "exhaustive"}, default="sampled"
+        How the expectation over that distribution is taken. "sampled": a subset is sampled for each row, so
+        that in an epoch every row is seen once. "exhaustive": each batch in every subset, the errors weighted
+        by the probabilities, so that in an epoch, of as many steps, every row is seen in every subset: the
+        augmented data set of Ngiam et al. Its steps cost more, of two modalities about twice as much.
+    missing_indicator : bool, default=False
+        Whether the network is given which modalities are missing: rows that lack a modality have weights of
+        their own to the joint representation, and a learned vector for each modality that they lack.
+    inverted_dropout : bool, default=False
+        Multiply the inputs of the joint representation by the number of modalities over the number given, as
+        in inverted dropout, so that their scale does not depend on that number.
     modality_weights : mapping of str to float, or sequence of float, optional
         Weights of the modalities' errors in the loss; 1 for those not named.
     pretrain : {None, "denoising", "rbm"}, default=None
         Initialise layer by layer by :class:`DenoisingAutoencoder` or by sparse :class:`RBM`, each modality by
-        itself and then the shared layer; "rbm" needs ``activation="sigmoid"``. The decoders start as the
-        transposes.
+        itself and then the joint representation; "rbm" needs ``activation="sigmoid"``. The decoders are
+        initialised as the transposes.
     optimizer : {"adam", "adamw"}, default="adam"
         On minibatches.
     learning_rate : float, default=1e-3
-        It rises over the first tenth of the training.
+        Initial learning rate of the optimiser, after a linear warm-up over the first tenth of the training.
     schedule : {"cosine", "constant"}, default="cosine"
-        How the learning rate goes on.
-    epochs : int, optional
-        Passes over the data. By default so many that some 3000 batches are seen, between 20 and 300.
+        The learning rate after the warm-up: cosine annealing to 0, or constant.
+    n_epochs : int, optional
+        Passes over the data. By default as many as give some 3000 batches, between 20 and 300.
     batch_size : int, default=100
         Rows of a minibatch, at most; no network is ever given more rows at once.
     weight_decay : float, default=0.0
         Of the optimiser.
     input_noise : float, default=0.0
-        Standard deviation of the noise on the (scaled) inputs of the encoders while training.
+        Standard deviation of Gaussian noise on the (scaled) inputs of the encoders while training.
     dropout : float, default=0.0
-        Share of the units of hidden layers dropped while training.
+        Fraction of hidden units dropped while training.
     validation_fraction : float, default=0.05
         Fraction of the rows set aside to choose the best epoch by; 0 for none. Fewer than 50 rows are not set
         aside. See ``validation`` and ``groups`` of :meth:`fit`.
     patience : int, optional
-        Stop when the validation loss has not fallen for so many epochs.
+        Stop when the validation loss has not fallen for this number of epochs.
     scale : {"view", "columns"}, default="view"
         Divide a modality by the root mean variance of its columns, or each column by its own standard
         deviation. All are centred.
@@ -109,13 +114,12 @@ class MultimodalAutoencoder(
     dtype : {"float32", "float64"}, default="float32"
         Of the network.
     random_state : int, RandomState or None, default=None
-        The same seed gives the same result on the same machine with the same number of threads.
+        Seed of the initial weights, batches, subsets and noise. The same seed gives the same result on the
+        same machine with the same number of threads.
     verbose : bool, default=False
         Show a progress bar with the loss.
     callbacks : sequence of callables, default=()
-        Called after each epoch with an object that has ``number``, ``loss``, ``validation_loss``,
-        ``learning_rate`` and ``model``; returning True ends the training. ``model`` is this estimator, fitted
-        with the parameters of this epoch: it can be scored and saved, and goes on training afterwards.
+        Called after each epoch with an :class:`AutoencoderEpoch`; returning True ends the training.
     n_threads : int, optional
         Threads of PyTorch during fit; by default its own.
 
@@ -126,9 +130,10 @@ class MultimodalAutoencoder(
     network_ : torch.nn.Module
         The trained network, in evaluation mode.
     means_, scales_ : dict of str to ndarray
-        What the columns of a modality are centred by and divided by.
+        Means and scales by which the columns of a modality are standardised.
     history_ : list of dict
-        Per epoch: ``epoch``, ``loss``, ``validation_loss``, ``learning_rate``.
+        Per epoch: ``epoch``, ``loss``, ``learning_rate``, ``validation_loss``, as of
+        :class:`AutoencoderEpoch`.
     best_epoch_ : int
         The epoch whose parameters are kept; 0 if training ended before the first was complete.
     n_features_in_ : int
@@ -138,8 +143,8 @@ class MultimodalAutoencoder(
     -----
     Views are given as a mapping from names to arrays, as a sequence of arrays (named "view0", "view1", ...)
     or as one matrix (a plain autoencoder). A modality may be missing in a row (NaN throughout, or None in a
-    list of rows), in ``fit`` too: the row then teaches what it has. After the fit modalities may be left out
-    as a whole.
+    list of rows), in ``fit`` too: its error is then that of the others. After the fit modalities may be left
+    out as a whole.
 
     Interrupting the first fit (KeyboardInterrupt) leaves an estimator that is fitted with the best epoch so
     far; the interrupt is raised again. A later fit that is interrupted, or fails, leaves it as it was.
@@ -156,22 +161,35 @@ class MultimodalAutoencoder(
     >>> angle = rng.uniform(0, np.pi, 500)
     >>> sound = np.column_stack([np.cos(angle), np.sin(angle)])
     >>> image = np.column_stack([np.cos(2 * angle), np.sin(2 * angle), angle])
-    >>> model = MultimodalAutoencoder(16, (64,), epochs=80, random_state=0)
+    >>> model = MultimodalAutoencoder(16, (64,), n_epochs=80, random_state=0)
     >>> _ = model.fit({"sound": sound, "image": image})
     >>> filled = model.reconstruct({"sound": sound})["image"]  # never shown the images
     >>> bool(np.mean((filled - image) ** 2) < 0.1 * image.var())
     True
     """
 
+    _schema = Schema(
+        "MultimodalAutoencoder",
+        fields="modalities_ means_ scales_ column_names=_columns dtypes=_dtypes n_features_in_ "
+        "encoder_widths=_encoder_widths history_ best_epoch_",
+        optional="feature_names_in_",
+    )
     _saved_networks = ("network_",)
     _own_modules = ("encoders", "decoders")
+    _constraints: ClassVar = {
+        "optimizer": choice("adam", "adamw"),
+        "modality_subsets": choice("sampled", "exhaustive"),
+        "missing_indicator": FLAG,
+        "inverted_dropout": FLAG,
+        "pretrain": choice(None, "denoising", "rbm"),
+    }
+    _default_batches = (3000, 20, 300)
+    _least_validation_rows = 50
 
     modalities_: tuple[str, ...]
     network_: MultimodalNetwork
     means_: dict[str, NDArray[np.float64]]
     scales_: dict[str, NDArray[np.float64]]
-    history_: list[dict[str, Any]]
-    best_epoch_: int
     n_features_in_: int
     feature_names_in_: NDArray[np.object_]
 
@@ -183,15 +201,15 @@ class MultimodalAutoencoder(
         encoders: Mapping[str, nn.Module] | None = None,
         decoders: Mapping[str, nn.Module] | None = None,
         modality_dropout: Literal["subsets"] | Mapping[tuple[str, ...], float] | None = "subsets",
-        modality_forms: Literal["drawn", "all"] = "drawn",
-        presence: bool = False,
-        rescale: bool = False,
+        modality_subsets: Literal["sampled", "exhaustive"] = "sampled",
+        missing_indicator: bool = False,
+        inverted_dropout: bool = False,
         modality_weights: Mapping[str, float] | Sequence[float] | None = None,
         pretrain: Literal["denoising", "rbm"] | None = None,
         optimizer: Literal["adam", "adamw"] = "adam",
         learning_rate: float = 1e-3,
         schedule: Literal["cosine", "constant"] = "cosine",
-        epochs: int | None = None,
+        n_epochs: int | None = None,
         batch_size: int = 100,
         weight_decay: float = 0.0,
         input_noise: float = 0.0,
@@ -212,15 +230,15 @@ class MultimodalAutoencoder(
         self.encoders = encoders
         self.decoders = decoders
         self.modality_dropout = modality_dropout
-        self.modality_forms = modality_forms
-        self.presence = presence
-        self.rescale = rescale
+        self.modality_subsets = modality_subsets
+        self.missing_indicator = missing_indicator
+        self.inverted_dropout = inverted_dropout
         self.modality_weights = modality_weights
         self.pretrain = pretrain
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.schedule = schedule
-        self.epochs = epochs
+        self.n_epochs = n_epochs
         self.batch_size = batch_size
         self.weight_decay = weight_decay
         self.input_noise = input_noise
@@ -268,62 +286,49 @@ class MultimodalAutoencoder(
             If the network returns NaN or infinity (the message names the epoch and the modality), or the
             variance of a modality overflows or underflows.
         """
-        check_settings(self)
-        if validation is not None and groups is not None:
-            raise ValueError("validation and groups are two ways to choose the rows to validate on: give one")
+        self._check_parameters()
+        refuse_both(validation, groups)
         found = check_modalities(views, type(self).__name__)
-        self._fit(found, validation, groups)
+        self._set_columns(found)
+        sampling = subset_sampling(
+            self.modalities_, self.modality_dropout, self.modality_subsets == "exhaustive"
+        )
+        weights = pick(self.modalities_, self.modality_weights, "modality_weights", missing=1.0)
+        if not any(weights.values()):
+            raise ValueError("modality_weights must not all be zero")
+        held_out = None if validation is None else self._checked(validation)
+        with self._environment() as random:
+            rows, validation_rows = self._split(found.n_rows, validation, groups, random)
+            training, checked_on = self._rows(found, rows), None
+            if held_out is not None:
+                checked_on = self._rows(held_out, np.arange(held_out.n_rows))
+            elif validation_rows is not None:
+                checked_on = training._replace(rows=validation_rows)
+            network = self._network(training)
+            schedule = Schedule(**self._schedule(len(rows)))
+            epochs = epochs_of(network, training, checked_on, sampling, weights, schedule)
+            self._train(network, schedule, epochs, lambda: self._keep(network))
         return self
 
     # ---- the parts of fit
 
-    def _fit(self, found: Modalities, validation: Any, groups: Any) -> None:
-        first = not hasattr(self, "network_")
-        self._set_columns(found)
-        weights = pick(self.modalities_, self.modality_weights, "modality_weights", missing=1.0)
-        if not any(weights.values()):
-            raise ValueError("modality_weights must not all be zero")
-        dropout = dropout_schedule(self.modalities_, self.modality_dropout, self.modality_forms == "all")
-        device, dtype = torch.device(self.device), getattr(torch, self.dtype)
-        held_out = None if validation is None else self._checked(validation)
-
-        def rows_of(modalities: Modalities, index: NDArray[np.intp]) -> Rows:
-            return Rows(*self._sources(modalities, device, dtype), index)
-
-        random = check_random_state(self.random_state)
-        with torch_environment(int(random.randint(2**31)), self.n_threads, device):
-            fraction = 0.0 if held_out else self.validation_fraction
-            train_rows, validation_rows = split_rows(found.n_rows, fraction, 50, groups, random)
-            training, checked_on = rows_of(found, train_rows), None
-            if held_out is not None:
-                checked_on = rows_of(held_out, np.arange(held_out.n_rows))
-            elif validation_rows is not None:
-                checked_on = training._replace(rows=validation_rows)
-            sources = [source for source in training.sources.values() if source is not None]  # all
-            present = training.present
-            network, self._encoder_widths = build(self, sources, present)
-            if self.pretrain is not None:
-                rows = some_rows(train_rows)
-                pretrain(network, sources, present, rows, self.pretrain, self.activation, self.batch_size)
-            plan = plan_of(self, len(train_rows))
-            self.history_ = []
-            with tqdm(total=plan.epochs, disable=not self.verbose, unit="epoch") as bar:
-                try:
-                    train(
-                        network,
-                        training,
-                        checked_on,
-                        dropout,
-                        weights,
-                        plan,
-                        lambda e: self._after_epoch(e, bar, network),
-                    )
-                except KeyboardInterrupt as interrupt:
-                    if first:
-                        self._keep(network)
-                        keep_after(interrupt, self)
-                    raise
-        self._keep(network)
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        for name in ("encoders", "decoders"):
+            modules = getattr(self, name)
+            if modules is not None and not (
+                isinstance(modules, Mapping) and all(isinstance(m, nn.Module) for m in modules.values())
+            ):
+                raise ValueError(f"{name} must map names to torch.nn.Module, got {modules!r}")
+        if self.pretrain is not None and (self.encoders or self.decoders):
+            raise ValueError(
+                "pretrain works on the built-in networks: leave encoders and decoders None or pretrain None"
+            )
+        if self.pretrain == "rbm" and self.activation != "sigmoid":
+            raise ValueError(
+                f"pretrain='rbm' gives probabilities of hidden units: it needs activation='sigmoid', "
+                f"got {self.activation!r}"
+            )
 
     def _set_columns(self, found: Modalities) -> None:
         self.modalities_ = tuple(found.data)
@@ -331,8 +336,8 @@ class MultimodalAutoencoder(
         for name, a in found.data.items():
             rows = a if found.present[name].all() else a[found.present[name]]
             mean, variance = scaled_statistics(name, rows, self.scale == "columns")
-            spread = variance if self.scale == "columns" else np.full_like(variance, variance.mean())
-            self.means_[name], self.scales_[name] = mean, np.sqrt(np.where(spread > 0, spread, 1.0))
+            variances = variance if self.scale == "columns" else np.full_like(variance, variance.mean())
+            self.means_[name], self.scales_[name] = mean, np.sqrt(np.where(variances > 0, variances, 1.0))
         self._columns = found.names
         self._dtypes = {name: a.dtype.name for name, a in found.data.items()}
         self.n_features_in_ = sum(map(len, self.means_.values()))
@@ -341,28 +346,109 @@ class MultimodalAutoencoder(
         if self.modalities_ == ("X",) and found.names["X"] is not None:
             self.feature_names_in_ = found.names["X"]
 
+    def _rows(self, found: Modalities, index: NDArray[np.intp]) -> ModalityRows:
+        device, dtype = torch.device(self.device), getattr(torch, self.dtype)
+        return ModalityRows(*self._sources(found, device, dtype), index)
+
+    def _network(self, training: ModalityRows) -> MultimodalNetwork:
+        """The network before training, tried on two rows, and pretrained."""
+        device, dtype = torch.device(self.device), getattr(torch, self.dtype)
+        own = self._own()
+        n_rows = min(2, self.batch_size)
+        sources = [source for source in training.sources.values() if source is not None]  # all
+        encoders, widths = [], []
+        for m, (name, source) in enumerate(zip(self.modalities_, sources, strict=True)):
+            encoder = self._encoder(name, own).to(device, dtype)
+            given = f"rows of {source.data.shape[1]} features"
+            with tried(f"the encoder of {name}", given), evaluation(encoder):
+                H = encode(encoder, source, n_rows, np.flatnonzero(training.present[:, m])[:n_rows])
+            if H.ndim != 2 or not H.is_floating_point():
+                raise ValueError(
+                    f"the encoder of {name} must return a (rows, outputs) float tensor, got {tuple(H.shape)}"
+                )
+            encoders.append(encoder)
+            widths.append(H.shape[1])
+        network = self._joined(widths, encoders, own).to(device, dtype)
+        z = torch.zeros(n_rows, self.n_components, dtype=dtype, device=device)
+        for name, decoder in zip(self.modalities_, network.decoders, strict=True):
+            given = f"rows of n_components={self.n_components}"
+            with tried(f"the decoder of {name}", given), evaluation(decoder), torch.no_grad():
+                shape = tuple(decoder(z).shape)
+            if shape != (n_rows, len(self.means_[name])):
+                raise ValueError(
+                    f"the decoder of {name} must return (rows, {len(self.means_[name])}), got {shape} for "
+                    f"{n_rows} rows"
+                )
+        if self.pretrain is not None:
+            rows = some_rows(training.rows)
+            pretrain(
+                network, sources, training.present, rows, self.pretrain, self.activation, self.batch_size
+            )
+        self._encoder_widths = widths
+        return network
+
     def _rebuilt(self) -> list[nn.Module]:
-        return [rebuilt(self, self._encoder_widths)]
+        own = self._own()
+        return [self._joined(self._encoder_widths, [self._encoder(n, own) for n in self.modalities_], own)]
 
-    def _keep(self, network: MultimodalNetwork, epoch: int | None = None) -> None:
-        self.network_ = network.eval()
-        self.best_epoch_ = best_epoch(self.history_) if epoch is None else epoch
-
-    def _after_epoch(self, epoch: AutoencoderEpoch, bar: Any, network: MultimodalNetwork) -> bool:
-        self.history_.append(
-            {
-                "epoch": epoch.number,
-                "loss": epoch.loss,
-                "validation_loss": epoch.validation_loss,
-                "learning_rate": epoch.learning_rate,
-            }
+    def _joined(self, widths: Sequence[int], encoders: Sequence[nn.Module], own: Own) -> MultimodalNetwork:
+        decoders = [self._decoder(name, own) for name in self.modalities_]
+        return MultimodalNetwork(
+            encoders,
+            decoders,
+            widths,
+            self.n_components,
+            self.activation,
+            self.inverted_dropout,
+            self.missing_indicator,
         )
-        bar.update()
-        shown = {"loss": f"{epoch.loss:.3f}"}
-        if epoch.validation_loss is not None:
-            shown["validation"] = f"{epoch.validation_loss:.3f}"
-        bar.set_postfix(shown)
-        return call_back(epoch, self.callbacks, self, lambda: self._keep(network, epoch.number))
+
+    def _encoder(self, name: str, own: Own) -> nn.Module:
+        if name in own["encoders"]:
+            return own["encoders"][name]
+        width, hidden = len(self.means_[name]), self._hidden(name)
+        if not hidden:
+            return nn.Sequential(GaussianNoise(self.input_noise))
+        body = MLP(width, hidden, self.activation, self.input_noise, self.dropout)
+        return nn.Sequential(body, activation_of(self.activation)())
+
+    def _decoder(self, name: str, own: Own) -> nn.Module:
+        if name in own["decoders"]:
+            return own["decoders"][name]
+        layers = [*reversed(self._hidden(name)), len(self.means_[name])]
+        return MLP(self.n_components, layers, self.activation, dropout=self.dropout)
+
+    def _own(self) -> Own:
+        """Copies of the user's own modules; what these share, the copies share."""
+        own = {"encoders": dict(self.encoders or {}), "decoders": dict(self.decoders or {})}
+        for which, modules in own.items():
+            unknown = [key for key in modules if key not in self.modalities_]
+            if unknown:
+                known = ", ".join(self.modalities_)
+                raise ValueError(f"{which} names an unknown modality {unknown[0]!r}: there are {known}")
+        return copy.deepcopy(own)
+
+    def _hidden(self, name: str) -> list[int]:
+        """The widths of the hidden layers of a modality's encoder."""
+        hidden: Any = self.hidden
+        if isinstance(hidden, Mapping):
+            unknown = [key for key in hidden if key not in self.modalities_]
+            if unknown:
+                known = ", ".join(self.modalities_)
+                raise ValueError(f"hidden names an unknown modality {unknown[0]!r}: there are {known}")
+            hidden = hidden.get(name, (256,))
+        try:
+            widths = [int(w) for w in hidden]
+        except (TypeError, ValueError):
+            widths = [0]
+        if any(w < 1 for w in widths):
+            raise ValueError(f"hidden must be widths of layers, or a mapping of such, got {self.hidden!r}")
+        return widths
+
+    def _keep(self, network: MultimodalNetwork) -> None:
+        if not all(bool(torch.isfinite(p).all()) for p in network.parameters()):
+            raise NumericalError("the trained network has weights that are not finite; lower learning_rate")
+        self.network_ = network.eval()
 
     # ---- the fitted model
 
@@ -389,7 +475,7 @@ class MultimodalAutoencoder(
 
     @torch.no_grad()
     def _run(self, found: Modalities, decode: bool) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
-        """The shared layer, and the modalities in their units."""
+        """The joint representation, and the modalities in their units."""
         parameter = self.network_.shared.weight
         named_sources, present = self._sources(found, parameter.device, parameter.dtype)
         sources = list(named_sources.values())
@@ -403,7 +489,7 @@ class MultimodalAutoencoder(
             else:
                 z = self.network_.encode(inputs, given)
             if not bool(torch.isfinite(z).all()):
-                raise NumericalError("the shared layer is NaN or infinite for finite input")
+                raise NumericalError("the joint representation is NaN or infinite for finite input")
             codes.append(z.cpu().numpy())
         filled = {}
         for m, name in enumerate(self.modalities_ if decode else ()):
@@ -413,7 +499,7 @@ class MultimodalAutoencoder(
         return np.concatenate(codes).astype(dtype, copy=False), filled
 
     def transform(self, views: Any) -> NDArray[Any]:
-        """The shared representation.
+        """The joint representation.
 
         Parameters
         ----------
@@ -445,18 +531,18 @@ class MultimodalAutoencoder(
         Returns
         -------
         dict of str to ndarray
-            Every modality of the fit, (n, p_i), in its units and dtype; also those given, as the network sees
-            them.
+            Every modality of the fit, (n, p_i), in its units and dtype; also those given, as they are
+            reconstructed.
         """
         return self._run(self._check(views), decode=True)[1]
 
     def score(self, views: Any, y: Any = None, given: str | Sequence[str] | None = None) -> float:
-        """How much of the modalities is reconstructed: 1 is all, 0 what their training means would do.
+        """R² of the reconstructions: 1 is exact, 0 as good as the means of the training rows.
 
         Parameters
         ----------
         views : as for ``fit``
-            What the reconstructions are held against; modalities may be left out.
+            The targets of the reconstructions; modalities may be left out.
         y : ignored
         given : name or sequence of names, optional
             From which of the views to reconstruct; by default from all of them.
@@ -481,14 +567,14 @@ class MultimodalAutoencoder(
                 raise ValueError(f"given must name some of {', '.join(found.data)}, got {given!r}")
             shown = self._check({name: found.data[name] for name in names})
         filled = self._run(shown, decode=True)[1]
-        shares = []
+        scores = []
         for name, a in found.data.items():
             rows = found.present[name]
             target = a[rows].astype(np.float64)
             error = np.square(filled[name][rows] - target).sum()
             reference = np.square(target - self.means_[name]).sum()
-            shares.append(1 - error / reference if reference > 0 else float(error == 0))
-        return float(np.mean(shares))
+            scores.append(1 - error / reference if reference > 0 else float(error == 0))
+        return float(np.mean(scores))
 
     @property
     def _n_features_out(self) -> int:  # read by get_feature_names_out

@@ -10,9 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from fastcca._arguments.parameters import check_count
+from fastcca._arguments.parameters import (
+    FRACTION,
+    LEARNING_RATE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    POSITIVE_INTEGER,
+    number,
+)
 from fastcca.deep._atomic_fit import AtomicModule
-from fastcca.deep._parameters import check_positive, is_number, rows_like
+from fastcca.deep._training import rows_like
 from fastcca.errors import NumericalError
 
 __all__ = ["RBM"]
@@ -39,7 +46,7 @@ class RBM(AtomicModule):
     sigma : float
         The s above.
     sparsity : float
-        The share of the rows for which a hidden unit should be on.
+        The fraction of the rows for which a hidden unit should be on.
     sparsity_cost : float
         Weight of the penalty sum_j (sparsity - mean over the batch of p(h_j | v))²; 0 for none.
     weight_decay : float
@@ -57,7 +64,7 @@ class RBM(AtomicModule):
     >>> from fastcca.deep import RBM
     >>> _ = torch.manual_seed(0)
     >>> X = torch.bernoulli(torch.full((500, 1), 0.5)).expand(500, 6)  # all six are on or none is
-    >>> model = RBM(6, 4, "bernoulli", sparsity_cost=0.0).fit(X, epochs=100, learning_rate=0.1)
+    >>> model = RBM(6, 4, "bernoulli", sparsity_cost=0.0).fit(X, n_epochs=100, learning_rate=0.1)
     >>> on, off = model.free_energy(torch.tensor([[1.0] * 6, [1, 0, 1, 0, 1, 0]]))
     >>> bool(on < off - 2)  # at least e² times as probable
     True
@@ -74,16 +81,14 @@ class RBM(AtomicModule):
         weight_decay: float = 1e-4,
     ) -> None:
         super().__init__()
-        check_count("n_visible", n_visible)
-        check_count("n_hidden", n_hidden)
+        POSITIVE_INTEGER("n_visible", n_visible)
+        POSITIVE_INTEGER("n_hidden", n_hidden)
         if visible not in ("gaussian", "bernoulli"):
             raise ValueError(f"visible must be 'gaussian' or 'bernoulli', got {visible!r}")
-        numbers = all(map(is_number, (sigma, sparsity, sparsity_cost, weight_decay)))
-        if not (numbers and sigma > 0 and 0 < sparsity < 1 and sparsity_cost >= 0 and weight_decay >= 0):
-            raise ValueError(
-                "sigma must be positive, sparsity in (0, 1), sparsity_cost and weight_decay not negative, "
-                f"got {sigma!r}, {sparsity!r}, {sparsity_cost!r} and {weight_decay!r}"
-            )
+        POSITIVE("sigma", sigma)
+        number(above=0, below=1)("sparsity", sparsity)
+        NOT_NEGATIVE("sparsity_cost", sparsity_cost)
+        NOT_NEGATIVE("weight_decay", weight_decay)
         self.gaussian = visible == "gaussian"
         self.sigma = float(sigma)
         self.sparsity, self.sparsity_cost, self.weight_decay = sparsity, sparsity_cost, weight_decay
@@ -120,7 +125,7 @@ class RBM(AtomicModule):
 
     @torch.no_grad()
     def gibbs(self, v: Tensor, steps: int = 1) -> Tensor:
-        """A sample of the visible units after so many rounds of sampling h given v and v given h."""
+        """A sample of the visible units after this number of rounds of sampling h given v and v given h."""
         for _ in range(steps):
             v = self.reconstruct(torch.bernoulli(self(v)))
             v = v + self.sigma * torch.randn_like(v) if self.gaussian else torch.bernoulli(v)
@@ -144,7 +149,7 @@ class RBM(AtomicModule):
     def fit(
         self,
         X: Any,
-        epochs: int = 20,
+        n_epochs: int = 20,
         batch_size: int = 100,
         learning_rate: float = 0.01,
         momentum: float = 0.9,
@@ -157,10 +162,10 @@ class RBM(AtomicModule):
         ----------
         X : array or tensor of shape (n, n_visible)
             Converted to the dtype and device of the weights; in [0, 1] for binary visible units.
-        epochs, batch_size, learning_rate, momentum
+        n_epochs, batch_size, learning_rate, momentum
             Of stochastic gradient descent.
         steps : int
-            Rounds of Gibbs sampling from each row.
+            Steps of Gibbs sampling from each row.
         callback : callable, optional
             Called with (epoch, mean squared error per unit of reconstructing the last batch) after each
             epoch.
@@ -176,25 +181,24 @@ class RBM(AtomicModule):
             For arguments out of range, data without rows, of another width, with NaN or infinity, or outside
             [0, 1] for binary visible units.
         fastcca.errors.NumericalError
-            If the weights grow beyond all bounds.
+            If the weights diverge.
         """
-        for name, value in {"epochs": epochs, "batch_size": batch_size, "steps": steps}.items():
-            check_count(name, value)
-        check_positive("learning_rate", learning_rate)
-        if not is_number(momentum) or not 0 <= momentum < 1:
-            raise ValueError(f"momentum must be in [0, 1), got {momentum!r}")
+        for name, value in {"n_epochs": n_epochs, "batch_size": batch_size, "steps": steps}.items():
+            POSITIVE_INTEGER(name, value)
+        LEARNING_RATE("learning_rate", learning_rate)
+        FRACTION("momentum", momentum)
         x = rows_like(self.weight, X)
         if not self.gaussian and not bool(((x >= 0) & (x <= 1)).all()):
             raise ValueError("X must be in [0, 1] for bernoulli visible units")
         optimizer = torch.optim.SGD(self.parameters(), lr=learning_rate, momentum=momentum)
-        for epoch in range(1, epochs + 1):
+        for epoch in range(1, n_epochs + 1):
             for index in torch.split(torch.randperm(len(x)), batch_size):
                 v = x[index.to(x.device)]
                 optimizer.zero_grad(set_to_none=True)
                 loss = self.contrast(v, self.gibbs(v, steps)) + self._penalty(v)
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
-            with torch.no_grad():  # of the last batch: it only tells how the training goes
+            with torch.no_grad():  # of the last batch: it only monitors the training
                 error = float((self.reconstruct(self(v)) - v).square().mean())
             if not np.isfinite(error):
                 raise NumericalError(

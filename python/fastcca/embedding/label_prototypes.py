@@ -3,82 +3,198 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from fastcca.embedding._label_loss import LabelLoss
-from fastcca.embedding._prototypes import PrototypeEmbedding
+import numpy as np
+from numpy.typing import NDArray
+
+from fastcca._arguments.parameters import NOT_NEGATIVE, choice
+from fastcca._models.files import Schema
+from fastcca.embedding._base import CLASS_WEIGHT, LabelEmbedding, Learned
+from fastcca.embedding._data import TrainingData
+from fastcca.embedding._docs import documented
+from fastcca.embedding._semantics import ATTRIBUTES, TAXONOMY, ZeroShotMixin, label_graph, label_vectors
+from fastcca.embedding._training import (
+    LOSSES,
+    TRAINING,
+    LabelLoss,
+    Parameters,
+    Schedule,
+    label_loss,
+    minimise,
+    seed_of,
+)
+from fastcca.embedding.ridge import ridge_path
+from fastcca.functional.linalg import unit_rows
 from fastcca.taxonomy import Taxonomy
 
 __all__ = ["AttributeHierarchyLabelEmbedding", "AttributeLabelEmbedding", "HierarchyLabelEmbedding"]
 
+RIDGE = 0.01  # of the first map, relative to the total variance of the inputs
 
+
+class PrototypeEmbedding(ZeroShotMixin, LabelEmbedding):
+    r"""What ALE, HLE and AHLE share; they differ in the label vectors :math:`\varphi` alone.
+
+    .. math:: \min_{W, b} \tfrac1N \sum_i \ell\bigl(y_i;\ \lVert \Psi_i - \varphi(c) \rVert^2,\
+       c = 1, \dots, C\bigr) + \lambda \lVert W \rVert^2
+       \quad\text{with}\quad \Psi(x) = W^\top f + b
+    """
+
+    _schema = Schema(fields="prototypes_ loss_curve_ mean=_mean basis=_basis")
+    _constraints = {  # noqa: RUF012
+        **LabelEmbedding._constraints,
+        **TRAINING,
+        "loss": choice(*LOSSES),
+        "reg": NOT_NEGATIVE,
+        "learn_prototypes": NOT_NEGATIVE.or_none,
+        "class_weight": CLASS_WEIGHT,
+    }
+
+    taxonomy: Taxonomy | None = None
+    attributes: Any = None
+    loss: LabelLoss
+    reg: float
+    learn_prototypes: float | None
+    n_epochs: int
+    learning_rate: float
+    batch_size: int | None
+    random_state: Any
+    class_weight: Any
+    n_threads: int | None
+
+    prototypes_: NDArray[Any]
+    _basis: list[Any]
+    _mean: NDArray[np.float64]
+
+    # which parts the label vectors have
+    _uses_attributes = True
+    _uses_taxonomy = True
+
+    def _choose(self, data: TrainingData) -> dict[str, Any]:
+        return {"seed": seed_of(self.random_state)}
+
+    def _learn(self, data: TrainingData, **chosen: Any) -> Learned:
+        attributes, mean = self._fit_attributes()
+        basis = list(label_graph(self.taxonomy, self.classes_).nodes) if self._uses_taxonomy else []
+        prototypes = self._vectors(self.classes_.tolist(), attributes, mean, basis)
+        self._refuse_equal(prototypes)
+        dtype = data.features.dtype
+        given = prototypes.astype(dtype)
+        weight = data.normalized_weight
+
+        def objective(now: Parameters, rows: NDArray[np.int64] | None) -> tuple[float, Parameters]:
+            f, y, w = data.features, data.y, weight
+            if rows is not None:
+                f, y, w = f[rows], y[rows], weight[rows]
+            W, labels = now["W"], now.get("P", given)
+            value, grad_z, grad_p = label_loss(
+                f @ W + now["b"], labels, y, self.loss, w, n_threads=self.n_threads
+            )
+            gradients = {"W": f.T @ grad_z + (2 * self.reg) * W, "b": grad_z.sum(axis=0)}
+            value += self.reg * float(np.einsum("ij,ij->", W, W))
+            if self.learn_prototypes is not None:
+                # mu |P - P_given|^2, in the mean over classes
+                gap = (self.learn_prototypes / len(given)) * (labels - given)
+                value += float(np.einsum("ij,ij->", gap, labels - given))
+                gradients["P"] = grad_p + 2 * gap
+            return value, gradients
+
+        W, b = next(ridge_path(data, prototypes, [RIDGE]))
+        start = {"W": W.astype(dtype), "b": b.astype(dtype)}
+        if self.learn_prototypes is not None:
+            start["P"] = given
+        rng = np.random.default_rng(chosen["seed"])
+        found, curve = minimise(objective, start, len(data.y), Schedule.of(self), rng)
+        more = {"prototypes_": given, "loss_curve_": curve, "_mean": mean, "_basis": basis}
+        return Learned(found["W"], found["b"], found.get("P", given), more)
+
+    def _refuse_equal(self, prototypes: NDArray[np.float64]) -> None:
+        """Two classes with one vector could never be distinguished."""
+        _, first, which = np.unique(prototypes, axis=0, return_index=True, return_inverse=True)
+        twins = np.flatnonzero(first[which.ravel()] != np.arange(len(prototypes)))
+        if len(twins):
+            a, b = (self.classes_.tolist()[i] for i in (first[which.ravel()[twins[0]]], twins[0]))
+            raise ValueError(
+                f"attributes give the classes {a!r} and {b!r} one direction: nothing distinguishes them"
+            )
+
+    # ---- label vectors
+
+    def _fit_attributes(self) -> tuple[NDArray[np.float64] | None, NDArray[np.float64]]:
+        """Attributes of the classes, or None for one-hot vectors; their mean, which centres them."""
+        if not self._uses_attributes:
+            return None, np.zeros(0)
+        if self.attributes is None:
+            return np.eye(len(self.classes_)), np.zeros(len(self.classes_))
+        vectors = label_vectors(self.attributes, self.classes_).of(self.classes_)
+        return vectors, vectors.mean(axis=0)
+
+    def _vectors(
+        self,
+        labels: list[Any],
+        attributes: NDArray[np.float64] | None,
+        mean: NDArray[np.float64],
+        basis: list[Any],
+    ) -> NDArray[np.float64]:
+        """phi of each label: of norm one, with parts of equal norm for attributes and for the taxonomy."""
+        parts = []
+        if attributes is not None:
+            parts.append(unit_rows(attributes - mean))
+        if self._uses_taxonomy:
+            # phi_z = 1 where z is the label or above it
+            place = {node: i for i, node in enumerate(basis)}
+            indicator = np.zeros((len(labels), len(basis)))
+            for row, label in zip(indicator, labels, strict=True):
+                above = () if self.taxonomy is None else self.taxonomy.ancestors(label)
+                row[[place[node] for node in (label, *above) if node in place]] = 1.0
+            parts.append(unit_rows(indicator))
+        return unit_rows(np.hstack(parts))
+
+    def _place(self, labels: list[Any], vectors: NDArray[np.float64] | None) -> NDArray[Any]:
+        if self._uses_attributes and self._uses_taxonomy is False and vectors is None:
+            raise ValueError(f"there is nothing to place {labels[0]!r} by: attributes are not known")
+        if self.taxonomy is None and not (self._uses_attributes and vectors is not None):
+            raise ValueError(f"taxonomy is None: there is nothing to place {labels[0]!r} by")
+        if self._uses_attributes and self.attributes is None and vectors is not None:
+            raise ValueError("attributes are given, but the fit had none: its label vectors are one-hot")
+        if self._uses_attributes and vectors is None:
+            vectors = np.zeros((len(labels), len(self._mean))) + self._mean
+        placed = self._vectors(labels, vectors if self._uses_attributes else None, self._mean, self._basis)
+        for label, row in zip(labels, placed, strict=True):
+            if not row.any():
+                raise ValueError(
+                    f"there is nothing to place {label!r} by: no attributes, no known node above it"
+                )
+        return placed
+
+
+@documented
 class AttributeLabelEmbedding(PrototypeEmbedding):
     r"""Attribute label embedding (ALE): each label at the vector of its attributes.
 
-    The vectors are centred over the classes of the fit and of length one.
-    A bilinear model: the label of greatest :math:`\Psi(x)^\top \varphi(y)`, found by a ranking loss of the
-    distances :math:`\lVert \Psi(x) - \varphi(y) \rVert^2`, which order vectors of length one alike.
-
+    The vectors are centred over the classes of the fit and of norm one.
+    {bilinear}
 
     Parameters
     ----------
-    attributes : mapping, DataFrame or array_like, optional
-        A vector for each label: a mapping from label to vector or a data frame with labels as index, which
-        may hold labels beyond those of the fit; or an array of one row a class in the order of ``classes_``.
-        None: one-hot vectors.
-    loss : {"hinge", "worst", "rank", "softmax"}, default="rank"
-        How the classes that violate the margin count: "rank", their sum times L(r)/r, where r is their number
-        and L(r) = 1 + 1/2 + ... + 1/r, which is what the paper's sampling estimates; "hinge", all alike;
-        "worst", the worst alone; "softmax", no margin but the log-loss of negative distances.
-    reg : float, default=0.001
-        Weight of the squared norm of the map.
-    learn_prototypes : float, optional
-        By default the label vectors stay as they are given. A number lets them be learned as well, with that
-        weight of the mean squared distance from the given ones.
-    n_epochs : int, default=200
-        Passes over the rows.
-    learning_rate : float, default=0.1
-        First step of Adam, as a share of the size of what it moves; it falls to 0 along a cosine.
-    batch_size : int, optional
-        Rows of a step; by default all of them.
-    random_state : int, RandomState or None, default=0
-        Of the order of the batches.
-    class_weight : dict, "balanced" or None, default=None
-        Factors of the weights of each class.
-    scale_power : float, default=0.5
-        The centred columns of X are divided by their standard deviation to this power: 0 leaves them as they
-        come, 1 gives them equal variance. A common factor of all columns changes nothing.
-    normalize : bool, default=True
-        Draw the rows towards one length, so that outliers do not lead the fit.
-    temperature : float, optional
-        What distances are divided by to be read as probabilities. By default the one that suits rows held out
-        from three further fits; a number spares those.
-    n_threads : int, optional
-        Threads to use; by default :func:`fastcca.get_num_threads`. The result does not depend on it.
+    {attributes}
+    {prototypes}
+    {random_state}
+    {class_weight}
+    {scaling}
+    {temperature}
+    {n_threads}
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
-        The labels, sorted.
-    label_embedding_ : ndarray of shape (n_classes, d)
-        The point of each label.
-    prototypes_ : ndarray of shape (n_classes, d)
-        The given label vectors: the same unless they are learned.
-    weights_ : ndarray of shape (p, d)
-        Of the map ``Psi(x) = f @ weights_ + intercept_``, f the scaled inputs, ``scaling_.transform(X)``.
-    intercept_ : ndarray of shape (d,)
-        Its constant.
-    scaling_ : InputScaling
-        Means and factors of the inputs.
-    loss_curve_ : ndarray of shape (n_epochs,)
-        The objective, epoch by epoch.
-    temperature_ : float
-        Of :meth:`predict_proba`.
-    n_features_in_ : int
-        p.
+    {prototypes_}
+    {map}
+    {scaling_}
+    {loss_curve_}
+    {fitted}
+
     Raises
     ------
-    ValueError
-        In ``fit``: parameters out of range, NaN or infinity, fewer than two classes, a class without a vector
-        or a node.
+    {raises}
 
     References
     ----------
@@ -98,6 +214,8 @@ class AttributeLabelEmbedding(PrototypeEmbedding):
     ['cat', 'dog', 'eel']
     """
 
+    _schema = Schema("AttributeLabelEmbedding")
+    _constraints = {**PrototypeEmbedding._constraints, "attributes": ATTRIBUTES}  # noqa: RUF012
     _uses_taxonomy = False
 
     def __init__(
@@ -109,9 +227,9 @@ class AttributeLabelEmbedding(PrototypeEmbedding):
         n_epochs: int = 200,
         learning_rate: float = 0.1,
         batch_size: int | None = None,
-        random_state: Any = 0,
+        random_state: int | np.random.RandomState | None = None,
         class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
-        scale_power: float = 0.5,
+        whitening_exponent: float = 0.5,
         normalize: bool = True,
         temperature: float | None = None,
         n_threads: int | None = None,
@@ -125,80 +243,41 @@ class AttributeLabelEmbedding(PrototypeEmbedding):
         self.batch_size = batch_size
         self.random_state = random_state
         self.class_weight = class_weight
-        self.scale_power = scale_power
+        self.whitening_exponent = whitening_exponent
         self.normalize = normalize
         self.temperature = temperature
         self.n_threads = n_threads
 
 
+@documented
 class HierarchyLabelEmbedding(PrototypeEmbedding):
     r"""Hierarchy label embedding (HLE): each label at the indicator of its place in a taxonomy.
 
     An entry of the vector is 1 where it stands for the label itself or a node above it, the root excepted;
-    vectors have length one.
-    A bilinear model: the label of greatest :math:`\Psi(x)^\top \varphi(y)`, found by a ranking loss of the
-    distances :math:`\lVert \Psi(x) - \varphi(y) \rVert^2`, which order vectors of length one alike.
-
+    the vectors are of norm one.
+    {bilinear}
 
     Parameters
     ----------
-    taxonomy : Taxonomy, optional
-        The tree of the labels; it may hold nodes beyond those of the fit. None: flat, no node above a label.
-    loss : {"hinge", "worst", "rank", "softmax"}, default="rank"
-        How the classes that violate the margin count: "rank", their sum times L(r)/r, where r is their number
-        and L(r) = 1 + 1/2 + ... + 1/r, which is what the paper's sampling estimates; "hinge", all alike;
-        "worst", the worst alone; "softmax", no margin but the log-loss of negative distances.
-    reg : float, default=0.001
-        Weight of the squared norm of the map.
-    learn_prototypes : float, optional
-        By default the label vectors stay as they are given. A number lets them be learned as well, with that
-        weight of the mean squared distance from the given ones.
-    n_epochs : int, default=200
-        Passes over the rows.
-    learning_rate : float, default=0.1
-        First step of Adam, as a share of the size of what it moves; it falls to 0 along a cosine.
-    batch_size : int, optional
-        Rows of a step; by default all of them.
-    random_state : int, RandomState or None, default=0
-        Of the order of the batches.
-    class_weight : dict, "balanced" or None, default=None
-        Factors of the weights of each class.
-    scale_power : float, default=0.5
-        The centred columns of X are divided by their standard deviation to this power: 0 leaves them as they
-        come, 1 gives them equal variance. A common factor of all columns changes nothing.
-    normalize : bool, default=True
-        Draw the rows towards one length, so that outliers do not lead the fit.
-    temperature : float, optional
-        What distances are divided by to be read as probabilities. By default the one that suits rows held out
-        from three further fits; a number spares those.
-    n_threads : int, optional
-        Threads to use; by default :func:`fastcca.get_num_threads`. The result does not depend on it.
+    {taxonomy}
+    {prototypes}
+    {random_state}
+    {class_weight}
+    {scaling}
+    {temperature}
+    {n_threads}
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
-        The labels, sorted.
-    label_embedding_ : ndarray of shape (n_classes, d)
-        The point of each label.
-    prototypes_ : ndarray of shape (n_classes, d)
-        The given label vectors: the same unless they are learned.
-    weights_ : ndarray of shape (p, d)
-        Of the map ``Psi(x) = f @ weights_ + intercept_``, f the scaled inputs, ``scaling_.transform(X)``.
-    intercept_ : ndarray of shape (d,)
-        Its constant.
-    scaling_ : InputScaling
-        Means and factors of the inputs.
-    loss_curve_ : ndarray of shape (n_epochs,)
-        The objective, epoch by epoch.
-    temperature_ : float
-        Of :meth:`predict_proba`.
-    n_features_in_ : int
-        p.
+    {prototypes_}
+    {map}
+    {scaling_}
+    {loss_curve_}
+    {fitted}
+
     Raises
     ------
-    ValueError
-        In ``fit``: parameters out of range, NaN or infinity, fewer than two classes, a class without a vector
-        or a node.
+    {raises}
 
     References
     ----------
@@ -219,6 +298,8 @@ class HierarchyLabelEmbedding(PrototypeEmbedding):
     ['cat', 'dog', 'eel']
     """
 
+    _schema = Schema("HierarchyLabelEmbedding")
+    _constraints = {**PrototypeEmbedding._constraints, "taxonomy": TAXONOMY}  # noqa: RUF012
     _uses_attributes = False
 
     def __init__(
@@ -230,9 +311,9 @@ class HierarchyLabelEmbedding(PrototypeEmbedding):
         n_epochs: int = 200,
         learning_rate: float = 0.1,
         batch_size: int | None = None,
-        random_state: Any = 0,
+        random_state: int | np.random.RandomState | None = None,
         class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
-        scale_power: float = 0.5,
+        whitening_exponent: float = 0.5,
         normalize: bool = True,
         temperature: float | None = None,
         n_threads: int | None = None,
@@ -246,83 +327,41 @@ class HierarchyLabelEmbedding(PrototypeEmbedding):
         self.batch_size = batch_size
         self.random_state = random_state
         self.class_weight = class_weight
-        self.scale_power = scale_power
+        self.whitening_exponent = whitening_exponent
         self.normalize = normalize
         self.temperature = temperature
         self.n_threads = n_threads
 
 
+@documented
 class AttributeHierarchyLabelEmbedding(PrototypeEmbedding):
-    r"""Attribute and hierarchy label embedding (AHLE): the vectors of ALE and HLE side by side.
+    r"""Attribute and hierarchy label embedding (AHLE): the vectors of ALE and HLE, concatenated.
 
-    Both parts have the same length.
-    A bilinear model: the label of greatest :math:`\Psi(x)^\top \varphi(y)`, found by a ranking loss of the
-    distances :math:`\lVert \Psi(x) - \varphi(y) \rVert^2`, which order vectors of length one alike.
-
+    Both parts have the same norm.
+    {bilinear}
 
     Parameters
     ----------
-    taxonomy : Taxonomy, optional
-        The tree of the labels; it may hold nodes beyond those of the fit. None: flat, no node above a label.
-    attributes : mapping, DataFrame or array_like, optional
-        A vector for each label: a mapping from label to vector or a data frame with labels as index, which
-        may hold labels beyond those of the fit; or an array of one row a class in the order of ``classes_``.
-        None: one-hot vectors.
-    loss : {"hinge", "worst", "rank", "softmax"}, default="rank"
-        How the classes that violate the margin count: "rank", their sum times L(r)/r, where r is their number
-        and L(r) = 1 + 1/2 + ... + 1/r, which is what the paper's sampling estimates; "hinge", all alike;
-        "worst", the worst alone; "softmax", no margin but the log-loss of negative distances.
-    reg : float, default=0.001
-        Weight of the squared norm of the map.
-    learn_prototypes : float, optional
-        By default the label vectors stay as they are given. A number lets them be learned as well, with that
-        weight of the mean squared distance from the given ones.
-    n_epochs : int, default=200
-        Passes over the rows.
-    learning_rate : float, default=0.1
-        First step of Adam, as a share of the size of what it moves; it falls to 0 along a cosine.
-    batch_size : int, optional
-        Rows of a step; by default all of them.
-    random_state : int, RandomState or None, default=0
-        Of the order of the batches.
-    class_weight : dict, "balanced" or None, default=None
-        Factors of the weights of each class.
-    scale_power : float, default=0.5
-        The centred columns of X are divided by their standard deviation to this power: 0 leaves them as they
-        come, 1 gives them equal variance. A common factor of all columns changes nothing.
-    normalize : bool, default=True
-        Draw the rows towards one length, so that outliers do not lead the fit.
-    temperature : float, optional
-        What distances are divided by to be read as probabilities. By default the one that suits rows held out
-        from three further fits; a number spares those.
-    n_threads : int, optional
-        Threads to use; by default :func:`fastcca.get_num_threads`. The result does not depend on it.
+    {taxonomy}
+    {attributes}
+    {prototypes}
+    {random_state}
+    {class_weight}
+    {scaling}
+    {temperature}
+    {n_threads}
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
-        The labels, sorted.
-    label_embedding_ : ndarray of shape (n_classes, d)
-        The point of each label.
-    prototypes_ : ndarray of shape (n_classes, d)
-        The given label vectors: the same unless they are learned.
-    weights_ : ndarray of shape (p, d)
-        Of the map ``Psi(x) = f @ weights_ + intercept_``, f the scaled inputs, ``scaling_.transform(X)``.
-    intercept_ : ndarray of shape (d,)
-        Its constant.
-    scaling_ : InputScaling
-        Means and factors of the inputs.
-    loss_curve_ : ndarray of shape (n_epochs,)
-        The objective, epoch by epoch.
-    temperature_ : float
-        Of :meth:`predict_proba`.
-    n_features_in_ : int
-        p.
+    {prototypes_}
+    {map}
+    {scaling_}
+    {loss_curve_}
+    {fitted}
+
     Raises
     ------
-    ValueError
-        In ``fit``: parameters out of range, NaN or infinity, fewer than two classes, a class without a vector
-        or a node.
+    {raises}
 
     References
     ----------
@@ -344,6 +383,13 @@ class AttributeHierarchyLabelEmbedding(PrototypeEmbedding):
     ['cat', 'dog', 'eel', 'otter']
     """
 
+    _schema = Schema("AttributeHierarchyLabelEmbedding")
+    _constraints = {  # noqa: RUF012
+        **PrototypeEmbedding._constraints,
+        "taxonomy": TAXONOMY,
+        "attributes": ATTRIBUTES,
+    }
+
     def __init__(
         self,
         taxonomy: Taxonomy | None = None,
@@ -354,9 +400,9 @@ class AttributeHierarchyLabelEmbedding(PrototypeEmbedding):
         n_epochs: int = 200,
         learning_rate: float = 0.1,
         batch_size: int | None = None,
-        random_state: Any = 0,
+        random_state: int | np.random.RandomState | None = None,
         class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
-        scale_power: float = 0.5,
+        whitening_exponent: float = 0.5,
         normalize: bool = True,
         temperature: float | None = None,
         n_threads: int | None = None,
@@ -371,7 +417,7 @@ class AttributeHierarchyLabelEmbedding(PrototypeEmbedding):
         self.batch_size = batch_size
         self.random_state = random_state
         self.class_weight = class_weight
-        self.scale_power = scale_power
+        self.whitening_exponent = whitening_exponent
         self.normalize = normalize
         self.temperature = temperature
         self.n_threads = n_threads

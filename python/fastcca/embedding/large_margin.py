@@ -5,24 +5,31 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import check_random_state
 
-from fastcca._arguments.parameters import check_count, check_n_threads
-from fastcca.embedding._base import LabelEmbedding
-from fastcca.embedding._checks import check_n_components, check_number
-from fastcca.embedding._costs import label_costs
-from fastcca.embedding._label_loss import FORMS, LabelLoss
-from fastcca.embedding._ridge import best_reg, ridge_start
-from fastcca.embedding._training import Parameters, minimise
-from fastcca.embedding._training_data import Learned, TrainingData
-from fastcca.functional.hinge import hinge_embedding_loss
+from fastcca._arguments.parameters import N_COMPONENTS, NOT_NEGATIVE, POSITIVE, choice
+from fastcca._models.files import Schema
+from fastcca.embedding._base import CLASS_WEIGHT, LabelEmbedding, Learned, dimensions
+from fastcca.embedding._data import TrainingData
+from fastcca.embedding._docs import documented
+from fastcca.embedding._semantics import TAXONOMY, label_costs
+from fastcca.embedding._training import (
+    LOSSES,
+    SIMILARITY,
+    TRAINING,
+    LabelLoss,
+    Parameters,
+    Schedule,
+    label_loss,
+    minimise,
+    seed_of,
+)
+from fastcca.embedding.ridge import best_reg, ridge_start
 from fastcca.taxonomy import Taxonomy
 
 __all__ = ["LargeMarginEmbedding"]
 
-# How the kernel is to treat the violators of a sample.
 
-
+@documented
 class LargeMarginEmbedding(LabelEmbedding):
     r"""Samples nearer to their own label than to any other, by a margin: LME.
 
@@ -36,47 +43,31 @@ class LargeMarginEmbedding(LabelEmbedding):
 
     Parameters
     ----------
-    n_components : int, optional
-        Dimensions d of the space, at most the number of classes. By default that number; of more than 100
-        classes 100, or p + 1 if that is less (which loses nothing).
-    loss : {"hinge", "worst", "rank", "softmax"}, default="hinge"
-        What the labels that violate the margin of a sample count. "hinge": their sum, as above. "worst": the
-        worst one alone. "rank": their sum times L(r) / r, where r is their number and
-        L(r) = 1 + 1/2 + ... + 1/r, which cares less about samples that are far from right. "softmax":
+    {n_components}
+    loss : {"hinge", "hardest", "rank", "softmax"}, default="hinge"
+        How the margin violations of a sample are reduced. "hinge": their sum, as above. "hardest": the
+        largest alone, that of the hardest negative. "rank": their sum times L(r) / r, where r is their number
+        and L(r) = 1 + 1/2 + ... + 1/r, which gives less weight to samples of high rank. "softmax":
         log(1 + sum exp(D(Psi, u_y) - D(Psi, u_c))) instead, the log-loss of classes at negative distances as
-        logits, which knows no margin.
-    similarity : {"euclidean", "cosine"}, default="euclidean"
-        D: the squared Euclidean distance, or minus the cosine.
+        logits, which has no margin.
+    {similarity}
     margin : float, optional
         m > 0, 1 by default and 0.2 for the cosine. For squared distances it sets the scale of the space.
     taxonomy : Taxonomy, optional
-        A tree in which every class is a node: the margin of a label is then m times the hops from the
-        sample's own, over the mean of all hops. By default all margins are alike.
-    weight_penalty, label_penalty : float, optional
-        The factors λ of the squared norms, >= 0. By default ones that suit the loss and the number of
-        classes; ``weight_penalty_`` and ``label_penalty_`` tell.
+        A tree in which every class is a node: the margin of a label is then m times its path length to the
+        sample's own label, relative to the mean path length. By default all margins are equal.
+    reg, reg_labels : float, optional
+        The factors λ_W and λ_U of the squared norms, >= 0. By default adapted to the loss and the number of
+        classes, see ``reg_`` and ``reg_labels_``.
     n_epochs : int, default=200
         Passes over the rows.
-    learning_rate : float, default=0.03
-        First step of Adam, as a share of the size of the parameters; it falls to 0 along half a cosine.
-    batch_size : int or None, default=4096
-        More rows than that are shuffled into batches; with fewer, or None, each step takes all rows, and no
-        randomness is left.
-    class_weight : dict, "balanced" or None, default=None
-        Factors of the weights of each class: a dict from label to number (1 where it has none), or
-        "balanced", which gives all classes the same total.
-    scale_power : float, default=0.5
-        The centred columns of X are divided by their standard deviation to this power: 0 leaves them as they
-        come, 1 gives them equal variance. A common factor of all columns changes nothing.
-    normalize : bool, default=True
-        Draw the rows towards one length, so that outliers do not lead the fit.
-    temperature : float, optional
-        What distances are divided by to be read as probabilities. By default the one that suits rows held out
-        from a further fit; a number spares that.
-    random_state : int, RandomState or None, default=None
-        Of the shuffled batches.
-    n_threads : int, optional
-        Threads to use; by default :func:`fastcca.get_num_threads`. Results do not depend on it.
+    {cosine_annealing}
+    {batch_size}
+    {class_weight}
+    {scaling}
+    {temperature}
+    {random_state}
+    {n_threads}
 
     Attributes
     ----------
@@ -84,20 +75,13 @@ class LargeMarginEmbedding(LabelEmbedding):
         The labels, sorted.
     label_embedding_ : ndarray of shape (n_classes, d)
         The point of each label.
-    weights_, intercept_ : ndarray of shape (p, d), (d,)
-        ``Psi(x) = f @ weights_ + intercept_``, f the scaled inputs, ``scaling_.transform(X)``.
-    scaling_ : InputScaling
-        Means and factors of the inputs.
+    {map}
+    {scaling_}
     loss_curve_ : ndarray of shape (n_epochs,)
         The objective, penalties included, epoch by epoch.
-    weight_penalty_, label_penalty_ : float
+    reg_, reg_labels_ : float
         The factors used.
-    temperature_ : float
-        Of :meth:`predict_proba`.
-    n_features_in_ : int
-        p.
-    feature_names_in_ : ndarray of str
-        Column names of X, where it was a data frame with text as column names.
+    {fitted}
 
     Raises
     ------
@@ -109,7 +93,7 @@ class LargeMarginEmbedding(LabelEmbedding):
 
     Notes
     -----
-    Training starts at the one-hot ridge regression, in which its labels are some margins apart.
+    Training is initialised with the one-hot ridge regression, scaled so that labels are some margins apart.
 
     References
     ----------
@@ -137,6 +121,20 @@ class LargeMarginEmbedding(LabelEmbedding):
 
     _n_calibration_fits = 1
 
+    _schema = Schema("LargeMarginEmbedding", fields="loss_curve_ reg_ reg_labels_")
+    _constraints = {  # noqa: RUF012
+        **LabelEmbedding._constraints,
+        **TRAINING,
+        "n_components": N_COMPONENTS,
+        "loss": choice(*LOSSES),
+        "similarity": SIMILARITY,
+        "margin": POSITIVE.or_none,
+        "taxonomy": TAXONOMY,
+        "reg": NOT_NEGATIVE.or_none,
+        "reg_labels": NOT_NEGATIVE.or_none,
+        "class_weight": CLASS_WEIGHT,
+    }
+
     def __init__(
         self,
         n_components: int | None = None,
@@ -144,13 +142,13 @@ class LargeMarginEmbedding(LabelEmbedding):
         similarity: Literal["euclidean", "cosine"] = "euclidean",
         margin: float | None = None,
         taxonomy: Taxonomy | None = None,
-        weight_penalty: float | None = None,
-        label_penalty: float | None = None,
+        reg: float | None = None,
+        reg_labels: float | None = None,
         n_epochs: int = 200,
         learning_rate: float = 0.03,
         batch_size: int | None = 4096,
         class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
-        scale_power: float = 0.5,
+        whitening_exponent: float = 0.5,
         normalize: bool = True,
         temperature: float | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -161,109 +159,75 @@ class LargeMarginEmbedding(LabelEmbedding):
         self.similarity = similarity
         self.margin = margin
         self.taxonomy = taxonomy
-        self.weight_penalty = weight_penalty
-        self.label_penalty = label_penalty
+        self.reg = reg
+        self.reg_labels = reg_labels
         self.n_epochs = n_epochs
         self.learning_rate = learning_rate
         self.batch_size = batch_size
         self.class_weight = class_weight
-        self.scale_power = scale_power
+        self.whitening_exponent = whitening_exponent
         self.normalize = normalize
         self.temperature = temperature
         self.random_state = random_state
         self.n_threads = n_threads
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        for name, value, allowed in (
-            ("loss", self.loss, tuple(FORMS)),
-            ("similarity", self.similarity, ("euclidean", "cosine")),
-        ):
-            if value not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
-        if self.margin is not None:
-            check_number("margin", self.margin, low=0.0, low_included=False)
-        for name in ("weight_penalty", "label_penalty"):
-            if getattr(self, name) is not None:
-                check_number(name, getattr(self, name), low=0.0)
-        check_count("n_epochs", self.n_epochs)
-        check_number("learning_rate", self.learning_rate, low=0.0, low_included=False)
-        if self.batch_size is not None:
-            check_count("batch_size", self.batch_size)
-        check_n_threads(self.n_threads)
-
     def _choose(self, data: TrainingData) -> dict[str, Any]:
-        n_classes = data.n_classes
-        margin: Any = (
-            self.margin if self.margin is not None else 1.0 if self.similarity == "euclidean" else 0.2
-        )
+        n_classes, euclidean = data.n_classes, self.similarity == "euclidean"
+        margin: Any = self.margin if self.margin is not None else 1.0 if euclidean else 0.2
         if self.taxonomy is not None:
             margin = margin * label_costs(self.taxonomy, self.classes_)
-        natural = _natural_penalty(self.loss, n_classes) * (1.0 if self.similarity == "euclidean" else 0.05)
+        default = _default_reg(self.loss, n_classes) * (1.0 if euclidean else 0.05)
         return {
-            "n_components": check_n_components(self.n_components, n_classes, data.features.shape[1]),
+            "n_components": dimensions(self.n_components, n_classes, data.features.shape[1]),
             "margin": margin,
-            "weight_penalty": natural if self.weight_penalty is None else float(self.weight_penalty),
-            "label_penalty": 1e-3 if self.label_penalty is None else float(self.label_penalty),
-            "reg": best_reg(data),
-            "seed": int(check_random_state(self.random_state).randint(2**31 - 1)),
+            "reg": default if self.reg is None else float(self.reg),
+            "reg_labels": 1e-3 if self.reg_labels is None else float(self.reg_labels),
+            "ridge": best_reg(data),
+            "seed": seed_of(self.random_state),
         }
 
     def _learn(self, data: TrainingData, **chosen: Any) -> Learned:
-        dtype = data.features.dtype
-        on_weights, on_labels = chosen["weight_penalty"], chosen["label_penalty"]
+        reg, reg_labels = chosen["reg"], chosen["reg_labels"]
+        options: dict[str, Any] = {
+            "margin": chosen["margin"],
+            "similarity": self.similarity,
+            "n_threads": self.n_threads,
+        }
 
         def objective(p: Parameters, rows: NDArray[np.int64] | None) -> tuple[float, Parameters]:
             f, y, weight = data.batch(rows)
-            value, on_z, on_u, _ = hinge_embedding_loss(
-                f @ p["weights"] + p["intercept"],
-                p["labels"],
-                y,
-                margin=chosen["margin"],
-                similarity=self.similarity,
-                sample_weight=weight,
-                n_threads=self.n_threads,
-                **FORMS[self.loss],
-            )
-            assert on_z is not None
-            assert on_u is not None
-            # λ ‖W‖² + λ ‖U‖², on every batch
-            value += on_weights * float(np.vdot(p["weights"], p["weights"]))
-            value += on_labels * float(np.vdot(p["labels"], p["labels"]))
+            W, b, U = p["weights"], p["intercept"], p["labels"]
+            value, on_z, on_u = label_loss(f @ W + b, U, y, self.loss, weight, **options)
+            # λ_W ‖W‖² + λ_U ‖U‖², on every batch
+            value += reg * float(np.vdot(W, W))
+            value += reg_labels * float(np.vdot(U, U))
             return value, {
-                "weights": f.T @ on_z + 2.0 * on_weights * p["weights"],
+                "weights": f.T @ on_z + 2.0 * reg * W,
                 "intercept": on_z.sum(axis=0),
-                "labels": on_u + 2.0 * on_labels * p["labels"],
+                "labels": on_u + 2.0 * reg_labels * U,
             }
 
         names = ("weights", "intercept", "labels")
         # labels far enough apart for the margin where the regression predicts them by a third
         scale = 3.0 * np.sqrt(np.max(chosen["margin"])) if self.similarity == "euclidean" else 1.0
-        first = ridge_start(data, chosen["reg"], chosen["n_components"])
+        first = ridge_start(data, chosen["ridge"], chosen["n_components"])
+        dtype = data.features.dtype
         start = {name: (scale * a).astype(dtype) for name, a in zip(names, first, strict=True)}
-        minimum = minimise(
-            objective,
-            start,
-            n_rows=len(data.y),
-            n_epochs=int(self.n_epochs),
-            learning_rate=float(self.learning_rate),
-            batch_size=self.batch_size,
-            rng=np.random.default_rng(chosen["seed"]),
-        )
-        found = minimum.parameters
+        rng = np.random.default_rng(chosen["seed"])
+        minimum = minimise(objective, start, len(data.y), Schedule.of(self), rng)
         return Learned(
-            found["weights"],
-            found["intercept"],
-            found["labels"],
-            {"loss_curve_": minimum.loss_curve, "weight_penalty_": on_weights, "label_penalty_": on_labels},
+            minimum.parameters["weights"],
+            minimum.parameters["intercept"],
+            minimum.parameters["labels"],
+            {"loss_curve_": minimum.loss_curve, "reg_": reg, "reg_labels_": reg_labels},
         )
 
 
-def _natural_penalty(loss: str, n_classes: int) -> float:
-    """A penalty that grows as the loss of a sample does with the number of its violators."""
+def _default_reg(loss: LabelLoss, n_classes: int) -> float:
+    """A factor that grows with the number of classes as the loss of a sample does."""
     others = n_classes - 1
     if loss == "hinge":
         return 0.004 * others
     if loss == "rank":
         return 0.022 * float(np.sum(1.0 / np.arange(1, others + 1)))
-    return 0.03 if loss == "worst" else 0.01
+    return 0.03 if loss == "hardest" else 0.01

@@ -6,25 +6,27 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcca._arguments.parameters import check_count
-from fastcca.embedding._base import LabelEmbedding
-from fastcca.embedding._checks import check_number
-from fastcca.embedding._costs import label_costs
-from fastcca.embedding._ridge import best_reg, ridge_path
-from fastcca.embedding._training_data import Learned, TrainingData
+from fastcca._arguments.parameters import FRACTION, NOT_NEGATIVE, POSITIVE_INTEGER, RIDGE
+from fastcca._models.files import Schema
+from fastcca.embedding._base import CLASS_WEIGHT, LabelEmbedding, Learned
+from fastcca.embedding._data import TrainingData
+from fastcca.embedding._docs import documented
+from fastcca.embedding._semantics import TAXONOMY, label_costs
+from fastcca.embedding.ridge import best_reg, ridge_path
 from fastcca.errors import NumericalError
 from fastcca.taxonomy import Taxonomy
 
 __all__ = ["LargeMarginTaxonomyEmbedding"]
 
-# Constraints violated by less than this share of the mean cost are penalised quadratically, so that the
+# Constraints violated by less than this fraction of the mean cost are penalised quadratically, so that the
 # objective is smooth: it then differs from the hinge by at most half of that for each of them.
 SMOOTH = 0.1
 ROWS = 2**21  # entries of one chunk of samples times classes
 
 
+@documented
 class LargeMarginTaxonomyEmbedding(LabelEmbedding):
-    r"""Labels placed so that confusions cost what the taxonomy says: LMTE, a convex program.
+    r"""Labels placed so that the costs of confusions follow a taxonomy: LMTE, a convex program.
 
     Ridge regression maps each sample to x' in a space with one axis a class. A metric Q = P'P is
     learned there,
@@ -33,35 +35,27 @@ class LargeMarginTaxonomyEmbedding(LabelEmbedding):
        \quad\text{with}\quad d_Q(e_a, x'_i) - d_Q(e_{y_i}, x'_i) \ge C_{y_i a} - \xi_{ia},\ \xi \ge 0,
 
     where :math:`d_Q(u, v) = (u-v)^\top Q (u-v)`, sums over samples being means, and C the cost of taking one
-    class for another: the hops between them in the taxonomy over their mean, or 1 for all without one.
+    class for another: their path length in the taxonomy relative to the mean, or 1 for all without one.
     The samples are embedded as P x', the labels as P e.
 
     Parameters
     ----------
     taxonomy : Taxonomy, optional
-        A tree in which every class is a node. By default flat: all confusions cost the same.
+        A tree in which every class is a node. By default flat: all costs are equal.
     mu : float, optional
-        0 <= mu < 1: what nearness to the own label counts against the margins. By default 0.1, halved as
-        often as it takes for Q not to be 0; ``mu_`` tells.
+        0 <= mu < 1: the weight of the distances to the own label against the margins. By default 0.1, halved
+        until Q is not 0, see ``mu_``.
     reg : float, optional
-        Ridge of the regression as a share of the total variance of the scaled inputs. By default three
-        times the one with the least squared error on held-out rows, which leaves the metric less to overfit;
-        ``reg_`` tells.
+        Ridge of the regression, relative to the total variance of the scaled inputs. By default three
+        times the one with the least squared error on held-out rows, which leaves the metric less to overfit,
+        see ``reg_``.
     max_iter : int, default=500
-        Steps of the solver at most.
+        Maximal number of iterations of the solver.
     tol : float, default=1e-4
-        It stops when a step changes Q by less than this share.
-    class_weight : dict, "balanced" or None, default=None
-        Factors of the weights of each class: a dict from label to number (1 where it has none), or
-        "balanced", which gives all classes the same total.
-    scale_power : float, default=0.5
-        The centred columns of X are divided by their standard deviation to this power: 0 leaves them as they
-        come, 1 gives them equal variance. A common factor of all columns changes nothing.
-    normalize : bool, default=True
-        Draw the rows towards one length, so that outliers do not lead the fit.
-    temperature : float, optional
-        What distances are divided by to be read as probabilities. By default the one that suits rows held out
-        from a further fit; a number spares that.
+        Tolerance of the relative change of Q in an iteration.
+    {class_weight}
+    {scaling}
+    {temperature}
 
     Attributes
     ----------
@@ -71,22 +65,15 @@ class LargeMarginTaxonomyEmbedding(LabelEmbedding):
         The point of each label, P e; d is the rank of Q.
     metric_ : ndarray of shape (n_classes, n_classes)
         Q.
-    weights_, intercept_ : ndarray of shape (p, d), (d,)
-        ``Psi(x) = f @ weights_ + intercept_``, f the scaled inputs, ``scaling_.transform(X)``.
-    scaling_ : InputScaling
-        Means and factors of the inputs.
+    {map}
+    {scaling_}
     reg_, mu_ : float
         The ridge and the mu used.
     n_iter_ : int
-        Steps taken.
+        The number of iterations.
     objective_ : float
         The smallest value found.
-    temperature_ : float
-        Of :meth:`predict_proba`.
-    n_features_in_ : int
-        p.
-    feature_names_in_ : ndarray of str
-        Column names of X, where it was a data frame with text as column names.
+    {fitted}
 
     Raises
     ------
@@ -125,6 +112,17 @@ class LargeMarginTaxonomyEmbedding(LabelEmbedding):
 
     _n_calibration_fits = 1
 
+    _schema = Schema("LargeMarginTaxonomyEmbedding", fields="metric_ reg_ mu_ n_iter_ objective_")
+    _constraints = {  # noqa: RUF012
+        **LabelEmbedding._constraints,
+        "taxonomy": TAXONOMY,
+        "mu": FRACTION.or_none,
+        "reg": RIDGE.or_none,
+        "max_iter": POSITIVE_INTEGER,
+        "tol": NOT_NEGATIVE,
+        "class_weight": CLASS_WEIGHT,
+    }
+
     def __init__(
         self,
         taxonomy: Taxonomy | None = None,
@@ -133,7 +131,7 @@ class LargeMarginTaxonomyEmbedding(LabelEmbedding):
         max_iter: int = 500,
         tol: float = 1e-4,
         class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
-        scale_power: float = 0.5,
+        whitening_exponent: float = 0.5,
         normalize: bool = True,
         temperature: float | None = None,
     ) -> None:
@@ -143,18 +141,9 @@ class LargeMarginTaxonomyEmbedding(LabelEmbedding):
         self.max_iter = max_iter
         self.tol = tol
         self.class_weight = class_weight
-        self.scale_power = scale_power
+        self.whitening_exponent = whitening_exponent
         self.normalize = normalize
         self.temperature = temperature
-
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        if self.mu is not None and not check_number("mu", self.mu, low=0.0) < 1.0:
-            raise ValueError(f"mu must be a number >= 0 and < 1, got {self.mu!r}")
-        if self.reg is not None:
-            check_number("reg", self.reg, low=0.0)
-        check_count("max_iter", self.max_iter)
-        check_number("tol", self.tol, low=0.0)
 
     def _choose(self, data: TrainingData) -> dict[str, Any]:
         n_classes = data.n_classes
@@ -170,7 +159,7 @@ class LargeMarginTaxonomyEmbedding(LabelEmbedding):
         mapped = data.features @ weights + intercept
         mu = 0.1 if self.mu is None else float(self.mu)
         while True:
-            program = _Program(mapped, data.y, data.share, chosen["costs"], mu)
+            program = _Program(mapped, data.y, data.normalized_weight, chosen["costs"], mu)
             q, value, n_iter = program.solve(int(self.max_iter), float(self.tol))
             values, vectors = np.linalg.eigh(q)
             kept = values > 1e-9 * max(values[-1], 1.0)
@@ -195,13 +184,13 @@ class _Program:
         self,
         mapped: NDArray[np.float64],
         y: NDArray[np.int64],
-        share: NDArray[np.float64],
+        p: NDArray[np.float64],
         costs: NDArray[np.float64],
         mu: float,
     ) -> None:
         self.mapped = mapped.astype(np.float64, copy=False)
         self.y = y
-        self.share = share
+        self.p = p
         self.costs = costs
         self.mu = mu
 
@@ -211,7 +200,7 @@ class _Program:
         step = max(1, ROWS // n_classes)
         for start in range(0, len(self.y), step):
             part = slice(start, start + step)
-            x, y, share = self.mapped[part], self.y[part], self.share[part]
+            x, y, p = self.mapped[part], self.y[part], self.p[part]
             rows = np.arange(len(y))
             # d_ia = (e_a - x)'Q(e_a - x) = Q_aa - 2 (xQ)_a + xQx
             xq = x @ q
@@ -222,11 +211,11 @@ class _Program:
             # h(v) = v²/2δ up to δ, v - δ/2 beyond; h' rises from 0 to 1
             slope = (violation / SMOOTH).clip(0.0, 1.0)
             hinge = slope * (violation - 0.5 * SMOOTH * slope)
-            value += (1.0 - self.mu) * float(share @ hinge.sum(axis=1)) + self.mu * float(share @ own)
+            value += (1.0 - self.mu) * float(p @ hinge.sum(axis=1)) + self.mu * float(p @ own)
             # g_ia = dL/dd_ia; the gradient is sum g_ia (e_a - x_i)(e_a - x_i)'
             g = -(1.0 - self.mu) * slope
             g[rows, y] = self.mu + (1.0 - self.mu) * slope.sum(axis=1)
-            g *= share[:, np.newaxis]
+            g *= p[:, np.newaxis]
             cross = g.T @ x
             gradient += np.diag(g.sum(axis=0)) - cross - cross.T + (x * g.sum(axis=1)[:, np.newaxis]).T @ x
         return value, 0.5 * (gradient + gradient.T)

@@ -1,16 +1,17 @@
-"""WSABIE: a bilinear ranking of the labels, trained by sampled violators."""
+"""WSABIE: a bilinear ranking of the labels, trained by sampled negatives."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
-from sklearn.utils import check_random_state
 
-from fastcca._arguments.parameters import check_count
-from fastcca.embedding._base import LabelEmbedding
-from fastcca.embedding._checks import check_n_components, check_number
-from fastcca.embedding._ridge import best_reg, ridge_start
-from fastcca.embedding._training_data import Learned, TrainingData
+from fastcca._arguments.parameters import LEARNING_RATE, N_COMPONENTS, N_EPOCHS, POSITIVE, RANDOM_STATE
+from fastcca._models.files import Schema
+from fastcca.embedding._base import CLASS_WEIGHT, LabelEmbedding, Learned, dimensions
+from fastcca.embedding._data import TrainingData
+from fastcca.embedding._docs import documented
+from fastcca.embedding._training import Schedule, seed_of
+from fastcca.embedding.ridge import best_reg, ridge_start
 from fastcca.functional.warp import warp_epoch
 
 __all__ = ["WARPEmbedding"]
@@ -19,41 +20,35 @@ __all__ = ["WARPEmbedding"]
 START = 3.0
 
 
+@documented
 class WARPEmbedding(LabelEmbedding):
-    r"""Labels ranked by a bilinear score that is trained where the ranking errs: WSABIE.
+    r"""Labels ranked by a bilinear score, trained by stochastic gradient descent on the WARP loss: WSABIE.
 
-    The score of label c is :math:`u_c^\top \Psi(x)` with :math:`\Psi(x) = W^\top f + b`, f the scaled
-    inputs. A step takes a sample and draws labels until one comes within the margin of its own, or all
-    were drawn. Found at draw t of C - 1, that label's hinge counts :math:`L(\lfloor (C-1)/t \rfloor)` times,
-    :math:`L(r) = 1 + \tfrac12 + \dots + \tfrac1r`: the sooner, the worse the own label's rank must be. Each
-    step changes two labels alone, which makes tens of thousands of them affordable.
+    .. math:: \min_{W, b, U} \tfrac1N \sum_i L(r_i)\, [m - s_{y_i}(f_i) + s_{c_i}(f_i)]_+
+       \quad\text{with}\quad s_c(f) = u_c^\top \Psi(x),\ \Psi(x) = W^\top f + b
+
+    for the scaled inputs f, with bounded norms. A step takes a sample and draws labels until one,
+    :math:`c_i`, comes within the margin m of its own, or all were drawn. Found at draw t of C - 1 it gives
+    :math:`r_i = \lfloor (C-1)/t \rfloor`, an estimate of the rank of the sample's own label, and
+    :math:`L(r) = 1 + \tfrac12 + \dots + \tfrac1r`. A step changes two labels alone, so that tens of
+    thousands of them are affordable.
 
     Parameters
     ----------
-    n_components : int, optional
-        Dimensions d of the space, at most the number of classes. By default that number; of more than 100
-        classes 100, or p + 1 if that is less (which loses nothing).
+    {n_components}
     margin : float, default=1.0
         m > 0, in the units of the scores.
     max_norm : float, default=3.0
-        Length > 0 that no label's point and no row of ``weights_`` exceeds.
+        Upper bound > 0 of the norms of the labels' points and of the rows of ``weights_``.
     n_epochs : int, default=20
         Passes over the rows.
     learning_rate : float, default=0.005
-        First step; it falls to 0 along half a cosine.
-    class_weight : dict, "balanced" or None, default=None
-        Factors of the weights of each class: a dict from label to number (1 where it has none), or
-        "balanced", which gives all classes the same total.
-    scale_power : float, default=0.5
-        The centred columns of X are divided by their standard deviation to this power: 0 leaves them as they
-        come, 1 gives them equal variance. A common factor of all columns changes nothing.
-    normalize : bool, default=True
-        Draw the rows towards one length, so that outliers do not lead the fit.
-    temperature : float, optional
-        What scores are divided by to be read as probabilities. By default the one that suits rows held out
-        from a further fit; a number spares that.
+        Initial learning rate, with cosine annealing to 0.
+    {class_weight}
+    {scaling}
+    {temperature}
     random_state : int, RandomState or None, default=None
-        Of the order of the rows and the labels drawn.
+        Seed of the order of the rows and of the sampled negatives.
 
     Attributes
     ----------
@@ -61,20 +56,11 @@ class WARPEmbedding(LabelEmbedding):
         The labels, sorted.
     label_embedding_ : ndarray of shape (n_classes, d)
         The point of each label.
-    weights_ : ndarray of shape (p, d)
-        The map of the scaled inputs: Psi(x) = ``scaling_.transform(X) @ weights_ + intercept_``.
-    intercept_ : ndarray of shape (d,)
-        Its constant.
-    scaling_ : InputScaling
-        Means and factors of the inputs.
+    {map}
+    {scaling_}
     loss_curve_ : ndarray of shape (n_epochs,)
         Mean loss of the sampled hinges, epoch by epoch.
-    temperature_ : float
-        Of :meth:`predict_proba`.
-    n_features_in_ : int
-        p.
-    feature_names_in_ : ndarray of str
-        Column names of X, where it was a data frame with text as column names.
+    {fitted}
 
     Raises
     ------
@@ -83,8 +69,8 @@ class WARPEmbedding(LabelEmbedding):
 
     Notes
     -----
-    Training starts at the one-hot ridge regression. Rows are drawn in proportion to their weights where these
-    differ, so that weights are repetitions on the average only.
+    Training is initialised with the one-hot ridge regression. Rows are drawn in proportion to their weights
+    where these differ, so that weights are repetitions in expectation only.
 
     References
     ----------
@@ -106,6 +92,18 @@ class WARPEmbedding(LabelEmbedding):
     _n_calibration_fits = 1
     _similarity = "product"
 
+    _schema = Schema("WARPEmbedding", fields="loss_curve_")
+    _constraints = {  # noqa: RUF012
+        **LabelEmbedding._constraints,
+        "n_components": N_COMPONENTS,
+        "margin": POSITIVE,
+        "max_norm": POSITIVE,
+        "n_epochs": N_EPOCHS,
+        "learning_rate": LEARNING_RATE,
+        "class_weight": CLASS_WEIGHT,
+        "random_state": RANDOM_STATE,
+    }
+
     def __init__(
         self,
         n_components: int | None = None,
@@ -114,7 +112,7 @@ class WARPEmbedding(LabelEmbedding):
         n_epochs: int = 20,
         learning_rate: float = 0.005,
         class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
-        scale_power: float = 0.5,
+        whitening_exponent: float = 0.5,
         normalize: bool = True,
         temperature: float | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -125,42 +123,37 @@ class WARPEmbedding(LabelEmbedding):
         self.n_epochs = n_epochs
         self.learning_rate = learning_rate
         self.class_weight = class_weight
-        self.scale_power = scale_power
+        self.whitening_exponent = whitening_exponent
         self.normalize = normalize
         self.temperature = temperature
         self.random_state = random_state
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        for name in ("margin", "max_norm", "learning_rate"):
-            check_number(name, getattr(self, name), low=0.0, low_included=False)
-        check_count("n_epochs", self.n_epochs)
-
     def _choose(self, data: TrainingData) -> dict[str, Any]:
         return {
-            "n_components": check_n_components(self.n_components, data.n_classes, data.features.shape[1]),
-            "reg": best_reg(data),
-            "seed": int(check_random_state(self.random_state).randint(2**31 - 1)),
+            "n_components": dimensions(self.n_components, data.n_classes, data.features.shape[1]),
+            "ridge": best_reg(data),
+            "seed": seed_of(self.random_state),
         }
 
     def _learn(self, data: TrainingData, **chosen: Any) -> Learned:
         n, dtype = len(data.y), data.features.dtype
-        w, b, labels = ridge_start(data, chosen["reg"], chosen["n_components"])
+        w, b, labels = ridge_start(data, chosen["ridge"], chosen["n_components"])
         # the intercept is the weight of an input that is always 1
         inputs = np.hstack([data.features, np.ones((n, 1), dtype)])
         weights = np.ascontiguousarray(START * np.vstack([w, b]).T, dtype)
         labels = np.ascontiguousarray(labels, dtype)
         rng = np.random.default_rng(chosen["seed"])
         even = bool((data.weight == data.weight[0]).all())
-        curve = np.zeros(int(self.n_epochs))
-        for epoch in range(len(curve)):
-            order = rng.permutation(n) if even else rng.choice(n, size=n, p=data.share)
+        schedule = Schedule(int(self.n_epochs), float(self.learning_rate), None)
+        curve = np.zeros(schedule.n_epochs)
+        for epoch in range(schedule.n_epochs):
+            order = rng.permutation(n) if even else rng.choice(n, size=n, p=data.normalized_weight)
             loss, _, _ = warp_epoch(
                 inputs,
                 data.y,
                 weights,
                 labels,
-                learning_rate=0.5 * float(self.learning_rate) * (1.0 + np.cos(np.pi * epoch / len(curve))),
+                learning_rate=schedule.rate(epoch, schedule.n_epochs),
                 margin=float(self.margin),
                 max_norm=float(self.max_norm),
                 order=order,

@@ -20,22 +20,26 @@ from fastcca._arguments.arrays import (
     contiguous,
     narrowed,
     refuse_non_finite,
-    thread_count,
 )
+from fastcca._arguments.parameters import thread_count
 
 __all__ = ["ConstraintTable", "hinge_embedding_loss"]
 
 Array = npt.NDArray[Any]
 Indices = npt.NDArray[np.int64]
 Similarity = Literal["euclidean", "cosine"]
-Violators = Literal["sum", "worst", "semihard", "rank", "warp"]
+Negatives = Literal["sum", "hardest", "semihard", "rank", "warp"]
 Loss = Literal["hinge", "softmax"]
 Reduction = Literal["mean", "sum"]
+
+NEGATIVES = ("sum", "hardest", "semihard", "rank", "warp")
+# What the core calls them where it is another name.
+IN_CORE = {"hardest": "worst"}
 
 
 @dataclass(frozen=True, eq=False)
 class ConstraintTable:
-    """Which nodes a sample of each class is to be nearer to than to which others.
+    """Which positive nodes a sample of each class is to be nearer to than to which negative ones.
 
     Class y has pairs of a positive node and its negative nodes; a sample of the class contributes the loss of
     each of them. With ancestors as positive nodes and their siblings as negative ones the table holds the
@@ -133,7 +137,7 @@ class ConstraintTable:
 
     @property
     def n_nodes(self) -> int:
-        """The least number of nodes that the table speaks of: one more than its largest index."""
+        """The number of nodes that the table refers to: one more than its largest index."""
         return 1 + max(
             (int(nodes.max()) for nodes in (self.positives, self.negatives) if nodes.size), default=-1
         )
@@ -152,7 +156,7 @@ def hinge_embedding_loss(
     margin: float | npt.ArrayLike = 1.0,
     similarity: Similarity = "euclidean",
     reduction: Reduction = "mean",
-    violators: Violators = "sum",
+    negatives: Negatives = "sum",
     loss: Loss = "hinge",
     table: ConstraintTable | None = None,
     sample_weight: npt.ArrayLike | None = None,
@@ -164,8 +168,8 @@ def hinge_embedding_loss(
 
     With D(z, u) = ||z - u||² or minus the cosine, a sample z of class y violates the margin of class c by
     v_c = margin + D(z, u_y) - D(z, u_c), and its loss is the sum of the positive v_c over all other classes:
-    it is to be nearer to its class than to any other, by the margin. A ``table`` puts other pairs of positive
-    and negative nodes in the place of (y, all others).
+    it is to be nearer to its class than to any other, by the margin. A ``table`` replaces (y, all others) by
+    other pairs of positive and negative nodes.
 
     Parameters
     ----------
@@ -182,22 +186,22 @@ def hinge_embedding_loss(
         with everything, and no gradient.
     reduction : {"mean", "sum"}
         Over samples.
-    violators : {"sum", "worst", "semihard", "rank", "warp"}
-        What to make of the v_c of a pair: "sum", all that are positive; "worst", the largest; "semihard",
-        the largest of the nodes that are farther than the positive one, or, where none is, the smallest;
-        "rank", the sum times L(r)/r, where r counts the positive ones and L(r) = 1 + 1/2 + ... + 1/r;
-        "warp", an estimate of "rank" from draws: negative nodes are drawn until one violates its margin, at
-        most as many times as there are, m; found at draw t, it counts L(floor(m/t)) times. Gradients hold L
-        fixed.
+    negatives : {"sum", "hardest", "semihard", "rank", "warp"}
+        Reduction over the v_c of a pair: "sum", all that are positive; "hardest", the largest, that of the
+        hardest negative; "semihard", the largest of the nodes that are farther than the positive one, or,
+        where there is none, the smallest; "rank", the sum times L(r)/r, where r is the number of positive
+        ones and L(r) = 1 + 1/2 + ... + 1/r; "warp", an estimate of "rank" by sampling: negative nodes are
+        drawn until one violates its margin, at most as many times as there are, m; found at draw t, its v_c
+        is multiplied by L(floor(m/t)). Gradients hold L fixed.
     loss : {"hinge", "softmax"}
         "softmax" is log(1 + sum_c exp(D(z, u_y) - D(z, u_c))), the log-loss of classes at negative distances
-        as logits. It knows neither margin nor violators.
+        as logits. ``margin`` and ``negatives`` have no effect on it.
     table : ConstraintTable, optional
         Pairs of positive and negative nodes of each class. By default a class against all other rows of U.
     sample_weight : array-like of shape (n,), optional
         Not negative; the mean is weighted.
     seed : int
-        Of the draws of "warp", which depend on it and on the row alone.
+        Seed of the sampling of "warp", which depends on it and on the row alone.
     gradient : bool
         Whether to compute the gradients.
     n_threads : int, optional
@@ -212,8 +216,8 @@ def hinge_embedding_loss(
         Its gradients (subgradients where v_c = 0), float32 if both Z and U are. None if ``gradient`` is
         False.
     n_violations : int
-        How many v_c are positive; under "warp" how many pairs found one; under "softmax" how many negative
-        nodes are nearer than the positive one.
+        The number of positive v_c; for "warp", of pairs in which one was found; for "softmax", of negative
+        nodes that are nearer than the positive one.
 
     Raises
     ------
@@ -224,12 +228,12 @@ def hinge_embedding_loss(
 
     Notes
     -----
-    "worst" alone can collapse an embedding that is learned from scratch: where all samples and nodes are
-    nearly in one point the largest v_c is the margin whatever the sample, and its gradient draws them nearer
-    still. "sum" and "semihard" do not.
+    "hardest" can collapse an embedding that is learned from scratch: where all samples and nodes are nearly
+    one point the largest v_c is about the margin for every sample, and its gradient contracts them further.
+    "sum" and "semihard" do not.
 
-    float32 data are multiplied in float32 and summed in float64. With squared distances Z and U are taken
-    less the middle of U, which changes nothing but the rounding. The work is 6 n d n_nodes flops.
+    float32 data are multiplied in float32 and summed in float64. With squared distances the mean of the rows
+    of U is subtracted from Z and U, which changes nothing but the rounding. The cost is 6 n d n_nodes flops.
 
     References
     ----------
@@ -254,7 +258,7 @@ def hinge_embedding_loss(
     array([[2., 0.]])
     """
     check_same_rows(Z=Z, y=y, sample_weight=sample_weight)
-    z, u = common_float([as_matrix(Z, "Z"), as_matrix(U, "U")])
+    z, u = common_float([as_matrix("Z", Z, vector=True), as_matrix("U", U, vector=True)])
     n, n_nodes = len(z), len(u)
     if z.shape[1] != u.shape[1] or z.shape[1] == 0:
         raise ValueError(f"Z and U must have the same columns, at least one, got {z.shape} and {u.shape}")
@@ -264,7 +268,7 @@ def hinge_embedding_loss(
     if table is not None and not isinstance(table, ConstraintTable):
         raise TypeError(f"table must be a ConstraintTable or None, got {type(table).__name__}")
     if table is not None and table.n_nodes > n_nodes:
-        raise ValueError(f"table speaks of {table.n_nodes} nodes, but U has {n_nodes} rows")
+        raise ValueError(f"table has {table.n_nodes} nodes, but U has {n_nodes} rows")
     n_classes = n_nodes if table is None else table.n_classes
     number, costs = _margin(margin, (n_classes, n_nodes), z.dtype)
     if not isinstance(gradient, (bool, np.bool_)):
@@ -272,13 +276,13 @@ def hinge_embedding_loss(
     for name, value, allowed in (
         ("similarity", similarity, ("euclidean", "cosine")),
         ("reduction", reduction, ("mean", "sum")),
-        ("violators", violators, ("sum", "worst", "semihard", "rank", "warp")),
+        ("negatives", negatives, NEGATIVES),
         ("loss", loss, ("hinge", "softmax")),
     ):
         if value not in allowed:
             raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
     if not isinstance(seed, Integral) or not 0 <= seed < 2**64:
-        raise ValueError(f"seed must be a whole number from 0 to 2**64 - 1, got {seed!r}")
+        raise ValueError(f"seed must be an integer from 0 to 2**64 - 1, got {seed!r}")
     weights, weight = None, 1.0 / n if reduction == "mean" else 1.0
     if sample_weight is not None:
         weights = as_weights(sample_weight, n)
@@ -299,7 +303,7 @@ def hinge_embedding_loss(
         if table is None
         else (table.class_start, table.positives, table.negative_start, table.negatives),
         similarity,
-        violators if loss == "hinge" else "softmax",
+        IN_CORE.get(negatives, negatives) if loss == "hinge" else "softmax",
         int(seed),
         gradient,
         thread_count(n_threads),
@@ -309,7 +313,7 @@ def hinge_embedding_loss(
 def _labels(y: npt.ArrayLike, n: int) -> Indices:
     labels = np.asarray(y)
     if labels.dtype.kind not in "iu":
-        raise ValueError(f"y must hold whole numbers, the rows of U, got dtype {labels.dtype}")
+        raise ValueError(f"y must hold integers, the rows of U, got dtype {labels.dtype}")
     if labels.shape != (n,):
         raise ValueError(f"y must hold one class for each of the {n} rows of Z, got shape {labels.shape}")
     return contiguous(labels, np.int64)
@@ -326,10 +330,35 @@ def _margin(
     costs = np.asarray(margin)
     if costs.ndim != 2:
         raise ValueError(f"margin must be a number or a matrix of costs, got {margin!r}")
-    costs = narrowed(as_matrix(costs, "margin"), dtype, "margin")
+    costs = narrowed(as_matrix("margin", costs, vector=True), dtype, "margin")
     if costs.shape != shape:
         raise ValueError(f"margin must have shape (classes, nodes) = {shape}, got {costs.shape}")
     refuse_non_finite("margin", costs)
     if costs.min() < 0:
         raise ValueError(f"margin must not be negative, got a cost of {costs.min():g}")
     return 0.0, costs
+
+
+def batch_hinge_loss(
+    Z: Array,
+    U: Array,
+    y: Indices,
+    weights: float | Array,
+    margin: float | Array,
+    table: tuple[Indices, Indices, Indices, Indices] | None,
+    similarity: str,
+    negatives: str,
+    gradient: bool,
+) -> tuple[float, Array | None, Array | None]:
+    """The kernel on arrays that were checked already: a call of microseconds, for the losses of batches.
+
+    ``weights`` are those of the samples' losses, or one for all; ``margin`` one for all or a matrix of costs;
+    ``table`` the parts of a :class:`ConstraintTable`; ``negatives`` may be "softmax" too.
+    """
+    weight, of_samples = (weights, None) if isinstance(weights, float) else (1.0, weights)
+    number, costs = (margin, None) if isinstance(margin, float) else (0.0, margin)
+    kind = IN_CORE.get(negatives, negatives)
+    value, grad_Z, grad_U, _ = _core.hinge_loss(
+        Z, U, y, of_samples, weight, number, costs, table, similarity, kind, 0, gradient, 0
+    )
+    return value, grad_Z, grad_U

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
-from fastcca._arguments.arrays import as_matrix, as_weights, check_same_rows, common_float, thread_count
+from fastcca._arguments.arrays import as_weights, check_same_rows, common_float, finite_matrix
+from fastcca._arguments.parameters import (
+    DEGREE,
+    FRACTION,
+    NUMBER,
+    POSITIVE,
+    POSITIVE_INTEGER,
+    Constraint,
+    choice,
+    thread_count,
+)
 from fastcca.errors import NumericalError
 
 __all__ = ["IncompleteCholesky", "incomplete_cholesky", "kernel_matrix", "median_gamma"]
@@ -23,8 +32,18 @@ KERNELS = ("rbf", "laplacian", "polynomial", "linear", "cosine")
 PIVOTINGS = ("greedy", "random", "uniform")
 
 _MEDIAN_ROWS = 1000  # distinct rows whose pairs are all looked at
-_MAX_DEGREE = (1 << 31) - 1  # the core counts degrees in 32 bits
 _CALL_ELEMENTS = 1 << 22  # of the kernel blocks that a callable is asked for
+
+
+KERNEL = Constraint(
+    f"{choice(*KERNELS).expected} or a callable",
+    lambda value: callable(value) or (isinstance(value, str) and value in KERNELS),
+)
+GAMMA = Constraint(
+    f"{POSITIVE.expected} or 'median'",
+    lambda value: value == "median" if isinstance(value, str) else POSITIVE.accepts(value),
+)
+PIVOTING = choice(*PIVOTINGS)
 
 
 @dataclass(frozen=True)
@@ -38,20 +57,10 @@ class Kernel:
     name: str = "kernel"  # what error messages call it
 
     def __post_init__(self) -> None:
-        if not callable(self.kernel) and self.kernel not in KERNELS:
-            raise ValueError(f"{self.name} must be one of {KERNELS} or a callable, got {self.kernel!r}")
-        gamma_name = self.name.replace("kernel", "gamma")
-        if isinstance(self.gamma, str):
-            if self.gamma != "median":
-                raise ValueError(f"{gamma_name} must be a positive number or 'median', got {self.gamma!r}")
-        elif not _is_real(self.gamma) or not 0 < self.gamma < np.inf:
-            raise ValueError(f"{gamma_name} must be a positive number or 'median', got {self.gamma!r}")
-        if not _is_integer(self.degree) or self.degree < 1:
-            raise ValueError(f"degree must be a positive integer, got {self.degree!r}")
-        if self.degree > _MAX_DEGREE:
-            raise ValueError(f"degree must be at most {_MAX_DEGREE}, got {self.degree!r}")
-        if not _is_real(self.coef0) or not np.isfinite(self.coef0):
-            raise ValueError(f"coef0 must be a finite number, got {self.coef0!r}")
+        KERNEL(self.name, self.kernel)
+        GAMMA(self.name.replace("kernel", "gamma"), self.gamma)
+        DEGREE("degree", self.degree)
+        NUMBER("coef0", self.coef0)
 
     @property
     def spec(self) -> tuple[str, float, int, float]:
@@ -110,7 +119,7 @@ class Kernel:
 
 
 class IncompleteCholesky(NamedTuple):
-    """What :func:`incomplete_cholesky` returns."""
+    """What :func:`fastcca.functional.incomplete_cholesky` returns."""
 
     features: Array
     pivots: npt.NDArray[np.intp]
@@ -172,11 +181,11 @@ def kernel_matrix(
     array([[1.    , 0.1353],
            [0.3679, 0.3679]])
     """
-    x = checked(X, "X")
+    x = finite_matrix("X", X, vector=True)
     k = Kernel(kernel, gamma, degree, coef0).fitted(x)
     if Y is None:
         return k.matrix(x, None, n_threads)
-    x, y = common_float([x, checked(Y, "Y")])
+    x, y = common_float([x, finite_matrix("Y", Y, vector=True)])
     if x.shape[1] != y.shape[1]:
         raise ValueError(f"Y must have X's number of columns, {x.shape[1]}, got {y.shape[1]}")
     return k.matrix(x, y, n_threads)
@@ -210,13 +219,11 @@ def median_gamma(X: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
     0.25
     """
     check_same_rows(X=X, sample_weight=sample_weight)
-    x = checked(X, "X")
-    if norm not in ("l1", "l2"):
-        raise ValueError(f"norm must be 'l1' or 'l2', got {norm!r}")
-    if sample_weight is not None:
-        weights = as_weights(sample_weight, len(x))
-        if not np.all(weights > 0):
-            x = x[weights > 0]
+    x = finite_matrix("X", X, vector=True)
+    choice("l1", "l2")("norm", norm)
+    weights = as_weights(sample_weight, len(x))
+    if weights is not None and not np.all(weights > 0):
+        x = x[weights > 0]
     rows = _distinct_rows(x)
     if len(rows) < 2:
         return 1.0
@@ -330,11 +337,10 @@ def incomplete_cholesky(
     >>> G.shape[1] < 10, bool(np.allclose(G @ G.T, kernel_matrix(X, gamma=1.0)))
     (True, True)
     """
-    x = checked(X, "X")
+    x = finite_matrix("X", X, vector=True)
     k = Kernel(kernel, gamma, degree, coef0).fitted(x)
     check_rank(rank, tol, pivoting)
-    if block is not None and (not _is_integer(block) or block < 1):
-        raise ValueError(f"block must be a positive integer or None, got {block!r}")
+    POSITIVE_INTEGER.or_none("block", block)
     factor = factorise(
         k,
         x,
@@ -356,28 +362,10 @@ def incomplete_cholesky(
 # For the estimators
 
 
-def checked(X: Any, name: str) -> Array:
-    """A matrix that the core reads in place, at least one row and column, all of it finite."""
-    x = as_matrix(X, name)
-    if x.shape[0] < 1 or x.shape[1] < 1:
-        raise ValueError(f"{name} must have at least one row and one column, got shape {x.shape}")
-    for rows in _blocks(len(x), x.shape[1]):
-        if not np.all(np.isfinite(x[rows])):
-            i, j = np.argwhere(~np.isfinite(x[rows]))[0]
-            what = "NaN" if np.isnan(x[rows][i, j]) else "infinity"
-            raise ValueError(
-                f"Input {name} contains {what}: the first is at row {rows.start + i}, column {j}"
-            )
-    return x
-
-
 def check_rank(rank: Any, tol: Any, pivoting: Any) -> None:
-    if not _is_integer(rank) or rank < 1:
-        raise ValueError(f"rank must be a positive integer, got {rank!r}")
-    if not _is_real(tol) or not 0 <= tol < 1:
-        raise ValueError(f"tol must be in [0, 1), got {tol!r}")
-    if pivoting not in PIVOTINGS:
-        raise ValueError(f"pivoting must be one of {PIVOTINGS}, got {pivoting!r}")
+    POSITIVE_INTEGER("rank", rank)
+    FRACTION("tol", tol)
+    PIVOTING("pivoting", pivoting)
 
 
 def factorise(
@@ -421,7 +409,7 @@ def factorise(
         factor = core(k.diagonal(X), columns, square, *options)
     else:
         factor = core(X, kernel.spec, *options)
-    from tqdm import tqdm  # not at import time: the command line starts without it
+    from tqdm.auto import tqdm  # not at import time: the command line starts without it
 
     with tqdm(total=options[0], desc=f"{name}: pivots", disable=not verbose) as bar:
         while factor.step(thread_count(n_threads)):
@@ -457,9 +445,45 @@ def _blocks(n_rows: int, columns: int) -> list[slice]:
     return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
 
 
-def _is_real(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
+def landmark_factor(K: Array, n_threads: int | None) -> tuple[npt.NDArray[np.float64], int]:
+    """The Cholesky factor of the kernel between landmarks, and the first pivot lost to rounding, or -1."""
+    return _core.landmark_factor(K, thread_count(n_threads))
 
 
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, (bool, np.bool_))
+def landmark_coefficients(
+    factor: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], n_threads: int | None
+) -> npt.NDArray[np.float64]:
+    """Coefficients of functions in the landmarks' kernel columns, from weights of their features."""
+    return _core.landmark_coefficients(factor, weights, thread_count(n_threads))
+
+
+def kernel_scores(
+    rows: Array,
+    landmarks: Array,
+    kernel: Kernel,
+    coefficients: npt.NDArray[np.float64],
+    offset: npt.NDArray[np.float64],
+    name: str,
+    n_threads: int | None,
+) -> Array:
+    """k(rows, landmarks) @ coefficients - offset; of a callable kernel ``rows`` are its values."""
+    count = thread_count(n_threads)
+    return _core.kernel_scores(rows, landmarks, kernel.spec, coefficients, offset, name, count).T
+
+
+def feature_moments(single: bool, x: Any, y: Any) -> Any:
+    """What gathers the moments of the features of two views, given as their maps, in one pass."""
+    return (_core.FeatureMoments32 if single else _core.FeatureMoments64)(x, y, ["X", "y"])
+
+
+def solve_dual(
+    Kx: npt.NDArray[np.float64],
+    Ky: npt.NDArray[np.float64],
+    bach_jordan: bool,
+    shift: tuple[float, float],
+    k: int,
+    tol: float,
+    n_threads: int | None,
+) -> Any:
+    """Singular values, coefficients and scores with every row a landmark; None where that is not accurate."""
+    return _core.solve_dual(Kx, Ky, bach_jordan, shift, k, tol, thread_count(n_threads))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import operator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
-from fastcca._arguments.arrays import as_matrix, refuse_non_finite, thread_count
+from fastcca._arguments.arrays import finite_matrix
+from fastcca._arguments.parameters import FRACTION, POSITIVE, K, at_most, thread_count
 from fastcca.errors import NumericalError
 
 __all__ = ["inverse_sqrt", "polar", "truncated_svd"]
@@ -68,8 +67,8 @@ def inverse_sqrt(S: npt.ArrayLike, floor: float | None = None, n_threads: int | 
         raise ValueError("S must be symmetric, got entries that differ from those of its transpose")
     if floor is None:
         floor = eps * d
-    elif not 0 <= floor < 1:
-        raise ValueError(f"floor must be in [0, 1), got {floor}")
+    else:
+        FRACTION("floor", floor)
     return _core.inverse_sqrt(matrix, floor, thread_count(n_threads)).astype(dtype, copy=False)
 
 
@@ -168,11 +167,9 @@ def truncated_svd(
     3.0
     """
     matrix, dtype = _checked(A, "A")
-    k, most = operator.index(k), min(matrix.shape)
-    if not 1 <= k <= most:
-        raise ValueError(f"k must be from 1 to min(p, q) = {most}, got {k}")
-    if not (tol > 0 and math.isfinite(tol)):
-        raise ValueError(f"tol must be above 0, got {tol}")
+    k, most = K("k", k), min(matrix.shape)
+    at_most("k", k, most, f"min(p, q) = {most}, the smaller side of A")
+    POSITIVE("tol", tol)
     U, s, V = _core.truncated_svd(matrix, k, tol, thread_count(n_threads))
     signs = np.where(U[np.argmax(np.abs(U), axis=0), np.arange(k)] < 0, -1.0, 1.0)
     with np.errstate(over="ignore"):
@@ -188,10 +185,7 @@ def truncated_svd(
 
 def _checked(value: npt.ArrayLike, name: str) -> tuple[npt.NDArray[np.float64], np.dtype[Any]]:
     """The matrix in float64 and the dtype of the answer."""
-    a = as_matrix(value, name)
-    if a.size == 0:
-        raise ValueError(f"{name} must not be empty, got shape {a.shape}")
-    refuse_non_finite(name, a)
+    a = finite_matrix(name, value, vector=True)
     return a.astype(np.float64, copy=False), a.dtype
 
 

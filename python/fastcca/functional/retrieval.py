@@ -1,13 +1,13 @@
 """Exact search of a gallery by inner product, cosine or Euclidean distance."""
 
-from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
-from fastcca._arguments import arrays as _arrays
+from fastcca._arguments.arrays import as_matrix, common_float, unwrapped
+from fastcca._arguments.parameters import K, at_most, choice, thread_count
 
 __all__ = ["top_k"]
 
@@ -73,29 +73,27 @@ def top_k(
     g, q = gallery_and_queries(gallery, queries)
     check_k(k, len(g))
     check_similarity(similarity)
-    indices, scores = _core.top_k(g, q, similarity, int(k), _arrays.thread_count(n_threads))
+    indices, scores = _core.top_k(g, q, similarity, int(k), thread_count(n_threads))
     scores += 0.0  # a distance of -0 becomes 0
     return indices, scores
 
 
 def gallery_and_queries(gallery: Any, queries: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Both as matrices of one dtype with the same columns; a query of one dimension is one row."""
-    g = _arrays.as_matrix(gallery, "gallery")
-    q = np.asarray(_arrays.unwrapped(queries, "queries"))
-    q = _arrays.as_matrix(q[np.newaxis] if q.ndim == 1 else q, "queries")
+    g = as_matrix("gallery", gallery, vector=True)
+    q = np.asarray(unwrapped(queries, "queries"))
+    q = as_matrix("queries", q[np.newaxis] if q.ndim == 1 else q)
     if g.shape[1] != q.shape[1] or g.shape[1] == 0:
         raise ValueError(
             f"gallery and queries must have the same columns, at least one, got {g.shape} and {q.shape}"
         )
-    g, q = _arrays.common_float([g, q])
+    g, q = common_float([g, q])
     return g, q
 
 
 def check_k(k: Any, n_rows: int) -> None:
-    if not isinstance(k, Integral) or isinstance(k, bool) or not 1 <= int(k) <= n_rows:
-        raise ValueError(f"k must be a whole number from 1 to {n_rows}, the rows of the gallery, got {k!r}")
+    at_most("k", K("k", k), n_rows, f"the {n_rows} rows of the gallery")
 
 
 def check_similarity(similarity: Any) -> None:
-    if similarity not in SIMILARITIES:
-        raise ValueError(f"similarity must be one of {', '.join(SIMILARITIES)}, got {similarity!r}")
+    choice(*SIMILARITIES)("similarity", similarity)

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
-from fastcca._arguments.arrays import as_matrix, as_weights, check_reg, check_same_rows, thread_count
+from fastcca._arguments.arrays import as_matrix, as_weights, check_same_length, check_same_rows
+from fastcca._arguments.parameters import RIDGES, check_n_components, thread_count
 from fastcca.functional.moments import Moments
 
-__all__ = ["Solution", "held_out_correlations", "solve_gram", "solve_moments", "solve_qr"]
+__all__ = ["Solution", "held_out_correlations", "moments_parts", "solve_gram", "solve_moments", "solve_qr"]
 
 Array = npt.NDArray[np.float64]
 Reg = float | tuple[float, float]
@@ -25,7 +26,7 @@ class Solution:
     Attributes
     ----------
     x_weights, y_weights : ndarray of shape (p, k), (q, k)
-        One column per pair of variates, by falling correlation. With the ridge counted in, each variate has
+        One column per pair of variates, by decreasing correlation. With the ridge included, each variate has
         variance w'(S + rI)w = 1 and is uncorrelated with the others. Constant columns have weight 0. In each
         column of ``x_weights`` the entry of largest magnitude is positive.
     singular_values : ndarray of shape (k,)
@@ -112,8 +113,10 @@ def solve_moments(
     array([1.])
     """
     p, q = _two_views(moments)
-    k = _components(n_components, p, q)
-    return Solution(*_core.solve_moments(_parts(moments), p, k, check_reg(reg), thread_count(n_threads)))
+    k = check_n_components(n_components, p, q)
+    return Solution(
+        *_core.solve_moments(moments_parts(moments), p, k, RIDGES("reg", reg), thread_count(n_threads))
+    )
 
 
 def solve_qr(
@@ -263,7 +266,7 @@ def held_out_correlations(
     ((5, 2, 2), True)
     """
     p, q = _two_views(total)
-    k = _components(n_components, p, q)
+    k = check_n_components(n_components, p, q)
     pairs = []
     for i, fold in enumerate(folds):
         if not isinstance(fold, Moments):
@@ -277,10 +280,10 @@ def held_out_correlations(
         train = total - fold
         if train.n <= 1:
             raise ValueError(f"folds[{i}] leaves n = {train.n:g} samples to train on, expected more than 1")
-        pairs.append((_parts(train), _parts(fold)))
+        pairs.append((moments_parts(train), moments_parts(fold)))
     variation = np.diag(total.scatter).copy()
     return _core.held_out_correlations(
-        pairs, variation, p, [check_reg(r) for r in regs], k, thread_count(n_threads)
+        pairs, variation, p, [RIDGES("regs", r) for r in regs], k, thread_count(n_threads)
     )
 
 
@@ -295,18 +298,14 @@ def _solve_data(
     gram: bool,
 ) -> Solution:
     check_same_rows(X=X, y=y, sample_weight=sample_weight)
-    X, y = as_matrix(X, "X"), as_matrix(y, "y")
-    if len(X) != len(y):
-        raise ValueError(f"X and y must have the same number of rows, got {len(X)} and {len(y)}")
-    for name, a in (("X", X), ("y", y)):
-        if a.shape[1] == 0:
-            raise ValueError(f"{name} must have at least one column, got shape {a.shape}")
-    weights = None if sample_weight is None else as_weights(sample_weight, len(X))
+    X, y = as_matrix("X", X, vector=True), as_matrix("y", y, vector=True)
+    check_same_length(X=X, y=y)
+    weights = as_weights(sample_weight, len(X))
     n = len(X) if weights is None else weights.sum()
     if n <= 1:
         raise ValueError(f"CCA takes more than 1 sample, got n = {n:g}")
-    k = _components(n_components, X.shape[1], y.shape[1])
-    return Solution(*_core.solve_data(X, y, weights, k, check_reg(reg), gram, thread_count(n_threads)))
+    k = check_n_components(n_components, X.shape[1], y.shape[1])
+    return Solution(*_core.solve_data(X, y, weights, k, RIDGES("reg", reg), gram, thread_count(n_threads)))
 
 
 def _two_views(moments: Moments) -> tuple[int, int]:
@@ -318,20 +317,10 @@ def _two_views(moments: Moments) -> tuple[int, int]:
     return p, q
 
 
-def _parts(moments: Moments) -> tuple[float, Array, Array, Array, Array]:
+def moments_parts(moments: Moments) -> tuple[float, Array, Array, Array, Array]:
     """What the core reads of moments, the scatter without gaps (it is symmetric: C or F order)."""
     scatter = moments.scatter
     if not (scatter.flags.c_contiguous or scatter.flags.f_contiguous):
         scatter = np.ascontiguousarray(scatter)
     rounding = moments.rounding if moments.rounding.size else moments.eps
     return moments.n, moments.mean, scatter, moments.eps, rounding
-
-
-def _components(n_components: int | None, p: int, q: int) -> int:
-    if n_components is None:
-        return min(p, q)
-    if isinstance(n_components, bool) or not isinstance(n_components, (int, np.integer)):
-        raise TypeError(f"n_components must be an integer or None, got {n_components!r}")
-    if n_components < 1:
-        raise ValueError(f"n_components must be at least 1 or None, got {n_components}")
-    return min(int(n_components), p, q)

@@ -27,13 +27,13 @@ def warp_epoch(
     order: npt.ArrayLike | None = None,
     seed: int = 0,
 ) -> tuple[float, int, int]:
-    """One pass of WSABIE's descent over samples: ``W`` and ``V`` are changed in place.
+    """One epoch of WSABIE's stochastic gradient descent over samples: ``W`` and ``V`` are changed in place.
 
     The score of class c is f_c = V_c · (W x). A step on a sample (x, y) draws other classes until one
     violates the margin, f_c > f_y - margin, at most as many times as there are, m. Found at draw t, its rank
     is about m/t, and the step goes against the gradient of L(floor(m/t)) (margin - f_y + f_c), with
-    L(r) = 1 + 1/2 + ... + 1/r. After each step the columns of W and rows of V that it moved are pulled back
-    onto the ball of radius ``max_norm``.
+    L(r) = 1 + 1/2 + ... + 1/r. After each step the columns of W and rows of V that it changed are projected
+    to the ball of radius ``max_norm``.
 
     Parameters
     ----------
@@ -46,24 +46,24 @@ def warp_epoch(
     V : ndarray of shape (n_classes, d)
         Embeddings of the classes, likewise.
     learning_rate : float
-        The length of a step, > 0.
+        Learning rate, > 0.
     margin : float
-        By how much the score of the sample's class is to be above the others.
+        m >= 0, by which the score of the sample's class is to exceed the others.
     max_norm : float or None
-        The greatest length of a column of W and of a row of V; None: any.
+        Upper bound of the norms of the columns of W and of the rows of V; None: no bound.
     order : array-like of int, optional
-        The row of each step; rows may be missing or come more than once. By default all, as they lie.
+        The row of each step; rows may be left out or repeated. By default all rows in their order.
     seed : int
-        Of the draws, which depend on it and on the number of the step.
+        Seed of the sampling, which depends on it and on the number of the step.
 
     Returns
     -------
     loss : float
-        The sum over the steps of L(floor(m/t)) (margin - f_y + f_c), as they were met.
+        The sum over the steps of L(floor(m/t)) (margin - f_y + f_c), each before its step.
     n_updates : int
-        The steps that found a violator.
+        The number of steps that found a negative within the margin.
     n_draws : int
-        All draws.
+        The number of draws.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def warp_epoch(
 
     Notes
     -----
-    The steps follow one another, so that the result is the same for every number of threads: there is one.
+    The steps are sequential, on one thread.
 
     References
     ----------
@@ -107,7 +107,7 @@ def warp_epoch(
     if np.shares_memory(W, V):
         raise ValueError("W and V must not share memory")
     check_same_rows(X=X, y=y)
-    x = narrowed(as_matrix(X, "X"), W.dtype, "X")
+    x = narrowed(as_matrix("X", X, vector=True), W.dtype, "X")
     if W.shape != (V.shape[1], x.shape[1]):
         raise ValueError(
             f"W must have shape (columns of V, columns of X) = {(V.shape[1], x.shape[1])}, got {W.shape}"
@@ -124,7 +124,7 @@ def warp_epoch(
     if not isinstance(margin, Real) or not 0 <= float(margin) < math.inf:
         raise ValueError(f"margin must be finite and not negative, got {margin!r}")
     if not isinstance(seed, Integral) or not 0 <= seed < 2**64:
-        raise ValueError(f"seed must be a whole number from 0 to 2**64 - 1, got {seed!r}")
+        raise ValueError(f"seed must be an integer from 0 to 2**64 - 1, got {seed!r}")
     return _core.warp_epoch(
         x, labels, steps, W, V, float(learning_rate), float(margin), float(max_norm or 0.0), int(seed)
     )
@@ -137,5 +137,5 @@ def _kind(value: Any) -> str:
 def _integers(name: str, values: npt.ArrayLike) -> npt.NDArray[np.int64]:
     array = np.asarray(values)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        raise ValueError(f"{name} must hold whole numbers, got {array.dtype} of shape {array.shape}")
+        raise ValueError(f"{name} must hold integers, got {array.dtype} of shape {array.shape}")
     return contiguous(array, np.int64)

@@ -135,7 +135,7 @@ class BootstrapResult:
         Warns
         -----
         UserWarning
-            If the rows are too few beside the ranks of the views for the correction of correlations: the
+            If the rows are too few for the ranks of the views for the correction of correlations: the
             interval is then the basic one, and covers less often than it says.
         """
         if name not in NAMES:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcca._arguments.parameters import check_count, check_reg
+from fastcca._arguments.parameters import check_reg, integer
 from fastcca.cca.linear import LinearTwoView
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import solve_gram, solve_moments, solve_qr
@@ -23,9 +23,7 @@ _MOST_RESAMPLES = 10**7  # beyond any use; each takes memory, and some 10 micros
 
 def check_resamples(name: str, value: Any, *, low: int = 1) -> int:
     """A number of resamples that a computer can draw."""
-    if check_count(name, value, low=low) > _MOST_RESAMPLES:
-        raise ValueError(f"{name} must be at most {_MOST_RESAMPLES}, got {value!r}")
-    return int(value)
+    return int(integer(low, _MOST_RESAMPLES)(name, value))
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,11 @@ def whitened_views(
     model: LinearTwoView, X: NDArray[Any], y: NDArray[Any]
 ) -> tuple[WhitenedView, WhitenedView]:
     """Both views of a model that was fitted to them, by its solver, with its ridge and units."""
+    if getattr(model, "confounds_rank_", 0):
+        raise ValueError(
+            f"this {type(model).__name__} was fitted with confounds: pass an estimator fitted without, and "
+            "the confounds to permutation_test"
+        )
     rx, ry = ridge_of(model)
     return (
         _whitened(X, model.x_mean_, model.x_scale_, rx, model),

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from fastcca._arguments.parameters import as_matrix, check_same_rows, refuse_non_finite
+from fastcca._arguments.arrays import as_matrix, check_same_rows, refuse_non_finite
 from fastcca.cca.kernel import KernelCCA
 from fastcca.cca.linear import CCA, LinearTwoView
 from fastcca.cca.model_selection import CCACV, KernelCCACV
@@ -263,7 +263,7 @@ def _largest(stack: Floats, n_threads: int | None) -> Floats:
 
 def _confound_basis(confounds: ArrayLike, n: int) -> Floats:
     """An orthonormal basis of the centred confounds."""
-    c = as_matrix("confounds", confounds, vector=True, complete=True)
+    c = as_matrix("confounds", confounds, vector=True)
     if len(c) != n:
         raise ValueError(f"confounds must have {n} rows, as X has, got {len(c)}")
     refuse_non_finite("confounds", c)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastcca._arguments.parameters import as_weights, check_same_rows
+from fastcca._arguments.arrays import as_weights, check_same_rows
 from fastcca.metrics._pairs import pair
 
 __all__ = ["column_correlations", "total_correlation"]

@@ -1,4 +1,4 @@
-"""Labels: hits among the best, nearness in a taxonomy, confusion of superclasses, seen and unseen classes."""
+"""Labels: hit@k, hierarchical precision@k, confusion of superclasses, generalised zero-shot accuracy."""
 
 from collections.abc import Iterable, Set
 from typing import Any, NamedTuple
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastcca._arguments.parameters import as_weights, check_same_rows
+from fastcca._arguments.arrays import as_weights, check_same_rows
 from fastcca.metrics._pairs import check_k, finite_matrix
 from fastcca.taxonomy import Taxonomy
 
@@ -27,7 +27,7 @@ def hit_at_k(
     classes: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
 ) -> float:
-    """Share of the samples whose label is among the ``k`` best scored.
+    """Fraction of the samples whose label is among the ``k`` best scored.
 
     Parameters
     ----------
@@ -37,7 +37,8 @@ def hit_at_k(
         Score of each class, larger is better, as ``decision_function`` and ``predict_proba`` return it. One
         column stands for the second of two classes against the first, 0 between them.
     k : int, default=1
-        How many of the best count, at most C. Of equal scores the earlier column is the better.
+        The number of best scored classes, at most C. Of equal scores every order is equally likely: a sample
+        counts with the probability that its label is among the best.
     classes : array_like of shape (C,), optional
         The label of each column, such as ``classes_`` of the estimator. By default the sorted labels of
         ``y_true``.
@@ -65,7 +66,7 @@ def hit_at_k(
     """
     check_same_rows(y_true=y_true, scores=scores, sample_weight=sample_weight)
     true, best, _ = _best(y_true, scores, k, classes)
-    return float(np.average((best == true[:, None]).any(axis=1), weights=_weights(sample_weight, true)))
+    return float(np.average(best[np.arange(len(true)), true], weights=_weights(sample_weight, true)))
 
 
 def hierarchical_precision_at_k(
@@ -79,9 +80,9 @@ def hierarchical_precision_at_k(
 ) -> float:
     r"""How many of the ``k`` best scored labels are near the true one in a taxonomy.
 
-    For a sample with label y, let S be the classes at most r hops from y, with the smallest r for which S
-    has k members or more (ties may make it larger). The precision is :math:`|\text{best}_k \cap S| / k`,
-    averaged over the samples. For k = 1 it is :func:`hit_at_k`.
+    For a sample with label y, let S be the classes at a path length of at most r from y, with the smallest r
+    for which S has k members or more (equal path lengths may make it larger). The precision is
+    :math:`|\text{best}_k \cap S| / k`, averaged over the samples. For k = 1 it is :func:`hit_at_k`.
 
     Parameters
     ----------
@@ -90,7 +91,8 @@ def hierarchical_precision_at_k(
     scores : array_like of shape (n, C) or (n,)
         Score of each class, larger is better, as for :func:`hit_at_k`.
     k : int
-        How many of the best count, at most C. Of equal scores the earlier column is the better.
+        The number of best scored classes, at most C. Of equal scores every order is equally likely, and the
+        precision is the expected one.
     taxonomy : Taxonomy
         Has every class as a node, which may be an inner one. Nodes that are no class are in no S.
     classes : array_like of shape (C,), optional
@@ -111,8 +113,8 @@ def hierarchical_precision_at_k(
 
     Notes
     -----
-    It measures how sensible the mistakes are, not how many there are: a model that always lists a label's
-    neighbourhood scores high and may never hit. Report :func:`hit_at_k` beside it.
+    It measures how near mistakes are, not how many there are: a model that always lists a label's
+    neighbourhood scores high and may never hit. Report :func:`hit_at_k` as well.
 
     References
     ----------
@@ -130,10 +132,11 @@ def hierarchical_precision_at_k(
     _check_taxonomy(taxonomy)
     check_same_rows(y_true=y_true, scores=scores, sample_weight=sample_weight)
     true, best, labels = _best(y_true, scores, k, classes)
-    hops = taxonomy.distances(labels)
+    paths = taxonomy.distances(labels)
     # S of class y: every class as near as the k-th nearest, y itself being the first.
-    near = hops <= np.sort(hops, axis=1)[:, k - 1 : k]
-    return float(np.average(near[true[:, None], best].mean(axis=1), weights=_weights(sample_weight, true)))
+    near = paths <= np.sort(paths, axis=1)[:, k - 1 : k]
+    precisions = np.einsum("ij,ij->i", best, near[true].astype(np.float64)) / k
+    return float(np.average(precisions, weights=_weights(sample_weight, true)))
 
 
 def superclass_confusion(
@@ -155,7 +158,7 @@ def superclass_confusion(
     superclasses : iterable of nodes, optional
         A label counts as the nearest of these at or above it. By default the children of the root.
     normalise : bool, default=False
-        Divide each row by its sum, so that it adds up to 1; rows of superclasses that do not occur stay 0.
+        Divide each row by its sum, so that it sums to 1; rows of superclasses that do not occur stay 0.
 
     Returns
     -------
@@ -201,7 +204,7 @@ def superclass_confusion(
 
 
 class GeneralisedZeroShot(NamedTuple):
-    """Accuracies of a classifier that chooses among seen and unseen classes alike.
+    """Accuracies of a classifier that chooses among seen and unseen classes.
 
     Attributes
     ----------
@@ -289,8 +292,8 @@ def _weights(sample_weight: ArrayLike | None, y: NDArray[Any]) -> NDArray[np.flo
 
 def _best(
     y_true: ArrayLike, scores: ArrayLike, k: int, classes: ArrayLike | None
-) -> tuple[NDArray[np.intp], NDArray[np.intp], list[Any]]:
-    """Columns of the true labels (n,), of the k best scored ones (n, k), and the labels of all columns."""
+) -> tuple[NDArray[np.intp], NDArray[np.float64], list[Any]]:
+    """Columns of the true labels (n,), :func:`_among_best` (n, C), and the labels of all columns."""
     true = _labels("y_true", y_true)
     s = finite_matrix("scores", scores, vector=True)
     if len(s) != len(true):
@@ -307,7 +310,19 @@ def _best(
     if unknown := [label for label in present.tolist() if label not in column]:
         raise ValueError(f"y_true has labels that are no column's: {unknown[:5]}, the columns are {labels}")
     columns = np.array([column[label] for label in present.tolist()])[number.reshape(-1)]
-    return columns, np.argsort(-s, axis=1, kind="stable")[:, :k], labels
+    return columns, _among_best(s, int(k)), labels
+
+
+def _among_best(scores: NDArray[Any], k: int) -> NDArray[np.float64]:
+    """(n, C): the probability that each column is among the k best, equal scores being in random order.
+
+    It is 1 above the k-th largest score t of a row, 0 below, and (k - #{s > t}) / #{s = t} at t.
+    """
+    place = scores.shape[1] - k
+    t = np.partition(scores, place, axis=1)[:, place : place + 1]
+    above, tied = scores > t, scores == t
+    fraction = (k - above.sum(axis=1, keepdims=True)) / tied.sum(axis=1, keepdims=True)
+    return np.where(tied, fraction, above)
 
 
 def _superclass(labels: NDArray[Any], taxonomy: Taxonomy, place: dict[Any, int]) -> NDArray[np.intp]:

@@ -9,7 +9,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastcca._arguments.parameters import check_same_rows
+from fastcca._arguments.arrays import check_same_rows
+from fastcca._arguments.parameters import choice
 from fastcca.functional.linalg import unit_rows
 from fastcca.metrics._pairs import check_k, finite_matrix
 
@@ -41,7 +42,7 @@ def partner_ranks(
     similarity : {"cosine", "euclidean"}, default="cosine"
         What the ranking is by.
     ids_x, ids_y : array_like of shape (n,) and (m,), optional
-        The partners of a query are the rows of ``Zy`` with its id: of a gallery of another size, several
+        Relevant to a query are the rows of ``Zy`` with its id: of a gallery of another size, several
         captions of one image, all rows of one label.
     exclude_self : bool or array_like of int of shape (n,), default=False
         True where a set is searched with its own rows: row i of ``Zy``, which is query i itself, is left out
@@ -96,7 +97,7 @@ def recall_at_k(
     similarity : {"cosine", "euclidean"}, default="cosine"
         What "nearest" means.
     ids_x, ids_y : array_like of shape (n,) and (m,), optional
-        The partners of a query are the rows of ``Zy`` with its id: of a gallery of another size, several
+        Relevant to a query are the rows of ``Zy`` with its id: of a gallery of another size, several
         captions of one image, all rows of one label. One among the k is enough. Queries without a partner do
         not count.
     exclude_self : bool or array_like of int of shape (n,), default=False
@@ -163,7 +164,7 @@ def median_rank(
     similarity : {"cosine", "euclidean"}, default="cosine"
         What the ranking is by.
     ids_x, ids_y : array_like of shape (n,) and (m,), optional
-        The partners of a query are the rows of ``Zy`` with its id; the first one found counts. Queries
+        Relevant to a query are the rows of ``Zy`` with its id; the first one found counts. Queries
         without a partner do not count.
     exclude_self : bool or array_like of int of shape (n,), default=False
         True where a set is searched with its own rows, as for :func:`recall_at_k`.
@@ -422,11 +423,10 @@ def _embedded(
     zx: NDArray[Any], zy: NDArray[Any], similarity: Similarity
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Queries, gallery and penalty, with which x·y - penalty is the similarity; the gallery's lengths."""
+    choice("cosine", "euclidean")("similarity", similarity)
     zx, zy = zx.astype(np.float64), zy.astype(np.float64)
     if similarity == "cosine":
         return unit_rows(zx), unit_rows(zy), np.zeros(len(zy)), np.ones(len(zy))
-    if similarity != "euclidean":
-        raise ValueError(f"similarity must be 'cosine' or 'euclidean', got {similarity!r}")
     # values of at most 1, by a power of 2: their squares neither overflow nor, all of them, vanish
     exponent = -int(np.frexp(max(np.abs(zx).max(), np.abs(zy).max()))[1])
     zx, zy = np.ldexp(zx, exponent), np.ldexp(zy, exponent)

@@ -1,12 +1,12 @@
 """Search of one view by the other, both projected by a model of two views."""
 
 import copy
-from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastcca._arguments.parameters import NOT_NEGATIVE, choice
 from fastcca._models.atomic_fit import AtomicFit
 from fastcca.functional.retrieval import Similarity
 from fastcca.retrieval._index import Backend, Found, SearchIndex
@@ -21,7 +21,7 @@ class CrossViewSearch(AtomicFit):
 
     Parameters
     ----------
-    model : fitted CCA, KernelCCA, DeepCCA, JointEmbedding or alike
+    model : fitted CCA, KernelCCA, DeepCCA, JointEmbedding or the like
         It has ``transform`` for the first view and ``transform_y`` for the second.
     gallery_view : {"x", "y"}, default="y"
         Which view the gallery is.
@@ -78,9 +78,7 @@ class CrossViewSearch(AtomicFit):
                     f"a {type(model).__name__} has no {name}"
                 )
         _check_view("gallery_view", gallery_view)
-        power: Any = correlation_power
-        if not isinstance(power, Real) or not 0 <= float(power) < np.inf:
-            raise ValueError(f"correlation_power must be a number >= 0, got {correlation_power!r}")
+        NOT_NEGATIVE("correlation_power", correlation_power)
         if correlation_power > 0 and not hasattr(model, "canonical_correlations_"):
             raise TypeError(
                 "correlation_power needs canonical_correlations_, "
@@ -141,5 +139,4 @@ class CrossViewSearch(AtomicFit):
 
 
 def _check_view(name: str, view: Any) -> None:
-    if view not in ("x", "y"):
-        raise ValueError(f"{name} must be 'x' or 'y', got {view!r}")
+    choice("x", "y")(name, view)

@@ -6,7 +6,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastcca._arguments.parameters import as_matrix, check_n_threads
+from fastcca._arguments.arrays import as_matrix
+from fastcca._arguments.parameters import N_THREADS, choice
 from fastcca._config import get_num_threads
 from fastcca._models.atomic_fit import AtomicFit
 from fastcca.functional.retrieval import (
@@ -86,9 +87,8 @@ class SearchIndex(AtomicFit):
         n_threads: int | None = None,
     ) -> None:
         check_similarity(similarity)
-        check_n_threads(n_threads)
-        if backend not in ("core", "faiss"):
-            raise ValueError(f"backend must be 'core' or 'faiss', got {backend!r}")
+        N_THREADS("n_threads", n_threads)
+        choice("core", "faiss")("backend", backend)
         if backend == "faiss" and find_spec("faiss") is None:
             raise ImportError("backend='faiss' needs the package faiss: pip install faiss-cpu")
         self.similarity = similarity
