@@ -520,6 +520,48 @@ def kernel_cca_cv(d):
     return use_two_views(d, KernelCCACV(d.count(1, 2, none=True), regs=[0.1, 1.0], cv=2, **options), x, y)
 
 
+@target
+def many_views(d):
+    n = d.size(8, 30)
+    views = [d.matrix(n, d.size(1, 5)) for _ in range(int(d.rng.integers(2, 5)))]
+    k, scale = d.count(1, 3, none=True), d.word(True, False)
+    model = d.pick(
+        lambda: fastcca.MCCA(k, reg(d), scale=scale),
+        lambda: fastcca.GCCA(k, reg(d), scale=scale),
+        lambda: fastcca.MCCACV(1, regs=[0.1, 1.0], cv=2),
+        lambda: fastcca.KernelMCCA(1, reg=0.1, rank=d.count(1, 20, odd=0)),
+    )()
+    model.fit(views, sample_weight=d.weights(n))
+    return list(model.transform(views).values())
+
+
+@target
+def other_linear_models(d):
+    x, y = pair(d, 12)
+    k, scale = d.count(1, 3), d.word(True, False)
+    model = d.pick(
+        lambda: fastcca.PLSSVD(k, scale),
+        lambda: fastcca.PLSCanonical(k, scale),
+        lambda: fastcca.PLSRegression(k, scale),
+        lambda: fastcca.PLSRegressionCV(2, cv=2),
+        lambda: fastcca.ProbabilisticCCA(k, reg=reg(d)),
+        lambda: fastcca.SparseCCA(k, d.real(0.3, 0.6), d.word("pmd", "elastic-net"), max_iter=20),
+        lambda: fastcca.SparseCCACV(1, [0.3, 0.6], cv=2, max_iter=20),
+    )()
+    model.fit(x, y)
+    return [model.transform(x)]
+
+
+@target
+def moments_of_groups_and_windows(d):
+    n = d.size(4, 30)
+    x = d.matrix(n, d.size(1, 4))
+    groups = functional.group_moments(x, labels=d.labels(n, 3), sample_weight=d.weights(n))
+    assert isinstance(groups, functional.GroupMoments)
+    windows = functional.rolling_moments(x, window=d.count(2, 6), step=d.count(1, 3))
+    return [m.scatter for _, m in windows]
+
+
 # ---- label embeddings
 
 
