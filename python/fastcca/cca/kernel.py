@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from tqdm import tqdm
 
-from fastcca._arguments.arrays import as_matrix, refuse_non_finite
+from fastcca._arguments.arrays import as_matrix, narrowed, refuse_non_finite
 from fastcca._arguments.parameters import (
     DEGREE,
     FLAG,
@@ -326,10 +326,17 @@ class KernelTwoView(TwoViewTransformer):
             if x
             else (self.y_landmarks_, self.y_weights_, self._y_offset)
         )
-        landmarks = landmarks.astype(data.dtype, copy=False)
+        dtype = data.dtype
+        with np.errstate(over="ignore"):
+            converted = landmarks.astype(dtype, copy=False)
+        if np.isfinite(converted).all():
+            landmarks = converted
+        else:  # rows of a narrower type than the fit's, which does not hold its landmarks
+            data = data.astype(landmarks.dtype)
 
         def scores(rows: Array) -> Array:
-            return kernel_scores(rows, landmarks, kernel, coefficients, offset, view, self.n_threads)
+            found = kernel_scores(rows, landmarks, kernel, coefficients, offset, view, self.n_threads)
+            return found.astype(dtype, copy=False)
 
         if not callable(kernel.kernel):
             return scores(data)
@@ -370,7 +377,7 @@ class KernelTwoView(TwoViewTransformer):
                 refuse_non_finite(name, points)
                 if points.shape[1] != data.shape[1]:
                     raise ValueError(f"{name} has {points.shape[1]} features, {view} has {data.shape[1]}")
-                points = points.astype(data.dtype, copy=False)
+                points = narrowed(points, data.dtype, name)
                 # In an order, and without those, that the others determine.
                 options["pivoting"] = "greedy"
                 kept = choose_landmarks(kernel, points, None, name, rank=len(points), tol=0.0, **options)

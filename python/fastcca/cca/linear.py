@@ -495,7 +495,9 @@ class LinearTwoView(TwoViewTransformer):
             if k < min(moments.dims):  # what stands just below the k-th pair may have changed places with it
                 units, solution = self._solve_moments(moments, columns, min(k + 8, *moments.dims), reg)
             solution, between = self._refined(X, y, weights, columns, units, solution, k, reg)
-            errors = [(16 * error) ** 2 for error in errors]
+            # what moments have left out is not within the span, to be refined there
+            if len(solution.singular_values) == k:
+                errors = [(16 * error) ** 2 for error in errors]
         return moments, self._statistics(moments, columns, units, solution, errors, reg, between)
 
     def _fit_single(
