@@ -15,7 +15,7 @@ except ImportError as error:
 
 from fastcca.deep.deep_cca import DeepCCA, DeepCCAEpoch
 from fastcca.deep.denoising import DenoisingAutoencoder
-from fastcca.deep.losses import CorrelationLoss, HingeEmbeddingLoss, PairEmbeddingLoss
+from fastcca.deep.losses import CorrelationLoss, HingeEmbeddingLoss, PairEmbeddingLoss, UnifiedSemanticLoss
 from fastcca.deep.multimodal import AutoencoderEpoch, MultimodalAutoencoder
 from fastcca.deep.networks import MLP, GaussianNoise, NonSaturatingSigmoid
 from fastcca.deep.rbm import RBM
@@ -33,6 +33,7 @@ __all__ = [
     "MultimodalAutoencoder",
     "NonSaturatingSigmoid",
     "PairEmbeddingLoss",
+    "UnifiedSemanticLoss",
     "load",
 ]
 

@@ -953,6 +953,19 @@ def values_of_classes(
     rng: np.random.Generator,
 ) -> Parameters:
     """Classes on the axes, superclasses at the means of theirs, the map by ridge regression."""
+    labels = labels_of_classes(graph, known, n_components, n_attributes, rng)
+    W, b = next(ridge_path(data, labels["U"][: graph.n_classes], [reg]))
+    return {"W": W, "b": b, **labels}
+
+
+def labels_of_classes(
+    graph: LabelGraph,
+    known: KnownAttributes | None,
+    n_components: int,
+    n_attributes: int,
+    rng: np.random.Generator,
+) -> Parameters:
+    """U, A and B of :func:`values_of_classes`."""
     n_classes = graph.n_classes
     # as many axes as there are, the other classes in random directions
     axes = np.eye(n_classes, n_components)
@@ -964,14 +977,20 @@ def values_of_classes(
         A = (known.classes - known.mean).T @ axes
     norm = np.linalg.norm(A, axis=1, keepdims=True)
     A = np.divide(A, norm, out=np.zeros_like(A), where=norm > 0)
-    W, b = next(ridge_path(data, axes, [reg]))
-    return {"W": W, "b": b, "U": graph.means_below(axes), "A": A, "B": np.zeros((len(graph.nodes), len(A)))}
+    return {"U": graph.means_below(axes), "A": A, "B": np.zeros((len(graph.nodes), len(A)))}
 
 
 def values_of_structure(
     data: TrainingData, graph: LabelGraph, known: KnownAttributes | None, reg: float
 ) -> Parameters:
     """Each node at its parent's point, a step on an axis of its own and steps on axes of its attributes."""
+    labels = labels_of_structure(graph, known)
+    W, b = next(ridge_path(data, labels["U"][: graph.n_classes], [reg]))
+    return {"W": W, "b": b, **labels}
+
+
+def labels_of_structure(graph: LabelGraph, known: KnownAttributes | None) -> Parameters:
+    """U, A and B of :func:`values_of_structure`."""
     n, n_attributes = len(graph.nodes), 0 if known is None else known.classes.shape[1]
     pattern = np.zeros((n, n_attributes)) if known is None else known.pattern(graph)
     scale = np.sqrt((pattern[: graph.n_classes] ** 2).sum(axis=1).mean())
@@ -983,8 +1002,7 @@ def values_of_structure(
     norm = np.sqrt((U[: graph.n_classes] ** 2).sum(axis=1).mean())
     U, B = U / norm, B / norm
     A = np.hstack([np.zeros((n_attributes, n)), np.eye(n_attributes)])
-    W, b = next(ridge_path(data, U[: graph.n_classes], [reg]))
-    return {"W": W, "b": b, "U": U, "A": A, "B": B}
+    return {"U": U, "A": A, "B": B}
 
 
 def values_of_source(

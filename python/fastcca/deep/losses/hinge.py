@@ -14,7 +14,7 @@ from fastcca._arguments.warn import warn
 from fastcca.deep.losses._operator import ClosedFormLoss, common_precision, transformed
 from fastcca.functional.hinge import ConstraintTable, batch_hinge_loss
 
-__all__ = ["HingeEmbeddingLoss", "PairEmbeddingLoss"]
+__all__ = ["HingeEmbeddingLoss", "PairEmbeddingLoss", "weights_of_mean"]
 
 Similarity = Literal["euclidean", "cosine"]
 Reduction = Literal["mean", "sum", "none"]
@@ -376,6 +376,13 @@ def _normalised(weights: Tensor | None, reduction: str) -> Tensor | None:
     if not (torch.compiler.is_compiling() or transformed(weights)) and not bool(weights.any()):
         raise ValueError("the weights of a mean must not all be zero")
     return weights / weights.sum()
+
+
+def weights_of_mean(sample_weight: Tensor | None, like: Tensor) -> Tensor | None:
+    """Checked weights of the rows of ``like``, with sum 1."""
+    if sample_weight is None:
+        return None
+    return _normalised(_check_weights("sample_weight", sample_weight, like), "mean")
 
 
 def _number(margin: Any) -> float:
