@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 
 from fastcca import CCA, CCACV, KernelCCA, KernelCCACV, embedding
-from fastcca.deep import DeepCCA, MultimodalAutoencoder
+from fastcca.deep import DeepCCA, DeepLabelEmbedding, MultimodalAutoencoder
 from fastcca.fusion import EarlyFusion
 from fastcca.synchrony import SynchronyDetector
 from fastcca.taxonomy import Taxonomy
@@ -77,6 +77,7 @@ RECIPES = [
     (EarlyFusion(), (VIEWS,), ([("transform", [views])], [("inverse_transform", [np.ones((2, 7))])])),
     (SynchronyDetector(max_lag=2), (X, Y), ([("correlation", [X, Y])],)),
     (DeepCCA(2, **DEEP), (X, Y), TWO_VIEWS),
+    (DeepLabelEmbedding(TREE, ATTRIBUTES, **DEEP), (X, LABELS), ONE_SPACE + ZERO_SHOT),
     (
         MultimodalAutoencoder(2, **DEEP),
         (VIEWS,),

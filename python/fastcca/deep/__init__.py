@@ -15,6 +15,7 @@ except ImportError as error:
 
 from fastcca.deep.deep_cca import DeepCCA, DeepCCAEpoch
 from fastcca.deep.denoising import DenoisingAutoencoder
+from fastcca.deep.label_embedding import DeepLabelEmbedding, LabelEmbeddingEpoch
 from fastcca.deep.losses import CorrelationLoss, HingeEmbeddingLoss, PairEmbeddingLoss, UnifiedSemanticLoss
 from fastcca.deep.multimodal import AutoencoderEpoch, MultimodalAutoencoder
 from fastcca.deep.networks import MLP, GaussianNoise, NonSaturatingSigmoid
@@ -27,9 +28,11 @@ __all__ = [
     "CorrelationLoss",
     "DeepCCA",
     "DeepCCAEpoch",
+    "DeepLabelEmbedding",
     "DenoisingAutoencoder",
     "GaussianNoise",
     "HingeEmbeddingLoss",
+    "LabelEmbeddingEpoch",
     "MultimodalAutoencoder",
     "NonSaturatingSigmoid",
     "PairEmbeddingLoss",

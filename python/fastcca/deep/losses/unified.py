@@ -385,7 +385,8 @@ class UnifiedSemanticLoss(nn.Module):
         Rows of A have a norm of at most one; with ``norms="constraint"`` rows of U a square of at most
         ``lambda2``.
         """
-        _project_rows(self.A, 1.0)
+        if self.A.requires_grad:  # frozen ones stay as they are, to the last digit
+            _project_rows(self.A, 1.0)
         if self.norms == "constraint":
             _project_rows(self.U, self.lambda2**0.5)
 
