@@ -715,7 +715,7 @@ KEPT = sorted(models.FOLDER.glob("*.safetensors"))
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
 def test_a_file_that_was_saved_once_opens_for_ever(path):
-    if path.stem.split("-")[0] in ("DeepCCA", "MultimodalAutoencoder"):
+    if path.stem.split("-")[0] in ("DeepCCA", "DeepLabelEmbedding", "MultimodalAutoencoder"):
         pytest.importorskip("torch")
     calls = models.calls_of(path)
     assert calls
@@ -768,7 +768,7 @@ def test_a_schema_names_all_that_fit_sets(path):
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
 def test_pickle_of_every_protocol(path, protocol):
-    if path.stem.split("-")[0] in ("DeepCCA", "MultimodalAutoencoder"):
+    if path.stem.split("-")[0] in ("DeepCCA", "DeepLabelEmbedding", "MultimodalAutoencoder"):
         pytest.importorskip("torch")
     model = fastcca.load(path)
     twin = pickle.loads(pickle.dumps(model, protocol))
@@ -785,7 +785,7 @@ def test_pickle_of_every_protocol(path, protocol):
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
 def test_skops(path):
     skops = pytest.importorskip("skops.io")
-    if path.stem.split("-")[0] in ("DeepCCA", "MultimodalAutoencoder"):
+    if path.stem.split("-")[0] in ("DeepCCA", "DeepLabelEmbedding", "MultimodalAutoencoder"):
         pytest.importorskip("torch")
     model = fastcca.load(path)
     content = skops.dumps(model)

@@ -21,6 +21,7 @@ def load(
     encoders: "tuple[nn.Module, nn.Module] | Mapping[str, nn.Module] | None" = None,
     decoders: "Mapping[str, nn.Module] | None" = None,
     device: Any = None,
+    encoder: "nn.Module | None" = None,
 ) -> Any:
     """Read a model that an estimator's ``save`` wrote.
 
@@ -39,6 +40,8 @@ def load(
         Likewise.
     device : str or torch.device, optional
         Where networks go, by default ``"cpu"``; a model without networks has nothing to put there.
+    encoder : torch.nn.Module, optional
+        For a model of one encoder of your own: a module of the same architecture.
 
     Returns
     -------
@@ -55,7 +58,7 @@ def load(
         If ``path`` is neither a path nor a file open in binary mode.
     ValueError
         If the file is damaged, is not a fastcca model, was written by a newer version, or holds a class of
-        your own that was not imported; if ``encoders`` or ``decoders`` lack, or do not fit.
+        your own that was not imported; if ``encoder``, ``encoders`` or ``decoders`` lack, or do not fit.
 
     Examples
     --------
@@ -69,7 +72,7 @@ def load(
     >>> fastcca.load(io.BytesIO(path.read_bytes())).predict(X).shape
     (50, 2)
     """
-    given = {"encoders": encoders, "decoders": decoders, "device": device}
+    given = {"encoders": encoders, "decoders": decoders, "device": device, "encoder": encoder}
     return read_model(path, _find, given)
 
 

@@ -31,7 +31,7 @@ from fastcca import (
     SparseCCACV,
     embedding,
 )
-from fastcca.deep import DeepCCA, MultimodalAutoencoder
+from fastcca.deep import DeepCCA, DeepLabelEmbedding, MultimodalAutoencoder
 from fastcca.fusion import EarlyFusion
 from fastcca.synchrony import SynchronyDetector
 from fastcca.taxonomy import Taxonomy
@@ -116,6 +116,7 @@ RECIPES = [
     (EarlyFusion(), (VIEWS,), ([("transform", [views])], [("inverse_transform", [np.ones((2, 7))])])),
     (SynchronyDetector(max_lag=2), (X, Y), ([("correlation", [X, Y])],)),
     (DeepCCA(2, **DEEP), (X, Y), TWO_VIEWS),
+    (DeepLabelEmbedding(TREE, ATTRIBUTES, **DEEP), (X, LABELS), ONE_SPACE + ZERO_SHOT),
     (
         MultimodalAutoencoder(2, **DEEP),
         (VIEWS,),

@@ -324,7 +324,7 @@ def _read(
         model = reader.decode(header["model"])
         if not isinstance(model, SavedModel) or not header["model"]["fitted"]:
             raise ValueError("it holds no fitted model")
-        for networks in ("encoders", "decoders"):
+        for networks in ("encoder", "encoders", "decoders"):
             if given.get(networks) is not None and networks not in reader.used:
                 raise RefusedError(
                     f"{networks} were given, but it holds no weights of {networks} of your own"

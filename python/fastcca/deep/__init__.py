@@ -15,7 +15,8 @@ except ImportError as error:
 
 from fastcca.deep.deep_cca import DeepCCA, DeepCCAEpoch
 from fastcca.deep.denoising import DenoisingAutoencoder
-from fastcca.deep.losses import CorrelationLoss, HingeEmbeddingLoss, PairEmbeddingLoss
+from fastcca.deep.label_embedding import DeepLabelEmbedding, LabelEmbeddingEpoch
+from fastcca.deep.losses import CorrelationLoss, HingeEmbeddingLoss, PairEmbeddingLoss, UnifiedSemanticLoss
 from fastcca.deep.multimodal import AutoencoderEpoch, MultimodalAutoencoder
 from fastcca.deep.networks import MLP, GaussianNoise, NonSaturatingSigmoid
 from fastcca.deep.rbm import RBM
@@ -28,12 +29,15 @@ __all__ = [
     "CorrelationLoss",
     "DeepCCA",
     "DeepCCAEpoch",
+    "DeepLabelEmbedding",
     "DenoisingAutoencoder",
     "GaussianNoise",
     "HingeEmbeddingLoss",
+    "LabelEmbeddingEpoch",
     "MultimodalAutoencoder",
     "NonSaturatingSigmoid",
     "PairEmbeddingLoss",
+    "UnifiedSemanticLoss",
     "load",
     "record",
 ]

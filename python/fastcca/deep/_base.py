@@ -40,7 +40,7 @@ from fastcca.deep._training import (
     torch_environment,
 )
 
-__all__ = ["DeepEstimator", "refuse_both"]
+__all__ = ["SHARED", "DeepEstimator", "refuse_both"]
 
 
 def _is_device(value: Any) -> bool:

@@ -111,7 +111,7 @@ class SavedDeepModel(SavedModel):
             raise ValueError("its header does not say which networks are your own")
         if not isinstance(networks, dict) or not set(networks) <= set(cls._saved_networks):
             raise ValueError("its header does not say which networks it holds")
-        for name in ("encoders", "decoders"):
+        for name in cls._own_modules:
             given = reader.given.get(name)
             if name in own and given is None:
                 raise RefusedError(

@@ -223,7 +223,7 @@ class LabelEmbedding(
         if len(self.classes_) < 2:
             only = self.classes_.tolist()[0]
             raise ValueError(f"{type(self).__name__} needs rows of at least 2 classes, got 1 class: {only!r}")
-        return x[kept], codes.astype(np.int64).ravel(), weight[kept], kept
+        return x if kept.all() else x[kept], codes.astype(np.int64).ravel(), weight[kept], kept
 
     def _class_factors(self, codes: NDArray[np.int64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
         """What the weights of each class are multiplied by."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -72,8 +72,115 @@ _SETTINGS: Mapping[str, Mapping[str, bool]] = {
 }
 
 
+class SemanticLabels(ZeroShotMixin):
+    """What a fitted model of labels, superclasses and attributes knows of them: shallow and deep ones."""
+
+    _schema: ClassVar[Schema] = Schema(
+        fields="superclasses_ attribute_embedding_ attribute_names_ nodes_ node_embedding_ parents_ beta_ "
+        "node_attributes=_node_attributes root_attributes=_root_attributes "
+        "attribute_unit=_attribute_unit beta_scale=_beta_scale mean_scale=_mean_scale",
+    )
+
+    taxonomy: Taxonomy | None
+    nodes_: list[Any]
+    superclasses_: list[Any]
+    parents_: list[Any]
+    node_embedding_: Array
+    attribute_embedding_: Array
+    attribute_names_: list[str]
+    beta_: Array
+    _node_attributes: NDArray[np.float64] | None
+    _root_attributes: Any
+    _attribute_unit: float
+    _beta_scale: float
+    _mean_scale: float
+
+    @property
+    def superclass_embedding_(self) -> Array:
+        """The points of the superclasses, in the order of ``superclasses_``."""
+        return self.node_embedding_[len(self.nodes_) - len(self.superclasses_) :]
+
+    def explain(self, label: Any, n_attributes: int | None = 10) -> Explanation:
+        """A class or superclass as its parent and a few attributes.
+
+        Parameters
+        ----------
+        label : label
+            A class or a node above one.
+        n_attributes : int or None, default=10
+            The maximal number of attributes, those of the largest coefficients; None: all that are not 0.
+
+        Returns
+        -------
+        Explanation
+            ``str`` of it is a sentence; :class:`fastcca.plotting.ExplanationDisplay` draws it.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            For a label that the model does not know.
+        """
+        check_is_fitted(self)
+        label = label.item() if isinstance(label, np.generic) else label
+        if label not in self.nodes_:
+            raise ValueError(f"label must be one of nodes_, got {label!r}")
+        n_attributes = POSITIVE_INTEGER.or_none("n_attributes", n_attributes)
+        row = self.nodes_.index(label)
+        U = self.node_embedding_
+        coefficients = self.beta_[row].astype(np.float64)
+        parent = self.parents_[row]
+        left = U[row] - coefficients @ self.attribute_embedding_
+        if parent is not None:
+            left = left - U[self.nodes_.index(parent)]
+        order = [i for i in np.argsort(-coefficients, kind="stable")[:n_attributes] if coefficients[i] > 0]
+        return Explanation(
+            label,
+            parent,
+            tuple((self.attribute_names_[i], float(coefficients[i])) for i in order),
+            float(np.linalg.norm(left) / max(np.linalg.norm(U[row]), np.finfo(float).tiny)),
+        )
+
+    def _place(self, labels: list[Any], vectors: NDArray[np.float64] | None) -> NDArray[Any]:
+        """In the direction of u_parent + s max(a - a_parent, 0) A, below the nearest known node."""
+        if self.taxonomy is None and vectors is None:
+            raise ValueError(f"there is nothing to place {labels[0]!r} by: taxonomy and attributes are None")
+        if vectors is not None and self._node_attributes is None:
+            raise ValueError("attributes are given, but the fit had none: they are latent")
+        U = self.node_embedding_
+        placed = np.zeros((len(labels), U.shape[1]))
+        for i, label in enumerate(labels):
+            above = () if self.taxonomy is None else self.taxonomy.ancestors(label)
+            row = next((self.nodes_.index(node) for node in above if node in self.nodes_), None)
+            if row is not None:
+                placed[i] = U[row]
+            elif vectors is None:
+                raise ValueError(f"there is nothing to place {label!r} by: no known node is above it")
+            if vectors is not None and self._node_attributes is not None:
+                parent = self._root_attributes if row is None else self._node_attributes[row]
+                more = np.maximum(vectors[i] / self._attribute_unit - parent, 0.0)
+                placed[i] += self._beta_scale * more @ self.attribute_embedding_
+        # with the mean norm of the labels of the fit: one nearer to 0 would be nearest to rows of every class
+        length = np.linalg.norm(placed, axis=1, keepdims=True)
+        usual = np.linalg.norm(U[: len(U) - len(self.superclasses_)], axis=1).mean()
+        placed *= np.divide(usual, length, out=np.zeros_like(length), where=length > 0)
+        return placed
+
+    def _check_row_attributes(self, X: Any, sample_attributes: Any) -> NDArray[np.float64]:
+        if self.attributes is not None:
+            raise ValueError("sample_attributes and attributes are both given: leave one of them out")
+        check_same_rows(X=X, sample_attributes=sample_attributes)
+        given = as_matrix("sample_attributes", sample_attributes).astype(np.float64)
+        refuse_non_finite("sample_attributes", given)
+        n_rows = len(as_matrix("X", X))
+        if len(given) != n_rows:
+            raise ValueError(f"sample_attributes has {len(given)} rows and X has {n_rows}")
+        return given
+
+
 @documented
-class UnifiedSemanticEmbedding(ZeroShotMixin, LabelEmbedding):
+class UnifiedSemanticEmbedding(SemanticLabels, LabelEmbedding):
     r"""Unified semantic embedding (USE): a label is its parent and a few attributes, near its samples.
 
     .. math:: \min_{W, U, A, B} \tfrac1N \sum_i \left[ L_C + \mu_1 (L_S + L_A) \right] + \mu_2 R(U, B)
@@ -222,12 +329,7 @@ class UnifiedSemanticEmbedding(ZeroShotMixin, LabelEmbedding):
     'mammal'
     """
 
-    _schema = Schema(
-        "UnifiedSemanticEmbedding",
-        fields="superclasses_ attribute_embedding_ attribute_names_ nodes_ node_embedding_ parents_ beta_ "
-        "loss_curve_ node_attributes=_node_attributes root_attributes=_root_attributes "
-        "attribute_unit=_attribute_unit beta_scale=_beta_scale mean_scale=_mean_scale",
-    )
+    _schema = Schema("UnifiedSemanticEmbedding", fields="loss_curve_")
     _constraints = {  # noqa: RUF012
         **LabelEmbedding._constraints,
         **TRAINING,
@@ -252,19 +354,7 @@ class UnifiedSemanticEmbedding(ZeroShotMixin, LabelEmbedding):
         "class_weight": CLASS_WEIGHT,
     }
 
-    nodes_: list[Any]
-    superclasses_: list[Any]
-    parents_: list[Any]
-    node_embedding_: Array
-    attribute_embedding_: Array
-    attribute_names_: list[str]
-    beta_: Array
     loss_curve_: NDArray[np.float64]
-    _node_attributes: NDArray[np.float64] | None
-    _root_attributes: Any
-    _attribute_unit: float
-    _beta_scale: float
-    _mean_scale: float
 
     def __init__(
         self,
@@ -374,7 +464,8 @@ class UnifiedSemanticEmbedding(ZeroShotMixin, LabelEmbedding):
         start = self._first_values(data, graph, known, source, chosen["reg"], rng)
         objective = self._objective(data, graph, known, source, start)
         found, history = alternate(objective, start, Schedule.of(self), int(self.n_rounds), rng)
-        fitted = {"loss_curve_": history, **_fitted_nodes(data, graph, known, found)}
+        means = data.class_means() @ found["W"] + found["b"]
+        fitted = {"loss_curve_": history, **fitted_nodes(means, graph, known, found)}
         return Learned(found["W"], found["b"], found["U"][: graph.n_classes], fitted)
 
     def _objective(
@@ -456,66 +547,6 @@ class UnifiedSemanticEmbedding(ZeroShotMixin, LabelEmbedding):
         scaling = Source.of(self.source, x.shape[1]).scaling
         return scaling, scaling.transform_checked(x)
 
-    def _check_row_attributes(self, X: Any, sample_attributes: Any) -> NDArray[np.float64]:
-        if self.attributes is not None:
-            raise ValueError("sample_attributes and attributes are both given: leave one of them out")
-        check_same_rows(X=X, sample_attributes=sample_attributes)
-        given = as_matrix("sample_attributes", sample_attributes).astype(np.float64)
-        refuse_non_finite("sample_attributes", given)
-        n_rows = len(as_matrix("X", X))
-        if len(given) != n_rows:
-            raise ValueError(f"sample_attributes has {len(given)} rows and X has {n_rows}")
-        return given
-
-    # ---- after the fit
-
-    @property
-    def superclass_embedding_(self) -> Array:
-        """The points of the superclasses, in the order of ``superclasses_``."""
-        return self.node_embedding_[len(self.nodes_) - len(self.superclasses_) :]
-
-    def explain(self, label: Any, n_attributes: int | None = 10) -> Explanation:
-        """A class or superclass as its parent and a few attributes.
-
-        Parameters
-        ----------
-        label : label
-            A class or a node above one.
-        n_attributes : int or None, default=10
-            The maximal number of attributes, those of the largest coefficients; None: all that are not 0.
-
-        Returns
-        -------
-        Explanation
-            ``str`` of it is a sentence; :class:`fastcca.plotting.ExplanationDisplay` draws it.
-
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
-        ValueError
-            For a label that the model does not know.
-        """
-        check_is_fitted(self)
-        label = label.item() if isinstance(label, np.generic) else label
-        if label not in self.nodes_:
-            raise ValueError(f"label must be one of nodes_, got {label!r}")
-        n_attributes = POSITIVE_INTEGER.or_none("n_attributes", n_attributes)
-        row = self.nodes_.index(label)
-        U = self.node_embedding_
-        coefficients = self.beta_[row].astype(np.float64)
-        parent = self.parents_[row]
-        left = U[row] - coefficients @ self.attribute_embedding_
-        if parent is not None:
-            left = left - U[self.nodes_.index(parent)]
-        order = [i for i in np.argsort(-coefficients, kind="stable")[:n_attributes] if coefficients[i] > 0]
-        return Explanation(
-            label,
-            parent,
-            tuple((self.attribute_names_[i], float(coefficients[i])) for i in order),
-            float(np.linalg.norm(left) / max(np.linalg.norm(U[row]), np.finfo(float).tiny)),
-        )
-
     @staticmethod
     def setting(row: str, mu1: float = 0.1, mu2: float = 0.004) -> dict[str, Any]:
         """The weights that make this estimator a row of the published table.
@@ -556,38 +587,15 @@ class UnifiedSemanticEmbedding(ZeroShotMixin, LabelEmbedding):
             "mu2": mu2 if on["regularizer"] else 0.0,
         }
 
-    def _place(self, labels: list[Any], vectors: NDArray[np.float64] | None) -> NDArray[Any]:
-        """In the direction of u_parent + s max(a - a_parent, 0) A, below the nearest known node."""
-        if self.taxonomy is None and vectors is None:
-            raise ValueError(f"there is nothing to place {labels[0]!r} by: taxonomy and attributes are None")
-        if vectors is not None and self._node_attributes is None:
-            raise ValueError("attributes are given, but the fit had none: they are latent")
-        U = self.node_embedding_
-        placed = np.zeros((len(labels), U.shape[1]))
-        for i, label in enumerate(labels):
-            above = () if self.taxonomy is None else self.taxonomy.ancestors(label)
-            row = next((self.nodes_.index(node) for node in above if node in self.nodes_), None)
-            if row is not None:
-                placed[i] = U[row]
-            elif vectors is None:
-                raise ValueError(f"there is nothing to place {label!r} by: no known node is above it")
-            if vectors is not None and self._node_attributes is not None:
-                parent = self._root_attributes if row is None else self._node_attributes[row]
-                more = np.maximum(vectors[i] / self._attribute_unit - parent, 0.0)
-                placed[i] += self._beta_scale * more @ self.attribute_embedding_
-        # with the mean norm of the labels of the fit: one nearer to 0 would be nearest to rows of every class
-        length = np.linalg.norm(placed, axis=1, keepdims=True)
-        usual = np.linalg.norm(U[: len(U) - len(self.superclasses_)], axis=1).mean()
-        placed *= np.divide(usual, length, out=np.zeros_like(length), where=length > 0)
-        return placed
 
-
-def _fitted_nodes(
-    data: TrainingData, graph: LabelGraph, known: KnownAttributes | None, found: Parameters
+def fitted_nodes(
+    means: Array, graph: LabelGraph, known: KnownAttributes | None, found: Parameters
 ) -> dict[str, Any]:
-    """Fitted attributes: what is known of nodes and attributes, and what places nodes that are not."""
+    """Fitted attributes: what is known of nodes and attributes, and what places nodes that are not.
+
+    ``means`` (n_classes, d) are those of the classes' samples in the space of the labels.
+    """
     n, U, A = graph.n_classes, found["U"], found["A"]
-    means = data.class_means() @ found["W"] + found["b"]
     names = None if known is None else known.names
     return {
         "superclasses_": list(graph.superclasses),
@@ -953,6 +961,19 @@ def values_of_classes(
     rng: np.random.Generator,
 ) -> Parameters:
     """Classes on the axes, superclasses at the means of theirs, the map by ridge regression."""
+    labels = labels_of_classes(graph, known, n_components, n_attributes, rng)
+    W, b = next(ridge_path(data, labels["U"][: graph.n_classes], [reg]))
+    return {"W": W, "b": b, **labels}
+
+
+def labels_of_classes(
+    graph: LabelGraph,
+    known: KnownAttributes | None,
+    n_components: int,
+    n_attributes: int,
+    rng: np.random.Generator,
+) -> Parameters:
+    """U, A and B of :func:`values_of_classes`."""
     n_classes = graph.n_classes
     # as many axes as there are, the other classes in random directions
     axes = np.eye(n_classes, n_components)
@@ -964,14 +985,20 @@ def values_of_classes(
         A = (known.classes - known.mean).T @ axes
     norm = np.linalg.norm(A, axis=1, keepdims=True)
     A = np.divide(A, norm, out=np.zeros_like(A), where=norm > 0)
-    W, b = next(ridge_path(data, axes, [reg]))
-    return {"W": W, "b": b, "U": graph.means_below(axes), "A": A, "B": np.zeros((len(graph.nodes), len(A)))}
+    return {"U": graph.means_below(axes), "A": A, "B": np.zeros((len(graph.nodes), len(A)))}
 
 
 def values_of_structure(
     data: TrainingData, graph: LabelGraph, known: KnownAttributes | None, reg: float
 ) -> Parameters:
     """Each node at its parent's point, a step on an axis of its own and steps on axes of its attributes."""
+    labels = labels_of_structure(graph, known)
+    W, b = next(ridge_path(data, labels["U"][: graph.n_classes], [reg]))
+    return {"W": W, "b": b, **labels}
+
+
+def labels_of_structure(graph: LabelGraph, known: KnownAttributes | None) -> Parameters:
+    """U, A and B of :func:`values_of_structure`."""
     n, n_attributes = len(graph.nodes), 0 if known is None else known.classes.shape[1]
     pattern = np.zeros((n, n_attributes)) if known is None else known.pattern(graph)
     scale = np.sqrt((pattern[: graph.n_classes] ** 2).sum(axis=1).mean())
@@ -983,8 +1010,7 @@ def values_of_structure(
     norm = np.sqrt((U[: graph.n_classes] ** 2).sum(axis=1).mean())
     U, B = U / norm, B / norm
     A = np.hstack([np.zeros((n_attributes, n)), np.eye(n_attributes)])
-    W, b = next(ridge_path(data, U[: graph.n_classes], [reg]))
-    return {"W": W, "b": b, "U": U, "A": A, "B": B}
+    return {"U": U, "A": A, "B": B}
 
 
 def values_of_source(
@@ -1040,16 +1066,17 @@ class Source:
                 "source is not fitted: fit it first. What sklearn's clone made of it is not fitted either, "
                 "unless it is wrapped in a FrozenEstimator"
             )
-        if model.weights_ is None:
+        weights = getattr(model, "weights_", None)
+        if weights is None:
             raise ValueError(f"source must have a map (weights_), which {type(model).__name__} has not")
         if model.n_features_in_ != n_features:
             raise ValueError(f"source was fitted to {model.n_features_in_} features, X has {n_features}")
         nodes = dict(zip(model.classes_.tolist(), model.label_embedding_, strict=True))
-        if isinstance(model, UnifiedSemanticEmbedding):
+        if isinstance(model, SemanticLabels):
             nodes |= dict(zip(model.nodes_, model.node_embedding_, strict=True))
         return cls(
             model.scaling_,
-            model.weights_,
+            weights,
             model.intercept_,
             nodes,
             getattr(model, "attribute_embedding_", None),

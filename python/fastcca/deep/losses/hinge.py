@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from numbers import Real
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fastcca._arguments.warn import warn
 from fastcca.deep.losses._operator import ClosedFormLoss, common_precision, transformed
-from fastcca.functional.hinge import batch_hinge_loss
+from fastcca.functional.hinge import ConstraintTable, batch_hinge_loss
 
-__all__ = ["HingeEmbeddingLoss", "PairEmbeddingLoss"]
+__all__ = ["HingeEmbeddingLoss", "PairEmbeddingLoss", "weights_of_mean"]
 
 Similarity = Literal["euclidean", "cosine"]
 Reduction = Literal["mean", "sum", "none"]
@@ -24,6 +25,8 @@ REDUCTIONS = ("mean", "sum", "none")
 NEGATIVES = ("sum", "hardest", "semihard", "rank")
 COLLAPSED = 50  # batches in a row whose loss is that of a collapsed embedding
 
+# The parts of a constraint table, as buffers of the module.
+_TABLE = ("class_start", "positive_nodes", "negative_start", "negative_nodes")
 _INTEGERS = frozenset((torch.int64, torch.int32, torch.int16, torch.uint8))
 
 
@@ -34,12 +37,14 @@ class HingeEmbeddingLoss(nn.Module):
 
         sum_c max(0, margin + D(z, u_y) - D(z, u_c))   over all other classes c.
 
-    Both the network that gives z and the embeddings u may be learnt.
+    Both the network that gives z and the embeddings u may be learnt. A ``table`` replaces (y, all others) by
+    other pairs of positive and negative nodes: the superclasses of y against their siblings, say.
 
     Parameters
     ----------
     margin : float or Tensor of shape (C, C), default=1.0
-        One for all, or the cost of taking class y (row) for class c (column).
+        One for all, or the cost of taking class y (row) for class c (column); with ``table`` of shape
+        (classes, nodes).
     similarity : {"euclidean", "cosine"}
         D: the squared Euclidean distance, or minus the cosine.
     reduction : {"mean", "sum", "none"}
@@ -54,6 +59,9 @@ class HingeEmbeddingLoss(nn.Module):
         as logits. It uses neither ``margin`` nor ``negatives``.
     class_weight : Tensor of shape (C,), optional
         Factors of the losses of the samples of each class, not negative.
+    table : fastcca.functional.ConstraintTable, optional
+        Pairs of positive and negative nodes of each class. By default a class against all others. ``loss``
+        and ``negatives`` hold for each pair, whose losses are summed.
 
     Notes
     -----
@@ -88,6 +96,10 @@ class HingeEmbeddingLoss(nn.Module):
 
     costs: Tensor | None
     class_weight: Tensor | None
+    class_start: Tensor | None
+    positive_nodes: Tensor | None
+    negative_start: Tensor | None
+    negative_nodes: Tensor | None
 
     def __init__(
         self,
@@ -97,13 +109,16 @@ class HingeEmbeddingLoss(nn.Module):
         negatives: Negatives = "sum",
         loss: Loss = "hinge",
         class_weight: Tensor | None = None,
+        table: ConstraintTable | None = None,
     ) -> None:
         super().__init__()
+        self._set_table(table)
         if isinstance(margin, Tensor):
-            if margin.ndim != 2 or margin.shape[0] != margin.shape[1] or not margin.is_floating_point():
+            square = margin.ndim == 2 and (table is not None or margin.shape[0] == margin.shape[1])
+            if not square or not margin.is_floating_point():
+                what = "a square matrix of costs" if table is None else "a matrix of costs"
                 raise ValueError(
-                    f"margin must be a number or a square matrix of costs, got {margin.dtype} "
-                    f"{tuple(margin.shape)}"
+                    f"margin must be a number or {what}, got {margin.dtype} {tuple(margin.shape)}"
                 )
             if not bool(torch.isfinite(margin).all()):
                 raise ValueError("margin contains NaN or infinity")
@@ -119,17 +134,36 @@ class HingeEmbeddingLoss(nn.Module):
             _check_weights("class_weight", class_weight, None)
         self.register_buffer("class_weight", class_weight)
 
+    def _set_table(self, table: ConstraintTable | None) -> None:
+        """The table as tensors, which move to the module's device, and the sizes that it pads to."""
+        if table is not None and not isinstance(table, ConstraintTable):
+            raise TypeError(f"table must be a ConstraintTable or None, got {type(table).__name__}")
+        self.table = table
+        arrays: tuple[Any, ...] = (None,) * 4
+        self._most = (0, 0)  # pairs of a class, negative nodes of a pair
+        self._n_classes = self._n_nodes = 0
+        if table is not None:
+            self._n_classes, self._n_nodes = table.n_classes, table.n_nodes
+            arrays = table.class_start, table.positives, table.negative_start, table.negatives
+            counts = (np.diff(table.class_start), np.diff(table.negative_start))
+            self._most = int(counts[0].max(initial=0)), int(counts[1].max(initial=0))
+        for name, array in zip(_TABLE, arrays, strict=True):
+            tensor = None if array is None else torch.from_numpy(array.copy())
+            self.register_buffer(name, tensor, persistent=False)  # the constructor gives it
+
     def extra_repr(self) -> str:
         margin = "a matrix" if self.costs is not None else f"{self.margin}"
+        pairs = "" if self.table is None else f", table of {self.table.n_pairs} pairs"
         return (
             f"margin={margin}, similarity={self.similarity!r}, reduction={self.reduction!r}, "
-            f"negatives={self.negatives!r}, loss={self.loss!r}"
+            f"negatives={self.negatives!r}, loss={self.loss!r}{pairs}"
         )
 
     def forward(self, Z: Tensor, U: Tensor, y: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """The loss of rows ``Z`` (B, d) of classes ``y`` (B,) against the class embeddings ``U`` (C, d).
 
-        ``sample_weight`` (B,) are factors of the rows' losses, not negative.
+        With ``table``, ``U`` (n_nodes, d) are those of its nodes. ``sample_weight`` (B,) are factors of the
+        rows' losses, not negative.
         """
         Z, U = _checked(Z, U, "Z", "U")
         if not isinstance(y, Tensor) or y.dtype not in _INTEGERS:
@@ -139,29 +173,44 @@ class HingeEmbeddingLoss(nn.Module):
                 f"y must hold one class for each of the {len(Z)} rows of Z on {Z.device}, got shape "
                 f"{tuple(y.shape)} on {y.device}"
             )
+        table = self.table
+        if self._n_nodes > len(U):
+            raise ValueError(f"table has {self._n_nodes} nodes, but U has {len(U)} rows")
+        n_classes = len(U) if table is None else self._n_classes
         costs = self.costs
         if costs is not None:
-            if costs.shape[0] != U.shape[0]:
-                raise ValueError(f"U has {U.shape[0]} classes, but margin is of {costs.shape[0]}")
+            if costs.shape != (n_classes, len(U)):
+                raise ValueError(
+                    f"U has {U.shape[0]} classes, but margin is of {costs.shape[0]}"
+                    if table is None
+                    else f"margin must have shape (classes, nodes) = {(n_classes, len(U))}, got "
+                    f"{tuple(costs.shape)}"
+                )
             costs = costs.to(Z.dtype)
         y = y if y.dtype == torch.int64 else y.long()
         weights = None if sample_weight is None else _check_weights("sample_weight", sample_weight, Z)
         if self.class_weight is not None:
-            if len(self.class_weight) != U.shape[0]:
+            if len(self.class_weight) != n_classes:
                 raise ValueError(
-                    f"U has {U.shape[0]} classes, but class_weight is of {len(self.class_weight)}"
+                    f"{'U' if table is None else 'table'} has {n_classes} classes, but class_weight is of "
+                    f"{len(self.class_weight)}"
                 )
-            _check_classes(y, U)
+            _check_classes(y, n_classes)
             of_class = self.class_weight.to(Z)[y]
             weights = of_class if weights is None else weights * of_class
         form = "softmax" if self.loss == "softmax" else self.negatives
+        parts = (self.class_start, self.positive_nodes, self.negative_start, self.negative_nodes)
         if self.reduction == "none":
-            _check_classes(y, U)
-            losses = sample_losses(Z, U, y, costs, self.margin, self.similarity, form)
+            _check_classes(y, n_classes)
+            pairs = None if table is None else _padded(y, *parts, *self._most)
+            losses = sample_losses(Z, U, y, costs, self.margin, self.similarity, form, None, pairs)
             return losses if weights is None else weights * losses
         weight = 1 / len(Z) if self.reduction == "mean" else 1.0
         weights = _normalised(weights, self.reduction)
-        return _hinge_loss(Z, U, y, costs, self.margin, self.similarity, form, weight, weights, None)
+        options = (costs, self.margin, self.similarity, form, weight, weights, None)
+        if table is None:
+            return _hinge_loss(Z, U, y, *options)
+        return _hinge_loss(Z, U, y, *options, *parts, *self._most)
 
 
 class PairEmbeddingLoss(nn.Module):
@@ -290,14 +339,14 @@ def _at_hand(value: Tensor) -> bool:
     return value.device.type == "cpu" and not torch.compiler.is_compiling() and not transformed(value)
 
 
-def _check_classes(y: Tensor, U: Tensor) -> None:
+def _check_classes(y: Tensor, n_classes: int) -> None:
     """As the core checks them, for PyTorch's operations."""
-    if torch.compiler.is_compiling() or transformed(y, U) or y.device.type != "cpu":
+    if torch.compiler.is_compiling() or transformed(y) or y.device.type != "cpu":
         return
-    bad = (y < 0) | (y >= len(U))
+    bad = (y < 0) | (y >= n_classes)
     if bool(bad.any()):
         row = int(bad.int().argmax())
-        raise ValueError(f"y must hold classes from 0 to {len(U) - 1}, got {int(y[row])} at row {row}")
+        raise ValueError(f"y must hold classes from 0 to {n_classes - 1}, got {int(y[row])} at row {row}")
 
 
 def _check_weights(name: str, weights: Any, like: Tensor | None) -> Tensor:
@@ -327,6 +376,13 @@ def _normalised(weights: Tensor | None, reduction: str) -> Tensor | None:
     if not (torch.compiler.is_compiling() or transformed(weights)) and not bool(weights.any()):
         raise ValueError("the weights of a mean must not all be zero")
     return weights / weights.sum()
+
+
+def weights_of_mean(sample_weight: Tensor | None, like: Tensor) -> Tensor | None:
+    """Checked weights of the rows of ``like``, with sum 1."""
+    if sample_weight is None:
+        return None
+    return _normalised(_check_weights("sample_weight", sample_weight, like), "mean")
 
 
 def _number(margin: Any) -> float:
@@ -373,17 +429,27 @@ def _compute(
     weight: float,
     weights: Tensor | None = None,
     is_negative: Tensor | None = None,
+    class_start: Tensor | None = None,
+    positive_nodes: Tensor | None = None,
+    negative_start: Tensor | None = None,
+    negative_nodes: Tensor | None = None,
+    most_pairs: int = 0,
+    most_negatives: int = 0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Value and both gradients (empty where none is asked for), the samples' losses times ``weight``.
 
     ``weights`` (B,) take the place of ``weight``; ``is_negative`` (classes, C) says which nodes are negative
-    for samples of a class, all but its own by default. ``negatives`` may be "softmax" too.
+    for samples of a class, all but its own by default; the next four are the parts of a constraint table, the
+    last two its largest numbers of pairs of a class and of negative nodes of a pair. ``negatives`` may be
+    "softmax" too.
     """
+    parts = (class_start, positive_nodes, negative_start, negative_nodes)
     if not _runs_in_core(Z):
+        pairs = None if class_start is None else _padded(y, *parts, most_pairs, most_negatives)
         return torch_hinge_loss(
-            Z, U, gradient, y, costs, margin, similarity, negatives, weight, weights, is_negative
+            Z, U, gradient, y, costs, margin, similarity, negatives, weight, weights, is_negative, pairs
         )
-    table = None
+    table = None if class_start is None else tuple(part.numpy() for part in parts if part is not None)
     if is_negative is not None:
         if negatives in ("sum", "hardest", "rank"):  # what costs -inf violates no margin
             costs = (Z.new_tensor(margin) if costs is None else costs).where(is_negative, -math.inf)
@@ -395,7 +461,7 @@ def _compute(
         y.numpy(),
         weight if weights is None else weights.double().contiguous().numpy(),
         margin if costs is None else costs.numpy(),
-        table,
+        cast(Any, table),
         similarity,
         negatives,
         gradient,
@@ -461,12 +527,13 @@ def torch_hinge_loss(
     weight: float,
     weights: Tensor | None = None,
     is_negative: Tensor | None = None,
+    pairs: Pairs | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The operator in PyTorch's own operations, on any device, in the precision of its arguments."""
     with torch.autocast(Z.device.type, enabled=False):
         Z, U = Z.detach(), U.detach()
         z, u, lengths, D = _distances(Z, U, similarity)
-        values, W = _forms(D, y, margin if costs is None else costs[y], negatives, is_negative)
+        values, W = _losses(D, y, margin if costs is None else costs[y], negatives, is_negative, pairs)
         scale = Z.new_full((len(Z),), weight) if weights is None else weights.to(Z.dtype)
         value = (scale * values).sum()
         if not gradient:
@@ -491,12 +558,13 @@ def sample_losses(
     similarity: str,
     negatives: str,
     is_negative: Tensor | None = None,
+    pairs: Pairs | None = None,
 ) -> Tensor:
     """The loss of each sample (B,), differentiated by PyTorch itself."""
     with torch.autocast(Z.device.type, enabled=False):
         D = _distances(Z, U, similarity)[3]
         delta: Any = margin if costs is None else costs[y]
-        return _forms(D, y, delta, negatives, is_negative)[0]
+        return _losses(D, y, delta, negatives, is_negative, pairs)[0]
 
 
 def _distances(Z: Tensor, U: Tensor, similarity: str) -> tuple[Tensor, Tensor, list[Tensor] | None, Tensor]:
@@ -513,44 +581,96 @@ def _distances(Z: Tensor, U: Tensor, similarity: str) -> tuple[Tensor, Tensor, l
     return z, u, None, u.square().sum(1) - 2 * z @ u.T
 
 
-def _forms(
-    D: Tensor, y: Tensor, delta: Any, negatives: str, is_negative: Tensor | None
+class Pairs(NamedTuple):
+    """The pairs of a batch's samples, padded to the same number of them and of negative nodes."""
+
+    positive: Tensor  # (B, P)
+    negative: Tensor  # (B, P, M)
+    is_negative: Tensor  # (B, P, M): no padding
+
+
+def _padded(
+    y: Tensor,
+    class_start: Tensor | None,
+    positive_nodes: Tensor | None,
+    negative_start: Tensor | None,
+    negative_nodes: Tensor | None,
+    most_pairs: int,
+    most_negatives: int,
+) -> Pairs | None:
+    """The pairs of samples of classes ``y``; no size depends on the values of a tensor."""
+    if class_start is None or positive_nodes is None or negative_start is None or negative_nodes is None:
+        return None
+    if not len(positive_nodes) or not len(negative_nodes):
+        nothing = y.new_zeros((len(y), 0, 0))
+        return Pairs(y.new_zeros((len(y), 0)), nothing, nothing > 0)
+    pair = class_start[y][:, None] + torch.arange(most_pairs, device=y.device)
+    is_pair = pair < class_start[y + 1][:, None]
+    pair = pair.clamp(max=len(positive_nodes) - 1)
+    node = negative_start[pair][..., None] + torch.arange(most_negatives, device=y.device)
+    is_negative = is_pair[..., None] & (node < negative_start[pair + 1][..., None])
+    node = node.clamp(max=len(negative_nodes) - 1)
+    return Pairs(positive_nodes[pair], negative_nodes[node], is_negative)
+
+
+def _losses(
+    D: Tensor, y: Tensor, delta: Any, negatives: str, is_negative: Tensor | None, pairs: Pairs | None
 ) -> tuple[Tensor, Tensor]:
     """From D (B, C) the samples' losses (B,) and W (B, C), their derivatives by -D, whose rows sum to 0."""
+    if pairs is not None:
+        return _table_losses(D, delta, negatives, pairs)
     own = y[:, None]
     e = D.gather(1, own) - D
     if is_negative is None:
         negative = torch.ones_like(e, dtype=torch.bool).scatter(1, own, False)
     else:
         negative = is_negative[y].scatter(1, own, False)
+    values, W = _reduced(e, delta, negatives, negative)
+    return values, W.scatter(1, own, -W.scatter(1, own, 0).sum(1, keepdim=True))
+
+
+def _table_losses(D: Tensor, delta: Any, negatives: str, pairs: Pairs) -> tuple[Tensor, Tensor]:
+    """The same for the pairs of a table; a sample's loss is the sum of its pairs'."""
+    B, P, M = pairs.negative.shape
+    W = torch.zeros_like(D)
+    if P == 0 or M == 0:
+        return D.new_zeros(B) + 0 * D.sum(1), W
+    nodes = pairs.negative.reshape(B, P * M)
+    e = D.gather(1, pairs.positive)[..., None] - D.gather(1, nodes).reshape(B, P, M)
+    if isinstance(delta, Tensor):
+        delta = delta.gather(1, nodes).reshape(B, P, M)
+    values, w = _reduced(e, delta, negatives, pairs.is_negative)
+    W = W.scatter_add(1, nodes, w.reshape(B, P * M)).scatter_add(1, pairs.positive, -w.sum(2))
+    return values.sum(1), W
+
+
+def _reduced(e: Tensor, delta: Any, negatives: str, negative: Tensor) -> tuple[Tensor, Tensor]:
+    """From e (..., C), D of the positive node less that of others, the losses (...,) and their derivatives.
+
+    Those are by e, for the nodes that are ``negative``, 0 for the others.
+    """
     if negatives == "softmax":
-        # log(1 + Σ_c exp(e_c)), the 1 being that of e_y = 0
-        e = e.where(negative.scatter(1, own, True), -math.inf).scatter(1, own, 0)
-        W = torch.softmax(e, 1)
-        return torch.logsumexp(e, 1), _balanced(W, own)
+        # log(1 + Σ_c exp(e_c))
+        one = torch.zeros_like(e[..., :1])
+        e = torch.cat([one, e.where(negative, -math.inf)], -1)
+        return torch.logsumexp(e, -1), torch.softmax(e, -1)[..., 1:]
     v = delta + e
     positive = v.clamp(min=0).where(negative, 0)
     if negatives == "sum":
-        W = (positive > 0).to(D.dtype)
+        W = (positive > 0).to(e.dtype)
     elif negatives == "rank":
         # L(r)/r, L(r) = 1 + 1/2 + … + 1/r
-        steps = 1 / torch.arange(1, D.shape[1] + 1, dtype=D.dtype, device=D.device)
+        steps = 1 / torch.arange(1, e.shape[-1] + 1, dtype=e.dtype, device=e.device)
         weight_of = torch.cat([steps.new_zeros(1), steps.cumsum(0) * steps])
         mask = positive > 0
-        W = mask * weight_of[mask.sum(1, keepdim=True)]
+        W = mask * weight_of[mask.sum(-1, keepdim=True)]
     else:
         if negatives == "semihard":
             farther = negative & (e < 0)
             hard = v.where(farther, -math.inf)
             easy = v.where(negative, math.inf)
-            at = torch.where(farther.any(1, keepdim=True), hard.argmax(1, True), easy.argmin(1, True))
+            at = torch.where(farther.any(-1, keepdim=True), hard.argmax(-1, True), easy.argmin(-1, True))
         else:
-            at = positive.argmax(1, True)
-        W = torch.zeros_like(D).scatter(1, at, (positive.gather(1, at) > 0).to(D.dtype))
-    return (W * positive).sum(1), _balanced(W, own)
-
-
-def _balanced(W: Tensor, own: Tensor) -> Tensor:
-    """W with the entry of the own node such that each row sums to 0."""
-    W = W.scatter(1, own, 0)
-    return W.scatter(1, own, -W.sum(1, keepdim=True))
+            at = positive.argmax(-1, True)
+        W = torch.zeros_like(e).scatter(-1, at, (positive.gather(-1, at) > 0).to(e.dtype))
+    return (W * positive).sum(-1), W
