@@ -81,6 +81,18 @@ CALLS = {
         {"A": np.eye(N), "B": X, "floor": 0.0, "n_threads": 1},
         [{"A": X}, {"B": X[:-1]}, {"A": np.eye(N + 1)}],
     ),
+    "whiten_moments": (
+        {"moments": MOMENTS, "start": 0, "width": P, "reg": 0.0, "name": "X", "n_threads": 1},
+        [
+            {"start": -1},
+            {"start": P + Q},
+            {"width": 0},
+            {"width": P + Q + 1},
+            {"reg": -1.0},
+            {"reg": float("nan")},
+            {"moments": (1.0, MEAN, SCATTER[:-1, :-1], EPS, EPS)},
+        ],
+    ),
     "solve_moments": (
         {"moments": MOMENTS, "p": P, "n_components": 2, "reg": (0.0, 0.0), "n_threads": 1},
         [

@@ -387,3 +387,16 @@ def test_numbers_beyond_the_type_of_the_others_are_named(rng: np.random.Generato
         hinge_embedding_loss(Z, U, y, margin=np.full((3, 3), 1e100))
     with pytest.raises(ValueError, match=r"X holds .* out of the range of float32"):
         warp_epoch(Z.astype(float) * 1e100, y, np.ones((2, 2), np.float32), U, learning_rate=0.1)
+
+
+def test_gradients_that_overflow_their_dtype_are_refused(rng):
+    Z, U = (rng.normal(size=(n, 3)).astype(np.float32) for n in (6, 3))
+    y = np.arange(6) % 3
+    weights = np.full(6, 1e300)
+    with pytest.raises(NumericalError, match="the gradient of Z overflows float32: scale the weights down"):
+        hinge_embedding_loss(Z, U, y, reduction="sum", sample_weight=weights)
+    value, grad_Z, _, _ = hinge_embedding_loss(
+        Z.astype(float), U.astype(float), y, reduction="sum", sample_weight=weights
+    )
+    assert np.isfinite(value)
+    assert np.isfinite(grad_Z).all()

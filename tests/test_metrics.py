@@ -280,3 +280,9 @@ def test_galleries_that_do_not_fit(options, message):
             metric(Z, Z[:3], **options)
     with pytest.raises(ValueError, match="leaves no partner"):
         metrics.median_rank(Z, Z, exclude_self=True)
+
+
+@pytest.mark.parametrize("k", [2**31, 2**63, 2**70])
+def test_a_k_beyond_machine_integers_is_all_rows(k, rng):
+    Z = rng.normal(size=(5, 2))
+    assert metrics.recall_at_k(Z, Z[::-1], k) == 1.0

@@ -22,6 +22,7 @@ from fastcca._arguments.arrays import (
     refuse_non_finite,
 )
 from fastcca._arguments.parameters import thread_count
+from fastcca.errors import NumericalError
 
 __all__ = ["ConstraintTable", "hinge_embedding_loss"]
 
@@ -224,7 +225,7 @@ def hinge_embedding_loss(
     ValueError
         For NaN or infinity (with the first position), shapes that do not fit, classes out of range.
     fastcca.errors.NumericalError
-        If the loss overflows.
+        If the loss or a gradient overflows.
 
     Notes
     -----
@@ -291,7 +292,7 @@ def hinge_embedding_loss(
             if total == 0:
                 raise ValueError("sample_weight must contain at least one weight that is not zero")
             weights = weights / total
-    return _core.hinge_loss(
+    value, grad_Z, grad_U, n_violations = _core.hinge_loss(
         z,
         u,
         labels,
@@ -308,6 +309,10 @@ def hinge_embedding_loss(
         gradient,
         thread_count(n_threads),
     )
+    for name, grad in (("Z", grad_Z), ("U", grad_U)):
+        if grad is not None and not np.isfinite(grad).all():
+            raise NumericalError(f"the gradient of {name} overflows {grad.dtype}: scale the weights down")
+    return value, grad_Z, grad_U, n_violations
 
 
 def _labels(y: npt.ArrayLike, n: int) -> Indices:

@@ -386,7 +386,8 @@ class Moments:
         lost = (errors > left / 64) & (self.rounding > np.finfo(np.float32).eps / 2) & (whole > 0)
         if lost.any():
             column = int(lost.argmax())
-            digits = max(0.0, -np.log10(errors[column] / max(left[column], np.finfo(float).tiny)))
+            with np.errstate(over="ignore"):
+                digits = max(0.0, -np.log10(errors[column] / max(left[column], np.finfo(float).tiny)))
             raise NumericalError(
                 f"too little is left of column {column}: the rows taken out varied so much more than those "
                 f"that stay that {digits:.1f} digits remain of products in float32. "

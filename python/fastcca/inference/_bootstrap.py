@@ -49,7 +49,11 @@ class _Columns:
         if name == "weights":
             if self.scaled.size:  # the least |D w| with these scores: D^-2 N' (N D^-2 N')^-1 c
                 spread = self.deviations[:, part, None]  # divided by twice: its square may underflow
-                return np.asarray((self.columns[:, part].T @ self.scaled) / spread / spread)
+                with np.errstate(over="ignore"):
+                    weights = np.asarray((self.columns[:, part].T @ self.scaled) / spread / spread)
+                if np.isinf(weights).any():
+                    raise NumericalError("the weights of a resample overflow: scale the columns up")
+                return weights
             return np.asarray(self.weights[part] @ self.coefficients)
         loadings = (self.columns[:, part].T @ self.with_scores) / self.deviations[:, part, None]
         return np.asarray(loadings.clip(-1.0, 1.0))
@@ -168,8 +172,11 @@ class BootstrapResult:
         found = np.isfinite(values)
         count = found.sum(axis=0)
         mean = np.where(found, values, 0).sum(axis=0) / np.maximum(count, 1)
-        square = np.where(found, values - mean, 0) ** 2
-        error: Floats = np.sqrt(square.sum(axis=0) / np.where(count > 1, count - 1, np.nan))
+        deviation = np.where(found, values - mean, 0)
+        largest = np.abs(deviation).max(axis=0, initial=0.0)  # their squares may overflow
+        unit = np.where(largest > 0, largest, 1.0)
+        square = (deviation / unit) ** 2
+        error: Floats = unit * np.sqrt(square.sum(axis=0) / np.where(count > 1, count - 1, np.nan))
         return error
 
     def _of_columns(self, name: str, method: str, tail: float) -> tuple[Floats, Floats]:
@@ -410,7 +417,8 @@ class _Draws:
             weighted = mine * view.variances[:, None]
             own = np.sqrt(np.einsum("ik,ik->k", mine, weighted))
             length = np.sqrt(np.einsum("bik,i,bik->bk", theirs, view.variances, theirs))
-            between = between + (weighted / own).T @ theirs / np.where(length > 0, length, 1)[:, None, :]
+            weighted /= np.where(own > 0, own, 1)
+            between = between + weighted.T @ theirs / np.where(length > 0, length, 1)[:, None, :]
         shape = len(found.values), estimate.values.shape[1]
         order, sign = np.zeros(shape, dtype=np.intp), np.full(shape, np.nan)  # NaN: missing
         for i, table in enumerate(np.asarray(between)):

@@ -137,7 +137,7 @@ def recall_at_k(
     counts = _with_partners(_counts(_Search.of(Zx, Zy, similarity, ids_x, ids_y, exclude_self)))
     # Of the t tied rows s are among the k: without a partner with probability C(t - m, s) / C(t, s)
     t, m = counts.tied, counts.tied_partners
-    s = np.clip(int(k) - counts.nearer, 0, t)
+    s = np.clip(min(int(k), 2**62) - counts.nearer, 0, t)  # which numpy's integers hold
     missed = np.ones(len(t))
     for i in range(int(m.max())):
         missed *= np.where(i < m, np.maximum(t - s - i, 0) / np.maximum(t - i, 1), 1.0)
