@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,26 +31,48 @@ def draw(results: dict[str, list[dict[str, Any]]], animals: Animals, folder: str
 
 
 def _table(splits: list[dict[str, Any]], path: Path) -> None:
-    """A point for each row, with standard errors."""
+    """A line for each row, with standard errors."""
+    rows = {}
+    for row in splits[0]:
+        found = []
+        for measure in ("hit@1", "hp@5"):
+            v = values(splits, row, measure)
+            found.append((float(v.mean()), float(v.std(ddof=1) / np.sqrt(len(v))) if len(v) > 1 else 0.0))
+        rows[row] = found
+    draw_rows(rows, path)
+
+
+def draw_rows(rows: dict[str, list[tuple[float, float]]], path: Path) -> None:
+    """Of each row hit@1 and hierarchical precision@5, each as (mean, standard error)."""
     from matplotlib import pyplot
 
-    figure, ax = pyplot.subplots(figsize=(8, 5.5))
-    written: list[tuple[float, float]] = []
-    for row in sorted(splits[0], key=lambda name: float(values(splits, name, "hp@5").mean())):
-        x, y = (values(splits, row, measure) for measure in ("hit@1", "hp@5"))
-        colour = next((c for name, c in COLOURS.items() if f"({name})" in row), "0.35")
-        errors = [v.std(ddof=1) / np.sqrt(len(v)) if len(v) > 1 else 0.0 for v in (x, y)]
-        ax.errorbar(x.mean(), y.mean(), errors[1], errors[0], "o", color=colour, markersize=4, elinewidth=0.8)
-        # names of neighbours one above the other
-        place = max([y.mean(), *(height + 0.24 for at, height in written if abs(at - x.mean()) < 0.9)])
-        written.append((float(x.mean()), float(place)))
-        ax.annotate(row, (x.mean(), place), (4, 3), textcoords="offset points", fontsize=7.5, color=colour)
-    ax.set(xlabel="hit@1, per cent", ylabel="hierarchical precision@5, per cent")
-    ax.margins(0.12)
-    ax.set_xlim(right=ax.get_xlim()[1] + 1.0)  # names stand on the right of their points
-    figure.tight_layout()
-    figure.savefig(path, dpi=130)
+    names = sorted(rows, key=lambda name: rows[name][1][0])
+    figure, axes = pyplot.subplots(
+        1, 2, figsize=(9, 0.5 + 0.27 * len(names)), sharey=True, layout="constrained"
+    )
+    for ax, i, label in zip(axes, (0, 1), ("hit@1", "hierarchical precision@5"), strict=True):
+        for place, name in enumerate(names):
+            colour = next((c for known, c in COLOURS.items() if f"({known})" in name), "0.35")
+            mean, error = rows[name][i]
+            ax.errorbar(mean, place, xerr=error, fmt="o", color=colour, markersize=5, elinewidth=1.2)
+        ax.set_yticks(range(len(names)), names, fontsize="small")
+        ax.grid(axis="y", color="0.9")
+        ax.set_axisbelow(True)
+        ax.set_xlabel(f"{label}, per cent")
+    figure.savefig(path, dpi=110)
     pyplot.close(figure)
+
+
+def rows_of_page(page: Path) -> dict[str, list[tuple[float, float]]]:
+    """The rows of the first table of figures on the page of results."""
+    rows = {}
+    table = page.read_text(encoding="utf-8").split("## Results\n\n", 1)[1].split("\n\n", 1)[0]
+    for line in table.splitlines()[2:]:
+        name, hit, _, _, _, precision = (cell.strip() for cell in line.strip("|").split("|"))
+        rows[name] = [
+            (float(mean), float(error)) for mean, error in (c.split(" ± ") for c in (hit, precision))
+        ]
+    return rows
 
 
 def _explanations(animals: Animals, path: Path) -> None:
@@ -70,3 +93,7 @@ def _explanations(animals: Animals, path: Path) -> None:
     figure.tight_layout()
     figure.savefig(path, dpi=130)
     pyplot.close(figure)
+
+
+if __name__ == "__main__":  # python -m bench.awa_pictures PAGE PICTURE
+    draw_rows(rows_of_page(Path(sys.argv[1])), Path(sys.argv[2]))

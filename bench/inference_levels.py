@@ -1,7 +1,9 @@
 """Levels of the tests where nothing is there to find, and coverage of the bootstrap's intervals.
 
 Run from the root of the clone as ``python -m bench.inference_levels``. Nothing is timed; ``--count`` data
-sets stand behind every row, and the binomial standard error of a proportion beside it.
+sets stand behind every row, and the binomial standard error of a proportion beside it. The tables go into
+docs/explanation/limits.md with ``--page``. Exit status 1 if a test rejects more than 5 % by more than three
+standard errors, or if the coverage of a default interval is further than 3 points from 95 % by more than two.
 """
 
 from __future__ import annotations
@@ -10,11 +12,13 @@ import argparse
 import json
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.harness import agree
 from fastcca import CCA, CCACV, KernelCCA, set_num_threads
 from fastcca.inference import bootstrap, permutation_test, wilks_test
 
@@ -22,6 +26,10 @@ Array = NDArray[Any]
 Rng = np.random.Generator
 
 LEVEL = 0.05
+COVERAGE, POINTS = 0.95, 0.03
+PAGE = Path(__file__).parent.parent / "docs" / "explanation" / "limits.md"
+BEGIN = "<!-- written by `python -m bench.inference_levels --page` -->"
+END = "<!-- end of what it writes -->"
 
 
 class Null(NamedTuple):
@@ -150,6 +158,9 @@ POPULATIONS = [
     Population(100, 5, 4, (0.9, 0.6, 0.3)),
     Population(60, 3, 3, (0.7,)),
     Population(80, 10, 10, (0.8,)),
+    Population(60, 10, 10, (0.8,)),
+    Population(50, 10, 10, (0.9,)),
+    Population(30, 5, 5, (0.7,)),
     Population(500, 20, 20, (0.7, 0.4)),
     Population(200, 10, 10, (0.8, 0.5), reg=0.1),
     Population(200, 10, 10, (0.8, 0.5), reg=1.0),
@@ -212,27 +223,75 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200, help="data sets of each row (default 200)")
     parser.add_argument("--part", choices=("permutation", "wilks", "coverage"), action="append")
     parser.add_argument("--json", help="file for the rows")
+    parser.add_argument("--page", action="store_true", help=f"write the tables into {PAGE.name}")
     arguments = parser.parse_args()
     set_num_threads(1)
-    warnings.simplefilter("ignore", UserWarning)  # too few rows for a correction is one of the rows
+    warnings.simplefilter("ignore", UserWarning)  # of n - 1 < rank X + rank y, which is meant
     parts = {"permutation": permutation_levels, "wilks": wilks_levels, "coverage": coverage}
     rows = []
     for part in arguments.part or parts:
         for row in parts[part](arguments.count):
             rows.append(row)
             print(_line(row), flush=True)
-    if arguments.json:
-        with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump(rows, file, indent=1)
+            if arguments.json:
+                with open(arguments.json, "w", encoding="utf-8") as file:
+                    json.dump(rows, file, indent=1)
+    if arguments.page:
+        before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+        after = rest.partition(END)[2]
+        PAGE.write_text(f"{before}{BEGIN}\n\n{tables(rows)}\n{END}{after}", encoding="utf-8")
+    wrong = [_line(row) for row in rows if not _right(row)]
+    agree("levels and coverage", not wrong, "\n" + "\n".join(wrong))
+
+
+def _right(row: dict[str, Any]) -> bool:
+    if "rejected" in row:
+        return bool(row["rejected"] <= LEVEL + 3 * row["error"])
+    distance = np.abs(np.array(row["covered"]) - COVERAGE)
+    return "percentile" in row["interval"] or bool(np.all(distance <= POINTS + 2 * row["error"]))
+
+
+def tables(rows: list[dict[str, Any]]) -> str:
+    """Markdown of what was found."""
+    levels = [row for row in rows if "rejected" in row]
+    lines = []
+    if levels:
+        lines += ["| test | data without a relation | data sets | rejected at .05 | standard error |"]
+        lines += ["|---|---|---:|---:|---:|"]
+        lines += [
+            f"| {row['test']} | {row['data']} | {row['sets']} | {row['rejected']:.3f} | {row['error']:.3f} |"
+            for row in levels
+        ]
+        lines += [""]
+    covered = [row for row in rows if "covered" in row]
+    if covered:
+        lines += [
+            "| population | data sets | interval | holds the true values of the pairs |",
+            "|---|---:|---|---|",
+        ]
+    for row in covered:
+        of = Population(**row["population"])
+        shown = ", ".join(f"{c:.1%}" for c in row["covered"])
+        name, _, method = row["interval"].replace("_", " ").partition(", ")
+        method = "" if method == "corrected" else f" ({method})"
+        lines.append(f"| {_described(of)} | {row['sets']} | {name}{method} | {shown} |")
+    return "\n".join(lines) + "\n"
+
+
+def _described(of: Population) -> str:
+    true = ", ".join(f"{c:g}" for c in of.true)
+    text = f"{of.n} rows, {of.p} + {of.q} columns, correlations {true}"
+    text += f", ridge {of.reg:g}" if of.reg else ""
+    return text + (f", t of {of.tails:g} degrees" if np.isfinite(of.tails) else "")
 
 
 def _line(row: dict[str, Any]) -> str:
     if "rejected" in row:
         of = f"{row['test']:12} {row['data']:40}"
         return f"{of} rejected {row['rejected']:.3f} of {row['sets']} (± {row['error']:.3f})"
-    population = {name: value for name, value in row["population"].items() if value not in (0.0, np.inf)}
     covered = " ".join(f"{c:.3f}" for c in row["covered"])
-    return f"{population!s:70} {row['interval']:36} covers {covered} (± {row['error']:.3f})"
+    of = _described(Population(**row["population"]))
+    return f"{of:70} {row['interval']:36} covers {covered} (± {row['error']:.3f})"
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@ Deep CCA on the halves of digits
 ================================
 
 Deep CCA puts a network before each view and trains both until their outputs correlate. Here it learns from
-the halves of handwritten digits, with what it reaches on digits never seen beside that of linear and kernel
+the halves of handwritten digits, with what it reaches on digits never seen next to that of linear and kernel
 CCA.
 """
 
@@ -24,7 +24,7 @@ left, right = digits.left[train], digits.right[train]
 left_test, right_test = digits.left[~train], digits.right[~train]
 
 # %%
-# Small networks will do for 32 pixels. A tenth of the training digits tells when they have learnt enough.
+# Small networks will do for 32 pixels. A tenth of the training digits is held out to stop early.
 
 deep = DeepCCA(
     10, hidden=(128, 128), batch_size=300, n_epochs=60, validation_fraction=0.1, random_state=0
@@ -48,16 +48,22 @@ for name, (on_train, on_test) in totals.items():
 # The training curve: correlation of the batches, with noise on the inputs, and of the held-out tenth. What
 # the batches say is an overestimate, since a batch has few rows for its ten components.
 
-figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+figure, ax = plt.subplots()
 epochs = [h["epoch"] for h in deep.history_]
-axes[0].plot(epochs, [h["train_correlation"] for h in deep.history_], label="training batches")
-axes[0].plot(epochs, [h["validation_correlation"] for h in deep.history_], label="validation")
-axes[0].axvline(deep.best_epoch_, color="grey", linewidth=1, label="kept")
-axes[0].set(xlabel="epoch", ylabel="total correlation of 10", title="Training")
-axes[0].legend(loc="lower right")
+ax.plot(epochs, [h["train_correlation"] for h in deep.history_], label="training batches")
+ax.plot(epochs, [h["validation_correlation"] for h in deep.history_], label="validation")
+ax.axvline(deep.best_epoch_, color="grey", linewidth=1, label="kept")
+ax.set(xlabel="epoch", ylabel="total correlation of 10")
+ax.legend(loc="lower right")
+
+# %%
+# Three methods.
+
+figure, ax = plt.subplots()
 places = np.arange(len(totals))
-axes[1].bar(places - 0.2, [t[0] for t in totals.values()], 0.4, label="training digits")
-axes[1].bar(places + 0.2, [t[1] for t in totals.values()], 0.4, label="new digits")
-axes[1].set_xticks(places, list(totals))
-axes[1].set(ylabel="total correlation of 10", title="Three methods")
-axes[1].legend(loc="lower right")
+ax.bar(places - 0.2, [t[0] for t in totals.values()], 0.4, label="training digits")
+ax.bar(places + 0.2, [t[1] for t in totals.values()], 0.4, label="new digits")
+ax.set_xticks(places, list(totals))
+ax.set(ylabel="total correlation of 10")
+ax.legend()
+plt.show()

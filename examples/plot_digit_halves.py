@@ -2,8 +2,8 @@
 Two halves of a digit
 =====================
 
-The left and the right half of a handwritten digit are two views of one thing. CCA finds what they agree
-on, and the halves of an image that it has never seen lie close together in the common space.
+The left and the right half of a handwritten digit are two views of one object. CCA finds what they have in
+common, and the halves of an image that it has never seen lie close together in the common space.
 """
 
 import matplotlib.pyplot as plt
@@ -11,6 +11,7 @@ import numpy as np
 
 from fastcca import CCA
 from fastcca.datasets import load_digit_halves
+from fastcca.plotting import CorrelationDisplay, VariateDisplay
 
 # %%
 # Two thirds of the images are for training.
@@ -20,26 +21,27 @@ train = np.arange(len(digits.target)) % 3 != 0
 test = ~train
 
 # %%
-# Fit at several ridges. Without one the training correlations are the highest, and those of new images
-# are not: the ridge trades one for the other.
+# Fit with several ridges. Without one the training correlations are the highest, and those of new images are
+# not: the ridge trades one for the other.
 
-figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-for reg in (0.0, 1e-2, 1e-1):
-    cca = CCA(n_components=20, reg=reg).fit(digits.left[train], digits.right[train])
-    Zx, Zy = cca.transform_views(digits.left[test], digits.right[test])
-    held_out = [np.corrcoef(Zx[:, i], Zy[:, i])[0, 1] for i in range(Zx.shape[1])]
-    (line,) = axes[0].plot(cca.canonical_correlations_, label=f"training, reg = {reg}")
-    axes[0].plot(held_out, "--", color=line.get_color(), label=f"new images, reg = {reg}")
-axes[0].set(xlabel="component", ylabel="correlation", title="Canonical correlations")
-axes[0].legend(fontsize="small")
+figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True)
+models = {reg: CCA(n_components=20, reg=reg) for reg in (0.0, 1e-2, 1e-1)}
+for cca in models.values():
+    cca.fit(digits.left[train], digits.right[train])
+for ax, rows, title in ((axes[0], train, "training images"), (axes[1], test, "new images")):
+    correlations = {
+        f"reg = {reg}": CorrelationDisplay.from_estimator(
+            cca, {"": (digits.left[rows], digits.right[rows])}
+        ).correlations[""]
+        for reg, cca in models.items()
+    }
+    CorrelationDisplay(correlations).plot(ax).ax_.set_title(title)
 
 # %%
-# The first two variates of the left halves of the test images, coloured by digit. CCA never saw the
-# digits' names: what the halves share is, mostly, which digit they are halves of.
+# The first pair of variates of the test images, coloured by digit. CCA never saw the digits' names: what the
+# halves have in common is, mostly, which digit they belong to.
 
-cca = CCA(n_components=2, reg=1e-2).fit(digits.left[train], digits.right[train])
-scores = cca.transform(digits.left[test])
-points = axes[1].scatter(scores[:, 0], scores[:, 1], c=digits.target[test], cmap="tab10", s=8)
-axes[1].set(xlabel="first variate", ylabel="second variate", title="Left halves, by digit")
-figure.colorbar(points, ax=axes[1], ticks=range(10), label="digit")
+VariateDisplay.from_estimator(
+    models[1e-1], digits.left[test], digits.right[test], labels=digits.target[test]
+).plot()
 plt.show()

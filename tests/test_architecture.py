@@ -22,7 +22,7 @@ LAYERS = (
     {"_config", "functional"},
     {"taxonomy", "metrics"},
     {"_models"},
-    {"cca", "embedding", "fusion"},
+    {"cca", "embedding", "fusion", "similarity"},
     {"deep"},
     {"synchrony", "datasets", "distributed"},
     {"inference", "retrieval", "plotting"},

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import fastcca
-from fastcca import CCA, CCACV, KernelCCA, KernelCCACV, Moments, NumericalError
+from fastcca import CCA, CCACV, GCCA, MCCA, MCCACV, KernelCCA, KernelCCACV, Moments, NumericalError
 from fastcca._models.atomic_fit import METHODS, AtomicFit
 from fastcca.embedding import (
     AttributeHierarchyLabelEmbedding,
@@ -71,6 +71,8 @@ def answers(model):
         said.append(model.correlation(X, Y))
     elif isinstance(model, EarlyFusion):
         said.append(model.transform(X))
+    elif hasattr(model, "transform_view"):
+        said += [*model.transform([X, Y]).values(), model.common_variate([X, Y])]
     elif hasattr(model, "classes_"):
         said += [model.predict(LX).astype(str), model.transform(LX), model.predict_proba(LX)]
     else:
@@ -128,6 +130,9 @@ CASES = {
     "CCACV": (CCACV(regs=[1e-3, 1.0, 10.0]), WIDER),
     "KernelCCA": (KernelCCA(2, rank=10), WIDER),
     "KernelCCACV": (KernelCCACV(2, rank=10, regs=[1e-3, 1e-2, 1e-1]), WIDER),
+    "MCCA": (MCCA(2), [([X, Y],), (views(1, 5, 2),)]),
+    "GCCA": (GCCA(2, reg=0.1), [([X, Y],), (views(1, 5, 2),)]),
+    "MCCACV": (MCCACV(2, regs=[0.1, 1.0]), [([X, Y],), (views(1, 5, 2),)]),
     "JointEmbedding": (JointEmbedding(2, n_epochs=2, random_state=0), WIDER),
     "NearestClassMean": (NearestClassMean(), CLASSES),
     "NearestClassMean-learned": (NearestClassMean("learned", **SHORT), CLASSES),
@@ -160,6 +165,11 @@ def test_a_fit_that_is_stopped_changes_nothing(name):
 def test_rows_are_added_whole_or_not_at_all(model):
     first, second = PAIRED
     check_interruptions(model.partial_fit(*first), second, method="partial_fit")
+
+
+def test_rows_of_many_views_are_added_whole_or_not_at_all():
+    check_interruptions(MCCA(2).partial_fit([X, Y]), (views(1),), method="partial_fit")
+    check_interruptions(MCCA(2).fit([X, Y]), (Moments().update(*views(1)),), method="fit_moments")
 
 
 def test_moments_are_fitted_whole_or_not_at_all():

@@ -339,13 +339,16 @@ def bad(name, message):
     [
         bad(["fit"], "Missing argument 'X'. (see fastcca fit --help)"),
         bad(["fit", "X.npy", "Y.npy", "-k", "0"], "Invalid value for '-k'"),
-        bad(["fit", "X.npy", "Y.npy", "--rank", "9"], "--rank are for --model kernel-cca"),
+        bad(["fit", "X.npy", "Y.npy", "--rank", "9"], "--rank are for --method kernel-cca"),
         bad(["fit", "X.npy", "Y.npy", "--model", "kernel-cca", "--scale"], "--solver and --scale are for"),
         bad(
             ["fit", "X.npy", "Y.npy", "--model", "kernel-cca", "--cv", "3", "--gamma", "1"],
             "--cv chooses itself",
         ),
-        bad(["fit", "X.npy", "Y.npy", "--model", "kernel-cca", "--gamma", "0"], "gamma must be a positive"),
+        bad(
+            ["fit", "X.npy", "Y.npy", "--model", "kernel-cca", "--gamma", "0"],
+            "gamma must be a finite number > 0",
+        ),
         bad(["fit", "X.npy", "Y.npy", "--solver", "magic"], "Invalid value for '--solver'"),
         bad(["fit", "X.npy", "Y.npy", "--cv", "3", "--reg", "1"], "--cv chooses the ridge itself"),
         bad(["fit", "X.npy", "Y.npy", "--reg", "-1"], "reg"),
@@ -480,7 +483,7 @@ def test_info(model):
     assert lines["levels"] == ", ".join(info["levels"])
     out = run_well("info", model)
     cca = fastcca.load(model)
-    assert "CCA(n_components=3, n_threads=None, reg=0.001, scale=False, solver='auto')" in out
+    assert "CCA(n_components=3, n_threads=None, reg=0.001, scale=False, shrinkage=None, solver='auto')" in out
     assert "6 in X, 4 in Y" in out
     assert " ".join(f"{value:.4f}" for value in cca.canonical_correlations_) in out
 

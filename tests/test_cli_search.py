@@ -90,7 +90,7 @@ def test_ten_rows_or_all_there_are(views):
     assert len(printed(run_well("search", "cca.safetensors", "few.npy", "X.npy"))) == 60
     code, _, err = run("search", "cca.safetensors", "few.npy", "X.npy", "-k", 4)
     assert code == 2
-    assert "k must be an integer from 1 to 3" in err
+    assert "k=4 is more than the 3 rows of the gallery" in err
 
 
 @pytest.mark.parametrize("numbers", [False, True])

@@ -1,7 +1,16 @@
 """The data sets: the generator's exact answer, the loaders on small files and on the real ones."""
 
 import gzip
+import hashlib
+import http.server
+import io
 import struct
+import sys
+import tarfile
+import threading
+import zipfile
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +19,9 @@ import scipy.io
 from sklearn.datasets import load_digits
 
 from fastcca import datasets
+from fastcca.datasets import _fashion, _fetch
 from fastcca.datasets._idx import read_idx
+from fastcca.datasets._sources import RECORDINGS, SOURCES
 
 # ---- the data home -----------------------------------------------------------------------------------
 
@@ -119,6 +130,58 @@ def test_digit_halves_are_the_columns_of_the_images():
     np.testing.assert_array_equal(halves.target, digits.target)
     row, column = map(int, halves.right_names[13].split("_")[1:])
     np.testing.assert_array_equal(halves.right[:, 13] * 16, digits.images[:, row, column])
+
+
+def test_digit_attributes_describe_every_class():
+    digits, images = datasets.load_digit_attributes(), load_digits()
+    np.testing.assert_array_equal(digits.X * 16, images.data)
+    assert list(digits.class_names[digits.y[:3]]) == ["zero", "one", "two"]
+    assert set(digits.class_names) <= set(digits.taxonomy.nodes)
+    assert digits.attributes.shape == (10, 11)
+    assert (
+        len({row.tobytes() for row in digits.attributes_binary}) == 10
+    )  # no two classes are described alike
+    assert 0 < digits.attributes.mean(axis=0).min() <= digits.attributes.mean(axis=0).max() < 1
+
+
+# ---- omics -------------------------------------------------------------------------------------------
+
+
+def test_omics_columns_follow_their_factors():
+    omics = datasets.make_omics(4000, (60, 12), n_factors=2, n_active=(10, 3), n_modules=4, random_state=0)
+    assert omics.X.shape == (4000, 60)
+    assert [len(omics.x_names), len(omics.y_names)] == [60, 12]
+    for view, factor, active in ((omics.X, omics.x_factor, 10), (omics.y, omics.y_factor, 3)):
+        np.testing.assert_array_equal(np.bincount(factor + 1), [view.shape[1] - 2 * active, active, active])
+        with_factors = np.corrcoef(view.T, omics.factors.T)[:-2, -2:]
+        expected = np.where(factor[:, np.newaxis] == np.arange(2), 0.8, 0.0)
+        np.testing.assert_allclose(with_factors, expected, atol=5 / np.sqrt(4000))
+        np.testing.assert_allclose(view.std(axis=0), 1, atol=5 / np.sqrt(4000))
+    others = np.flatnonzero(omics.x_factor < 0)
+    within = np.corrcoef(omics.X[:, others].T)
+    same = (np.arange(40) % 4)[:, np.newaxis] == np.arange(40) % 4
+    expected = np.where(same, 0.64, 0.0) + 0.36 * np.eye(40)
+    np.testing.assert_allclose(within, expected, atol=5 / np.sqrt(4000))
+    noise = datasets.make_omics(4000, (20, 5), n_factors=1, n_active=(2, 2), n_modules=0, random_state=1)
+    rest = noise.X[:, noise.x_factor < 0]
+    np.testing.assert_allclose(np.corrcoef(rest.T), np.eye(18), atol=5 / np.sqrt(4000))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_samples": 0}, "n_samples"),
+        ({"n_features": (0, 5)}, "n_features of X"),
+        ({"n_active": (20, 0)}, "n_active of y"),
+        ({"n_active": (20, 30)}, "n_factors=3 times n_active=30 must be at most the 60 columns of y"),
+        ({"n_modules": -1}, "n_modules"),
+        ({"strength": 1.5}, "strength"),
+        ({"strength": float("nan")}, "strength"),
+    ],
+)
+def test_omics_refuse(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        datasets.make_omics(**arguments)
 
 
 # ---- IDX ---------------------------------------------------------------------------------------------
@@ -316,13 +379,171 @@ def test_real_wikipedia(data_home):
     assert set(wikipedia.target_train) == set(wikipedia.target_test) == set(range(10))
 
 
+# ---- downloads ---------------------------------------------------------------------------------------
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A folder, and the address under which it is served on this machine."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as http_server:
+        thread = threading.Thread(target=http_server.serve_forever)
+        thread.start()
+        yield folder, f"http://127.0.0.1:{http_server.server_port}/"
+        http_server.shutdown()
+        thread.join()
+
+
+def sha256(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+def served(monkeypatch, folder, **changes):
+    monkeypatch.setitem(SOURCES, folder, replace(SOURCES[folder], **changes))
+
+
+def test_files_are_fetched_checked_and_kept(monkeypatch, server, tmp_path):
+    pytest.importorskip("pooch")
+    folder, url = server
+    (folder / "a.gz").write_bytes(gzip.compress(b"content of a", mtime=1))
+    (folder / "b").write_bytes(b"content of b")
+    served(
+        monkeypatch,
+        "mnist",
+        files={"a.gz": sha256(b"content of a"), "b": sha256(b"content of b")},
+        # the first address does not answer
+        urls={name: (f"{url}nowhere/{name}", f"{url}{name}") for name in ("a.gz", "b")},
+    )
+    home = tmp_path / "home"
+    found = datasets.fetch_mnist(home, progressbar=False)
+    assert found == home / "mnist"
+    assert sorted(path.name for path in found.iterdir()) == ["a.gz", "b"]
+    assert gzip.decompress((found / "a.gz").read_bytes()) == b"content of a"
+    # What is there is not asked for again; what is not there is.
+    (folder / "a.gz").unlink()
+    (found / "b").unlink()
+    assert datasets.fetch_mnist(home, progressbar=False) == found
+    assert (found / "b").read_bytes() == b"content of b"
+    (found / "a.gz").unlink()
+    with pytest.raises(OSError, match=r"MNIST: no address answered: .*nowhere/a\.gz.*http://yann"):
+        datasets.fetch_mnist(home, progressbar=False)
+    (folder / "a.gz").write_bytes(gzip.compress(b"something else"))
+    with pytest.raises(ValueError, match=r"MNIST: a\.gz is not the expected file"):
+        datasets.fetch_mnist(home, progressbar=False)
+    (folder / "a.gz").write_bytes(gzip.compress(b"content of a")[:-6])
+    with pytest.raises(ValueError, match="damaged gzip file"):
+        datasets.fetch_mnist(home, progressbar=False)
+    assert sorted(path.name for path in found.iterdir()) == ["b"]  # no trace of what failed
+
+
+def zipped(files):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def tarred(files):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("pack", [zipped, tarred])
+def test_archives_give_the_named_files_only(monkeypatch, server, tmp_path, pack):
+    pytest.importorskip("pooch")
+    folder, url = server
+    served(
+        monkeypatch,
+        "wikipedia",
+        files={"x.list": sha256(b"x"), "y.list": sha256(b"y")},
+        urls={"archive": (f"{url}all",)},
+    )
+    (folder / "all").write_bytes(pack({"../../evil": b"!", "deep/x.list": b"x", "y.list": b"y"}))
+    found = datasets.fetch_wikipedia(tmp_path, progressbar=False)
+    assert sorted(path.name for path in found.iterdir()) == ["x.list", "y.list"]
+    assert not (tmp_path.parent / "evil").exists()
+    for path in found.iterdir():
+        path.unlink()
+    for content, message in (
+        (pack({"x.list": b"x"}), "the archive lacks y.list"),
+        (pack({"x.list": b"x", "y.list": b"other"}), "y.list is not the expected file"),
+        (b"PK or not", "damaged archive"),
+    ):
+        (folder / "all").write_bytes(content)
+        with pytest.raises(ValueError, match=message):
+            datasets.fetch_wikipedia(tmp_path, progressbar=False)
+        assert list(found.iterdir()) == []
+
+
+def test_recordings_are_checked_together(monkeypatch, server, tmp_path):
+    pytest.importorskip("pooch")
+    folder, url = server
+    digest = sha256(f"0_a_0.wav {sha256(b'one')}\n1_a_0.wav {sha256(b'two')}\n".encode())
+    served(monkeypatch, "fsdd", files={RECORDINGS: digest}, urls={"archive": (f"{url}tar",)})
+    recordings = {"v1/recordings/1_a_0.wav": b"two", "v1/README": b"?", "v1/recordings/0_a_0.wav": b"one"}
+    (folder / "tar").write_bytes(tarred({**recordings, "v1/recordings/2_a_0.wav": b"three"}))
+    with pytest.raises(ValueError, match="not the expected one: 3 recordings"):
+        datasets.fetch_spoken_digits(tmp_path, progressbar=False)
+    (folder / "tar").write_bytes(tarred(recordings))
+    found = datasets.fetch_spoken_digits(tmp_path, progressbar=False)
+    assert [path.name for path in found.iterdir()] == ["fsdd_recordings.tar.gz"]
+
+
+def test_without_pooch_the_extra_is_named(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "pooch", None)
+    with pytest.raises(ImportError, match=r"fetch_wordnet needs pooch: pip install 'fastcca\[data\]'"):
+        datasets.fetch_wordnet(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("load", "folder"),
+    [
+        (datasets.load_awa, "awa1"),
+        (datasets.load_wikipedia, "wikipedia"),
+        (datasets.load_spoken_digits, "fsdd"),
+        (partial(datasets.load_mnist_halves, download_if_missing=False), "mnist"),
+    ],
+)
+def test_what_is_not_there_is_said_with_its_address(tmp_path, load, folder):
+    with pytest.raises(FileNotFoundError) as caught:
+        load(tmp_path)
+    assert SOURCES[folder].home in str(caught.value)
+    assert f"datasets.{SOURCES[folder].fetch}()" in str(caught.value)
+    assert callable(getattr(datasets, SOURCES[folder].fetch))
+
+
+@pytest.mark.parametrize("folder", sorted(set(SOURCES) - {"wordnet"}))
+def test_the_real_files_have_the_expected_content(data_home, folder):
+    if not (data_home / folder).is_dir():
+        pytest.skip(f"no {folder} in the data home")
+    source = SOURCES[folder]
+    if source.archive is None:
+        assert {n: _fetch._content_hash(data_home / folder / n) for n in source.files} == source.files
+    else:
+        lines = sorted(
+            f"{name} {sha256(content.read())}\n"
+            for name, content in _fetch._members(source, data_home / folder / source.archive)
+        )
+        assert sha256("".join(lines).encode()) == source.files[RECORDINGS]
+
+
 # ---- load_fashion ------------------------------------------------------------------------------------
 
 
 def write_fashion(folder, n=3):
     """Ten names of the data set below two nodes, two attributes, n images a part."""
-    from fastcca.datasets._fashion import CLASSES
-
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     images = {part: rng.integers(0, 256, (n, 28, 28)).astype(np.uint8) for part in ("train", "t10k")}
@@ -330,9 +551,9 @@ def write_fashion(folder, n=3):
     for part in images:
         (folder / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_bytes(images[part])))
         (folder / f"{part}-labels-idx1-ubyte").write_bytes(idx_bytes(labels[part]))
-    lines = [f"{name}\t{'shoe' if i in (5, 7, 9) else 'item'}" for i, name in enumerate(CLASSES)]
+    lines = [f"{name}\t{'shoe' if i in (5, 7, 9) else 'item'}" for i, name in enumerate(_fashion.CLASSES)]
     (folder / "taxonomy.tsv").write_text("\n".join(["shoe\titem", *lines, ""]), encoding="utf-8")
-    rows = [f"{name},{i % 2},{i // 5}" for i, name in enumerate(CLASSES)]
+    rows = [f"{name},{i % 2},{i // 5}" for i, name in enumerate(_fashion.CLASSES)]
     (folder / "attributes.csv").write_text("\n".join(["class,odd,late", *rows, ""]), encoding="utf-8")
     return images
 
@@ -347,6 +568,16 @@ def test_fashion(tmp_path):
     assert found.attribute_names == ["odd", "late"]
     assert found.attributes["ankle boot"].tolist() == [1.0, 1.0]
     assert list(found.attributes) == found.target_names
+
+
+def test_fashion_without_files_of_its_classes(tmp_path):
+    write_fashion(tmp_path / "fashion")
+    for name in ("taxonomy.tsv", "attributes.csv"):
+        (tmp_path / "fashion" / name).unlink()
+    found = datasets.load_fashion(tmp_path)
+    assert found.taxonomy.ancestors("coat") == ("warm top", "upper body", "garment")
+    assert len(found.attribute_names) == 20
+    assert found.attributes["bag"].sum() == 3
 
 
 @pytest.mark.parametrize(
@@ -366,7 +597,7 @@ def test_damaged_fashion_files_are_named(tmp_path, name, content, message):
 
 
 def test_missing_and_mismatched_fashion_files(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"Fashion-MNIST: there is no file .*taxonomy\.tsv"):
+    with pytest.raises(FileNotFoundError, match=r"Fashion-MNIST: there is no file .*fetch_fashion_mnist"):
         datasets.load_fashion(tmp_path)
     write_fashion(tmp_path / "fashion")
     labels = tmp_path / "fashion" / "train-labels-idx1-ubyte"
@@ -392,3 +623,8 @@ def test_real_fashion(data_home):
     on_feet = fashion.attribute_names.index("on feet")
     feet = {name for name, row in fashion.attributes.items() if row[on_feet] == 1}
     assert feet == {"sandal", "sneaker", "ankle boot"}
+    # what comes with the package is what the files say
+    assert {node: fashion.taxonomy.parent(node) for node in fashion.taxonomy.nodes} == _fashion.PARENTS
+    for name, row in _fashion._attributes()[0].items():
+        np.testing.assert_array_equal(row, fashion.attributes[name])
+    assert fashion.attribute_names == list(_fashion.ATTRIBUTES)

@@ -308,9 +308,7 @@ def test_save_and_load(fitted, tmp_path):
 
 def test_save_and_load_encoders_of_your_own(tmp_path):
     X, Y = circles(200)
-    model = DeepCCA(1, encoders=(torch.nn.Linear(3, 2), torch.nn.Linear(2, 2)), n_n_epochs=2, **TINY).fit(
-        X, Y
-    )
+    model = DeepCCA(1, encoders=(torch.nn.Linear(3, 2), torch.nn.Linear(2, 2)), n_epochs=2, **TINY).fit(X, Y)
     model.save(tmp_path / "m")
     with pytest.raises(ValueError, match="pass modules of the same architecture as encoders"):
         deep.load(tmp_path / "m")
@@ -486,6 +484,6 @@ def test_the_command_line_fits_and_reads_a_deep_model(tmp_path):
     assert result.exit_code == 0, result.output
     result = CliRunner().invoke(main, [*fit, "--solver", "qr"])
     assert result.exit_code == 2
-    assert "--cv, --solver and --scale are for --model cca" in result.output
+    assert "--cv, --solver and --scale are for --method cca" in result.output
     result = CliRunner().invoke(main, ["fit", x, y, "--epochs", "1"])
-    assert "--epochs is for --model deep-cca" in result.output
+    assert "--epochs is for --method deep-cca" in result.output

@@ -382,6 +382,87 @@ def test_a_lack_of_memory_at_any_point_is_a_memory_error():
     assert [line.split()[0] for line in done.stdout.splitlines()][-1] == "top_k"
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/status")
+def test_a_lack_of_memory_in_any_estimator_is_a_memory_error():
+    done = python(
+        """
+        import re, resource, warnings
+        from pathlib import Path
+        import numpy as np
+        from fastcca import CCA, CCACV, KernelCCA, KernelCCACV, embedding as e
+        from fastcca.fusion import EarlyFusion
+        from fastcca.inference import bootstrap, permutation_test
+        from fastcca.retrieval import SearchIndex
+        from fastcca.synchrony import SynchronyDetector
+        from fastcca.taxonomy import Taxonomy
+
+        warnings.simplefilter("ignore")
+        rng = np.random.default_rng(0)
+        n = 1500
+        X, Y, y = rng.normal(size=(n, 200)), rng.normal(size=(n, 100)), np.arange(n) % 100
+        groups = {1000 + i: "root" for i in range(10)} | {"root": None}
+        tree = Taxonomy({c: 1000 + c % 10 for c in range(100)} | groups)
+        vectors = {c: rng.normal(size=50) for c in range(100)}
+        short = {"n_epochs": 1, "temperature": 1.0}
+        few = X[:300], y[:300]
+        frames = X[:, :20], Y[:, :20]
+        ridge = CCA(1, reg=1.0)
+        CALLS = {
+            "CCA": lambda: CCA(reg=1.0).fit(X, Y).predict(X),
+            "CCACV": lambda: CCACV(regs=[0.1, 1.0], cv=2).fit(X, Y),
+            "KernelCCA": lambda: KernelCCA(2, rank=300).fit(X, Y).transform(X),
+            "KernelCCACV": lambda: KernelCCACV(2, rank=100, regs=[0.1], cv=2).fit(X, Y),
+            "joint": lambda: e.JointEmbedding(2, n_epochs=1, random_state=0).fit(X, Y),
+            "means": lambda: e.NearestClassMean().fit(X, y).predict(X),
+            "learned": lambda: e.NearestClassMean("learned", 3, **short).fit(X, y),
+            "ridge": lambda: e.RidgeEmbedding().fit(X, y),
+            "margin": lambda: e.LargeMarginEmbedding(3, **short).fit(X, y),
+            "warp": lambda: e.WARPEmbedding(3, random_state=0, **short).fit(X, y),
+            "taxonomy": lambda: e.LargeMarginTaxonomyEmbedding(tree, max_iter=1, temperature=1.0).fit(*few),
+            "attributes": lambda: e.AttributeLabelEmbedding(vectors, **short).fit(X, y),
+            "hierarchy": lambda: e.HierarchyLabelEmbedding(tree, **short).fit(X, y),
+            "both": lambda: e.AttributeHierarchyLabelEmbedding(tree, vectors, **short).fit(X, y),
+            "unified": lambda: e.UnifiedSemanticEmbedding(tree, vectors, n_rounds=1, **short).fit(X, y),
+            "search": lambda: SearchIndex().fit(X).search(X, 20),
+            "synchrony": lambda: SynchronyDetector(context=1, max_lag=3).fit(*frames).lag(*frames),
+            "fusion": lambda: EarlyFusion().fit_transform([X, Y]),
+            "permutations": lambda: permutation_test(ridge, X, Y, n_permutations=9, random_state=0),
+            "bootstrap": lambda: bootstrap(ridge, X, Y, n_bootstrap=9, random_state=0),
+        }
+        for call in CALLS.values():  # threads, caches and imports are there before
+            call()
+        size = 1024 * int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+        unlimited = resource.getrlimit(resource.RLIMIT_AS)
+
+        def relieve():
+            while True:  # Python itself may lack the memory for this
+                try:
+                    return resource.setrlimit(resource.RLIMIT_AS, unlimited)
+                except MemoryError:
+                    continue
+
+        failed = 0
+        for name, call in CALLS.items():
+            for spare in (0, 1 << 16, 1 << 18, 1 << 20, 3 << 20, 7 << 20, 1 << 34):
+                ended = "done"
+                try:
+                    resource.setrlimit(resource.RLIMIT_AS, (size + spare, unlimited[1]))
+                    call()
+                except MemoryError:
+                    ended = "memory"
+                finally:
+                    relieve()
+                failed += ended == "memory"
+            assert ended == "done", name
+        print(failed)
+        """,
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "FASTCCA_NUM_THREADS": "2"},
+    )
+    assert done.returncode == 0, done
+    assert int(done.stdout) >= 20
+
+
 # ---- damaged model files ---------------------------------------------------------------------------------
 
 

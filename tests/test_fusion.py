@@ -187,7 +187,7 @@ def test_bad_input_is_named(views):
         model.transform({"image": None})
     with pytest.raises(TypeError, match="names of modalities must be text, got 3"):
         EarlyFusion().fit({3: views["image"]})
-    with pytest.raises(ValueError, match="scale must be 'view', 'columns' or None, got 'rows'"):
+    with pytest.raises(ValueError, match="scale must be one of 'view', 'columns', None, got 'rows'"):
         EarlyFusion("rows").fit(views)
     with pytest.raises(ValueError, match="weights names an unknown modality 'video'"):
         EarlyFusion(weights={"video": 1.0}).fit(views)

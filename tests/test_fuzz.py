@@ -10,6 +10,7 @@ import pytest
 
 import fastcca
 from fastcca import embedding, functional, fusion, inference, metrics, retrieval, synchrony, taxonomy
+from fuzz import run
 from fuzz.run import bad_numbers, run_case
 from fuzz.targets import LEFT_OUT, SOURCE, TARGETS
 
@@ -58,3 +59,38 @@ def test_the_command_runs():
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.strip().endswith("0 failures")
+
+
+WORKERS = {
+    "crash": "os.abort()",
+    "hang": "time.sleep(60)",
+    "exception": """print('done ["exception", "an error"]', flush=True); time.sleep(60)""",
+    "returned": """print('done ["returned", null]', flush=True); time.sleep(60)""",
+}
+
+
+@pytest.mark.parametrize("kind", WORKERS)
+def test_what_becomes_of_calls_is_counted(kind, monkeypatch):
+    ends = kind in ("crash", "hang")  # the worker does, and another begins
+    monkeypatch.setattr(run, "HANGS", 0.2)
+    follow, started = run.follow, []
+
+    def follow_another(command, errors, end, seen):
+        started.append(command)
+        code = f"import os, time; print('case top_k 3', flush=True); {WORKERS[kind]}"
+        now = time.monotonic()
+        end = now + (60 if ends and len(started) == 1 else 1 if not ends else 0)
+        return follow([sys.executable, "-c", code], errors, end, seen)
+
+    monkeypatch.setattr(run, "follow", follow_another)
+    found = run.watch(60, 3, None)
+    if kind == "returned":
+        assert found["failures"] == []
+    else:
+        (failure,) = found["failures"]
+        assert (failure["target"], failure["seed"], failure["kind"]) == ("top_k", 3, kind)
+        assert failure["what"].startswith({"crash": "SIGABRT", "hang": "no answer"}.get(kind, "an error"))
+        assert found["failures_by_kind"][kind] == 1
+    assert found["outcomes"] == {kind: 1}
+    if ends:
+        assert "--first=torch_losses" in started[1]  # the case after it

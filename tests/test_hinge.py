@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastcca.errors import NumericalError
-from fastcca.functional import ConstraintTable, hinge_embedding_loss
+from fastcca.functional import ConstraintTable, hinge_embedding_loss, warp_epoch
 from reference import hinge as ref
 
 pytestmark = pytest.mark.core
@@ -378,3 +378,12 @@ def test_bad_input_is_named(rng: np.random.Generator) -> None:
     Z[7, 2] = np.inf
     with pytest.raises(ValueError, match="Z contains infinity: the first is at row 7, column 2"):
         hinge_embedding_loss(Z, U, y)
+
+
+def test_numbers_beyond_the_type_of_the_others_are_named(rng: np.random.Generator) -> None:
+    Z, U = rng.standard_normal((6, 2)).astype(np.float32), rng.standard_normal((3, 2)).astype(np.float32)
+    y = np.zeros(6, dtype=int)
+    with pytest.raises(ValueError, match=r"margin holds 1e\+100, which is out of the range of float32"):
+        hinge_embedding_loss(Z, U, y, margin=np.full((3, 3), 1e100))
+    with pytest.raises(ValueError, match=r"X holds .* out of the range of float32"):
+        warp_epoch(Z.astype(float) * 1e100, y, np.ones((2, 2), np.float32), U, learning_rate=0.1)

@@ -591,6 +591,105 @@ def test_more_features_than_samples_take_no_square_of_them(test, rng):
     assert peak < 5000**2 * 8 / 4
 
 
+def test_symmetric_intervals_of_loadings_and_weights(rng):
+    X, y = rng.standard_normal((60, 3)), rng.standard_normal((60, 2))
+    y[:, 0] += X[:, 0]
+    found = bootstrap(CCA(2), X, y, n_bootstrap=39, random_state=0)
+    fitted = CCA(2).fit(X, y)
+    estimates = {"x_weights": fitted.x_weights_, "y_loadings": fitted.y_loadings_}
+    for name, turn, back in (("x_weights", np.array, np.array), ("y_loadings", np.arctanh, np.tanh)):
+        centre = turn(estimates[name])
+        distance = np.sort(np.abs(turn(getattr(found, name)) - centre), axis=0)[37]  # 38 of 40: 95 %
+        np.testing.assert_allclose(
+            found.interval(name), back([centre - distance, centre + distance]), rtol=1e-9
+        )
+
+
+def test_the_correction_takes_resamples_that_vary_as_samples_do():
+    # 60 rows, 10 + 10 columns: resamples themselves vary by a third more than samples of the population
+    def z(rng):
+        X, y = rng.standard_normal((60, 10)), rng.standard_normal((60, 10))
+        y[:, 0] = 0.8 * X[:, 0] + 0.6 * y[:, 0]
+        q = [np.linalg.qr(v - v.mean(axis=0))[0] for v in (X, y)]
+        return X, y, np.arctanh(np.linalg.svd(q[0].T @ q[1], compute_uv=False)[0])
+
+    samples = np.std([z(np.random.default_rng(seed))[2] for seed in range(400)])
+    spread, inside, width, basic = [], 0, 0, 0
+    for seed in range(30):
+        X, y, _ = z(np.random.default_rng(seed))
+        found = bootstrap(CCA(1), X, y, n_bootstrap=100, random_state=seed)
+        spread.append(found._correction.resampled[:, 0].std())
+        low, high = found.interval()
+        inside += low[0] <= 0.8 <= high[0]
+        width += high[0] - low[0]
+        low, high = found.interval(method="basic")
+        basic += high[0] - low[0]
+    assert 0.9 < np.mean(spread) / samples < 1.2
+    assert inside >= binom.ppf(0.001, 30, 0.95)
+    assert width < basic
+
+
+ODD = {
+    "plain": lambda X: X,
+    "apart": lambda X: X * [1e140, 1e-140, 1.0],
+    "constant": lambda X: np.column_stack([X, np.full(len(X), 1.7e308)]),
+    "rounded": lambda X: np.column_stack([X, np.full(len(X), 0.1)]),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_columns_of_any_scale_and_constant_ones(rng, kind):
+    X, y = rng.standard_normal((30, 3)), rng.standard_normal((30, 2))
+    y += X[:, :2]
+    c = np.column_stack([rng.standard_normal(30) * 1e200, np.full(30, 1.7e308), np.full(30, 0.3)])
+    odd = ODD[kind](X)
+    for options, cca in (({}, CCA(1)), ({"confounds": c}, CCA(1)), ({}, CCA(1, reg=0.1, scale=True))):
+        found = permutation_test(cca, odd, y, n_permutations=9, random_state=0, **options)
+        plain = {name: value[:, :1] / 1e200 for name, value in options.items()}
+        right = permutation_test(cca, X, y, n_permutations=9, random_state=0, **plain)
+        np.testing.assert_allclose(found.permuted, right.permuted, rtol=1e-9)
+    for cca in (CCA(1), CCA(1, reg=0.1, scale=True)):
+        found = bootstrap(cca, odd, y, n_bootstrap=9, random_state=0)
+        right = bootstrap(cca, X, y, n_bootstrap=9, random_state=0)
+        np.testing.assert_allclose(found.canonical_correlations, right.canonical_correlations, rtol=1e-9)
+        # signs follow the largest weight, which depends on the units
+        sign = np.sign(found.x_loadings[0, 0, 0] * right.x_loadings[0, 0, 0])
+        np.testing.assert_allclose(sign * found.x_loadings[:, :3], right.x_loadings, rtol=1e-8)
+        low, high = found.interval("x_loadings")
+        ends = right.interval("x_loadings")
+        np.testing.assert_allclose(low[:3], ends[0] if sign > 0 else -ends[1], rtol=1e-8)
+        assert np.isnan(found.x_loadings[:, 3:]).all()  # of a constant column
+        assert np.isfinite(low[:3]).all()
+        assert np.isfinite(high[:3]).all()
+        found.standard_error("x_weights")
+
+
+def test_confounds_beside_data_that_overflow(rng):
+    X, y = rng.standard_normal((30, 2)), rng.standard_normal((30, 2))
+    with pytest.raises(ValueError, match="overflows: scale the data down"):
+        permutation_test(CCA(), X * [1.5e308 / np.abs(X).max(), 1], y, confounds=y[:, 0], n_permutations=1)
+
+
+@pytest.mark.parametrize("reg", [(0.0, 0.0), (50.0, 200.0)])
+def test_permutations_of_wide_views(rng, reg):
+    n, p, q = 90, 300, 200
+    X, y = rng.standard_normal((n, p)), rng.standard_normal((n, q))
+
+    def factor(view, r):
+        U, s, _ = np.linalg.svd(view - view.mean(axis=0), full_matrices=False)
+        U, s = U[:, : n - 1], s[: n - 1]
+        return U * (s / np.sqrt(s**2 + (n - 1) * r))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # without a ridge all correlations are 1
+        found = permutation_test(CCA(1, reg=reg), X, y, n_permutations=5, random_state=3)
+    fx, fy = factor(X, reg[0]), factor(y, reg[1])
+    draws = np.random.RandomState(3)
+    right = [np.linalg.norm(fx.T @ fy[draws.permutation(n)], 2) for _ in range(5)]
+    np.testing.assert_allclose(found.permuted[:, 0], right, rtol=1e-10)
+    np.testing.assert_allclose(found.statistic, np.linalg.norm(fx.T @ fy, 2), rtol=1e-10)
+
+
 @pytest.mark.parametrize(
     ("call", "match"),
     [
@@ -606,6 +705,15 @@ def test_more_features_than_samples_take_no_square_of_them(test, rng):
         (lambda X, y: permutation_test(CCA(), X, y, groups=np.arange(10)), "nothing to shuffle"),
         (lambda X, y: bootstrap(CCA(), X, y, n_bootstrap=1), "n_bootstrap"),
         (lambda X, y: bootstrap(CCA(), X, y, confidence=1.0), "confidence"),
+        (lambda X, y: bootstrap(CCA(), X, y, confidence="high"), "confidence must be a number"),
+        (
+            lambda X, y: bootstrap(CCA(), X, y, n_bootstrap=2**31),
+            "n_bootstrap must be an integer from 2 to 10000000",
+        ),
+        (
+            lambda X, y: permutation_test(CCA(), X, y, n_permutations=2**31),
+            "n_permutations must be an integer from 1 to 10000000",
+        ),
         (lambda X, y: bootstrap(CCA(), X * np.nan, y), "NaN"),
     ],
 )
@@ -623,7 +731,7 @@ def test_estimators_and_counts_are_checked(rng, test):
         with pytest.raises(TypeError, match=f"estimator must be a CCA.* CCACV.*, got {type(wrong).__name__}"):
             test(wrong, X, X)
     for number in (9.5, "9", True, None):
-        with pytest.raises(ValueError, match=f"{count} must be an integer >= "):
+        with pytest.raises(ValueError, match=f"{count} must be an integer from . to 10000000"):
             test(CCA(), X, X, **{count: number})
     with pytest.raises(TypeError, match=r"chooses widths and regularisation|got KernelCCACV"):
         test(KernelCCACV(1), X, X)

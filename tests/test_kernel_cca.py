@@ -528,3 +528,14 @@ def test_kernels_that_hardly_vary_and_landmarks_that_leave_much_out_warn(rng: np
         KernelCCA(1, kernel=("linear", "rbf"), reg=1e-3).fit(A + 3e5, A[:, :1])
     with pytest.warns(UserWarning, match=r"the 10 landmarks of X leave out 9\d% of its kernel's trace"):
         KernelCCA(1, kernel=("rbf", "linear"), gamma=100.0, rank=10, reg=1e-3).fit(A, A[:, :1])
+
+
+def test_rows_of_a_narrower_type_than_the_landmarks(rng: np.random.Generator) -> None:
+    X, y = rng.standard_normal((30, 3)), rng.standard_normal((30, 2))
+    model = KernelCCA(1, kernel="linear").fit(X * 1e100, y)
+    rows = X[:5].astype(np.float32)
+    found = model.transform(rows)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, model.transform(rows.astype(float)), rtol=1e-6)
+    with pytest.raises(ValueError, match=r"landmarks\[0\] holds .*out of the range of float32"):
+        KernelCCA(1).partial_fit(X.astype(np.float32), y, landmarks=(X * 1e100, y))

@@ -136,7 +136,7 @@ def test_grids_of_each_view(views: Any) -> None:
         ({"gammas": 0.1}, "gammas must be a sequence of widths or of pairs of them, got 0.1"),
         ({"gammas": "median"}, "gammas must be a sequence of widths or of pairs of them, got 'median'"),
         ({"gammas": [0.0]}, "gamma must be a finite number > 0 or 'median', got 0.0"),
-        ({"regs": [-1.0]}, "reg(s)? must be a finite number >= 0 or a pair .*, got -1.0"),
+        ({"regs": [-1.0]}, "regs must be a finite number >= 0 or a pair of them (x, y), got -1.0"),
         ({"regs": []}, "regs must be a sequence"),
         ({"rank": 0}, "rank must be an integer >= 1, got 0"),
         ({"penalty": "none"}, "penalty must be one of"),

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import fastcca
 from fastcca import Moments
-from fastcca.functional import correlation_coefficients, solve_moments
+from fastcca._arguments import arrays
+from fastcca.functional import correlation_coefficients, hinge_embedding_loss, solve_moments
 from reference import moments as reference
 
 pytestmark = pytest.mark.core
@@ -434,3 +435,30 @@ def test_covariances_of_views_that_there_are(view):
     for pair in ((view, 0), (0, view)):
         with pytest.raises(ValueError, match="there are 2 views, counted from 0, got view"):
             m.covariance(*pair)
+
+
+def test_arrays_at_odd_addresses_are_copied() -> None:
+    rng = np.random.default_rng(0)
+
+    # contiguous, so that ascontiguousarray returns them as they are; the core would read misaligned numbers
+    def misaligned(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        raw = np.zeros(a.nbytes + 1, dtype=np.uint8)
+        out = raw[1:].view(a.dtype).reshape(a.shape)
+        out[...] = a
+        assert not out.flags.aligned
+        return out
+
+    X, w = rng.normal(size=(9, 4)), rng.uniform(0.5, 2, size=9)
+    for view in (misaligned(X), misaligned(X).T, misaligned(X)[:, ::2], misaligned(X.astype(np.float32))):
+        read = arrays.as_matrix("X", view)
+        assert read.flags.aligned
+        np.testing.assert_array_equal(read, view)
+    weights = arrays.as_weights(misaligned(w), 9)
+    assert weights.flags.aligned
+    np.testing.assert_array_equal(weights, w)
+    labels = misaligned(np.arange(9) % 3)
+    assert arrays.contiguous(labels, np.int64).flags.aligned
+    found = hinge_embedding_loss(misaligned(X), misaligned(X[:3]), labels)
+    expected = hinge_embedding_loss(X, X[:3], np.arange(9) % 3)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b)

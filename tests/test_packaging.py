@@ -235,6 +235,8 @@ def public_names() -> list[str]:
         parts = path.relative_to(Path(fastcca.__file__).parent).with_suffix("").parts
         if any(part.startswith("_") and part != "__init__" for part in parts) or parts[0] == "cli":
             continue
+        if len(parts) > 1 and parts[-1] != "__init__":
+            continue  # a package lists its names itself
         module = ".".join(["fastcca", *(part for part in parts if part != "__init__")])
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":

@@ -617,7 +617,7 @@ def test_what_an_older_version_wrote_is_brought_up_to_date(views, tmp_path):
     def upgrade(cls, written, parameters, fitted):
         assert written == 1
         fitted["peak_"] = fitted.pop("largest_")
-        for name in ("reg", "scale", "solver", "n_threads"):
+        for name in ("reg", "scale", "solver", "shrinkage", "n_threads"):
             del parameters[name]
 
     schema = Schema("test/growing", 2, fields="peak_")
@@ -667,7 +667,7 @@ def test_requests_of_metadata_survive(views, tmp_path):
         model.save(tmp_path / "model.safetensors")
         loaded = fastcca.load(tmp_path / "model.safetensors")
         assert str(loaded.get_metadata_routing()) == str(model.get_metadata_routing())
-        assert loaded.get_metadata_routing().score.requests == {"sample_weight": "w"}
+        assert loaded.get_metadata_routing().score.requests == {"sample_weight": "w", "confounds": None}
     assert np.array_equal(loaded.transform(X), model.transform(X))
     plain = CCA().fit(X, Y)
     plain.set_output(transform="pandas").save(tmp_path / "frames.safetensors")

@@ -1,5 +1,6 @@
 """The displays: what they draw is the data they hold."""
 
+import itertools
 import subprocess
 import sys
 
@@ -73,6 +74,35 @@ def test_variates_without_labels_on_given_axes():
     assert ax.get_legend() is None
 
 
+def test_numbers_are_a_quantity_with_a_colour_bar(views, cca):
+    values = np.linspace(3.0, 7.0, 300)
+    display = plotting.VariateDisplay.from_estimator(cca, views.X, views.y, labels=values).plot()
+    (points,) = display.points_
+    np.testing.assert_array_equal(points.get_array(), values)
+    assert display.ax_.get_legend() is None
+    assert (display.colorbar_.vmin, display.colorbar_.vmax) == (3.0, 7.0)
+    assert plotting.VariateDisplay([1.0, 2.0], [1.0, 2.0], [0.5, 0.1]).plot().colorbar_ is not None
+    assert plotting.VariateDisplay([1.0, 2.0], [1.0, 2.0], [5, 1]).plot().colorbar_ is None
+
+
+def test_classes_differ_in_colour_or_shape():
+    n = 35
+    labels = np.array([f"class {i:02d}" for i in range(n)])
+    display = plotting.VariateDisplay(np.arange(n), np.arange(n)[::-1], labels).plot()
+    looks = {(tuple(p.get_facecolor()[0]), p.get_paths()[0].vertices.tobytes()) for p in display.points_}
+    assert len(looks) == len(display.points_) == n
+    assert display.ax_.get_legend() is None  # 35 names would cover the picture
+    few = plotting.VariateDisplay(np.arange(n), np.arange(n)[::-1], labels[np.arange(n) % 30]).plot()
+    assert len(few.ax_.get_legend().get_texts()) == 30
+
+
+def test_colours_are_matplotlibs_for_any_vision():
+    assert list(plotting.COLOURS) == [
+        f"#{colour.lstrip('#')}"
+        for colour in matplotlib.style.library["petroff10"]["axes.prop_cycle"].by_key()["color"]
+    ]
+
+
 def test_variates_are_of_a_model_of_two_views(views):
     with pytest.raises(TypeError, match="estimator must be a model of two views with transform_views, got 5"):
         plotting.VariateDisplay.from_estimator(5, views.X, views.y)
@@ -89,6 +119,32 @@ def test_loadings_as_bars(cca):
     colours = [bar.get_facecolor() for bar in display.bars_]
     assert len(set(colours[:5])) == len(set(colours[5:])) == 1
     assert colours[0] != colours[5]
+
+
+def test_the_largest_loadings_are_drawn_in_the_order_of_the_columns():
+    x, y = np.linspace(-0.5, 0.9, 1000), np.array([0.1, np.nan, -0.8])
+    display = plotting.LoadingDisplay(x, y).plot(top=2)
+    np.testing.assert_array_equal(display.shown_, [998, 999, 1000, 1002])
+    np.testing.assert_array_equal([bar.get_width() for bar in display.bars_], [*x[-2:], 0.1, -0.8])
+    assert [t.get_text() for t in display.ax_.get_yticklabels()] == ["x998", "x999", "y0", "y2"]
+    assert "largest 2 of 1000 (X) and 2 of 3 (Y)" in display.ax_.get_title()
+    assert len(plotting.LoadingDisplay(x, y).plot().bars_) == 13
+    assert len(plotting.LoadingDisplay(x[:30], y).plot(top=None).bars_) == 33
+
+
+@pytest.mark.parametrize("kind", ["bar", "helio"])
+def test_no_name_is_cut_off(kind):
+    names = [f"a rather long name of a column {i}" for i in range(55)]
+    display = plotting.LoadingDisplay(np.linspace(-1, 1, 55), [0.5], names, ["y"]).plot(kind=kind)
+    figure = display.ax_.figure
+    figure.canvas.draw()
+    labels = display.ax_.get_yticklabels() if kind == "bar" else display.ax_.get_xticklabels()
+    boxes = [label.get_window_extent() for label in labels]
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.width for box in boxes)
+    if kind == "bar":
+        assert all(
+            above.y0 >= below.y1 - 1 for above, below in itertools.pairwise(boxes)
+        )  # no name is printed over the next
 
 
 def test_loadings_as_heliograph():
@@ -113,6 +169,8 @@ def test_loadings_refuse():
     display = plotting.LoadingDisplay([0.5], [1.0])
     with pytest.raises(ValueError, match="'bar' or 'helio'"):
         display.plot(kind="pie")
+    with pytest.raises(ValueError, match=r"top must be .* >= 1, got 0"):
+        display.plot(top=0)
     with pytest.raises(ValueError, match="polar"):
         display.plot(pyplot.subplots()[1], kind="helio")
 

@@ -15,7 +15,19 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastcca
-from fastcca import CCA, CCACV, KernelCCA, KernelCCACV
+from fastcca import (
+    CCA,
+    CCACV,
+    PLSSVD,
+    KernelCCA,
+    KernelCCACV,
+    PLSCanonical,
+    PLSRegression,
+    PLSRegressionCV,
+    ProbabilisticCCA,
+    SparseCCA,
+    SparseCCACV,
+)
 from fastcca.embedding import (
     AttributeHierarchyLabelEmbedding,
     AttributeLabelEmbedding,
@@ -37,6 +49,13 @@ from fastcca.fusion import EarlyFusion
         CCACV(),
         KernelCCA(),
         KernelCCACV(),
+        PLSCanonical(1),
+        PLSRegression(1),
+        PLSRegressionCV(),
+        PLSSVD(1),
+        ProbabilisticCCA(reg=0.1),
+        SparseCCA(),
+        SparseCCACV(penalties=[0.3, 1.0]),
         NearestClassMean(),
         RidgeEmbedding(),
         AttributeLabelEmbedding(),
@@ -166,6 +185,7 @@ def test_parameters_are_stored_as_given():
         "scale": False,
         "solver": "auto",
         "n_threads": None,
+        "shrinkage": None,
     }
     assert repr(CCA(reg=0.5)) == "CCA(reg=0.5)"
 

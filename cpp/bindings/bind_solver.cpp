@@ -35,6 +35,17 @@ py::tuple to_python(Solution&& s) {
                           py::make_tuple(s.dropped[0], s.dropped[1]), py::make_tuple(s.lost[0], s.lost[1]));
 }
 
+py::tuple whiten_moments_(const MomentsArrays& moments, Index start, Index width, double reg,
+                          const std::string& name, int n_threads) {
+    const MomentsView view = moments_view(moments);
+    if (start < 0 || width < 1 || width > view.mean.size() - start)
+        throw std::invalid_argument("there are no such columns");
+    require(reg >= 0, "reg must not be negative");
+    ViewWhitening w = without_gil(
+        n_threads, [&] { return level().whiten_moments(view, start, width, reg, name); });
+    return py::make_tuple(to_numpy(std::move(w.weights)), w.rank, w.condition, w.dropped, w.lost);
+}
+
 py::tuple solve_moments_(const MomentsArrays& moments, Index p, Index n_components, Pair reg, int n_threads) {
     const MomentsView view = moments_view(moments);
     check_split(p, view.mean.size());
@@ -90,6 +101,8 @@ py::array held_out(const std::vector<std::pair<MomentsArrays, MomentsArrays>>& f
 }  // namespace
 
 void register_solver(py::module_& m) {
+    m.def("whiten_moments", &whiten_moments_, py::arg("moments"), py::arg("start"), py::arg("width"),
+          py::arg("reg"), py::arg("name"), py::arg("n_threads"));
     m.def("solve_moments", &solve_moments_, py::arg("moments"), py::arg("p"), py::arg("n_components"),
           py::arg("reg"), py::arg("n_threads"));
     const auto define = [&](auto x, auto y) {

@@ -30,24 +30,41 @@ if TYPE_CHECKING:
         metrics,
         plotting,
         retrieval,
+        similarity,
         synchrony,
         taxonomy,
     )
     from fastcca._arguments.alignment import align
     from fastcca._load import load
     from fastcca.cca.kernel import KernelCCA
+    from fastcca.cca.kernel_multiview import KernelMCCA
     from fastcca.cca.linear import CCA
     from fastcca.cca.model_selection import CCACV, KernelCCACV
+    from fastcca.cca.multiview import GCCA, MCCA, MCCACV
+    from fastcca.cca.pls import PLSSVD, PLSCanonical, PLSRegression, PLSRegressionCV
+    from fastcca.cca.probabilistic import ProbabilisticCCA
+    from fastcca.cca.sparse import SparseCCA, SparseCCACV
 
     __version__: str
 
 __all__ = [
     "CCA",
     "CCACV",
+    "GCCA",
+    "MCCA",
+    "MCCACV",
+    "PLSSVD",
     "KernelCCA",
     "KernelCCACV",
+    "KernelMCCA",
     "Moments",
     "NumericalError",
+    "PLSCanonical",
+    "PLSRegression",
+    "PLSRegressionCV",
+    "ProbabilisticCCA",
+    "SparseCCA",
+    "SparseCCACV",
     "align",
     "build_info",
     "datasets",
@@ -64,6 +81,7 @@ __all__ = [
     "plotting",
     "retrieval",
     "set_num_threads",
+    "similarity",
     "synchrony",
     "taxonomy",
 ]
@@ -72,8 +90,19 @@ __all__ = [
 _LAZY = {
     "CCA": "fastcca.cca",
     "CCACV": "fastcca.cca",
+    "GCCA": "fastcca.cca",
     "KernelCCA": "fastcca.cca",
     "KernelCCACV": "fastcca.cca",
+    "KernelMCCA": "fastcca.cca",
+    "MCCA": "fastcca.cca",
+    "MCCACV": "fastcca.cca",
+    "PLSCanonical": "fastcca.cca",
+    "PLSRegression": "fastcca.cca",
+    "PLSRegressionCV": "fastcca.cca",
+    "PLSSVD": "fastcca.cca",
+    "ProbabilisticCCA": "fastcca.cca",
+    "SparseCCA": "fastcca.cca",
+    "SparseCCACV": "fastcca.cca",
     "align": "fastcca._arguments.alignment",
     "load": "fastcca._load",
 }
@@ -89,6 +118,7 @@ _LAZY_MODULES = {
     "metrics",
     "plotting",
     "retrieval",
+    "similarity",
     "synchrony",
     "taxonomy",
 }

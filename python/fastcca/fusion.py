@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from fastcca._arguments.modalities import Modalities, check_modalities, pick
+from fastcca._arguments.parameters import anything, choice
 from fastcca._models.files import SavedModel, Schema
 from fastcca._models.multi_view import scaled_statistics
 from fastcca.errors import NumericalError
@@ -74,6 +75,10 @@ class EarlyFusion(
         fields="modalities_ means_ factors_ n_features_in_ column_names=_columns",
         optional="feature_names_in_",
     )
+    _constraints = {  # noqa: RUF012
+        "scale": choice("view", "columns", None),
+        "weights": anything("a number for each view"),  # with the views
+    }
 
     def __init__(
         self,
@@ -106,8 +111,6 @@ class EarlyFusion(
             If the variance of a view overflows, or vanishes though a column varies. (It is a ValueError as
             well.)
         """
-        if self.scale not in ("view", "columns", None):
-            raise ValueError(f"scale must be 'view', 'columns' or None, got {self.scale!r}")
         found = check_modalities(views, type(self).__name__)
         weights = pick(tuple(found.data), self.weights, "weights", missing=1.0)
         means: dict[str, NDArray[np.float64]] = {}

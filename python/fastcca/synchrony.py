@@ -239,7 +239,7 @@ class SynchronyLag:
     Attributes
     ----------
     lag : int
-        Where the correlation is largest: by so many frames the second stream is late.
+        Where the correlation is largest: by this many frames the second stream is late.
     confidence : float
         Between 0 and 1: a lower bound of the probability that unrelated streams with the autocorrelations of
         these stay below the largest correlation at every lag looked at. Above 0.95, unrelated streams are
@@ -271,7 +271,7 @@ class SynchronyWindows:
     start : ndarray of shape (w,)
         First frame of each window.
     lag : ndarray of shape (w,)
-        Where its correlation is largest: by so many frames the second stream is late. 0 where ``constant``.
+        Where its correlation is largest: by this many frames the second stream is late. 0 where ``constant``.
     score : ndarray of shape (w,)
         Its correlation at lag 0 less the largest at any other lag: positive where the streams are
         synchronised.

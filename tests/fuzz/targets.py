@@ -185,8 +185,9 @@ def correlation_loss(d):
 def correlation_coefficients(d):
     x, y = pair(d, 8)
     m = Moments().update(x, y)
+    factor = functional.correlation_factor(x, y, m.mean) if d.chance(0.3) else None
     value, A = functional.correlation_coefficients(
-        m, d.count(1, 3, none=True), reg(d), d.word("trace_norm", "frobenius")
+        m, d.count(1, 3, none=True), reg(d), d.word("trace_norm", "frobenius"), factor=factor
     )
     mean = m.mean if not d.odd(0.1) else d.pick(m.mean[:-1], m.mean * np.nan, None, A)
     return value, A, functional.correlation_gradients(x, y, mean, A)
@@ -519,6 +520,48 @@ def kernel_cca_cv(d):
     return use_two_views(d, KernelCCACV(d.count(1, 2, none=True), regs=[0.1, 1.0], cv=2, **options), x, y)
 
 
+@target
+def many_views(d):
+    n = d.size(8, 30)
+    views = [d.matrix(n, d.size(1, 5)) for _ in range(int(d.rng.integers(2, 5)))]
+    k, scale = d.count(1, 3, none=True), d.word(True, False)
+    model = d.pick(
+        lambda: fastcca.MCCA(k, reg(d), scale=scale),
+        lambda: fastcca.GCCA(k, reg(d), scale=scale),
+        lambda: fastcca.MCCACV(1, regs=[0.1, 1.0], cv=2),
+        lambda: fastcca.KernelMCCA(1, reg=0.1, rank=d.count(1, 20, odd=0)),
+    )()
+    model.fit(views, sample_weight=d.weights(n))
+    return list(model.transform(views).values())
+
+
+@target
+def other_linear_models(d):
+    x, y = pair(d, 12)
+    k, scale = d.count(1, 3), d.word(True, False)
+    model = d.pick(
+        lambda: fastcca.PLSSVD(k, scale),
+        lambda: fastcca.PLSCanonical(k, scale),
+        lambda: fastcca.PLSRegression(k, scale),
+        lambda: fastcca.PLSRegressionCV(2, cv=2),
+        lambda: fastcca.ProbabilisticCCA(k, reg=reg(d)),
+        lambda: fastcca.SparseCCA(k, d.real(0.3, 0.6), d.word("pmd", "elastic-net"), max_iter=20),
+        lambda: fastcca.SparseCCACV(1, [0.3, 0.6], cv=2, max_iter=20),
+    )()
+    model.fit(x, y)
+    return [model.transform(x)]
+
+
+@target
+def moments_of_groups_and_windows(d):
+    n = d.size(4, 30)
+    x = d.matrix(n, d.size(1, 4))
+    groups = functional.group_moments(x, labels=d.labels(n, 3), sample_weight=d.weights(n))
+    assert isinstance(groups, functional.GroupMoments)
+    windows = functional.rolling_moments(x, window=d.count(2, 6), step=d.count(1, 3))
+    return [m.scatter for _, m in windows]
+
+
 # ---- label embeddings
 
 
@@ -638,19 +681,61 @@ def label_metrics(d):
     )()
 
 
+def model_to_test(d, *, kernel):
+    k, scale = d.count(1, 2, none=True), d.word(True, False)
+    kind = d.pick("cca", "cca", "search", "kernel" if kernel else "cca")
+    if kind == "search":
+        return CCACV(1, regs=[0.1, 1.0], cv=2, scale=scale)
+    if kind == "kernel":
+        return KernelCCA(1, rank=d.count(1, 20, odd=0))
+    solver = d.pick("auto", "auto", "covariance", "qr", "gram")
+    return CCA(k, reg=d.pick(0.0, 0.1, (1e-3, 10.0)), scale=scale, solver=solver)
+
+
 @target
-def inferences(d):
+def wilks(d):
     x, y = pair(d, 12)
-    model = CCA(d.count(1, 2, none=True), reg=d.pick(0.0, 0.1))
-    kind = d.pick("wilks", "permutation", "bootstrap")
-    if kind == "wilks":
-        inference.wilks_test(model.fit(x, y))
-    elif kind == "permutation":
-        test = inference.permutation_test(model, x, y, n_permutations=d.count(1, 9), random_state=0)
-        return test.p_value
+    if d.chance(0.3):
+        rho = d.pick([0.9, 0.1], [1.0, 0.0], [0.5], [0.1, 0.9], [np.nan, 0.1], [2.0, 0.1], None, "a")
+        test = inference.wilks_test(rho, d.count(5, 50), d.count(2, 4), d.count(2, 3))
     else:
-        inference.bootstrap(model, x, y, n_bootstrap=d.count(2, 6), confidence=d.real(0.9), random_state=0)
-    return None
+        test = inference.wilks_test(CCA(reg=d.pick(0.0, 0.0, 0.1)).fit(x, y))
+    return test.p_value, test.statistic, test.chi2_p_value
+
+
+@target
+def permutation_tests(d):
+    x, y = pair(d, 12)
+    n = len(x) if hasattr(x, "__len__") else 1
+    groups = d.labels(n, 3) if d.chance(0.2) else None
+    confounds = d.matrix(n, d.size(1, 3)) if d.chance(0.3) else None
+    test = inference.permutation_test(
+        model_to_test(d, kernel=True),
+        x,
+        y,
+        n_permutations=d.count(1, 9),
+        groups=groups,
+        confounds=confounds,
+        random_state=0,
+    )
+    assert np.all((test.p_value > 0) & (test.p_value <= 1))
+    return test.statistic, test.p_value, test.permuted
+
+
+@target
+def bootstraps(d):
+    x, y = pair(d, 12)
+    found = inference.bootstrap(
+        model_to_test(d, kernel=False),
+        x,
+        y,
+        n_bootstrap=d.count(2, 9),
+        confidence=d.real(0.9),
+        random_state=0,
+    )
+    name = d.word("canonical_correlations", "x_loadings", "y_loadings", "x_weights", "y_weights")
+    found.standard_error(name)  # NaN stands for what fewer than two resamples have
+    return found.interval(name, d.word("corrected", "basic", "percentile")) if d.tame else None
 
 
 @target
@@ -753,7 +838,12 @@ def torch_losses(d):
         h1, h2 = tensor(n, width), tensor(n, width)
         loss = deep.PairEmbeddingLoss(d.real(1.0), d.word("euclidean", "cosine"))(h1, h2)
     loss.backward()
-    return loss.detach().numpy(), h1.grad.numpy(), h2.grad.numpy()
+    gradients = [h.grad.numpy() for h in (h1, h2)]
+    if h1.dtype != h2.dtype:
+        # PyTorch narrows the gradient of the narrower tensor, to infinity where it does not fit: its
+        # GradScaler looks for that
+        gradients = [np.nan_to_num(g, nan=np.nan, posinf=0, neginf=0) for g in gradients]
+    return loss.detach().numpy(), *gradients
 
 
 SOURCE = set(re.findall(r"\w+", Path(__file__).read_text(encoding="utf-8")))
@@ -765,7 +855,9 @@ LEFT_OUT = {
             ("build_info", "load"), "read nothing from the user but a path: tests/test_faults.py"
         ),
         "NumericalError": "an exception",
-        **dict.fromkeys(("datasets", "plotting"), "read files and draw pictures"),
+        **dict.fromkeys(("datasets", "plotting"), "read files and draw figures"),
+        "distributed": "takes arrays of dask: tests/test_distributed.py",
+        "errors": "exceptions",
     },
     "embedding": {"Explanation": "a result", "InputScaling": "a fitted part of the estimators"},
     "functional": {"Solution": "a result"},

@@ -13,7 +13,24 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
-from fastcca import CCA, CCACV, KernelCCA, KernelCCACV, embedding
+from fastcca import (
+    CCA,
+    CCACV,
+    GCCA,
+    MCCA,
+    MCCACV,
+    PLSSVD,
+    KernelCCA,
+    KernelCCACV,
+    KernelMCCA,
+    PLSCanonical,
+    PLSRegression,
+    PLSRegressionCV,
+    ProbabilisticCCA,
+    SparseCCA,
+    SparseCCACV,
+    embedding,
+)
 from fastcca.deep import DeepCCA, DeepLabelEmbedding, MultimodalAutoencoder
 from fastcca.fusion import EarlyFusion
 from fastcca.synchrony import SynchronyDetector
@@ -27,6 +44,7 @@ Y = X[:, :3] @ rng.normal(size=(3, 3)) + 0.5 * rng.normal(size=(60, 3))
 LABELS = np.repeat(CLASSES, 20)
 x, y = X[::12].round(3), Y[::12].round(3)
 VIEWS, views = {"a": X, "b": Y}, {"a": x, "b": y}
+THREE, three = {**VIEWS, "c": X[:, 2:] + Y[:, :2]}, {**views, "c": x[:, 2:] + y[:, :2]}
 TREE = Taxonomy(
     {"root": None, "pet": "root", "cat": "pet", "dog": "pet", "fish": "root", "ray": "fish", "eel": "fish"}
 )
@@ -44,6 +62,8 @@ TWO_VIEWS = (
     [("score", [x, y])],
 )
 GROWS = ([("partial_fit", [X[:30], Y[:30]]), ("transform", [x])],)
+MANY_VIEWS = ([("transform", [three])], [("transform_view", ["b", y])], [("score", [three])])
+MANY_GROW = ([("partial_fit", [{name: a[:30] for name, a in THREE.items()}]), ("transform", [three])],)
 ONE_SPACE = (
     [("transform", [x])],
     [("predict", [x])],
@@ -54,12 +74,31 @@ ZERO_SHOT = ([("with_classes", [["eel"]]), ("decision_function", [x])],)
 SHORT = {"n_epochs": 5, "random_state": 0}
 DEEP = {"hidden": (3,), "n_epochs": 2, "dtype": "float64", "random_state": 0}
 
+MANY_VIEWS = (
+    [("transform", [views])],
+    [("common_variate", [{"b": y}])],
+    [("predict_views", [{"a": x}])],
+    [("score", [views])],
+)
+ADDED = ([("partial_fit", [VIEWS]), ("common_variate", [views])],)
+
 # What the kept file was fitted to, and the calls; those of a class without such a method are left out.
 RECIPES = [
     (CCA(2, reg=(0.1, 0.2), scale=True), (X, Y), TWO_VIEWS + GROWS),
     (CCACV(2, regs=[0.1, 1.0], cv=3), (X, Y), TWO_VIEWS),
     (KernelCCA(2, rank=10, reg=0.1), (X, Y), TWO_VIEWS + GROWS),
     (KernelCCACV(2, rank=10, gammas=[0.1], regs=[0.1, 1.0], cv=3), (X, Y), TWO_VIEWS),
+    (MCCA(2, reg=0.1), (VIEWS,), MANY_VIEWS + ADDED),
+    (GCCA(2, reg={"a": 0.1}), (VIEWS,), MANY_VIEWS + ADDED),
+    (MCCACV(2, regs=[0.1, 1.0], cv=3), (VIEWS,), MANY_VIEWS),
+    (KernelMCCA(2, rank=10, reg=0.1), (VIEWS,), MANY_VIEWS),
+    (PLSRegression(2), (X, Y), TWO_VIEWS + GROWS),
+    (PLSCanonical(2), (X, Y), TWO_VIEWS + GROWS),
+    (PLSSVD(2), (X, Y), TWO_VIEWS + GROWS),
+    (PLSRegressionCV(2, cv=3), (X, Y), TWO_VIEWS),
+    (SparseCCA(2, 0.7), (X, Y), TWO_VIEWS + GROWS),
+    (SparseCCACV(2, [0.7, 0.9], cv=3), (X, Y), TWO_VIEWS),
+    (ProbabilisticCCA(2), (X, Y), (*TWO_VIEWS, [("log_likelihood", [x, y])])),
     (embedding.JointEmbedding(2, **SHORT), (X, Y), TWO_VIEWS),
     (embedding.NearestClassMean(), (X, LABELS), ONE_SPACE),
     (embedding.RidgeEmbedding(), (X, LABELS), ONE_SPACE),

@@ -161,6 +161,7 @@ Level table() {
     level.solve_lower_transposed = [](const Matrix<double>& L, Matrix<double>& B) {
         solve_lower_transposed<double>(L, B);
     };
+    level.whiten_moments = &whiten_moments;
     level.solve_moments = &solve_moments;
     level.solve_qr = &solve_qr;
     level.solve_gram = &solve_gram;

@@ -103,6 +103,8 @@ struct Level {
     void (*solve_lower)(const Matrix<double>& L, Matrix<double>& B);
     void (*solve_lower_transposed)(const Matrix<double>& L, Matrix<double>& B);
 
+    ViewWhitening (*whiten_moments)(const MomentsView&, Index start, Index width, double reg,
+                                    const std::string& name);
     Solution (*solve_moments)(const MomentsView&, Index p, Index n_components, Penalty);
     Solution (*solve_qr)(const CentredView& x, const CentredView& y, Index n_components, Penalty);
     Solution (*solve_gram)(const CentredView& x, const CentredView& y, Index n_components, Penalty);

@@ -227,7 +227,7 @@ class Search {
     static void offer(const T* scores, Index row, Index query, Index n, CandidateLists<T>& lists) {
         for (Index j = 0; j < n; ++j, scores += kPanel) {
             const T threshold = lists.thresholds()[query + j];
-            if (!(Eigen::Map<const Panel, Eigen::AlignedMax>(scores).maxCoeff() > threshold)) continue;
+            if (!(Eigen::Map<const Panel>(scores).maxCoeff() > threshold)) continue;
             for (int r = 0; r < kPanel; ++r)
                 if (scores[r] > threshold) lists.offer(query + j, scores[r], row + r);
         }

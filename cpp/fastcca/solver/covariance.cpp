@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "fastcca/base/errors.hpp"
 #include "fastcca/base/thread_pool.hpp"
 #include "fastcca/solver/rank_rule.hpp"
 
@@ -194,30 +195,53 @@ Matrix<double> covariance(const MomentsView& m, const std::vector<Index>& rows, 
 
 double rank_tolerance(Index d) { return std::numeric_limits<double>::epsilon() * static_cast<double>(d); }
 
+namespace {
+
+// The rank rule and the whitening of columns start … start + width - 1, for k components.
+void whiten_columns(const MomentsView& m, Index start, Index width, double r, Index k, const std::string& name,
+                    Whitening& whitening, WhitenedView& view) {
+    view.width = width;
+    if (!m.scatter.diagonal().segment(start, width).allFinite()) throw_overflow(name);
+    view.kept = varying_columns(m, start, width);
+    if (view.kept.empty()) throw_all_constant(name);
+    const Scaled scaled(covariance(m, view.kept, start, view.kept, start), r);
+    Vector<double> noise(static_cast<Index>(view.kept.size()));
+    for (Index i = 0; i < noise.size(); ++i) {
+        const Index j = start + view.kept[static_cast<std::size_t>(i)];
+        // Entries of the matrix of correlations are known to √(ρᵢρⱼ), so that λ = vᵀ C v is to
+        // (Σ |vⱼ| √ρⱼ)².
+        noise[i] =
+            entry_noise(std::sqrt(m.scatter(j, j)), m.n, m.mean[j], m.eps[j]) + std::sqrt(m.rounding[j]);
+    }
+    if (scaled.deviation.minCoeff() < kSmallest) throw_underflow(name);
+    whiten(scaled, r, noise, k, whitening, view);
+    view.to_weights = [&whitening](const Matrix<double>& U) { return whitening.weights(U); };
+}
+
+}  // namespace
+
+ViewWhitening whiten_moments(const MomentsView& m, Index start, Index width, double reg,
+                             const std::string& name) {
+    WhitenedView view;
+    Whitening whitening;
+    whiten_columns(m, start, width, reg, width, name, whitening, view);
+    const Index directions = whitening.factor.cols();
+    const Matrix<double> W = view.to_weights(Matrix<double>::Identity(directions, directions));
+    ViewWhitening found{Matrix<double>::Zero(width, directions), view.rank, view.condition, view.dropped,
+                        view.lost};
+    for (std::size_t i = 0; i < view.kept.size(); ++i)
+        found.weights.row(view.kept[i]) = W.row(static_cast<Index>(i));
+    if (!found.weights.allFinite()) throw NumericalError("the weights of " + name + " overflow: scale its columns up");
+    return found;
+}
+
 Solution solve_moments(const MomentsView& m, Index p, Index n_components, Penalty reg) {
     std::array<WhitenedView, 2> views;
     std::array<Whitening, 2> whitening;
-    const std::array<double, 2> r{reg.x, reg.y};
-    const std::array<Index, 2> start{0, p}, width{p, m.mean.size() - p};
-    for (std::size_t v = 0; v < 2; ++v) {
-        WhitenedView& view = views[v];
-        view.width = width[v];
-        if (!m.scatter.diagonal().segment(start[v], width[v]).allFinite()) throw_overflow(v == 0 ? "X" : "y");
-        view.kept = varying_columns(m, start[v], width[v]);
-        if (view.kept.empty()) throw_all_constant(v == 0 ? "X" : "y");
-        const Scaled scaled(covariance(m, view.kept, start[v], view.kept, start[v]), r[v]);
-        Vector<double> noise(static_cast<Index>(view.kept.size()));
-        for (Index i = 0; i < noise.size(); ++i) {
-            const Index j = start[v] + view.kept[static_cast<std::size_t>(i)];
-            // Entries of the matrix of correlations are known to √(ρᵢρⱼ), so that λ = vᵀ C v is to
-            // (Σ |vⱼ| √ρⱼ)².
-            noise[i] =
-                entry_noise(std::sqrt(m.scatter(j, j)), m.n, m.mean[j], m.eps[j]) + std::sqrt(m.rounding[j]);
-        }
-        if (scaled.deviation.minCoeff() < kSmallest) throw_underflow(v == 0 ? "X" : "y");
-        whiten(scaled, r[v], noise, n_components, whitening[v], view);
-        view.to_weights = [&w = whitening[v]](const Matrix<double>& U) { return w.weights(U); };
-    }
+    const Index q = m.mean.size() - p;
+    whiten_columns(m, 0, p, reg.x, n_components, "X", whitening[0], views[0]);
+    whiten_columns(m, p, q, reg.y, n_components, "y", whitening[1], views[1]);
+    const std::array<Index, 2> start{0, p};
     // T = W₁ᵀ S₁₂ W₂ = (W₂ᵀ (W₁ᵀ S₁₂)ᵀ)ᵀ
     Matrix<double> T = whitening[0].project(covariance(m, views[0].kept, start[0], views[1].kept, start[1]));
     T = whitening[1].project(T.transpose()).transpose().eval();

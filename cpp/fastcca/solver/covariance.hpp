@@ -34,6 +34,20 @@ Matrix<double> covariance(const MomentsView& moments, const std::vector<Index>& 
 
 Solution solve_moments(const MomentsView& moments, Index p, Index n_components, Penalty reg);
 
+// One view's whitening: W with Wᵀ (S + rI) W = I, rows of zero for constant columns, without the directions that
+// the rank rule drops.
+struct ViewWhitening {
+    Matrix<double> weights;  // (width, directions)
+    Index rank = 0;          // of the data, whatever the ridge
+    double condition = 0;
+    bool dropped = false;
+    double lost = 0;
+};
+
+// Of columns start … start + width - 1; `name` is what errors call them.
+ViewWhitening whiten_moments(const MomentsView& moments, Index start, Index width, double reg,
+                             const std::string& name);
+
 // The error of eigenvalues of d × d matrices, relative to the largest.
 double rank_tolerance(Index d);
 

@@ -17,8 +17,10 @@ __all__ = [
     "check_same_rows",
     "column_names",
     "common_float",
+    "contiguous",
     "finite_matrix",
     "index_of",
+    "narrowed",
     "place_of",
     "refuse_non_finite",
     "unwrapped",
@@ -75,6 +77,25 @@ def finite_matrix(name: str, value: Any, *, vector: bool = False, min_rows: int 
     a = as_matrix(name, value, vector=vector, min_rows=min_rows)
     refuse_non_finite(name, a)
     return a
+
+
+def contiguous(a: npt.ArrayLike, dtype: Any = None) -> npt.NDArray[Any]:
+    """An array in C order at an address for its type, where ``ascontiguousarray`` leaves it at any."""
+    return np.require(a, dtype, ["C_CONTIGUOUS", "ALIGNED"])
+
+
+def narrowed(a: npt.NDArray[Any], dtype: Any, name: str) -> npt.NDArray[Any]:
+    """``a`` in ``dtype``, that of other arrays, which must hold its numbers."""
+    with np.errstate(over="ignore"):
+        out: npt.NDArray[Any] = a.astype(dtype, copy=False)
+    if out.itemsize < a.itemsize:
+        beyond = np.isinf(out) & np.isfinite(a)
+        if beyond.any():
+            raise ValueError(
+                f"{name} holds {a[beyond][0]:g}, which is out of the range of {np.dtype(dtype)}, the type of "
+                "the arrays that it goes with: scale it down, or pass those in float64"
+            )
+    return out
 
 
 def common_float(arrays: Sequence[Array]) -> list[Array]:
@@ -146,8 +167,10 @@ def _as_float(name: str, a: Array, value: Any) -> Array:
     if not a.dtype.isnative:
         a = a.astype(a.dtype.newbyteorder("="))
     # Fields of records and the like: addresses that are no multiple of the item's size.
-    if not a.flags.aligned or any(stride % a.itemsize for stride in a.strides):
-        a = np.ascontiguousarray(a)
+    if any(stride % a.itemsize for stride in a.strides):
+        a = contiguous(a)
+    elif not a.flags.aligned:
+        a = a.copy()
     return a
 
 
@@ -200,7 +223,7 @@ def as_weights(
             f"{name} must sum to more than {more_than:g}, got {total:g}: "
             "weights count as repetitions of a row"
         )
-    return np.ascontiguousarray(w)
+    return contiguous(w)
 
 
 # ---- NaN and infinity

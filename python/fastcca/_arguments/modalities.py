@@ -5,6 +5,7 @@ matrix (named "X"). A row that lacks a modality is NaN throughout there, or None
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from fastcca._arguments.arrays import as_matrix, check_same_rows, column_names, place_of
 
-__all__ = ["Modalities", "Names", "check_modalities", "named", "pick"]
+__all__ = ["Modalities", "Names", "check_modalities", "named", "per_view", "pick"]
 
 Names = NDArray[np.object_] | None
 
@@ -168,3 +169,20 @@ def pick(names: Sequence[str], given: Any, what: str, missing: float) -> dict[st
         if not isinstance(value, (int, float, np.number)) or not 0 <= value < np.inf:
             raise ValueError(f"{what} must be finite and not negative, got {value!r} for {name!r}")
     return {name: float(value) for name, value in values.items()}
+
+
+def per_view(
+    names: Sequence[str], given: Any, what: str, missing: float, *, positive: bool = False
+) -> tuple[float, ...]:
+    """One number for each view, in order: from a number for all, or as :func:`pick` takes them."""
+    if isinstance(given, Real) and not isinstance(given, (bool, np.bool_)):
+        given = dict.fromkeys(names, given)
+    elif isinstance(given, (bool, np.bool_, str)) or (given is not None and not np.iterable(given)):
+        raise ValueError(
+            f"{what} must be a number, or one number for each of {', '.join(names)}, got {given!r}"
+        )
+    values = pick(names, given, what, missing)
+    for name, value in values.items():
+        if positive and value == 0:
+            raise ValueError(f"{what} must be positive, got 0 for {name!r}: leave the view out")
+    return tuple(values.values())

@@ -48,6 +48,9 @@ _Solution = tuple[
     tuple[float, float],
 ]
 
+def whiten_moments(
+    moments: _Moments, start: int, width: int, reg: float, name: str, n_threads: int
+) -> tuple[NDArray[np.float64], int, float, bool, float]: ...
 def solve_moments(
     moments: _Moments, p: int, n_components: int, reg: tuple[float, float], n_threads: int
 ) -> _Solution: ...

@@ -27,7 +27,7 @@ FULL = {errno.ENOSPC, errno.EFBIG, errno.EIO} | ({errno.EDQUOT} if hasattr(errno
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary file beside ``path``, which takes its place when the block ends without an error.
+    """A temporary file next to ``path``, which takes its place when the block ends without an error.
 
     It is on the disk before it takes the place, so that ``path`` is the old file or the new one also after
     the machine stops. A link stays, what it points to is replaced; the mode of an existing file is kept.

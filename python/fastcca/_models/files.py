@@ -100,7 +100,7 @@ class SavedModel(AtomicFit):
     def save(self, path: Place, *, moments: bool = True) -> None:
         """Write the fitted model to one file, which :func:`fastcca.load` reads.
 
-        A file of a path is written beside it and renamed, so that it is there whole or not at all. It is in
+        A file of a path is written next to it and renamed, so that it is there whole or not at all. It is in
         the layout of safetensors: arrays, and a header of JSON; no pickle.
 
         Parameters

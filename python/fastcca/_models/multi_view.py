@@ -1,14 +1,23 @@
 """What estimators of any number of views (modalities) share."""
 
-from typing import Any
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
 
-from fastcca._models.statistics import column_statistics
+from fastcca._arguments.arrays import as_weights
+from fastcca._arguments.modalities import Modalities, Names, check_modalities, named
+from fastcca._models.files import SavedModel, Schema
+from fastcca._models.statistics import Weights, column_statistics, least_squares, loadings
 from fastcca.errors import NumericalError
+from fastcca.functional.multiview import patterns
+from fastcca.metrics import column_correlations
 
-__all__ = ["scaled_statistics"]
+__all__ = ["MultiViewModel", "ViewStatistics", "mean_of_pairs", "scaled_statistics"]
 
 
 def scaled_statistics(
@@ -29,3 +38,327 @@ def scaled_statistics(
         if np.any(small) and (small & (rows != rows[0]).any(axis=0)).any():
             raise NumericalError(f"the variance of {name} underflows: scale it up")
     return mean, variance
+
+
+class ViewStatistics(NamedTuple):
+    """Covariances of the m k training scores, those of one view next to each other, by views in order."""
+
+    scores: NDArray[np.float64]  # (m k, m k)
+    columns: list[NDArray[np.float64]]  # (p_i, m k) each: of a view's columns with all scores
+    variances: list[NDArray[np.float64]]  # (p_i,) each
+    common: NDArray[np.float64]  # (m, k): factors of each view's scores in the common variate
+
+
+class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
+    """Base of the estimators that map any number of views into one space.
+
+    An estimator derives from it, checks its input with :meth:`_check_fit`, solves, calls
+    :meth:`_set_view_statistics`, and implements :meth:`_scores`. Everything else follows.
+    """
+
+    _schema = Schema(
+        fields="views_ n_components_ n_features_in_ means_ column_names=_columns loadings_ "
+        "canonical_correlations_ pairwise_correlations_ score_covariances=_score_covariances "
+        "column_covariances=_column_covariances common_factors=_common_factors"
+    )
+
+    views_: tuple[str, ...]
+    n_components_: int
+    n_features_in_: int
+    means_: dict[str, NDArray[np.float64]]
+    loadings_: dict[str, NDArray[Any]]
+    canonical_correlations_: NDArray[Any]
+    pairwise_correlations_: NDArray[Any]
+    _columns: dict[str, Names]
+    _score_covariances: NDArray[np.float64]
+    _column_covariances: dict[str, NDArray[np.float64]]
+    _common_factors: NDArray[np.float64]
+
+    # ---- what a subclass gives
+
+    def _scores(self, name: str, data: NDArray[Any]) -> NDArray[Any]:
+        """Scores of checked, finite rows of one view, in their dtype."""
+        raise NotImplementedError
+
+    @property
+    def _widths(self) -> dict[str, int]:
+        return {name: len(mean) for name, mean in self.means_.items()}
+
+    # ---- input
+
+    def _check_fit(self, views: Any, sample_weight: Any, *, reset: bool = True) -> tuple[Modalities, Weights]:
+        """Two views or more, and the weights; sets (without reset, checks) names, widths and columns."""
+        owner = type(self).__name__
+        given = named(views)
+        if len(given) < 2:
+            raise ValueError(
+                f"{owner} takes two views or more, got 1: a mapping name -> array, or a list of arrays"
+            )
+        fitted = None if reset else self._widths
+        found = check_modalities(views, owner, fitted, None if reset else self._columns)
+        weights = as_weights(sample_weight, found.n_rows, more_than=1.0 if reset else 0.0)
+        if reset:
+            self.views_ = tuple(found.data)
+            self._columns = found.names
+            self.n_features_in_ = sum(a.shape[1] for a in found.data.values())
+        elif set(found.data) != set(self.views_):
+            missing = next(name for name in self.views_ if name not in found.data)
+            raise ValueError(f"view {missing!r} is missing: rows that lack it must be NaN throughout")
+        return found, weights
+
+    def _check_rows(self, views: Any, *, whole: bool = False) -> Modalities:
+        """Views of a fitted estimator, some of which may be missing; with ``whole`` none in any row."""
+        check_is_fitted(self)
+        widths = self._widths
+        found = check_modalities(views, type(self).__name__, widths, self._columns)
+        if whole:
+            for name, present in found.present.items():
+                if not present.all():
+                    raise ValueError(
+                        f"row {int(np.argmin(present))} lacks view {name!r}: such rows are for "
+                        "common_variate and predict_views"
+                    )
+        return found
+
+    # ---- after the solution
+
+    def _set_view_statistics(self, statistics: ViewStatistics, dtypes: Sequence[np.dtype[Any]]) -> None:
+        """Correlations, loadings and what predictions take, from the covariances of the scores."""
+        m = len(self.views_)
+        k = self.n_components_ = statistics.common.shape[1]
+        zz = statistics.scores.copy()
+        variance = zz.diagonal().copy()
+        d = max(len(v) for v in statistics.variances)
+        for i in range(m):  # a score without variance beyond rounding correlates with nothing
+            block = slice(i * k, (i + 1) * k)
+            variance[block][variance[block] <= 4 * d * np.finfo(float).eps * variance[block].max()] = 0.0
+        scale = np.sqrt(variance)
+        across = zz.reshape(m, k, m, k)[:, np.arange(k), :, np.arange(k)]  # (k, m, m)
+        scales = scale.reshape(m, k).T
+        outer = scales[:, :, np.newaxis] * scales[:, np.newaxis, :]
+        r = np.divide(across, outer, out=np.zeros_like(outer), where=outer > 0).clip(-1.0, 1.0)
+        dtype = np.result_type(*dtypes)
+        self.pairwise_correlations_ = np.moveaxis(r, 0, -1).astype(dtype)
+        self.canonical_correlations_ = mean_of_pairs(r).astype(dtype)
+        self.loadings_ = {}
+        for i, (name, view_dtype) in enumerate(zip(self.views_, dtypes, strict=True)):
+            block = slice(i * k, (i + 1) * k)
+            own = loadings(statistics.columns[i][:, block], statistics.variances[i], variance[block])
+            self.loadings_[name] = own.astype(view_dtype)
+        self._score_covariances = zz
+        self._column_covariances = dict(zip(self.views_, statistics.columns, strict=True))
+        self._common_factors = statistics.common
+
+    # ---- what users call
+
+    def transform(self, views: Any) -> dict[str, NDArray[Any]]:
+        """Scores of each view.
+
+        Parameters
+        ----------
+        views : mapping of str to array_like of shape (n, p_i), or sequence of such
+            As for ``fit``; views may be left out of a mapping.
+
+        Returns
+        -------
+        dict of str to ndarray of shape (n, n_components_)
+            In the dtype of each view.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            For an unknown view, a wrong number of features or rows, a row that lacks a view, NaN or infinity.
+        """
+        found = self._check_rows(views, whole=True)
+        return {name: self._scores(name, data) for name, data in found.data.items()}
+
+    def transform_view(self, name: str, X: ArrayLike) -> NDArray[Any]:
+        """Scores of one view.
+
+        Parameters
+        ----------
+        name : str
+            Which view.
+        X : array_like of shape (n, p)
+            Its rows.
+
+        Returns
+        -------
+        ndarray of shape (n, n_components_)
+            In the dtype of ``X``.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            For an unknown view, a wrong number of features, NaN or infinity.
+        """
+        return self.transform({name: X})[name]
+
+    def common_variate(self, views: Any) -> NDArray[Any]:
+        """What the views have in common, of variance 1 in the training rows.
+
+        Where a row has every view it is the weighted sum of the views' scores; else that sum's least-squares
+        regression on the scores of the views that the row has.
+
+        Parameters
+        ----------
+        views : mapping of str to array_like of shape (n, p_i), or sequence of such
+            As for ``fit``. Views may be missing as a whole, or in rows that are NaN throughout.
+
+        Returns
+        -------
+        ndarray of shape (n, n_components_)
+            float32 if every view is, else float64.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            As :meth:`transform`, and for a row without any view.
+        """
+        found = self._check_rows(views)
+        m, k = self._common_factors.shape
+        factors = np.vstack([np.diag(row) for row in self._common_factors])  # (m k, k)
+
+        def coefficients(have: list[int]) -> NDArray[np.float64]:
+            if len(have) == m:
+                return factors
+            return self._regression(have, self._score_covariances @ factors)
+
+        return self._regressed(found, coefficients, np.zeros(k))
+
+    def predict_views(self, views: Any, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+        """Views as their least-squares regression on the scores of the views that each row has.
+
+        Parameters
+        ----------
+        views : mapping of str to array_like of shape (n, p_i), or sequence of such
+            As for ``fit``. Views may be missing as a whole, or in rows that are NaN throughout.
+        names : sequence of str, optional
+            Which views to predict; by default those that are missing as a whole or in a row.
+
+        Returns
+        -------
+        dict of str to ndarray of shape (n, p_i)
+            In the units of the views. A view that a row has is predicted from the other views of the row,
+            where it has any, so that what is predicted is not part of what it is predicted from.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            For an unknown name; as :meth:`common_variate`.
+        """
+        found = self._check_rows(views)
+        if names is None:
+            names = [n for n in self.views_ if n not in found.data or not found.present[n].all()]
+        out = {}
+        for name in names:
+            if name not in self.views_:
+                raise ValueError(f"there is no view {name!r}: there are {', '.join(self.views_)}")
+            target, place = self._column_covariances[name].T, self.views_.index(name)
+
+            def coefficients(
+                have: list[int], target: NDArray[Any] = target, place: int = place
+            ) -> NDArray[np.float64]:
+                others = [i for i in have if i != place] or have
+                B = self._regression(others, target)
+                if others == have:
+                    return B
+                full = np.zeros((len(have) * self.n_components_, B.shape[1]))
+                full[np.repeat([i != place for i in have], self.n_components_)] = B
+                return full
+
+            out[name] = self._regressed(found, coefficients, self.means_[name])
+        return out
+
+    def _regression(self, have: list[int], target: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Coefficients on some views' scores of centred targets with these covariances with all scores."""
+        k = self.n_components_
+        rows = np.concatenate([np.arange(i * k, (i + 1) * k) for i in have])
+        return np.asarray(least_squares(self._score_covariances[np.ix_(rows, rows)], target[rows]))
+
+    def _regressed(
+        self,
+        found: Modalities,
+        coefficients: Callable[[list[int]], NDArray[np.float64]],
+        mean: NDArray[np.float64],
+    ) -> NDArray[Any]:
+        """mean + scores of the views that a row has @ the coefficients for just these views."""
+        order = [name for name in self.views_ if name in found.data]
+        dtype = np.result_type(*(found.data[name] for name in order))
+        out = np.empty((found.n_rows, len(mean)), dtype=dtype)
+        for pattern, rows in patterns([found.present[name] for name in order]):
+            have = [order[i] for i in pattern]
+            B = coefficients([self.views_.index(name) for name in have])
+            parts = [found.data[name] if rows is None else found.data[name][rows] for name in have]
+            z = np.hstack([self._scores(name, part) for name, part in zip(have, parts, strict=True)])
+            with np.errstate(over="ignore", invalid="ignore"):
+                values = z @ B.astype(z.dtype, copy=False) + mean.astype(z.dtype, copy=False)
+            if not np.isfinite(values).all():
+                raise NumericalError(f"the predicted values overflow {z.dtype}: rescale the data")
+            out[slice(None) if rows is None else rows] = values
+        return out
+
+    def score(self, views: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
+        """Mean correlation of the views' scores on these rows.
+
+        Parameters
+        ----------
+        views : mapping of str to array_like of shape (n, p_i), or sequence of such
+            Two of the views or more, of at least two rows.
+        y : ignored
+        sample_weight : array_like of shape (n,), optional
+            Weights count as repetitions of a row.
+
+        Returns
+        -------
+        float
+            Mean over components and pairs of views of the Pearson correlation of the two scores; a score that
+            is constant counts 0.
+
+        Raises
+        ------
+        ValueError
+            For a single view or row, and as :meth:`transform`.
+        """
+        found = self._check_rows(views, whole=True)
+        if len(found.data) < 2 or found.n_rows < 2:
+            raise ValueError(
+                f"score takes two views or more of two rows or more, got {len(found.data)} of {found.n_rows}"
+            )
+        weights = as_weights(sample_weight, found.n_rows, more_than=0.0)
+        scores = [self._scores(name, data) for name, data in found.data.items()]
+        pairs = [
+            column_correlations(a, b, sample_weight=weights).mean()
+            for a, b in itertools.combinations(scores, 2)
+        ]
+        return float(np.mean(pairs))
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Names of the components: the class's in lower case, then their numbers.
+
+        Parameters
+        ----------
+        input_features : ignored
+
+        Returns
+        -------
+        ndarray of str
+        """
+        check_is_fitted(self)
+        return np.array(
+            [f"{type(self).__name__.lower()}{j}" for j in range(self.n_components_)], dtype=object
+        )
+
+
+def mean_of_pairs(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean of the entries above the diagonal of each of the matrices (..., m, m)."""
+    i, j = np.triu_indices(matrices.shape[-1], 1)
+    return np.asarray(matrices[..., i, j].mean(axis=-1))

@@ -8,14 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcca._arguments.arrays import refuse_non_finite
+from fastcca.errors import NumericalError
 from fastcca.functional.linalg import solve_positive
 
 __all__ = [
     "ScoreStatistics",
     "Weights",
+    "cast_weights",
     "column_statistics",
     "least_squares",
     "loadings",
+    "project",
     "score_statistics",
 ]
 
@@ -99,3 +102,28 @@ def column_statistics(
         mean[block] = shift + offset
         variance[block] = np.einsum("ij,ij,i->j", centred, centred, w) / (w.sum() - 1)
     return mean, variance
+
+
+def cast_weights(name: str, weights: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Weights in the dtype of the data; refuses those that overflow it."""
+    with np.errstate(over="ignore"):
+        out = weights.astype(dtype)
+    if not np.isfinite(out).all():
+        raise NumericalError(f"the weights of {name} overflow {dtype}: scale its columns up or use float64")
+    return out
+
+
+def project(data: NDArray[Any], weights: NDArray[Any], mean: NDArray[Any]) -> NDArray[Any]:
+    """(data - mean) weights by blocks of rows; centred first, so that a large mean costs no digits."""
+    out = np.empty((len(data), weights.shape[1]), dtype=data.dtype)
+    step = max(1, 2**19 // data.shape[1])
+    with np.errstate(invalid="ignore", over="ignore"):  # the caller looks at the result
+        near = mean.astype(data.dtype)
+        # what the mean loses in float32: as much of a standard deviation as the mean is large
+        rest = ((mean - near) @ weights).astype(data.dtype) if data.dtype != mean.dtype else None
+        for start in range(0, len(data), step):
+            rows = slice(start, start + step)
+            np.matmul(data[rows] - near, weights, out=out[rows])
+            if rest is not None:
+                out[rows] -= rest
+    return out

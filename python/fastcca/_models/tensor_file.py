@@ -109,7 +109,7 @@ def read_tensors(file: IO[bytes], *, alone: bool) -> tuple[dict[str, str], dict[
             raise ValueError(f"tensor {name!r} is not as large as its shape, or not in its place")
         end = stop
     if left is not None and (end > left - length or (alone and end < left - length)):
-        raise ValueError(f"{left - length:,} bytes follow the header, which tells of {end:,}")
+        raise ValueError(f"{left - length:,} bytes follow the header, which claims {end:,}")
     tensors = {
         name: Tensor(dtype, shape, _read(file, stop - start, left))
         for name, dtype, shape, start, stop in entries

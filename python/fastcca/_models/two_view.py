@@ -40,9 +40,8 @@ class TwoViewTransformer(
     """Base of the estimators that map two paired views into one space."""
 
     _schema = Schema(
-        fields="n_components_ n_features_in_ n_y_features_in_ y_is_vector=_y_is_vector singular_values_ "
-        "canonical_correlations_ total_correlation_ x_mean_ y_mean_ x_loadings_ y_loadings_ "
-        "x_cross_loadings_ y_cross_loadings_ y_on_x=_y_on_x x_on_y=_x_on_y x_on_x=_x_on_x "
+        fields="n_components_ n_features_in_ n_y_features_in_ y_is_vector=_y_is_vector "
+        "canonical_correlations_ x_mean_ y_mean_ y_on_x=_y_on_x x_on_y=_x_on_y x_on_x=_x_on_x "
         "y_on_y=_y_on_y",
         optional="feature_names_in_ y_feature_names_in_",
     )
@@ -52,7 +51,6 @@ class TwoViewTransformer(
     n_y_features_in_: int
     singular_values_: NDArray[Any]
     canonical_correlations_: NDArray[Any]
-    total_correlation_: float
     x_mean_: NDArray[Any]
     y_mean_: NDArray[Any]
     x_loadings_: NDArray[Any]
@@ -157,7 +155,6 @@ class TwoViewTransformer(
             ).clip(-1.0, 1.0)
         x_dtype, y_dtype = dtypes
         self.canonical_correlations_ = canonical_correlations.astype(np.result_type(x_dtype, y_dtype))
-        self.total_correlation_ = float(self.singular_values_.sum())
 
         x_loadings = loadings(statistics.x, statistics.x_variance, variance).astype(x_dtype)
         y_loadings = loadings(statistics.y, statistics.y_variance, variance).astype(y_dtype)

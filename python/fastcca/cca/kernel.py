@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from tqdm import tqdm
 
-from fastcca._arguments.arrays import as_matrix, refuse_non_finite
+from fastcca._arguments.arrays import as_matrix, narrowed, refuse_non_finite
 from fastcca._arguments.parameters import (
     DEGREE,
     FLAG,
@@ -273,7 +273,9 @@ class KernelTwoView(TwoViewTransformer):
     """A kernel map of each view: what :class:`KernelCCA` and :class:`KernelCCACV` share."""
 
     _schema = Schema(
-        fields="x_landmark_indices_ y_landmark_indices_ x_landmarks_ y_landmarks_ x_weights_ y_weights_ "
+        fields="singular_values_ total_correlation_ x_loadings_ y_loadings_ x_cross_loadings_ "
+        "y_cross_loadings_ x_landmark_indices_ y_landmark_indices_ "
+        "x_landmarks_ y_landmarks_ x_weights_ y_weights_ "
         "x_offset=_x_offset y_offset=_y_offset solver_ x_gamma_ y_gamma_ x_rank_ y_rank_ x_residual_ "
         "y_residual_"
     )
@@ -304,6 +306,7 @@ class KernelTwoView(TwoViewTransformer):
     verbose: bool
 
     solver_: str
+    total_correlation_: float
     x_weights_: NDArray[np.float64]
     y_weights_: NDArray[np.float64]
     x_landmarks_: Array
@@ -323,10 +326,17 @@ class KernelTwoView(TwoViewTransformer):
             if x
             else (self.y_landmarks_, self.y_weights_, self._y_offset)
         )
-        landmarks = landmarks.astype(data.dtype, copy=False)
+        dtype = data.dtype
+        with np.errstate(over="ignore"):
+            converted = landmarks.astype(dtype, copy=False)
+        if np.isfinite(converted).all():
+            landmarks = converted
+        else:  # rows of a narrower type than the fit's, which does not hold its landmarks
+            data = data.astype(landmarks.dtype)
 
         def scores(rows: Array) -> Array:
-            return kernel_scores(rows, landmarks, kernel, coefficients, offset, view, self.n_threads)
+            found = kernel_scores(rows, landmarks, kernel, coefficients, offset, view, self.n_threads)
+            return found.astype(dtype, copy=False)
 
         if not callable(kernel.kernel):
             return scores(data)
@@ -367,7 +377,7 @@ class KernelTwoView(TwoViewTransformer):
                 refuse_non_finite(name, points)
                 if points.shape[1] != data.shape[1]:
                     raise ValueError(f"{name} has {points.shape[1]} features, {view} has {data.shape[1]}")
-                points = points.astype(data.dtype, copy=False)
+                points = narrowed(points, data.dtype, name)
                 # In an order, and without those, that the others determine.
                 options["pivoting"] = "greedy"
                 kept = choose_landmarks(kernel, points, None, name, rank=len(points), tol=0.0, **options)
@@ -540,6 +550,7 @@ class KernelTwoView(TwoViewTransformer):
         self.x_mean_, self.y_mean_ = (mean.astype(dtype) for mean, dtype in zip(means, dtypes, strict=True))
         self.singular_values_ = self.singular_values_.astype(np.result_type(*dtypes))
         self._set_statistics(statistics, dtypes)
+        self.total_correlation_ = float(self.singular_values_.sum())
 
 
 def _signs(coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -594,7 +605,8 @@ class KernelCCA(KernelTwoView):
         The largest number of landmarks of a view; above n it means n.
     tol : float, default=1e-8
         In [0, 1). Landmarks are added until they leave out at most this part of the kernel's trace; of linear
-        and polynomial kernels, whose values may be large beside what varies in them, of the centred kernel's.
+        and polynomial kernels, whose values may be large compared with what varies in them, of that of the
+        centred kernel.
     pivoting : {"greedy", "random", "uniform"}, default="greedy"
         How landmarks are chosen: see :func:`fastcca.functional.incomplete_cholesky`; among all rows as long
         as n · rank numbers take at most a gibibyte, else among a fixed sample of that many rows.

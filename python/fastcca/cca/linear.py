@@ -1,5 +1,6 @@
 """Regularised canonical correlation analysis: :class:`CCA`, and what every linear map of two views shares."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
@@ -7,19 +8,31 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import block_diag
+from sklearn.utils._set_output import _wrap_data_with_container
+from sklearn.utils.validation import check_is_fitted
 
-from fastcca._arguments.arrays import refuse_non_finite
+from fastcca._arguments.arrays import as_matrix, check_same_rows, refuse_non_finite
 from fastcca._arguments.parameters import FLAG, N_COMPONENTS, N_THREADS, RIDGES, check_n_components, choice
 from fastcca._arguments.warn import warn
 from fastcca._models.files import Schema
-from fastcca._models.statistics import ScoreStatistics, Weights, column_statistics, score_statistics
+from fastcca._models.statistics import (
+    ScoreStatistics,
+    Weights,
+    cast_weights,
+    column_statistics,
+    project,
+    score_statistics,
+)
 from fastcca._models.two_view import TwoViewTransformer, View
+from fastcca.cca.partial import Confounding, confounding_of_rows, moments_with, partial_moments
+from fastcca.cca.shrinkage import SHRINKAGE, ledoit_wolf, oracle_approximating, shrunk_moments
 from fastcca.errors import NumericalError
 from fastcca.functional.linalg import product
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import Solution, solve_gram, solve_moments, solve_qr
+from fastcca.metrics import column_correlations
 
-__all__ = ["CCA"]
+__all__ = ["CCA", "MOST_ERROR", "SOLVERS", "LinearTwoView", "column_variances", "fine_error"]
 
 
 SOLVERS = ("auto", "covariance", "qr", "gram")
@@ -31,7 +44,8 @@ MOST_ERROR = 5e-7
 MOST_LOSS = 1e-4
 
 Dtypes = tuple[np.dtype[Any], np.dtype[Any]]
-Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
+Floats = NDArray[np.float64]
+Pair = tuple[Floats, Floats]
 
 
 class Columns(NamedTuple):
@@ -60,7 +74,11 @@ class LinearTwoView(TwoViewTransformer):
     """A linear map of each view: what :class:`CCA` and :class:`CCACV` share."""
 
     _schema = Schema(
-        fields="solver_ moments_ n_samples_ x_rank_ y_rank_ x_weights_ y_weights_ x_scale_ y_scale_"
+        fields="singular_values_ total_correlation_ x_loadings_ y_loadings_ x_cross_loadings_ "
+        "y_cross_loadings_ solver_ moments_ n_samples_ x_rank_ y_rank_ "
+        "x_weights_ y_weights_ x_scale_ y_scale_ "
+        "confounds_rank_",
+        optional="confounds_mean_ x_confounds_coef_ y_confounds_coef_ reg_ shrinkage_",
     )
     _constraints = {  # noqa: RUF012
         "n_components": N_COMPONENTS,
@@ -80,23 +98,299 @@ class LinearTwoView(TwoViewTransformer):
     x_scale_: NDArray[Any]
     y_scale_: NDArray[Any]
     moments_: Moments | None
+    total_correlation_: float
     solver_: str
+    reg_: Any
+    shrinkage_: tuple[float, float]
     x_rank_: int
     y_rank_: int
     n_samples_: float
+    confounds_rank_: int
+    confounds_mean_: NDArray[np.float64]
+    x_confounds_coef_: NDArray[np.float64]
+    y_confounds_coef_: NDArray[np.float64]
 
-    def _scores(self, view: View, data: NDArray[Any]) -> NDArray[Any]:
+    def _scores(self, view: View, data: NDArray[Any], confounds: NDArray[Any] | None = None) -> NDArray[Any]:
+        if self._confounding is not None and confounds is None:
+            raise ValueError(
+                f"this {type(self).__name__} was fitted with confounds: pass those of "
+                "these rows, confounds=..."
+            )
         weights, mean = (self.x_weights_, self.x_mean_) if view == "X" else (self.y_weights_, self.y_mean_)
         with np.errstate(over="ignore"):  # weights beyond float32 make scores that are found below
             weights = weights.astype(data.dtype, copy=False)
-        scores = _project(data, weights, mean)
+        scores = project(data, weights, mean)
         # NaN and infinity in the data reach their row's scores: a look at those spares a pass over the data
         if not np.isfinite(scores).all():
             refuse_non_finite(view, data)
             raise NumericalError(
                 f"the scores of {view} overflow {data.dtype}: rescale the data or use float64"
             )
+        if self._confounding is not None and confounds is not None:
+            # (X - Z B) W = X W - Z (B W)
+            explained = self._confounding.coefficients[0 if view == "X" else 1] @ weights
+            scores -= (confounds - self._confounding.mean) @ explained
         return scores
+
+    # ---- confounds
+
+    def _check_confounds(self, confounds: Any, n_rows: int, *, reset: bool) -> NDArray[Any] | None:
+        """Confounds as a 2-d float array of so many rows, those of the fit again without ``reset``."""
+        if confounds is None:
+            return None
+        Z = as_matrix("confounds", confounds, vector=True)
+        if len(Z) != n_rows:
+            raise ValueError(f"confounds must have the rows of X, {n_rows}, got {len(Z)}")
+        if reset:
+            return Z
+        if self._confounding is None:
+            raise ValueError(f"this {type(self).__name__} was fitted without confounds, and takes none")
+        if Z.shape[1] != len(self._confounding.mean):
+            raise ValueError(
+                f"confounds has {Z.shape[1]} columns, but the fit had {len(self._confounding.mean)}"
+            )
+        refuse_non_finite("confounds", Z)
+        return Z
+
+    def transform(self, X: ArrayLike, y: Any = None, confounds: ArrayLike | None = None) -> NDArray[Any]:
+        """Scores of the first view.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, p)
+            Rows in the units of the training data.
+        y : ignored
+            Accepted because scikit-learn's pipelines and checks pass it.
+        confounds : array_like of shape (n, c), optional
+            Confounds of these rows, where the fit was given some: what they explain, by the coefficients of
+            the fit, is taken out first.
+
+        Returns
+        -------
+        ndarray of shape (n, n_components_)
+            In the dtype of ``X`` (float32 or float64); a data frame after ``set_output``.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            For a wrong number of features, NaN or infinity, or confounds that are missing or not expected.
+        """
+        checked = self._check_view("X", X)
+        return self._scores("X", checked, self._check_confounds(confounds, len(checked), reset=False))
+
+    def transform_y(self, y: ArrayLike, confounds: ArrayLike | None = None) -> NDArray[Any]:
+        """Scores of the second view.
+
+        Parameters
+        ----------
+        y : array_like of shape (n, q), or (n,) if q is 1
+            Rows in the units of the training data.
+        confounds : array_like of shape (n, c), optional
+            As in :meth:`transform`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_components_)
+            In the dtype of ``y``; a data frame after ``set_output``.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            As in :meth:`transform`.
+        """
+        scores = self._scores_of_y(y, confounds)
+        return _wrap_data_with_container("transform", scores, y, self)  # type: ignore[no-any-return]
+
+    def _scores_of_y(self, y: ArrayLike, confounds: ArrayLike | None) -> NDArray[Any]:
+        checked = self._check_view("y", y)
+        return self._scores("y", checked, self._check_confounds(confounds, len(checked), reset=False))
+
+    def transform_views(
+        self, X: ArrayLike, y: ArrayLike, confounds: ArrayLike | None = None
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Scores of both views as plain arrays.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, p)
+            Rows of the first view.
+        y : array_like of shape (m, q)
+            Rows of the second view; without confounds they need not be paired with those of ``X``.
+        confounds : array_like of shape (n, c), optional
+            As in :meth:`transform`.
+
+        Returns
+        -------
+        tuple of ndarray
+            Shapes (n, n_components_) and (m, n_components_).
+        """
+        checked = self._check_view("X", X)
+        Z = self._check_confounds(confounds, len(checked), reset=False)
+        return self._scores("X", checked, Z), self._scores_of_y(y, confounds)
+
+    def predict(self, X: ArrayLike, confounds: ArrayLike | None = None) -> NDArray[Any]:
+        """The second view as the least-squares regression of y on the ``n_components_`` scores of ``X``.
+
+        With every component and ``reg=0`` this is ordinary least squares of y on X, and on the confounds
+        where there are some.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, p)
+            Rows of the first view.
+        confounds : array_like of shape (n, c), optional
+            As in :meth:`transform`.
+
+        Returns
+        -------
+        ndarray of shape (n, q), or (n,) if the fit was on a 1-d y
+            In the units of y.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastcca import CCA
+        >>> X = np.random.default_rng(0).normal(size=(50, 3))
+        >>> CCA().fit(X, X @ [1.0, 2.0, 3.0]).predict([[1.0, 1.0, 1.0]]).round(6)
+        array([6.])
+        """
+        checked = self._check_view("X", X)
+        Z = self._check_confounds(confounds, len(checked), reset=False)
+        predicted = self._regress(self._scores("X", checked, Z), self._y_on_x, self.y_mean_)
+        predicted = self._with_explained(predicted, 1, Z)
+        return predicted.ravel() if self._y_is_vector else predicted
+
+    def predict_x(self, y: ArrayLike, confounds: ArrayLike | None = None) -> NDArray[Any]:
+        """The first view as the least-squares regression of X on the ``n_components_`` scores of ``y``.
+
+        Parameters
+        ----------
+        y : array_like of shape (n, q)
+            Rows of the second view.
+        confounds : array_like of shape (n, c), optional
+            As in :meth:`transform`.
+
+        Returns
+        -------
+        ndarray of shape (n, p)
+            In the units of X.
+        """
+        checked = self._check_view("y", y)
+        Z = self._check_confounds(confounds, len(checked), reset=False)
+        predicted = self._regress(self._scores("y", checked, Z), self._x_on_y, self.x_mean_)
+        return self._with_explained(predicted, 0, Z)
+
+    def _with_explained(self, predicted: NDArray[Any], view: int, Z: NDArray[Any] | None) -> NDArray[Any]:
+        if self._confounding is None or Z is None:
+            return predicted
+        explained = (Z - self._confounding.mean) @ self._confounding.coefficients[view]
+        return np.asarray(predicted + explained, dtype=predicted.dtype)
+
+    def score(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        confounds: ArrayLike | None = None,
+    ) -> float:
+        """Mean canonical correlation on these rows, which ``GridSearchCV`` maximises.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, p)
+            Rows of the first view, at least two.
+        y : array_like of shape (n, q)
+            The paired rows of the second view.
+        sample_weight : array_like of shape (n,), optional
+            Weights count as repetitions of a row.
+        confounds : array_like of shape (n, c), optional
+            As in :meth:`transform`.
+
+        Returns
+        -------
+        float
+            Mean over the components of the Pearson correlation of the two scores, with the projections and
+            the order of the fit; a score that is constant counts 0.
+
+        Raises
+        ------
+        ValueError
+            For a single row (no correlation can be computed) or rows that do not pair.
+        """
+        check_is_fitted(self)
+        X, y, weights = self._check_pair(X, y, sample_weight, reset=False)
+        if len(X) < 2:
+            raise ValueError(f"score needs at least 2 rows to correlate: X has 1 sample (shape={X.shape})")
+        Z = self._check_confounds(confounds, len(X), reset=False)
+        zx, zy = self._scores("X", X, Z), self._scores("y", y, Z)
+        return float(column_correlations(zx, zy, sample_weight=weights).mean())
+
+    def _fit_partial(self, X: NDArray[Any], y: NDArray[Any], Z: NDArray[Any], weights: Weights) -> None:
+        """Fit to what the confounds leave of checked arrays."""
+        self._parameters(X.shape[1], y.shape[1])
+        dtypes = X.dtype, y.dtype
+        wide = len(X) < max(X.shape[1], y.shape[1]) + Z.shape[1]
+        moments = None if wide else moments_with(X, y, Z, weights, self.n_threads)
+        cautious = self.solver == "auto"
+        if moments is None:  # they would be larger than the data
+            confounding = confounding_of_rows((X, y), Z, weights, n_threads=self.n_threads)
+        elif self.solver in ("auto", "covariance") and self._fit_partial_moments(
+            moments, dtypes, cautious=cautious
+        ):
+            return
+        else:
+            _, confounding = partial_moments(moments, n_threads=self.n_threads)
+        # from the residuals themselves
+        with warnings.catch_warnings():  # the rows that the confounds take are counted here
+            warnings.filterwarnings("ignore", "n - 1 = ", UserWarning)
+            self._fit_arrays(confounding.residuals(0, X, Z), confounding.residuals(1, y, Z), weights)
+        ranks, reg = (self.x_rank_, self.y_rank_), RIDGES("reg", getattr(self, "reg_", self.reg))
+        rows = len(X) if weights is None else int(np.count_nonzero(weights))
+        _warn_if_undetermined(ranks, reg, rows - confounding.rank)
+        self.moments_ = moments
+        self._set_confounding(confounding)
+
+    def _fit_partial_moments(self, moments: Moments, dtypes: Dtypes, *, cautious: bool = False) -> bool:
+        """Fit to moments of X, y and confounds; with ``cautious`` not to inaccurate ones. Returns whether."""
+        partial, confounding = partial_moments(moments, n_threads=self.n_threads)
+        k, reg = self._parameters(*partial.dims)
+        if partial.n - confounding.rank <= 1:
+            raise ValueError(
+                f"{confounding.rank} confounds leave nothing of n = {partial.n:g} rows to correlate"
+            )
+        columns = self._columns(*_moment_statistics(partial), _smallest_variance(partial))
+        if cautious and not _representable(partial):
+            return False
+        units, solution = self._solve_moments(partial, columns, k, reg)
+        errors = _errors(solution, partial)
+        if cautious and (max(errors) > fine_error(dtypes, partial.n) or any(solution.dropped)):
+            return False
+        fit = self._statistics(partial, columns, units, solution, errors, reg)
+        self._adopt("covariance", fit, moments, moments.n, dtypes, reg, moments.n - confounding.rank)
+        self._set_confounding(confounding)
+        return True
+
+    @property
+    def _confounding(self) -> Confounding | None:
+        if not getattr(self, "confounds_rank_", 0):
+            return None
+        coefficients = self.x_confounds_coef_, self.y_confounds_coef_
+        return Confounding(self.confounds_mean_, coefficients, self.confounds_rank_)
+
+    def _set_confounding(self, confounding: Confounding | None) -> None:
+        if confounding is None:
+            for name in ("confounds_mean_", "x_confounds_coef_", "y_confounds_coef_"):
+                if hasattr(self, name):
+                    delattr(self, name)
+            self.confounds_rank_ = 0
+            return
+        self.confounds_mean_ = confounding.mean
+        self.x_confounds_coef_, self.y_confounds_coef_ = confounding.coefficients
+        self.confounds_rank_ = confounding.rank
 
     # ---- scikit-learn's names
 
@@ -127,6 +421,7 @@ class LinearTwoView(TwoViewTransformer):
         self, X: NDArray[Any], y: NDArray[Any], weights: Weights, moments: Moments | None = None
     ) -> None:
         """Fit to checked arrays, whose moments (with products in double) may be known already."""
+        self._set_confounding(None)
         k, reg = self._parameters(X.shape[1], y.shape[1])
         wide = len(X) < max(X.shape[1], y.shape[1])
         solver = "gram" if self.solver == "auto" and wide else self.solver
@@ -145,6 +440,7 @@ class LinearTwoView(TwoViewTransformer):
         self._adopt(solver, fit, moments, n, (X.dtype, y.dtype), reg, rows)
 
     def _fit_moments(self, moments: Moments, dtypes: Dtypes) -> None:
+        self._set_confounding(None)
         k, reg = self._parameters(*moments.dims)
         if moments.n <= 1:
             raise ValueError(f"moments must hold at least 2 rows, got n_samples = {moments.n:g}")
@@ -153,8 +449,11 @@ class LinearTwoView(TwoViewTransformer):
         fit = self._statistics(moments, columns, units, solution, _errors(solution, moments), reg)
         self._adopt("covariance", fit, moments, moments.n, dtypes, reg, moments.n)
 
+    def _ridges(self) -> tuple[float, float]:
+        return RIDGES("reg", self.reg)  # type: ignore[no-any-return]
+
     def _parameters(self, p: int, q: int) -> tuple[int, tuple[float, float]]:
-        return check_n_components(self.n_components, p, q), RIDGES("reg", self.reg)
+        return check_n_components(self.n_components, p, q), self._ridges()
 
     def _moments(self, X: NDArray[Any], y: NDArray[Any], weights: Weights, **options: Any) -> Moments:
         options = {"dtype": np.float64, **options}
@@ -192,11 +491,13 @@ class LinearTwoView(TwoViewTransformer):
         if cautious and (max(errors) > MOST_ERROR or any(solution.dropped)):
             return moments, None
         between = None
-        if max(errors) > _fine_error(dtypes, moments.n):
+        if max(errors) > fine_error(dtypes, moments.n):
             if k < min(moments.dims):  # what stands just below the k-th pair may have changed places with it
                 units, solution = self._solve_moments(moments, columns, min(k + 8, *moments.dims), reg)
             solution, between = self._refined(X, y, weights, columns, units, solution, k, reg)
-            errors = [(16 * error) ** 2 for error in errors]
+            # what moments have left out is not within the span, to be refined there
+            if len(solution.singular_values) == k:
+                errors = [(16 * error) ** 2 for error in errors]
         return moments, self._statistics(moments, columns, units, solution, errors, reg, between)
 
     def _fit_single(
@@ -212,7 +513,7 @@ class LinearTwoView(TwoViewTransformer):
         columns = self._columns(*_moment_statistics(moments), _smallest_variance(moments))
         units, solution = self._solve_moments(moments, columns, k, reg)
         errors = _errors(solution, moments)
-        if any(solution.dropped) or max(errors) > _fine_error((X.dtype, y.dtype), moments.n):
+        if any(solution.dropped) or max(errors) > fine_error((X.dtype, y.dtype), moments.n):
             return None
         return moments, self._statistics(moments, columns, units, solution, errors, reg)
 
@@ -378,12 +679,16 @@ class LinearTwoView(TwoViewTransformer):
         self.solver_, self.n_components_, self.moments_ = solver, found, moments
         self.x_rank_, self.y_rank_ = solution.rank
         self.n_samples_ = float(n_samples)
-        self.x_weights_, self.y_weights_ = _cast("X", weights[0], x_dtype), _cast("y", weights[1], y_dtype)
+        self.x_weights_, self.y_weights_ = (
+            cast_weights("X", weights[0], x_dtype),
+            cast_weights("y", weights[1], y_dtype),
+        )
         self.x_mean_, self.y_mean_ = columns.means
         self.x_scale_, self.y_scale_ = columns.scales[0].astype(x_dtype), columns.scales[1].astype(y_dtype)
         self.singular_values_ = solution.singular_values.astype(np.result_type(x_dtype, y_dtype))
         known = solution.singular_values if reg == (0, 0) else None
         self._set_statistics(statistics, dtypes, canonical_correlations=known)
+        self.total_correlation_ = float(self.singular_values_.sum())
 
 
 def _errors(solution: Solution, moments: Moments) -> list[float]:
@@ -394,7 +699,7 @@ def _errors(solution: Solution, moments: Moments) -> list[float]:
     ]
 
 
-def _fine_error(dtypes: Dtypes, n: float = 0.0) -> float:
+def fine_error(dtypes: Sequence[np.dtype[Any]], n: float = 0.0) -> float:
     """Such errors no fit is to be better than: of the size that orthogonal factors in this dtype have.
 
     The rounding of sums over many rows is that of many short ones, which average out.
@@ -436,7 +741,7 @@ def _warn_of_rounding(view: int, solver: str, fit: Fit, dtypes: Dtypes, n: float
     """Of directions that are left out, or of digits that are lost."""
     name, solution, error = "Xy"[view], fit.solution, fit.errors[view]
     if solver == "covariance":
-        most, because = max(MOST_ERROR, _fine_error(dtypes, n)), "for moments, which square that"
+        most, because = max(MOST_ERROR, fine_error(dtypes, n)), "for moments, which square that"
         cure = (
             "Fit the data with solver='auto' or 'qr', raise reg, or take moments of float32 data with "
             "update(..., dtype=np.float64)"
@@ -462,30 +767,6 @@ def _warn_of_rounding(view: int, solver: str, fit: Fit, dtypes: Dtypes, n: float
         )
 
 
-def _cast(name: str, weights: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
-    with np.errstate(over="ignore"):
-        out = weights.astype(dtype)
-    if not np.isfinite(out).all():
-        raise NumericalError(f"the weights of {name} overflow {dtype}: scale its columns up or use float64")
-    return out
-
-
-def _project(data: NDArray[Any], weights: NDArray[Any], mean: NDArray[Any]) -> NDArray[Any]:
-    """(data - mean) weights by blocks of rows; centred first, so that a large mean costs no digits."""
-    out = np.empty((len(data), weights.shape[1]), dtype=data.dtype)
-    step = max(1, 2**19 // data.shape[1])
-    with np.errstate(invalid="ignore", over="ignore"):  # the caller looks at the result
-        near = mean.astype(data.dtype)
-        # what the mean loses in float32: as much of a standard deviation as the mean is large
-        rest = ((mean - near) @ weights).astype(data.dtype) if data.dtype != mean.dtype else None
-        for start in range(0, len(data), step):
-            rows = slice(start, start + step)
-            np.matmul(data[rows] - near, weights, out=out[rows])
-            if rest is not None:
-                out[rows] -= rest
-    return out
-
-
 def _in_units(solution: Solution, units: Pair) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Weights for the columns as they came, and their signs: the largest entry of x's columns is positive."""
     wx, wy = solution.x_weights / units[0][:, None], solution.y_weights / units[1][:, None]
@@ -507,6 +788,32 @@ def _moment_statistics(moments: Moments) -> tuple[Pair, Pair]:
     mean, variance = moments.mean, column_variances(moments)
     sx, sy = moments.slices
     return (mean[sx], variance[sx]), (mean[sy], variance[sy])
+
+
+def _estimated(rule: str, trace: float, squares: float, fourth: float | None, n: float, p: int) -> float:
+    if rule == "oas":
+        return oracle_approximating(trace, squares, n, p)
+    assert fourth is not None
+    return ledoit_wolf(trace, squares, fourth, n, p)
+
+
+def _fourth_power(data: NDArray[Any], mean: Floats, units: Floats, weights: Weights) -> float:
+    """Mean over the rows of the fourth power of the norm of a row, centred and in units."""
+    total, step = 0.0, max(1, 2**20 // data.shape[1])
+    for start in range(0, len(data), step):
+        rows = slice(start, start + step)
+        z = (data[rows] - mean) / units
+        squares = np.einsum("ij,ij->i", z, z) ** 2
+        total += float(squares.sum() if weights is None else squares @ weights[rows])
+    return total / (len(data) if weights is None else float(weights.sum()))
+
+
+def _gram_powers(data: NDArray[Any], mean: Floats, units: Floats, weights: Weights) -> tuple[float, float]:
+    """tr S² with S over n, and the mean fourth power, of a view with more columns than rows."""
+    w = np.ones(len(data)) if weights is None else weights
+    z = (data - mean) / units
+    K = z @ z.T
+    return float(w @ (K * K) @ w / w.sum() ** 2), float(w @ K.diagonal() ** 2 / w.sum())
 
 
 class CCA(LinearTwoView):
@@ -534,6 +841,10 @@ class CCA(LinearTwoView):
     scale : bool, default=False
         Divide each column by its standard deviation first, so that the ridge penalises all columns equally.
         Weights are given for the columns as they came. Without a ridge it changes nothing but rounding.
+    shrinkage : float, "ledoit-wolf", "oas" or pair of them, optional
+        In the place of ``reg``: covariances are :math:`(1 - \tau) S_{ii} + \tau \mu_i I` with the mean
+        variance :math:`\mu_i` of the view's columns. 0 is CCA, 1 partial least squares (:class:`PLSSVD`);
+        "ledoit-wolf" and "oas" estimate :math:`\tau` of each view, see ``shrinkage_``.
     solver : {"auto", "covariance", "qr", "gram"}, default="auto"
         "covariance" works on the moments, the fastest; of views that are not well-conditioned it goes through
         the data once more, to multiply float32 data in double or to refine the correlations. "qr" works on
@@ -569,17 +880,24 @@ class CCA(LinearTwoView):
         What the columns were divided by: their standard deviation with ``scale=True`` (1 for a constant
         column), else 1.
     moments_ : Moments or None
-        What the solution was computed from, and what ``partial_fit`` adds to; None where there are more
-        features than samples.
+        What the solution was computed from, and what ``partial_fit`` adds to (with confounds, of X, y
+        and these); None where there are more features than samples.
     solver_ : str
         The solver that was used.
     n_components_ : int
         Number of pairs of directions found: ``min(n_components, x_rank_, y_rank_)``.
+    shrinkage_ : tuple of float
+        :math:`\tau` of both views; only with ``shrinkage``. ``reg_`` are the ridges with the same directions,
+        :math:`\mu_i \tau / (1 - \tau)`.
     x_rank_, y_rank_ : int
         Numerical ranks of the centred views, see Notes. A view of more than 512 columns whose missing
         directions the ridge carries counts the columns that vary.
     n_samples_ : float
         Number of rows N; with sample weights their sum.
+    confounds_rank_ : int
+        Rank of the confounds, 0 without: tests of the correlations take N − ``confounds_rank_`` for N.
+    confounds_mean_, x_confounds_coef_, y_confounds_coef_ : ndarray of shape (c,), (c, p), (c, q)
+        What the confounds explain of X is ``(Z - confounds_mean_) @ x_confounds_coef_``; only with confounds.
     n_features_in_, n_y_features_in_ : int
         p and q.
     feature_names_in_, y_feature_names_in_ : ndarray of str
@@ -638,7 +956,7 @@ class CCA(LinearTwoView):
     """
 
     _schema = Schema("CCA")
-    _constraints = {**LinearTwoView._constraints, "reg": RIDGES}  # noqa: RUF012
+    _constraints = {**LinearTwoView._constraints, "reg": RIDGES, "shrinkage": SHRINKAGE}  # noqa: RUF012
 
     def __init__(
         self,
@@ -647,14 +965,127 @@ class CCA(LinearTwoView):
         scale: bool = False,
         solver: Literal["auto", "covariance", "qr", "gram"] = "auto",
         n_threads: int | None = None,
+        shrinkage: Any = None,
     ) -> None:
         self.n_components = n_components
         self.reg = reg
         self.scale = scale
         self.solver = solver
         self.n_threads = n_threads
+        self.shrinkage = shrinkage
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> "CCA":
+    def _ridges(self) -> tuple[float, float]:
+        return super()._ridges() if self.shrinkage is None else self.reg_
+
+    # ---- shrinkage
+
+    def _start(self) -> tuple[float | str, float | str] | None:
+        """The shrinkage asked for; forgets that of an earlier fit."""
+        for name in ("shrinkage_", "reg_"):
+            if hasattr(self, name):
+                delattr(self, name)
+        if self.shrinkage is None:
+            return None
+        if RIDGES("reg", self.reg) != (0.0, 0.0):
+            raise ValueError(f"give reg or shrinkage, not both: got reg={self.reg!r}")
+        return SHRINKAGE("shrinkage", self.shrinkage)  # type: ignore[no-any-return]
+
+    def _fit_shrunk(
+        self,
+        given: tuple[float | str, float | str],
+        moments: Moments,
+        dtypes: Dtypes,
+        rows: tuple[NDArray[Any], NDArray[Any]] | None = None,
+        weights: Weights = None,
+        *,
+        confounded: bool = False,
+    ) -> None:
+        """Fit to moments of two views, or of three with confounds; the rows are for Ledoit and Wolf."""
+        two, confounding = (
+            partial_moments(moments, n_threads=self.n_threads) if confounded else (moments, None)
+        )
+        self.reg_ = (0.0, 0.0)
+        k, _ = self._parameters(*two.dims)
+        if two.n <= 1:
+            raise ValueError(f"moments must hold at least 2 rows, got n_samples = {two.n:g}")
+        columns = self._columns(*_moment_statistics(two), _smallest_variance(two))
+        units = columns.scales if self.scale else columns.ones
+        scaled = two.scaled(1 / np.concatenate(units)) if self.scale else two
+        taus, ridges = [], []
+        for i, (tau, s) in enumerate(zip(given, scaled.slices, strict=True)):
+            S = scaled.scatter[s, s] / scaled.n
+            if isinstance(tau, str):
+                if tau == "ledoit-wolf" and rows is None:
+                    raise ValueError(
+                        "shrinkage='ledoit-wolf' takes the rows, which moments do not hold: use 'oas', "
+                        "a number, or fit"
+                    )
+                fourth = None if rows is None else _fourth_power(rows[i], columns.means[i], units[i], weights)
+                tau = _estimated(tau, float(S.trace()), float((S * S).sum()), fourth, scaled.n, len(S))
+            mean = float(S.trace()) * scaled.n / (scaled.n - 1) / max(1, int((~scaled.constant[s]).sum()))
+            taus.append(tau)
+            ridges.append(mean * tau / (1 - tau) if tau < 1 else np.inf)
+        shrunk, factor = shrunk_moments(scaled, (taus[0], taus[1]))
+        solution = solve_moments(shrunk, k, 0.0, self.n_threads)
+        errors = _errors(solution, shrunk)
+        fit = self._statistics(two, columns, units, solution, errors, (1.0, 1.0))
+        plain = replace(solution, singular_values=solution.singular_values / factor)
+        taken = 0 if confounding is None else confounding.rank
+        penalties = (taus[0], taus[1])
+        self._adopt(
+            "covariance",
+            fit._replace(solution=plain),
+            moments,
+            moments.n,
+            dtypes,
+            penalties,
+            moments.n - taken,
+        )
+        self._set_confounding(confounding)
+        self.shrinkage_, self.reg_ = (taus[0], taus[1]), (ridges[0], ridges[1])
+
+    def _fit_shrunk_wide(
+        self,
+        given: tuple[float | str, float | str],
+        X: NDArray[Any],
+        y: NDArray[Any],
+        weights: Weights,
+    ) -> None:
+        """Fit to views of more features than samples, through the ridges with the same directions."""
+        taus, ridges = [], []
+        for name, a, tau in zip("Xy", (X, y), given, strict=True):
+            mean, variance = column_statistics(name, a, weights)
+            varying = variance > 0
+            units = np.sqrt(np.where(varying, variance, 1.0)) if self.scale else np.ones_like(variance)
+            n = float(len(a) if weights is None else weights.sum())
+            if isinstance(tau, str):
+                trace = float((variance / units**2).sum()) * (n - 1) / n
+                squares, fourth = _gram_powers(a, mean, units, weights)
+                tau = _estimated(tau, trace, squares, fourth, n, a.shape[1])
+            if tau == 1:
+                raise ValueError(f"shrinkage=1 of {name}, which has more features than samples: use PLSSVD")
+            unit = float((variance / units**2)[varying].mean()) if varying.any() else 0.0
+            taus.append(tau)
+            ridges.append(unit * tau / (1 - tau))
+        self.reg_ = (ridges[0], ridges[1])
+        self._fit_arrays(X, y, weights)
+        # (1 − τ) S + τ μ I = (1 − τ) (S + r I)
+        fx, fy = (1 / np.sqrt(1 - tau) for tau in taus)
+        self.x_weights_ = self.x_weights_ * self.x_weights_.dtype.type(fx)
+        self.y_weights_ = self.y_weights_ * self.y_weights_.dtype.type(fy)
+        self._y_on_x, self._x_on_x = self._y_on_x / fx, self._x_on_x / fx
+        self._x_on_y, self._y_on_y = self._x_on_y / fy, self._y_on_y / fy
+        self.singular_values_ = self.singular_values_ * self.singular_values_.dtype.type(fx * fy)
+        self.total_correlation_ = float(self.singular_values_.sum())
+        self.shrinkage_ = (taus[0], taus[1])
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        confounds: ArrayLike | None = None,
+    ) -> "CCA":
         """Fit to paired rows.
 
         Parameters
@@ -666,6 +1097,9 @@ class CCA(LinearTwoView):
             Second view: row i belongs to row i of ``X``.
         sample_weight : array_like of shape (n,), optional
             Weights >= 0, which count as repetitions of a row; their sum must exceed 1.
+        confounds : array_like of shape (n, c), optional
+            Variables of the same rows, such as age or site, whose linear effect is taken out of both views
+            first: partial CCA. Later rows bring theirs, ``transform(X, confounds=Z)``.
 
         Returns
         -------
@@ -675,12 +1109,71 @@ class CCA(LinearTwoView):
         Raises
         ------
         ValueError
-            See :class:`CCA`.
+            See :class:`CCA`; for confounds of other rows, or that span a view.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastcca import CCA
+        >>> rng = np.random.default_rng(0)
+        >>> age = rng.normal(size=(500, 1))
+        >>> X, y = age + rng.normal(size=(500, 3)), age + rng.normal(size=(500, 2))
+        >>> bool(CCA(1).fit(X, y).canonical_correlations_[0] > 0.6)
+        True
+        >>> bool(CCA(1).fit(X, y, confounds=age).canonical_correlations_[0] < 0.15)
+        True
         """
-        self._fit_arrays(*self._check_pair(X, y, sample_weight, reset=True))
+        x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
+        shrinkage = self._start()
+        Z = self._check_confounds(confounds, len(x_checked), reset=True)
+        if Z is not None:
+            check_same_rows(X=X, confounds=confounds)
+        if shrinkage is not None:
+            self._fit_rows_shrunk(shrinkage, x_checked, y_checked, Z, weights)
+        elif Z is None:
+            self._fit_arrays(x_checked, y_checked, weights)
+        else:
+            self._fit_partial(x_checked, y_checked, Z, weights)
         return self
 
-    def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> "CCA":
+    def _fit_rows_shrunk(
+        self,
+        shrinkage: tuple[float | str, float | str],
+        X: NDArray[Any],
+        y: NDArray[Any],
+        Z: NDArray[Any] | None,
+        weights: Weights,
+    ) -> None:
+        if self.solver not in ("auto", "covariance"):
+            raise ValueError(f"shrinkage takes solver='auto' or 'covariance', got {self.solver!r}")
+        self.reg_ = (0.0, 0.0)
+        self._parameters(X.shape[1], y.shape[1])
+        if len(X) < max(X.shape[1], y.shape[1]) and self.solver == "auto":
+            if Z is None:
+                self._fit_shrunk_wide(shrinkage, X, y, weights)
+                return
+            confounding = confounding_of_rows((X, y), Z, weights, n_threads=self.n_threads)
+            parts = confounding.residuals(0, X, Z), confounding.residuals(1, y, Z)
+            self._fit_shrunk_wide(shrinkage, *parts, weights)
+            self._set_confounding(confounding)
+            return
+        moments = (
+            self._moments(X, y, weights) if Z is None else moments_with(X, y, Z, weights, self.n_threads)
+        )
+        rows = X, y
+        if Z is not None and "ledoit-wolf" in shrinkage:
+            _, confounding = partial_moments(moments, n_threads=self.n_threads)
+            rows = confounding.residuals(0, X, Z), confounding.residuals(1, y, Z)
+        dtypes = X.dtype, y.dtype
+        self._fit_shrunk(shrinkage, moments, dtypes, rows, weights, confounded=Z is not None)
+
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        confounds: ArrayLike | None = None,
+    ) -> "CCA":
         """Add rows to those fitted so far and solve again, from the moments alone.
 
         The result is that of one ``fit`` to all rows, to rounding. Each call solves; for very many small
@@ -694,6 +1187,8 @@ class CCA(LinearTwoView):
             The paired rows of the second view.
         sample_weight : array_like of shape (n,), optional
             Weights >= 0, which count as repetitions of a row.
+        confounds : array_like of shape (n, c), optional
+            As in ``fit``, in every call or in none.
 
         Returns
         -------
@@ -724,21 +1219,40 @@ class CCA(LinearTwoView):
                 "than samples, or was saved without moments. Start with partial_fit on a new estimator"
             )
         x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=first)
-        moments = self._moments(x_checked, y_checked, weights)
         dtypes = x_checked.dtype, y_checked.dtype
+        shrinkage = self._start()
+        Z = self._check_confounds(confounds, len(x_checked), reset=first)
+        if Z is not None or self._confounding is not None:
+            if Z is None:
+                raise ValueError("the rows so far had confounds: pass those of these rows, confounds=...")
+            moments = moments_with(x_checked, y_checked, Z, weights, self.n_threads)
+            if not first and self.moments_ is not None:
+                moments = self.moments_ + moments
+                dtypes = self.x_weights_.dtype, self.y_weights_.dtype
+            if shrinkage is None:
+                self._fit_partial_moments(moments, dtypes)
+            else:
+                self._fit_shrunk(shrinkage, moments, dtypes, confounded=True)
+            return self
+        moments = self._moments(x_checked, y_checked, weights)
         if not first and self.moments_ is not None:
             moments = self.moments_ + moments
             dtypes = self.x_weights_.dtype, self.y_weights_.dtype
-        self._fit_moments(moments, dtypes)
+        if shrinkage is None:
+            self._fit_moments(moments, dtypes)
+        else:
+            self._fit_shrunk(shrinkage, moments, dtypes)
         return self
 
-    def fit_moments(self, moments: Moments) -> "CCA":
+    def fit_moments(self, moments: Moments, confounds: bool = False) -> "CCA":
         """Fit to the moments of both views: of files read in chunks, or merged from several machines.
 
         Parameters
         ----------
         moments : Moments
             Of two views of p and q columns, ``Moments().update(X, y)``.
+        confounds : bool, default=False
+            Whether the moments are of three views, the last of them confounds, ``Moments().update(X, y, Z)``.
 
         Returns
         -------
@@ -773,9 +1287,14 @@ class CCA(LinearTwoView):
         self._refuse_data_solvers("fit_moments")
         if not isinstance(moments, Moments):
             raise TypeError(f"moments must be fastcca.Moments, got {type(moments).__name__}")
-        if len(moments.dims) != 2:
+        if confounds and len(moments.dims) != 3:
+            raise ValueError(
+                f"moments must be of two views and the confounds, got {len(moments.dims)} views: "
+                "Moments().update(X, y, Z)"
+            )
+        if not confounds and len(moments.dims) != 2:
             raise ValueError(f"moments must be of two views, got {len(moments.dims)}: Moments().update(X, y)")
-        self.n_features_in_, self.n_y_features_in_ = moments.dims
+        self.n_features_in_, self.n_y_features_in_ = moments.dims[:2]
         self._y_is_vector = False
         self._set_y_names(None)
         if hasattr(self, "feature_names_in_"):
@@ -784,7 +1303,13 @@ class CCA(LinearTwoView):
             np.dtype(np.float32 if moments.eps[s].max() > np.finfo(np.float64).eps else np.float64)
             for s in moments.slices
         ]
-        self._fit_moments(moments.copy(), (dtypes[0], dtypes[1]))
+        shrinkage = self._start()
+        if shrinkage is not None:
+            self._fit_shrunk(shrinkage, moments.copy(), (dtypes[0], dtypes[1]), confounded=confounds)
+        elif confounds:
+            self._fit_partial_moments(moments.copy(), (dtypes[0], dtypes[1]))
+        else:
+            self._fit_moments(moments.copy(), (dtypes[0], dtypes[1]))
         return self
 
     def _refuse_data_solvers(self, method: str) -> None:

@@ -1,7 +1,7 @@
 """Ridges and kernel widths chosen by cross-validation: :class:`CCACV` and :class:`KernelCCACV`."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from itertools import product
 from operator import add
@@ -28,6 +28,12 @@ from fastcca.cca.kernel import (
     solve_features,
 )
 from fastcca.cca.linear import CCA, LinearTwoView, column_variances
+from fastcca.cca.partial import (
+    confounding_of_rows,
+    mapped_residuals,
+    moments_with,
+    partial_moments,
+)
 from fastcca.functional.kernels import Kernel
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import held_out_correlations
@@ -176,6 +182,43 @@ def slow_scores(
             scores[i, j] = column_correlations(zx, zy, sample_weight=test_weights).mean()
 
 
+def partial_scores(
+    data: Rows, Z: NDArray[Any], splits: list[Split], pairs: list[Reg], model: LinearTwoView
+) -> NDArray[np.float64]:
+    """Scores of residuals: what confounds explain is learned from the training rows of each split alone."""
+    n, width = len(Z), max(data.X.shape[1], data.y.shape[1]) + Z.shape[1]
+    k = model.n_components or min(data.X.shape[1], data.y.shape[1])
+
+    def moments(rows: NDArray[np.intp]) -> Moments:
+        X, y, weights = data.take(rows)
+        return moments_with(X, y, Z[rows], weights, data.n_threads)
+
+    def residuals(i: int) -> Rows:
+        train, _ = splits[i]
+        X, y, weights = data.take(train)
+        found = confounding_of_rows((X, y), Z[train], weights, data.n_threads)
+        return data._replace(X=found.residuals(0, data.X, Z), y=found.residuals(1, data.y, Z))
+
+    if pools(splits):
+        return pooled_scores(data, splits, None, pairs, model, residuals)
+    total = None
+    scores = np.full((len(splits), len(pairs)), np.nan)
+    for i, (train, test) in enumerate(splits):
+        if len(train) >= width:  # where moments will do
+            held_out = moments(test)
+            if (np.bincount(np.concatenate([train, test]), minlength=n) == 1).all():
+                total = moments(np.arange(n)) if total is None else total
+                training = total - held_out
+            else:
+                training = moments(train)
+            partial, confounding = partial_moments(training, n_threads=data.n_threads)
+            rest = mapped_residuals(held_out, confounding)
+            scores[i] = _scores_of(partial + rest, [rest], pairs, k, model.scale, data.n_threads)[0]
+        if np.isnan(scores[i]).any():
+            slow_scores(scores[i : i + 1], residuals(i), [splits[i]], pairs, model)
+    return scores
+
+
 class PooledScores:
     """Correlations over the held-out rows of all splits, each row's scores taken about its training means.
 
@@ -200,19 +243,29 @@ class PooledScores:
 
 
 def pooled_scores(
-    data: Rows, splits: list[Split], shared: FoldMoments, pairs: list[Reg], model: LinearTwoView
+    data: Rows,
+    splits: list[Split],
+    shared: FoldMoments | None,
+    pairs: list[Reg],
+    model: LinearTwoView,
+    of_split: Callable[[int], Rows] | None = None,
 ) -> NDArray[np.float64]:
-    """A score for each ridge from the held-out rows of all splits, by fits to each training part."""
-    total = shared.total
-    narrow, model = _quick(data, model)
-    if narrow.X is not data.X or narrow.y is not data.y:
-        data, total = narrow, None
+    """A score for each ridge from the held-out rows of all splits, by fits to each training part.
+
+    ``of_split`` gives the data of each split, where it has its own.
+    """
+    total = None if shared is None else shared.total
+    if of_split is None:
+        narrow, model = _quick(data, model)
+        if narrow.X is not data.X or narrow.y is not data.y:
+            data, total = narrow, None
     pooled = PooledScores(len(pairs), model.n_components or min(data.X.shape[1], data.y.shape[1]))
     for i, (train, test) in enumerate(splits):
+        data = data if of_split is None else of_split(i)
         X, y, weights = data.take(train)
         X_test, y_test, w = data.take(test)
         moments = None
-        if total is not None and i in shared.whole:
+        if shared is not None and total is not None and i in shared.whole:
             moments = total - (shared.held_out.get(i) or data.moments(test))
         for j, pair in enumerate(pairs):
             fitted = _fitted(model, pair, X, y, weights, moments)
@@ -510,6 +563,7 @@ class CCACV(LinearTwoView):
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         groups: ArrayLike | None = None,
+        confounds: ArrayLike | None = None,
     ) -> "CCACV":
         """Choose the ridge and fit with it to all rows.
 
@@ -523,6 +577,8 @@ class CCACV(LinearTwoView):
             Weights >= 0, which count as repetitions of a row, in fits and in scores.
         groups : array_like of shape (n,), optional
             Handed to the splitter ``cv``.
+        confounds : array_like of shape (n, c), optional
+            As in :meth:`CCA.fit`. What they explain is learned from the training rows of each split alone.
 
         Returns
         -------
@@ -534,20 +590,25 @@ class CCACV(LinearTwoView):
         ValueError
             See :class:`CCACV`.
         """
-        check_same_rows(X=X, y=y, groups=groups)
+        check_same_rows(X=X, y=y, groups=groups, confounds=confounds)
         x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
+        Z = self._check_confounds(confounds, len(x_checked), reset=True)
         k = check_n_components(self.n_components, x_checked.shape[1], y_checked.shape[1])
         given = None if self.regs is None else ridge_grid(self.regs)
         pairs = [] if given is None else [RIDGES("regs", reg) for reg in given]
         splits = row_splits(self.cv, x_checked, y, groups, weights)
         data = Rows(x_checked, y_checked, weights, self.n_threads)
+        if Z is not None:
+            refuse_non_finite("confounds", Z)
         shared = FoldMoments(data, splits)
         units = (1.0, 1.0) if self.scale or given is not None else shared.mean_variances(data)
         regs = default_grid(RIDGE_FACTORS, units) if given is None else given
         pairs = [RIDGES("regs", reg) for reg in regs]
 
         model = CCA(k, scale=self.scale, n_threads=self.n_threads)
-        if pools(splits):
+        if Z is not None:
+            scores = partial_scores(data, Z, splits, pairs, model)
+        elif pools(splits):
             scores = pooled_scores(data, splits, shared, pairs, model)
         else:
             scores = fast_scores(data, splits, shared, pairs, k, self.scale)
@@ -562,13 +623,16 @@ class CCACV(LinearTwoView):
         self.best_score_ = float(mean[self.best_index_])
         self.reg_ = regs[self.best_index_]
         warn_of_end(pairs, mean, self.best_index_, self.regs is None)
-        self._refit(data, shared.total)
+        self._refit(data, shared.total, Z)
         return self
 
-    def _refit(self, data: Rows, moments: Moments | None) -> None:
+    def _refit(self, data: Rows, moments: Moments | None, Z: NDArray[Any] | None) -> None:
         best = CCA(self.n_components, self.reg_, self.scale, "auto", self.n_threads)
         adopt_features(best, self)
-        best._fit_arrays(data.X, data.y, data.weights, moments)
+        if Z is None:
+            best._fit_arrays(data.X, data.y, data.weights, moments)
+        else:
+            best._fit_partial(data.X, data.y, Z, data.weights)
         self.best_estimator_ = best
         parameters = best.get_params()
         self.__dict__.update({name: value for name, value in vars(best).items() if name not in parameters})

@@ -4,10 +4,18 @@ Exit codes: 0 done; 2 the user's error, reported in one line on stderr; 130 inte
 What takes long to import is imported by the command that needs it.
 """
 
-from fastcca.cli import _about, _fit, _search, _use
+from fastcca.cli import _about, _fit, _search, _similarity, _use
 from fastcca.cli._program import main
 
 __all__ = ["main"]
 
 # Importing them has made them commands.
-COMMANDS = (_fit.fit, _use.transform, _use.score, _search.search, _about.info, _about.demo)
+COMMANDS = (
+    _fit.fit,
+    _use.transform,
+    _use.score,
+    _search.search,
+    _similarity.similarity,
+    _about.info,
+    _about.demo,
+)

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 import numpy as np
 
-from fastcca.cli._input import Source, by_chunks, header_option, read_pair, source_argument, threads_option
+from fastcca.cli._input import (
+    Source,
+    by_chunks,
+    header_option,
+    read_pair,
+    read_views,
+    source_argument,
+    source_arguments,
+    threads_option,
+)
 from fastcca.cli._output import describe
 from fastcca.cli._program import main
 from fastcca.cli._tables import Table, check_output
@@ -27,6 +36,7 @@ LONG = 2**28
 @main.command()
 @click.argument("x", callback=source_argument)
 @click.argument("y", callback=source_argument)
+@click.argument("more", nargs=-1, callback=source_arguments)
 @click.option("-k", "--components", type=click.IntRange(min=1), help="Pairs of variates.  [default: all]")
 @click.option("--reg", type=float, help="Ridge added to the covariance of X, and of Y.  [default: 0]")
 @click.option("--reg-y", type=float, help="Ridge for Y where it differs.")
@@ -45,16 +55,21 @@ LONG = 2**28
     help="Choose the ridge by cross-validation with this many folds.",
 )
 @click.option(
+    "--method",
     "--model",
-    type=click.Choice(["cca", "kernel-cca", "deep-cca"]),
-    default="cca",
-    show_default=True,
-    help="What to fit.",
+    "model",
+    type=click.Choice(["cca", "kernel-cca", "deep-cca", "mcca", "gcca", "pls", "sparse"]),
+    help="What to fit.  [default: cca; mcca to more than two tables]",
 )
 @click.option(
     "--kernel",
     type=click.Choice(["rbf", "laplacian", "polynomial", "linear", "cosine"]),
     help="kernel-cca: of both views.  [default: rbf]",
+)
+@click.option(
+    "--penalty",
+    type=float,
+    help="sparse: bound of the 1-norm, above 0 to 1 (no sparsity).  [default: 0.3]",
 )
 @click.option("--gamma", type=float, metavar="WIDTH", help="kernel-cca.  [default: by the median distance]")
 @click.option("--rank", type=click.IntRange(min=1), help="kernel-cca: landmarks.  [default: 1000]")
@@ -73,35 +88,50 @@ LONG = 2**28
 def fit(
     x: Source,
     y: Source,
+    more: tuple[Source, ...],
     components: int | None,
     reg: float | None,
     reg_y: float | None,
     scale: bool,
     solver: Literal["auto", "covariance", "qr", "gram"],
     cv: int | None,
-    model: str,
+    model: str | None,
     kernel: str | None,
+    penalty: float | None,
     gamma: float | None,
     rank: int | None,
     epochs: int | None,
     seed: int,
     output: str,
 ) -> None:
-    """Fit a model to two tables with the same rows, X and Y, and save it."""
+    """Fit a model to two tables with the same rows, X and Y, or to more of them, and save it."""
+    model = model or ("mcca" if more else "cca")
+    if more and model not in ("mcca", "gcca"):
+        raise click.UsageError(f"--method {model} takes two tables, got {2 + len(more)}")
+    if penalty is not None and model != "sparse":
+        raise click.UsageError("--penalty is for --method sparse")
+    if model in ("mcca", "gcca", "pls", "sparse") and (solver != "auto" or reg_y is not None):
+        raise click.UsageError("--solver and --reg-y are for --method cca")
+    if model in ("pls", "sparse") and (reg is not None or scale):
+        raise click.UsageError(f"--reg and --scale are not for --method {model}, which scales its columns")
     if model != "kernel-cca" and (kernel, gamma, rank) != (None, None, None):
-        raise click.UsageError("--kernel, --gamma and --rank are for --model kernel-cca")
+        raise click.UsageError("--kernel, --gamma and --rank are for --method kernel-cca")
     if model != "deep-cca" and epochs is not None:
-        raise click.UsageError("--epochs is for --model deep-cca")
+        raise click.UsageError("--epochs is for --method deep-cca")
     if model == "deep-cca" and (cv is not None or solver != "auto" or scale):
-        raise click.UsageError("--cv, --solver and --scale are for --model cca")
+        raise click.UsageError("--cv, --solver and --scale are for --method cca")
     if model == "kernel-cca" and (solver != "auto" or scale):
-        raise click.UsageError("--solver and --scale are for --model cca")
-    check_output(output, (".safetensors",), inputs=(x.path, y.path))
+        raise click.UsageError("--solver and --scale are for --method cca")
+    check_output(output, (".safetensors",), inputs=(x.path, y.path, *(source.path for source in more)))
     search = None
     if model == "deep-cca":
         fitted = _fit_deep(x, y, components, reg, reg_y, epochs, seed)
     elif model == "kernel-cca":
         fitted, search = _fit_kernel(x, y, components, reg, reg_y, cv, kernel, gamma, rank)
+    elif model in ("mcca", "gcca"):
+        fitted, search = _fit_views((x, y, *more), model, components, reg, scale, cv)
+    elif model in ("pls", "sparse"):
+        fitted, search = _fit_pair(x, y, model, components, penalty, cv)
     else:
         fitted, search = _fit_linear(x, y, components, reg, reg_y, scale, solver, cv)
     fitted.save(output)
@@ -203,6 +233,63 @@ def _fit_linear(
         ridge = x_reg if reg_y is None else (x_reg, reg_y)
         cca = CCA(n_components=components, reg=ridge, scale=scale, solver=solver)
         fitted = _fit_cca(cca, x_table.values, y_table.values)
+    _set_names(fitted, x_table, y_table)
+    click.echo(f"{x.path} and {y.path}, {len(x_table.values)} rows")
+    return fitted, search
+
+
+def _fit_views(
+    sources: tuple[Source, ...],
+    method: str,
+    components: int | None,
+    reg: float | None,
+    scale: bool,
+    cv: int | None,
+) -> tuple[Any, Any]:
+    from fastcca.cca.multiview import GCCA, MCCA, MCCACV
+
+    if cv is not None and reg is not None:
+        raise click.UsageError("--cv chooses the ridge itself: it does not go with --reg")
+    tables = read_views(sources)
+    views = {name: table.values for name, table in tables.items()}
+    search = None
+    if cv is not None:
+        chosen: Literal["mcca", "gcca"] = "mcca" if method == "mcca" else "gcca"
+        search = MCCACV(components, method=chosen, cv=cv, scale=scale).fit(views)
+        fitted = search.best_estimator_
+    else:
+        kind = MCCA if method == "mcca" else GCCA
+        fitted = kind(components, reg=0.0 if reg is None else reg, scale=scale).fit(views)
+    for name, table in tables.items():
+        if table.names is not None:
+            fitted._columns[name] = np.array(table.names, dtype=object)
+    paths = ", ".join(str(source.path) for source in sources)
+    click.echo(f"{paths}, {len(next(iter(views.values())))} rows")
+    return fitted, search
+
+
+def _fit_pair(
+    x: Source, y: Source, method: str, components: int | None, penalty: float | None, cv: int | None
+) -> tuple[Any, Any]:
+    from fastcca.cca.pls import PLSRegression, PLSRegressionCV
+    from fastcca.cca.sparse import SparseCCA, SparseCCACV
+
+    x_table, y_table = read_pair(x, y)
+    views = x_table.values, y_table.values
+    search: Any = None
+    fitted: Any
+    if cv is not None and penalty is not None:
+        raise click.UsageError("--cv chooses the penalty itself: it does not go with --penalty")
+    if method == "pls" and cv is not None:
+        search = PLSRegressionCV(components or 10, cv=cv).fit(*views)
+    elif method == "pls":
+        fitted = PLSRegression(components or min(2, views[0].shape[1])).fit(*views)
+    elif cv is not None:
+        search = SparseCCACV(components or 1, cv=cv).fit(*views)
+    else:
+        fitted = SparseCCA(components or 1, 0.3 if penalty is None else penalty).fit(*views)
+    if search is not None:
+        fitted = search.best_estimator_
     _set_names(fitted, x_table, y_table)
     click.echo(f"{x.path} and {y.path}, {len(x_table.values)} rows")
     return fitted, search

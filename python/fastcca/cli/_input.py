@@ -1,6 +1,6 @@
 """What commands take: tables from files, pairs of them, a number of threads."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +12,16 @@ from fastcca.cli._tables import Table, read_table
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Source", "by_chunks", "header_option", "read_pair", "source_argument", "threads_option"]
+__all__ = [
+    "Source",
+    "by_chunks",
+    "header_option",
+    "read_pair",
+    "read_views",
+    "source_argument",
+    "source_arguments",
+    "threads_option",
+]
 
 # One chunk of both views, in bytes.
 CHUNK = 2**25
@@ -43,6 +52,29 @@ def source_argument(ctx: click.Context, param: click.Parameter, value: str | Non
     if colon and path.lower().endswith((".npz", ".mat")):
         return Source(Path(path), key)
     return Source(Path(value), None)
+
+
+def source_arguments(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> tuple[Source, ...]:
+    """Any number of files, as :func:`source_argument` takes each."""
+    sources = (source_argument(ctx, param, value) for value in values)
+    return tuple(source for source in sources if source is not None)
+
+
+def read_views(sources: Sequence[Source]) -> dict[str, Table]:
+    """Tables with the same rows, by the names of their files (and arrays)."""
+    tables: dict[str, Table] = {}
+    for source in sources:
+        name = source.key or source.path.stem
+        if name in tables:
+            raise click.UsageError(f"two views are called {name!r}: rename a file, or choose FILE.npz:NAME")
+        tables[name] = source.read()
+    rows = {name: len(table.values) for name, table in tables.items()}
+    if len(set(rows.values())) > 1:
+        counts = ", ".join(f"{count} in {name}" for name, count in rows.items())
+        raise ValueError(f"the views must have the same rows, got {counts}")
+    return tables
 
 
 def header_option(command: Callable[..., None]) -> Callable[..., None]:

@@ -16,6 +16,9 @@ def describe(fitted: Any, search: Any = None) -> None:
         frames = 2 * fitted.context + 1
         fitted = fitted.estimator_
         lines["estimator"] = _call(fitted)
+    if hasattr(fitted, "views_"):
+        _describe_views(lines, fitted, search)
+        return
     x_columns, y_columns = (
         n if n is None else n // frames
         for n in (fitted.n_features_in_, getattr(fitted, "n_y_features_in_", None))
@@ -33,11 +36,26 @@ def describe(fitted: Any, search: Any = None) -> None:
         correlations = " ".join(f"{value:.4f}" for value in fitted.canonical_correlations_[:10])
         lines["correlations"] = _some(correlations, fitted.n_components_)
         lines["total"] = f"{fitted.canonical_correlations_.sum():.4f}"
-        if search is not None:
+        if search is not None and type(fitted).__name__ == "PLSRegression":
+            lines["R²"] = f"{search.best_score_:.4f} cross-validated ({search.n_splits_} folds)"
+        elif search is not None:
             lines["mean"] = (
                 f"{fitted.canonical_correlations_.mean():.4f} in training, {search.best_score_:.4f} "
                 f"cross-validated ({search.n_splits_} folds)"
             )
+    print_lines(lines)
+
+
+def _describe_views(lines: dict[str, Any], fitted: Any, search: Any) -> None:
+    columns = (f"{len(fitted.means_[name])} in {name}" for name in fitted.views_)
+    lines |= {"columns": ", ".join(columns), "components": fitted.n_components_}
+    correlations = " ".join(f"{value:.4f}" for value in fitted.canonical_correlations_[:10])
+    lines["correlations"] = _some(correlations, fitted.n_components_)
+    if search is not None:
+        lines["mean"] = (
+            f"{fitted.canonical_correlations_.mean():.4f} in training, {search.best_score_:.4f} "
+            f"cross-validated ({search.n_splits_} folds)"
+        )
     print_lines(lines)
 
 

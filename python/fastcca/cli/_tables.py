@@ -462,7 +462,7 @@ def table_writer(
 ) -> Iterator[Callable[[NDArray[Any]], None]]:
     """Write a table piece by piece, rows from the top; the suffix says how: .npy, .npz (array Z), .csv, .tsv.
 
-    The pieces go to a temporary file beside ``path``, which takes its name when all went well. Text has
+    The pieces go to a temporary file next to ``path``, which takes its name when all went well. Text has
     the column names on its first line, and digits enough to read the same numbers back.
     """
     path = check_output(path)

@@ -10,6 +10,7 @@ from sklearn.utils import Bunch
 
 from fastcca.datasets._home import HOME_HINT, get_data_home, require
 from fastcca.datasets._mat import read_mat
+from fastcca.datasets._sources import SOURCES, hint
 from fastcca.taxonomy import Taxonomy
 
 __all__ = ["load_awa"]
@@ -32,7 +33,8 @@ def load_awa(
 ) -> Bunch:
     """Images of 50 kinds of animals with 85 attributes of each kind, and the tree of the kinds.
 
-    Read from the data home, see :func:`get_data_home`. Nothing is downloaded. Three layouts of the files are
+    Read from the data home, see :func:`get_data_home`. Nothing is downloaded; :func:`fetch_awa`
+    gets the tables. Three layouts of the files are
     known, each by its content:
 
     - text files and one ``.npz``, in ``awa1``: ``classes.txt``, ``predicates.txt``,
@@ -92,7 +94,7 @@ def load_awa(
     home = get_data_home(data_home)
     chosen = _find(home) if folder is None else home / folder
     if not chosen.is_dir():
-        raise FileNotFoundError(f"{_WHAT}: there is no folder {chosen} ({HOME_HINT})")
+        raise FileNotFoundError(f"{_WHAT}: there is no folder {chosen} ({HOME_HINT}){hint('awa1')}")
     animals = _read_splits(chosen) if (chosen / "res101.mat").is_file() else _read_text(chosen)
     _check(animals, chosen)
     return Bunch(**animals, taxonomy=_taxonomy(home, animals["class_names"]))
@@ -104,6 +106,7 @@ def _find(home: Path) -> Path:
             return home / name
     raise FileNotFoundError(
         f"{_WHAT}: none of the folders {', '.join(_FOLDERS)} is in the data home {home} ({HOME_HINT})"
+        f"{hint('awa1')}"
     )
 
 
@@ -135,7 +138,7 @@ def _read_npz(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     if len(found) != 1:
         raise FileNotFoundError(
             f"{_WHAT}: {folder} must have either one .npz with the features or {_RELEASED}, it has "
-            f"{len(found)} .npz"
+            f"{len(found)} .npz; {SOURCES['awa1'].note} from {SOURCES['awa1'].home}"
         )
     try:
         with np.load(found[0], allow_pickle=False) as arrays:

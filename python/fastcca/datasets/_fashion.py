@@ -7,13 +7,55 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils import Bunch
 
-from fastcca.datasets._home import get_data_home, require
+from fastcca.datasets._home import get_data_home
 from fastcca.datasets._mnist import read_split
 from fastcca.taxonomy import Taxonomy
 
 __all__ = ["load_fashion"]
 
 _WHAT = "Fashion-MNIST"
+# What is known of the classes, where the folder has no files of it.
+PARENTS = {
+    "item": None,
+    "garment": "item",
+    "footwear": "item",
+    "bag": "item",
+    "upper body": "garment",
+    "dress": "garment",
+    "trouser": "garment",
+    "light top": "upper body",
+    "warm top": "upper body",
+    "t-shirt": "light top",
+    "shirt": "light top",
+    "pullover": "warm top",
+    "coat": "warm top",
+    "closed shoe": "footwear",
+    "sandal": "footwear",
+    "sneaker": "closed shoe",
+    "ankle boot": "closed shoe",
+}
+ATTRIBUTES = {
+    "on torso": "t-shirt, pullover, dress, coat, shirt",
+    "on legs": "trouser, dress",
+    "on feet": "sandal, sneaker, ankle boot",
+    "carried": "bag",
+    "sleeves": "t-shirt, pullover, coat, shirt",
+    "long sleeves": "pullover, coat, shirt",
+    "buttons or zip": "trouser, coat, shirt, bag",
+    "collar": "coat, shirt",
+    "knitted": "t-shirt, pullover",
+    "worn over": "pullover, coat",
+    "split legs": "trouser",
+    "skirt": "dress",
+    "full length": "trouser, dress, coat",
+    "sole": "sandal, sneaker, ankle boot",
+    "open": "sandal",
+    "laces": "sneaker",
+    "covers ankle": "ankle boot",
+    "handle": "bag",
+    "paired": "sandal, sneaker, ankle boot",
+    "heel": "sandal, ankle boot",
+}
 # In the order of the data set's integers.
 CLASSES = (
     "t-shirt",
@@ -33,9 +75,10 @@ def load_fashion(data_home: str | os.PathLike[str] | None = None) -> Bunch:
     """70000 images of ten kinds of clothing, with a taxonomy and attributes: Fashion-MNIST.
 
     Read from the folder ``fashion`` of the data home, see :func:`get_data_home`: the four IDX files (gzipped
-    or not) as their authors distribute them, ``taxonomy.tsv`` (a node and its parent a line) and
-    ``attributes.csv`` (a header of ``class`` and the attributes' names, then a class and its zeros and ones a
-    line). Nothing is downloaded.
+    or not) as their authors distribute them, which :func:`fetch_fashion_mnist` downloads. A taxonomy and 20
+    attributes come with the package; others in the folder take their places: ``taxonomy.tsv`` (a node and its
+    parent a line), ``attributes.csv`` (a header of ``class`` and the attributes' names, then a class and its
+    values a line).
 
     Parameters
     ----------
@@ -70,11 +113,13 @@ def load_fashion(data_home: str | os.PathLike[str] | None = None) -> Bunch:
     ('warm top', 'upper body', 'garment')
     """
     folder = get_data_home(data_home) / "fashion"
-    taxonomy = Taxonomy.from_tsv(require(folder / "taxonomy.tsv", _WHAT))
+    own = folder / "taxonomy.tsv"
+    taxonomy = Taxonomy.from_tsv(own) if own.is_file() else Taxonomy(PARENTS)
     missing = [name for name in CLASSES if name not in taxonomy]
     if missing:
         raise ValueError(f"{folder / 'taxonomy.tsv'}: there is no node {missing[0]!r}")
-    attributes, names = _attributes(require(folder / "attributes.csv", _WHAT))
+    own = folder / "attributes.csv"
+    attributes, names = _read_attributes(own) if own.is_file() else _attributes()
     found = {}
     for split, prefix in (("train", "train"), ("test", "t10k")):
         images, labels = read_split(folder, prefix, _WHAT)
@@ -91,7 +136,14 @@ def load_fashion(data_home: str | os.PathLike[str] | None = None) -> Bunch:
     )
 
 
-def _attributes(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+def _attributes() -> tuple[dict[str, np.ndarray], list[str]]:
+    table = {
+        name: np.array([float(name in some.split(", ")) for some in ATTRIBUTES.values()]) for name in CLASSES
+    }
+    return table, list(ATTRIBUTES)
+
+
+def _read_attributes(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     with path.open(encoding="utf-8", newline="") as file:
         header, *lines = [line for line in csv.reader(file) if line]
     found = {}

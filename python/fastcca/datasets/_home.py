@@ -4,6 +4,8 @@ import os
 import sys
 from pathlib import Path
 
+from fastcca.datasets._sources import hint
+
 __all__ = ["HOME_HINT", "get_data_home", "require"]
 
 HOME_HINT = "the data home is the argument data_home, else the environment variable FASTCCA_DATA"
@@ -44,5 +46,5 @@ def get_data_home(data_home: str | os.PathLike[str] | None = None) -> Path:
 def require(path: Path, what: str) -> Path:
     """``path``, or a ``FileNotFoundError`` that says which data set it belongs to and where homes are."""
     if not path.is_file():
-        raise FileNotFoundError(f"{what}: there is no file {path} ({HOME_HINT})")
+        raise FileNotFoundError(f"{what}: there is no file {path} ({HOME_HINT}){hint(what)}")
     return path

@@ -17,7 +17,7 @@ _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E
 
 
 def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
-    """The array in an IDX file, raw or gzipped (told by its content, not by its name).
+    """The array in an IDX file, raw or gzipped (recognised by its content, not by its name).
 
     Raises
     ------

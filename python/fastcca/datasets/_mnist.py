@@ -11,6 +11,7 @@ from sklearn.utils import Bunch
 
 from fastcca.datasets._home import HOME_HINT, get_data_home, require
 from fastcca.datasets._idx import read_idx
+from fastcca.datasets._sources import hint
 
 __all__ = ["load_mnist_halves", "read_split"]
 
@@ -68,7 +69,7 @@ def load_mnist_halves(
     elif download_if_missing:
         train, test = _download(folder)
     else:
-        raise FileNotFoundError(f"MNIST: there is no folder {folder} ({HOME_HINT})")
+        raise FileNotFoundError(f"MNIST: there is no folder {folder} ({HOME_HINT}){hint('mnist')}")
 
     halves = {}
     for split, (images, labels) in (("train", train), ("test", test)):
@@ -109,7 +110,7 @@ def _download(folder: Path) -> tuple[tuple[NDArray[Any], NDArray[Any]], tuple[ND
     except OSError as error:
         raise OSError(
             f"MNIST: there is no folder {folder}, and OpenML could not be reached ({error}); "
-            "put the four IDX files there or set FASTCCA_DATA"
+            f"put the four IDX files there or set FASTCCA_DATA{hint('mnist')}"
         ) from error
     images, labels = images.reshape(-1, 28, 28), labels.astype(np.int64)
     # OpenML keeps the original order: the training images first.

@@ -18,6 +18,7 @@ from scipy.io import wavfile
 from sklearn.utils import Bunch, check_random_state
 
 from fastcca.datasets._home import HOME_HINT, get_data_home
+from fastcca.datasets._sources import hint
 
 __all__ = ["add_noise", "check_snr", "load_spoken_digits", "speech_features"]
 
@@ -34,7 +35,8 @@ def load_spoken_digits(
 
     Read from the folder ``fsdd`` of the data home, see :func:`get_data_home`: the file
     ``fsdd_recordings.tar.gz``, else wav files named ``<digit>_<speaker>_<number>.wav`` in that folder or in
-    its folder ``recordings``. Nothing is downloaded and nothing is unpacked to the disk.
+    its folder ``recordings``. Nothing is downloaded (:func:`fetch_spoken_digits` does that) and nothing is
+    unpacked to the disk.
 
     Parameters
     ----------
@@ -78,6 +80,7 @@ def load_spoken_digits(
     if not found:
         raise FileNotFoundError(
             f"{_WHAT}: neither fsdd_recordings.tar.gz nor recordings are in {folder} ({HOME_HINT})"
+            f"{hint('fsdd')}"
         )
     rates = {rate for rate, _ in found.values()}
     if len(rates) > 1:
@@ -145,8 +148,8 @@ def speech_features(
 
     Power spectra of windows of 25 ms, every 10 ms, are summed in ``n_bands`` triangular bands of equal
     width on the mel scale; the logarithms, averaged over ``n_slices`` slices of the utterance, make the row,
-    slice after slice. The mean over time of each band is subtracted: it tells the microphone and the voice
-    rather than the word.
+    slice after slice. The mean over time of each band is subtracted: it depends on the microphone and
+    the voice rather than the word.
 
     Parameters
     ----------
@@ -157,9 +160,9 @@ def speech_features(
     kind : {"log-mel", "mfcc"}, default="log-mel"
         "mfcc": the first ``n_coefficients`` of the cosine transform of each slice's logarithms.
     n_bands, n_slices, n_coefficients : int
-        As told above.
+        See above.
     dynamic_range : float, default=30.0
-        What is more than so many decibels below the loudest band of the utterance counts as that: the level
+        What is more than this many decibels below the loudest band of the utterance counts as that: the level
         of silence, and of noise, does not rule the features.
 
     Returns

@@ -21,7 +21,8 @@ def load_wikipedia(data_home: str | os.PathLike[str] | None = None) -> Bunch:
 
     Read from the folder ``wikipedia`` of the data home, see :func:`get_data_home`: the files
     ``raw_features.mat``, ``trainset_txt_img_cat.list``, ``testset_txt_img_cat.list`` and
-    ``categories.list`` as the authors distribute them. Nothing is downloaded.
+    ``categories.list`` as the authors distribute them. Nothing is
+    downloaded; :func:`fetch_wikipedia` does that.
 
     Parameters
     ----------

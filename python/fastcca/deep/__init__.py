@@ -20,6 +20,7 @@ from fastcca.deep.losses import CorrelationLoss, HingeEmbeddingLoss, PairEmbeddi
 from fastcca.deep.multimodal import AutoencoderEpoch, MultimodalAutoencoder
 from fastcca.deep.networks import MLP, GaussianNoise, NonSaturatingSigmoid
 from fastcca.deep.rbm import RBM
+from fastcca.deep.record import record
 
 __all__ = [
     "MLP",
@@ -38,6 +39,7 @@ __all__ = [
     "PairEmbeddingLoss",
     "UnifiedSemanticLoss",
     "load",
+    "record",
 ]
 
 

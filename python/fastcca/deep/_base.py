@@ -24,7 +24,7 @@ from fastcca._arguments.parameters import (
     POSITIVE_INTEGER,
     RANDOM_STATE,
     Constraint,
-    check_parameters,
+    anything,
     choice,
 )
 from fastcca._models.atomic_fit import keep_after
@@ -57,6 +57,9 @@ def _is_device(value: Any) -> bool:
 # By name: the same parameter means the same in every deep estimator.
 SHARED: Mapping[str, Constraint] = {
     "n_components": POSITIVE_INTEGER,
+    "hidden": anything("widths of layers"),  # with the views, which may have their own
+    "activation": anything("the name of an activation or a callable"),  # where networks are built
+    "encoders": anything("networks of your own"),
     "learning_rate": LEARNING_RATE,
     "schedule": choice("cosine", "constant"),
     "n_epochs": N_EPOCHS.or_none,
@@ -79,11 +82,11 @@ SHARED: Mapping[str, Constraint] = {
 class DeepEstimator(SavedDeepModel):
     """An estimator whose fit trains networks by epochs.
 
-    A subclass gives ``_constraints`` of parameters of its own, and in its ``fit`` calls, in this order,
+    A subclass adds the ``_constraints`` of parameters of its own, and in its ``fit`` calls, in this order,
     :meth:`_check_parameters`, :meth:`_environment`, :meth:`_split` and :meth:`_train`.
     """
 
-    _constraints: ClassVar[Mapping[str, Constraint]]
+    _constraints: ClassVar[Mapping[str, Constraint]] = SHARED
     _least_validation_rows: ClassVar[int]
     _default_batches: ClassVar[tuple[int, int, int]]  # of a training, and how few and many epochs that is
 
@@ -99,8 +102,7 @@ class DeepEstimator(SavedDeepModel):
     best_epoch_: int
 
     def _check_parameters(self) -> None:
-        """Refuses the first parameter that is out of its range, whatever the data."""
-        check_parameters(self, {**self._constraints, **SHARED})
+        """Refuses parameters that do not go together; each by itself is checked before, by its constraint."""
 
     def _schedule(self, n: int) -> dict[str, Any]:
         """The fields of :class:`Schedule` for ``n`` rows."""

@@ -12,12 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from fastcca._arguments.arrays import refuse_non_finite
-from fastcca._arguments.parameters import FLAG, NOT_NEGATIVE, RIDGES, choice
+from fastcca._arguments.parameters import FLAG, NOT_NEGATIVE, RIDGES, Constraint, choice
 from fastcca._models.files import Schema
 from fastcca._models.multi_view import scaled_statistics
 from fastcca._models.two_view import TwoViewTransformer, View, score_statistics
 from fastcca.cca.linear import CCA
-from fastcca.deep._base import DeepEstimator, refuse_both
+from fastcca.deep._base import SHARED, DeepEstimator, refuse_both
 from fastcca.deep._correlation_training import (
     DeepCCAEpoch,
     EncoderPair,
@@ -161,10 +161,15 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
     True
     """
 
-    _schema = Schema("DeepCCA", fields="x_scale_ y_scale_ history_ best_epoch_ cca_")
+    _schema = Schema(
+        "DeepCCA",
+        fields="singular_values_ total_correlation_ x_loadings_ y_loadings_ x_cross_loadings_ "
+        "y_cross_loadings_ x_scale_ y_scale_ history_ best_epoch_ cca_",
+    )
     _saved_networks = ("encoder_x_", "encoder_y_")
     _own_modules = ("encoders",)
     _constraints: ClassVar = {
+        **SHARED,
         "optimizer": choice("adam", "adamw", "lbfgs"),
         "objective": choice("trace_norm", "frobenius"),
         "pretrain": choice(None, "denoising"),
@@ -172,6 +177,7 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
         "warm_start": FLAG,
         "reconstruction": NOT_NEGATIVE,
         "reg": RIDGES,
+        "augment": Constraint("a callable", callable).or_none,
     }
     _default_batches = (2000, 30, 300)
 
@@ -303,8 +309,6 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
             raise ValueError(
                 f"batch_size must be at least 2 for a correlation within each batch, got {self.batch_size!r}"
             )
-        if self.augment is not None and not callable(self.augment):
-            raise ValueError(f"augment must be a callable or None, got {self.augment!r}")
         if self.encoders is not None:
             try:
                 encoders = list(self.encoders)
@@ -432,6 +436,7 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
         means, variances = (x.mean, y.mean), (x.variance, y.variance)
         found = score_statistics(x.data, y.data, None, means, variances, lambda rows: z[rows])
         self._set_statistics(found, (x.data.dtype, y.data.dtype))
+        self.total_correlation_ = float(self.singular_values_.sum())
 
     # ---- the fitted model
 

@@ -14,10 +14,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from fastcca._arguments.modalities import Modalities, check_modalities, pick
-from fastcca._arguments.parameters import FLAG, choice
+from fastcca._arguments.parameters import FLAG, anything, choice
 from fastcca._models.files import Schema
 from fastcca._models.multi_view import scaled_statistics
-from fastcca.deep._base import DeepEstimator, refuse_both
+from fastcca.deep._base import SHARED, DeepEstimator, refuse_both
 from fastcca.deep._multimodal_network import MultimodalNetwork, pretrain, subset_sampling
 from fastcca.deep._multimodal_training import AutoencoderEpoch, ModalityRows, epochs_of, inputs_of
 from fastcca.deep._pretraining import some_rows
@@ -177,6 +177,10 @@ class MultimodalAutoencoder(
     _saved_networks = ("network_",)
     _own_modules = ("encoders", "decoders")
     _constraints: ClassVar = {
+        **SHARED,
+        "decoders": anything("networks of your own"),
+        "modality_weights": anything("a number for each modality"),  # with the views
+        "modality_dropout": anything("a probability or a schedule of them"),  # by dropout_schedule
         "optimizer": choice("adam", "adamw"),
         "modality_subsets": choice("sampled", "exhaustive"),
         "missing_indicator": FLAG,

@@ -85,7 +85,7 @@ class JointEmbedding(TwoViewTransformer):
     ----------
     x_weights_ : ndarray of shape (p, n_components_)
         The map of the scaled first view. The axes of the space are rotated so that the covariances of the
-        components with their partners descend and the symmetric part of the others is 0.
+        components with those of the paired rows descend and the symmetric part of the others is 0.
     y_weights_ : ndarray of shape (q, n_components_)
         The map of the scaled second view.
     x_scaling_ : InputScaling
@@ -100,8 +100,6 @@ class JointEmbedding(TwoViewTransformer):
         Covariance of each component with its partner in training, descending.
     canonical_correlations_ : ndarray of shape (n_components_,)
         Pearson correlation of each component with its partner in training.
-    total_correlation_ : float
-        Their sum.
     x_loadings_ : ndarray of shape (p, n_components_)
         Pearson correlation of each column of X with the scores of X; ``x_cross_loadings_`` with those of y.
     y_loadings_ : ndarray of shape (q, n_components_)
@@ -147,7 +145,8 @@ class JointEmbedding(TwoViewTransformer):
 
     _schema = Schema(
         "JointEmbedding",
-        fields="x_scaling_ y_scaling_ x_weights_ y_weights_ loss_curve_",
+        fields="singular_values_ x_loadings_ y_loadings_ x_cross_loadings_ "
+        "y_cross_loadings_ x_scaling_ y_scaling_ x_weights_ y_weights_ loss_curve_",
         optional="reg_",
     )
     _constraints = {  # noqa: RUF012
@@ -283,7 +282,6 @@ class JointEmbedding(TwoViewTransformer):
         centred = scores - scores.mean(axis=0)
         statistics = score_statistics(x, y, None, means, variances, lambda rows: centred[rows])
         self._set_statistics(statistics, (x.dtype, y.dtype))
-        self.total_correlation_ = float(self.canonical_correlations_.sum())
 
     def _scores(self, view: View, data: NDArray[Any]) -> NDArray[Any]:
         refuse_non_finite(view, data)

@@ -9,7 +9,7 @@ from fastcca.functional.correlation import (
 from fastcca.functional.hinge import ConstraintTable, hinge_embedding_loss
 from fastcca.functional.kernels import incomplete_cholesky, kernel_matrix, median_gamma
 from fastcca.functional.linalg import inverse_sqrt, polar, truncated_svd
-from fastcca.functional.moments import Moments
+from fastcca.functional.moments import GroupMoments, Moments, group_moments, rolling_moments
 from fastcca.functional.retrieval import top_k
 from fastcca.functional.solver import (
     Solution,
@@ -22,12 +22,14 @@ from fastcca.functional.warp import warp_epoch
 
 __all__ = [
     "ConstraintTable",
+    "GroupMoments",
     "Moments",
     "Solution",
     "correlation_coefficients",
     "correlation_factor",
     "correlation_gradients",
     "correlation_loss",
+    "group_moments",
     "held_out_correlations",
     "hinge_embedding_loss",
     "incomplete_cholesky",
@@ -35,6 +37,7 @@ __all__ = [
     "kernel_matrix",
     "median_gamma",
     "polar",
+    "rolling_moments",
     "solve_gram",
     "solve_moments",
     "solve_qr",

@@ -19,6 +19,7 @@ from fastcca._arguments.arrays import (
     check_same_length,
     check_same_rows,
     common_float,
+    contiguous,
     refuse_non_finite,
 )
 from fastcca._arguments.parameters import N_COMPONENTS, RIDGES, at_most, choice, thread_count
@@ -244,7 +245,7 @@ def correlation_factor(
 
     Examples
     --------
-    Two views with a shared direction whose variance is lost beside 1:
+    Two views with a shared direction whose variance is lost next to 1:
 
     >>> import numpy as np
     >>> from fastcca import Moments
@@ -317,7 +318,7 @@ def correlation_gradients(
     True
     """
     a, b = _views(H1, H2, least=0)
-    mean, A = np.asarray(mean, dtype=np.float64), np.asarray(A, dtype=np.float64)
+    mean, A = contiguous(mean, np.float64), contiguous(A, np.float64)
     d = a.shape[1] + b.shape[1]
     if mean.shape != (d,) or A.shape != (d, d):
         raise ValueError(f"mean and A must have shapes {(d,)} and {(d, d)}, got {mean.shape} and {A.shape}")

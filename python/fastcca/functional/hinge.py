@@ -12,7 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
-from fastcca._arguments.arrays import as_matrix, as_weights, check_same_rows, common_float, refuse_non_finite
+from fastcca._arguments.arrays import (
+    as_matrix,
+    as_weights,
+    check_same_rows,
+    common_float,
+    contiguous,
+    narrowed,
+    refuse_non_finite,
+)
 from fastcca._arguments.parameters import thread_count
 
 __all__ = ["ConstraintTable", "hinge_embedding_loss"]
@@ -308,7 +316,7 @@ def _labels(y: npt.ArrayLike, n: int) -> Indices:
         raise ValueError(f"y must hold integers, the rows of U, got dtype {labels.dtype}")
     if labels.shape != (n,):
         raise ValueError(f"y must hold one class for each of the {n} rows of Z, got shape {labels.shape}")
-    return np.ascontiguousarray(labels, dtype=np.int64)
+    return contiguous(labels, np.int64)
 
 
 def _margin(
@@ -322,7 +330,7 @@ def _margin(
     costs = np.asarray(margin)
     if costs.ndim != 2:
         raise ValueError(f"margin must be a number or a matrix of costs, got {margin!r}")
-    costs = as_matrix("margin", costs, vector=True).astype(dtype, copy=False)
+    costs = narrowed(as_matrix("margin", costs, vector=True), dtype, "margin")
     if costs.shape != shape:
         raise ValueError(f"margin must have shape (classes, nodes) = {shape}, got {costs.shape}")
     refuse_non_finite("margin", costs)

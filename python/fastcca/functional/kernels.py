@@ -119,7 +119,7 @@ class Kernel:
 
 
 class IncompleteCholesky(NamedTuple):
-    """What :func:`incomplete_cholesky` returns."""
+    """What :func:`fastcca.functional.incomplete_cholesky` returns."""
 
     features: Array
     pivots: npt.NDArray[np.intp]
@@ -409,7 +409,7 @@ def factorise(
         factor = core(k.diagonal(X), columns, square, *options)
     else:
         factor = core(X, kernel.spec, *options)
-    from tqdm import tqdm  # not at import time: the command line starts without it
+    from tqdm.auto import tqdm  # not at import time: the command line starts without it
 
     with tqdm(total=options[0], desc=f"{name}: pivots", disable=not verbose) as bar:
         while factor.step(thread_count(n_threads)):

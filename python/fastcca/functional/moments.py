@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
@@ -11,11 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
-from fastcca._arguments.arrays import as_matrix, as_weights, check_same_length, check_same_rows, common_float
-from fastcca._arguments.parameters import thread_count
+from fastcca._arguments.arrays import (
+    as_matrix,
+    as_weights,
+    check_same_length,
+    check_same_rows,
+    common_float,
+    finite_matrix,
+)
+from fastcca._arguments.parameters import integer, thread_count
 from fastcca.errors import NumericalError
 
-__all__ = ["Moments"]
+__all__ = ["GroupMoments", "Moments", "group_moments", "rolling_moments"]
 
 Array = npt.NDArray[np.float64]
 
@@ -50,7 +58,7 @@ class Moments:
 
     Notes
     -----
-    Data are centred as they are read, by a first estimate of the mean, so that a mean of 1e8 beside a
+    Data are centred as they are read, by a first estimate of the mean, so that a mean of 1e8 next to a
     variance of 1 costs no digit. Products of float32 data are taken in float32 over short runs of rows and
     summed in float64, unless ``update(..., dtype=np.float64)`` asks for exact products. Results are bitwise
     the same for every number of threads. The pairwise update and its inverse are those of Chan, Golub &
@@ -117,6 +125,64 @@ class Moments:
             raise ValueError(f"moments must consist of {', '.join(self.__slots__)}")
         self._fill(**state)
         _check_values(self)
+
+    @classmethod
+    def from_covariance(
+        cls,
+        S: npt.ArrayLike,
+        n: float,
+        dims: Sequence[int],
+        mean: npt.ArrayLike | None = None,
+    ) -> Moments:
+        """The moments of n rows with this covariance: of a published matrix of correlations, say.
+
+        Parameters
+        ----------
+        S : array-like of shape (d, d)
+            Covariance (divided by n - 1) or correlations of the stacked columns.
+        n : float
+            Number of rows, above 1.
+        dims : sequence of int
+            Columns of each view, d in all.
+        mean : array-like of shape (d,), optional
+            Means of the columns; zeros by default.
+
+        Returns
+        -------
+        Moments
+
+        Raises
+        ------
+        ValueError
+            If S is not square, symmetric, finite and positive semidefinite, or the sizes do not fit.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastcca import CCA, Moments
+        >>> R = np.array([[1.0, 0.0, 0.6], [0.0, 1.0, 0.3], [0.6, 0.3, 1.0]])
+        >>> moments = Moments.from_covariance(R, n=100, dims=(2, 1))
+        >>> CCA().fit_moments(moments).canonical_correlations_.round(4)
+        array([0.6708])
+        """
+        covariance = finite_matrix("S", S).astype(np.float64)
+        widths = _widths(tuple(int(dim) if isinstance(dim, Integral) else dim for dim in dims))
+        d = sum(widths)
+        if covariance.shape != (d, d):
+            raise ValueError(f"S must have shape {(d, d)} to fit dims {widths}, got {covariance.shape}")
+        scale = float(np.abs(covariance).max(initial=0.0))
+        if np.abs(covariance - covariance.T).max(initial=0.0) > 1e-10 * scale:
+            raise ValueError("S must be symmetric, got entries that differ from those of its transpose")
+        if isinstance(n, bool) or not isinstance(n, Real) or not 1 < float(n) < math.inf:
+            raise ValueError(f"n must be a finite number > 1, got {n!r}")
+        covariance = (covariance + covariance.T) / 2
+        if d and float(np.linalg.eigvalsh(covariance)[0]) < -1e-8 * scale:
+            raise ValueError("S must be positive semidefinite, got a negative eigenvalue")
+        center = np.zeros(d) if mean is None else np.asarray(mean, dtype=np.float64)
+        if center.shape != (d,) or not np.isfinite(center).all():
+            raise ValueError(f"mean must hold {d} finite numbers, got shape {center.shape}")
+        eps = np.full(d, float(np.finfo(np.float64).eps))
+        return from_parts(widths, eps, float(n), center, np.zeros(d), covariance * (float(n) - 1))
 
     @property
     def mean(self) -> Array:
@@ -259,7 +325,11 @@ class Moments:
         offset = (other.shift - self.shift) + other.offset
         delta = offset - self.offset
         scatter = self.scatter + other.scatter
-        scatter += np.outer((self.n * (other.n / n)) * delta, delta)
+        weighted = (self.n * (other.n / n)) * delta
+        step = max(1, 2**20 // max(1, delta.size))
+        for start in range(0, delta.size, step):  # no second matrix of this size
+            rows = slice(start, start + step)
+            scatter[rows] += np.outer(weighted[rows], delta)
         errors = self.rounding * self.scatter.diagonal() + other.rounding * other.scatter.diagonal()
         rounding = _relative(errors, scatter.diagonal(), np.maximum(self.rounding, other.rounding))
         offset = (self.n * self.offset + other.n * offset) / n
@@ -402,3 +472,168 @@ def _check_values(m: Moments) -> None:
             raise ValueError(f"{name} of moments contains NaN or infinity")
     if np.any(np.diag(m.scatter) < 0) or np.any(m.eps < 0) or np.any(m.rounding < 0):
         raise ValueError("moments cannot have negative sums of squares or a negative eps or rounding")
+
+
+def rolling_moments(
+    *views: npt.ArrayLike, window: int, step: int = 1, n_threads: int | None = None
+) -> Iterator[tuple[int, Moments]]:
+    """Moments of sliding windows of rows: each is the one before plus the new rows minus the old ones.
+
+    After every 64 windows one is taken afresh, so that rounding does not build up.
+
+    Parameters
+    ----------
+    *views : array-like of shape (n_rows, dims[i])
+        Time series, row by row.
+    window : int
+        Rows of a window, at least 2.
+    step : int, default=1
+        Rows from one window to the next.
+    n_threads : int, optional
+        Threads to use; the result does not depend on it.
+
+    Yields
+    ------
+    start : int
+        First row of the window.
+    moments : Moments
+        Of rows start to start + window - 1.
+
+    Raises
+    ------
+    ValueError
+        For a window that is longer than the data, views that do not pair, NaN or infinity.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcca.functional import rolling_moments
+    >>> x = np.arange(6.0)[:, np.newaxis]
+    >>> [(start, moments.mean.tolist()) for start, moments in rolling_moments(x, window=4)]
+    [(0, [1.5]), (1, [2.5]), (2, [3.5])]
+    """
+    window, step = integer(2)("window", window), integer(1)("step", step)
+    arrays = [as_matrix(f"views[{i}]", view) for i, view in enumerate(views)]
+    if not arrays:
+        raise ValueError("rolling_moments takes at least one view")
+    rows = {len(a) for a in arrays}
+    if len(rows) > 1:
+        raise ValueError(f"the views must have the same number of rows, got {[len(a) for a in arrays]}")
+    n = rows.pop()
+    if window > n:
+        raise ValueError(f"window={window} is more than the {n} rows")
+    return _windows(arrays, n, window, step, n_threads)
+
+
+def _windows(
+    arrays: list[npt.NDArray[Any]], n: int, window: int, step: int, n_threads: int | None
+) -> Iterator[tuple[int, Moments]]:
+    def take(start: int, stop: int) -> Moments:
+        return Moments().update(*(a[start:stop] for a in arrays), dtype=np.float64, n_threads=n_threads)
+
+    moments = take(0, window)
+    for count, start in enumerate(range(0, n - window + 1, step)):
+        if count:
+            if step >= window or count % 64 == 0:
+                moments = take(start, start + window)
+            else:
+                gone, new = take(start - step, start), take(start - step + window, start + window)
+                moments = (moments + new) - gone
+        yield start, moments
+
+
+@dataclass(frozen=True)
+class GroupMoments:
+    """Moments of groups of rows, and what of the variation lies within and between them.
+
+    Attributes
+    ----------
+    groups : dict
+        From each label to the moments of its rows.
+    total : Moments
+        Of all rows.
+    within : Moments
+        Of the rows about the means of their groups: scatter is the sum of those of the groups.
+    between : Moments
+        Of the groups' means, each counted as often as it has rows: total scatter minus that within.
+    """
+
+    groups: dict[Any, Moments]
+    total: Moments
+    within: Moments
+    between: Moments
+
+
+def group_moments(
+    *views: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    sample_weight: npt.ArrayLike | None = None,
+    n_threads: int | None = None,
+) -> GroupMoments:
+    """Moments of each group of rows, within the groups and between them.
+
+    Canonical correlations of the moments ``within`` are those that are left when group means (of sites,
+    sessions, subjects) are taken out; tests of them take n − the number of groups + 1 for n.
+
+    Parameters
+    ----------
+    *views : array-like of shape (n_rows, dims[i])
+        The views.
+    labels : array-like of shape (n_rows,)
+        Group of each row.
+    sample_weight : array-like of shape (n_rows,), optional
+        Weights, not negative; they count as repetitions.
+    n_threads : int, optional
+        Threads to use; the result does not depend on it.
+
+    Returns
+    -------
+    GroupMoments
+
+    Raises
+    ------
+    ValueError
+        For labels of another length, views that do not pair, NaN or infinity.
+
+    Examples
+    --------
+    >>> from fastcca.functional import group_moments
+    >>> found = group_moments([[0.0], [2.0], [10.0], [12.0]], labels=["a", "a", "b", "b"])
+    >>> found.within.scatter.item(), found.between.scatter.item(), found.total.scatter.item()
+    (4.0, 100.0, 104.0)
+    """
+    arrays = [as_matrix(f"views[{i}]", view) for i, view in enumerate(views)]
+    if not arrays:
+        raise ValueError("group_moments takes at least one view")
+    values, codes = np.unique(np.asarray(labels), return_inverse=True)
+    codes = codes.ravel()
+    for a in arrays:
+        if len(a) != len(codes):
+            raise ValueError(f"labels must have one entry for each of the {len(a)} rows, got {len(codes)}")
+    weights = None if sample_weight is None else as_weights(sample_weight, len(codes))
+    groups = {}
+    for number, label in enumerate(values.tolist()):
+        rows = np.flatnonzero(codes == number)
+        w = None if weights is None else weights[rows]
+        groups[label] = Moments().update(
+            *(a[rows] for a in arrays), sample_weight=w, dtype=np.float64, n_threads=n_threads
+        )
+    total = Moments()
+    for part in groups.values():
+        total = total + part
+    scatter = np.sum([part.scatter for part in groups.values()], axis=0)
+    within = from_parts(
+        total.dims, total.eps, total.n, total.shift, total.offset, scatter, rounding=total.rounding
+    )
+    away = [part.mean - total.mean for part in groups.values()]
+    parts = [part.n * np.outer(a, a) for part, a in zip(groups.values(), away, strict=True)]
+    between = from_parts(
+        total.dims,
+        total.eps,
+        total.n,
+        total.shift,
+        total.offset,
+        np.sum(parts, axis=0),
+        rounding=total.rounding,
+    )
+    return GroupMoments(groups, total, within, between)

@@ -13,7 +13,7 @@ from fastcca._arguments.arrays import as_matrix, as_weights, check_same_length, 
 from fastcca._arguments.parameters import RIDGES, check_n_components, thread_count
 from fastcca.functional.moments import Moments
 
-__all__ = ["Solution", "held_out_correlations", "solve_gram", "solve_moments", "solve_qr"]
+__all__ = ["Solution", "held_out_correlations", "moments_parts", "solve_gram", "solve_moments", "solve_qr"]
 
 Array = npt.NDArray[np.float64]
 Reg = float | tuple[float, float]
@@ -114,7 +114,9 @@ def solve_moments(
     """
     p, q = _two_views(moments)
     k = check_n_components(n_components, p, q)
-    return Solution(*_core.solve_moments(_parts(moments), p, k, RIDGES("reg", reg), thread_count(n_threads)))
+    return Solution(
+        *_core.solve_moments(moments_parts(moments), p, k, RIDGES("reg", reg), thread_count(n_threads))
+    )
 
 
 def solve_qr(
@@ -278,7 +280,7 @@ def held_out_correlations(
         train = total - fold
         if train.n <= 1:
             raise ValueError(f"folds[{i}] leaves n = {train.n:g} samples to train on, expected more than 1")
-        pairs.append((_parts(train), _parts(fold)))
+        pairs.append((moments_parts(train), moments_parts(fold)))
     variation = np.diag(total.scatter).copy()
     return _core.held_out_correlations(
         pairs, variation, p, [RIDGES("regs", r) for r in regs], k, thread_count(n_threads)
@@ -315,7 +317,7 @@ def _two_views(moments: Moments) -> tuple[int, int]:
     return p, q
 
 
-def _parts(moments: Moments) -> tuple[float, Array, Array, Array, Array]:
+def moments_parts(moments: Moments) -> tuple[float, Array, Array, Array, Array]:
     """What the core reads of moments, the scatter without gaps (it is symmetric: C or F order)."""
     scatter = moments.scatter
     if not (scatter.flags.c_contiguous or scatter.flags.f_contiguous):

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastcca import _core
-from fastcca._arguments.arrays import as_matrix, check_same_rows
+from fastcca._arguments.arrays import as_matrix, check_same_rows, contiguous, narrowed
 
 __all__ = ["warp_epoch"]
 
@@ -107,7 +107,7 @@ def warp_epoch(
     if np.shares_memory(W, V):
         raise ValueError("W and V must not share memory")
     check_same_rows(X=X, y=y)
-    x = as_matrix("X", X, vector=True).astype(W.dtype, copy=False)
+    x = narrowed(as_matrix("X", X, vector=True), W.dtype, "X")
     if W.shape != (V.shape[1], x.shape[1]):
         raise ValueError(
             f"W must have shape (columns of V, columns of X) = {(V.shape[1], x.shape[1])}, got {W.shape}"
@@ -138,4 +138,4 @@ def _integers(name: str, values: npt.ArrayLike) -> npt.NDArray[np.int64]:
     array = np.asarray(values)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise ValueError(f"{name} must hold integers, got {array.dtype} of shape {array.shape}")
-    return np.ascontiguousarray(array, dtype=np.int64)
+    return contiguous(array, np.int64)

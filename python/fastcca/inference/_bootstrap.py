@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,11 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from fastcca._arguments.parameters import check_count
 from fastcca._arguments.warn import warn
 from fastcca.cca.linear import LinearTwoView
 from fastcca.errors import NumericalError
 from fastcca.functional.moments import Moments
-from fastcca.inference._model import WhitenedView, ridge_of, whitened_views
+from fastcca.inference._model import WhitenedView, check_resamples, ridge_of, whitened_views
 from fastcca.inference._resampled import Corrected, Pairs, corrected, pairs
 
 __all__ = ["BootstrapResult", "bootstrap"]
@@ -31,7 +31,7 @@ _BLOCK = 2**21  # numbers of the resamples' moments held at a time
 _HELD = 2**25  # and for the correction, which reads them again and again
 # A resample holds 1 - 1/e of the rows: with fewer rows than this times the ranks its correlations say little
 # of what they would be in larger samples.
-_ROWS_PER_RANK = 4
+_ROWS_PER_RANK = 2.5
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,8 @@ class _Columns:
     def resampled(self, name: str, part: slice = slice(None)) -> Floats:
         if name == "weights":
             if self.scaled.size:  # the least |D w| with these scores: D^-2 N' (N D^-2 N')^-1 c
-                return np.asarray(
-                    (self.columns[:, part].T @ self.scaled) / self.deviations[:, part, None] ** 2
-                )
+                spread = self.deviations[:, part, None]  # divided by twice: its square may underflow
+                return np.asarray((self.columns[:, part].T @ self.scaled) / spread / spread)
             return np.asarray(self.weights[part] @ self.coefficients)
         loadings = (self.columns[:, part].T @ self.with_scores) / self.deviations[:, part, None]
         return np.asarray(loadings.clip(-1.0, 1.0))
@@ -117,7 +116,8 @@ class BootstrapResult:
         method : {"corrected", "basic", "percentile"}
             "corrected": of correlations, the basic interval after Fisher's transform about a population
             whose resamples look like the data, which allows for the upward bias of training correlations;
-            of loadings and weights the basic interval, which is right for them. "basic": reflects the
+            of loadings (after Fisher's transform) and weights the symmetric interval, as far on either side
+            of the estimate as the resamples mostly are. "basic": reflects the
             quantiles of the resamples about the estimate, after Fisher's transform for correlations
             and loadings. "percentile": the quantiles themselves, which lie too high for correlations.
 
@@ -135,7 +135,7 @@ class BootstrapResult:
         Warns
         -----
         UserWarning
-            If the rows are too few beside the ranks of the views for the correction of correlations: the
+            If the rows are too few for the ranks of the views for the correction of correlations: the
             interval is then the basic one, and covers less often than it says.
         """
         if name not in NAMES:
@@ -183,6 +183,8 @@ class BootstrapResult:
             resampled = view.resampled(quantity, part)
             if method == "percentile":
                 low[part], high[part] = _quantiles(resampled, tail)
+            elif method == "corrected":
+                low[part], high[part] = _symmetric(whole[part], resampled, tail, quantity == "loadings")
             elif quantity == "loadings":
                 low[part], high[part] = _basic(whole[part], resampled, tail)
             else:
@@ -237,7 +239,8 @@ def bootstrap(
     TypeError
         For an estimator that is no CCA.
     ValueError
-        For fewer than two resamples, a confidence outside (0, 1), and what ``fit`` refuses.
+        For fewer than two resamples or more than 10 million, a confidence outside (0, 1), and what ``fit``
+        refuses.
     NumericalError
         If fewer than two resamples have a component: in the others a view is constant.
 
@@ -260,6 +263,9 @@ def bootstrap(
     A. C. Davison and D. V. Hinkley, "Bootstrap Methods and their Application", Cambridge University Press
     1997, chapter 5.
 
+    P. Hall, "On symmetric bootstrap confidence intervals", Journal of the Royal Statistical Society B 50,
+    1988.
+
     Efron & Tibshirani, "An Introduction to the Bootstrap", Chapman & Hall 1993.
 
     Examples
@@ -275,9 +281,9 @@ def bootstrap(
     """
     if not isinstance(estimator, LinearTwoView):
         raise TypeError(f"estimator must be a CCA or CCACV, got {type(estimator).__name__}")
-    check_count("n_bootstrap", n_bootstrap, low=2)
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
+    check_resamples("n_bootstrap", n_bootstrap, low=2)
+    if not isinstance(confidence, Real) or not 0 < confidence < 1:
+        raise ValueError(f"confidence must be a number between 0 and 1, got {confidence!r}")
     model = clone(estimator)
     a, b, _ = model._check_pair(X, y, reset=True)
     model.fit(X, y)
@@ -297,8 +303,18 @@ class _Draws:
         self.ridge = ridge_of(model)
         self.r = len(self.views[0].variances)
         self.state = rng.get_state()
-        self.columns = [_regression(data, view) for data, view in zip(self.data, self.views, strict=True)]
-        self.spread = [_deviations(data, np.ones((1, self.n)))[0] for data in self.data]
+        self.means = [np.asarray(m, dtype=np.float64) for m in (model.x_mean_, model.y_mean_)]
+        self.columns = [_regression(*of) for of in zip(self.data, self.means, self.views, strict=True)]
+        # 0 where a column does not vary by more than its entries are rounded at
+        self.spread = [
+            np.where(s[0] > 4 * np.finfo(data.dtype).eps * np.abs(mean), s[0], 0.0)
+            for s, data, mean in zip(
+                self.deviations(np.ones((1, self.n))), self.data, self.means, strict=True
+            )
+        ]
+
+    def deviations(self, counts: Floats) -> list[Floats]:
+        return [_deviations(data, mean, counts) for data, mean in zip(self.data, self.means, strict=True)]
 
     def blocks(self) -> Iterator[tuple[Floats, Floats]]:
         """How often each row is drawn, and the covariances of the scores; the same each time."""
@@ -329,8 +345,10 @@ class _Draws:
         parts: list[list[tuple[Floats, ...]]] = [[], []]
         held: list[Floats] = []
         for counts, block in self.blocks():
-            spread = [_deviations(data, counts) for data in self.data]
-            spread = [np.where(s > 1e-6 * one, s, np.nan) for s, one in zip(spread, self.spread, strict=True)]
+            spread = [
+                np.where(s > 1e-6 * one, s, np.nan)
+                for s, one in zip(self.deviations(counts), self.spread, strict=True)
+            ]
             penalties = self.penalties(spread)
             found = self.matched(pairs(block, self.r, penalties, k), estimate)
             correlations.append(found.correlations)
@@ -341,7 +359,7 @@ class _Draws:
         resampled = np.concatenate(correlations)
         self.report(resampled)
         views, values = {}, {"canonical_correlations": estimate.correlations[0]}
-        spread = [of[None] for of in self.spread]
+        spread = [np.where(of > 0, of, np.nan)[None] for of in self.spread]
         alone = self.coefficients(estimate, S[None], spread, self.penalties(spread))
         for i, side in enumerate("xy"):
             fixed = self.views[i].weights, self.columns[i]
@@ -354,7 +372,7 @@ class _Draws:
         if self.n < _ROWS_PER_RANK * ranks:
             too_few = (
                 f"{self.n} rows are too few for the ranks of the views, {ranks} in all, to correct the bias "
-                f"of training correlations, which takes {_ROWS_PER_RANK} rows each: their intervals are "
+                f"of training correlations, which takes {_ROWS_PER_RANK:g} rows each: their intervals are "
                 "basic ones, which may lie too high. Reduce the views, or score new data"
             )
         else:
@@ -370,7 +388,8 @@ class _Draws:
             if r > 0 and self.model.scale and spread is not None:
                 # r |D W c|², D the resample's deviations; in fewer dimensions than columns the least of it
                 # among the weights of the same scores
-                ratio = np.nan_to_num(spread[i] / self.spread[i], nan=1.0)
+                own = self.spread[i]
+                ratio = np.nan_to_num(spread[i] / np.where(own > 0, own, 1.0), nan=1.0)
                 fixed = np.stack(
                     [_scaled_penalty(view, self.columns[i], self.spread[i], s, r) for s in ratio]
                 )
@@ -443,29 +462,31 @@ class _Draws:
         )
 
 
-def _regression(data: NDArray[Any], view: WhitenedView) -> Floats:
+def _regression(data: NDArray[Any], mean: Floats, view: WhitenedView) -> Floats:
     """(r, p): the centred columns from the scores, which are uncorrelated."""
     out = np.empty((len(view.variances), data.shape[1]))
     step = max(1, 2**20 // len(data))
     for start in range(0, data.shape[1], step):
         part = slice(start, start + step)
-        columns = data[:, part] - data[:, part].mean(axis=0, dtype=np.float64)
-        out[:, part] = view.scores.T @ columns
+        out[:, part] = view.scores.T @ (data[:, part] - mean[part])
     variances = view.variances * (len(data) - 1)
     out /= np.where(variances > 0, variances, np.inf)[:, None]
     return out
 
 
-def _deviations(data: NDArray[Any], counts: Floats) -> Floats:
+def _deviations(data: NDArray[Any], mean: Floats, counts: Floats) -> Floats:
     """(b, p): standard deviations of the columns where row i is drawn counts[:, i] times."""
     out = np.empty((len(counts), data.shape[1]))
     n = len(data)
     step = max(1, 2**20 // n)
     for start in range(0, data.shape[1], step):
         part = slice(start, start + step)
-        columns = data[:, part] - data[:, part].mean(axis=0, dtype=np.float64)
-        mean = counts @ columns / n
-        out[:, part] = np.sqrt(np.maximum(counts @ columns**2 - n * mean**2, 0) / (n - 1))
+        columns = data[:, part] - mean[part]
+        peak = np.abs(columns).max(axis=0)  # squares of the columns themselves may overflow or underflow
+        columns /= np.where(peak > 0, peak, 1.0)
+        first = counts @ columns / n
+        second = counts @ columns**2
+        out[:, part] = peak * np.sqrt(np.maximum(second - n * first**2, 0) / (n - 1))
     return out
 
 
@@ -484,9 +505,17 @@ def _basic(whole: Floats, resampled: Floats, tail: float) -> tuple[Floats, Float
     """Quantiles reflected about the estimate, after Fisher's transform; exact where all are 1."""
     low, high = _quantiles(_fisher(resampled), tail)
     z = _fisher(whole)
-    ends = [2 * z - high, 2 * z - low]
-    first, last = (np.where(np.abs(end) >= _ENDLESS, np.sign(end), np.tanh(end)) for end in ends)
-    return first, last
+    return _unfisher(2 * z - high), _unfisher(2 * z - low)
+
+
+def _symmetric(whole: Floats, resampled: Floats, tail: float, fisher: bool) -> tuple[Floats, Floats]:
+    """The estimate ± what its distance from the resamples exceeds in 2 tail of them."""
+    if not fisher:
+        distance = _quantiles(np.abs(resampled - whole), 2 * tail)[1]
+        return whole - distance, whole + distance
+    z = _fisher(whole)
+    distance = _quantiles(np.abs(_fisher(resampled) - z), 2 * tail)[1]
+    return _unfisher(z - distance), _unfisher(z + distance)
 
 
 _ENDLESS = float(np.arctanh(1 - 1e-15))
@@ -495,6 +524,11 @@ _ENDLESS = float(np.arctanh(1 - 1e-15))
 def _fisher(r: Floats) -> Floats:
     clipped: Floats = np.arctanh(np.clip(r, -(1 - 1e-15), 1 - 1e-15))
     return clipped
+
+
+def _unfisher(z: Floats) -> Floats:
+    r: Floats = np.where(np.abs(z) >= _ENDLESS, np.sign(z), np.tanh(z))
+    return r
 
 
 def _quantiles(values: Floats, tail: float) -> tuple[Floats, Floats]:

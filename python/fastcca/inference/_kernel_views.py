@@ -59,5 +59,5 @@ def _whitened(features: Floats, r: float, reg: tuple[float, float], model: Kerne
     moments = Moments().update(features, features, n_threads=model.n_threads)
     penalty = model.penalty if reg != (0.0, 0.0) else "ridge"
     solution = solve_features(moments, features.shape[1], (r, r), penalty, model.n_threads)
-    scores = centred_product(features, solution.x_weights)
+    scores = centred_product(features, solution.x_weights, features.mean(axis=0))
     return scores if r > 0 else np.linalg.qr(scores)[0] * np.sqrt(len(scores) - 1)

@@ -8,14 +8,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcca._arguments.parameters import check_reg
+from fastcca._arguments.parameters import check_reg, integer
 from fastcca.cca.linear import LinearTwoView
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import solve_gram, solve_moments, solve_qr
 
-__all__ = ["WhitenedView", "centred_product", "ridge_of", "whitened_views"]
+__all__ = ["WhitenedView", "centred_product", "check_resamples", "ridge_of", "whitened_views"]
 
 Floats = NDArray[np.float64]
+
+_BLOCK = 2**22  # numbers of centred rows held at a time
+_MOST_RESAMPLES = 10**7  # beyond any use; each takes memory, and some 10 microseconds at least
+
+
+def check_resamples(name: str, value: Any, *, low: int = 1) -> int:
+    """A number of resamples that a computer can draw."""
+    return int(integer(low, _MOST_RESAMPLES)(name, value))
 
 
 @dataclass(frozen=True)
@@ -40,15 +48,23 @@ def whitened_views(
     model: LinearTwoView, X: NDArray[Any], y: NDArray[Any]
 ) -> tuple[WhitenedView, WhitenedView]:
     """Both views of a model that was fitted to them, by its solver, with its ridge and units."""
-    of_x, of_y = (
-        _whitened(view, np.asarray(scale, dtype=np.float64), r, model)
-        for view, scale, r in zip((X, y), (model.x_scale_, model.y_scale_), ridge_of(model), strict=True)
+    if getattr(model, "confounds_rank_", 0):
+        raise ValueError(
+            f"this {type(model).__name__} was fitted with confounds: pass an estimator fitted without, and "
+            "the confounds to permutation_test"
+        )
+    rx, ry = ridge_of(model)
+    return (
+        _whitened(X, model.x_mean_, model.x_scale_, rx, model),
+        _whitened(y, model.y_mean_, model.y_scale_, ry, model),
     )
-    return of_x, of_y
 
 
-def _whitened(data: NDArray[Any], scale: Floats, r: float, model: LinearTwoView) -> WhitenedView:
+def _whitened(
+    data: NDArray[Any], mean: NDArray[Any], scale: NDArray[Any], r: float, model: LinearTwoView
+) -> WhitenedView:
     """The canonical variates of a view with itself are whitened scores of it, all that its rank allows."""
+    mean, scale = mean.astype(np.float64), scale.astype(np.float64)
     units = data if np.all(scale == 1) else data / scale.astype(data.dtype)
     if model.solver_ == "covariance":
         moments = Moments().update(units, units, n_threads=model.n_threads, dtype=np.float64)
@@ -57,7 +73,7 @@ def _whitened(data: NDArray[Any], scale: Floats, r: float, model: LinearTwoView)
         solve = solve_gram if model.solver_ == "gram" else solve_qr
         solution = solve(units, units, None, r, n_threads=model.n_threads)
     weights = solution.x_weights / scale[:, None]
-    scores = centred_product(data, weights)
+    scores = centred_product(data, weights, mean)
     if r > 0:
         return WhitenedView(scores, weights, np.einsum("ij,ij->j", scores, scores) / (len(data) - 1))
     # weights of ill-conditioned columns leave the scores not quite orthogonal: once more, on columns that
@@ -67,11 +83,10 @@ def _whitened(data: NDArray[Any], scale: Floats, r: float, model: LinearTwoView)
     return WhitenedView(q * root, np.linalg.solve(triangle.T, weights.T).T * root, np.ones(scores.shape[1]))
 
 
-def centred_product(data: NDArray[Any], weights: Floats) -> Floats:
+def centred_product(data: NDArray[Any], weights: Floats, mean: Floats) -> Floats:
     """(data - mean) weights in float64, by blocks of rows; its columns have mean 0 to rounding."""
-    mean = data.mean(axis=0, dtype=np.float64)
     out = np.empty((len(data), weights.shape[1]))
-    step = max(1, 2**19 // data.shape[1])
+    step = max(1, _BLOCK // data.shape[1])
     for start in range(0, len(data), step):
         rows = slice(start, start + step)
         np.matmul(data[rows] - mean, weights, out=out[rows])

@@ -13,13 +13,12 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from fastcca._arguments.arrays import as_matrix, check_same_rows, refuse_non_finite
-from fastcca._arguments.parameters import check_count
 from fastcca.cca.kernel import KernelCCA
 from fastcca.cca.linear import CCA, LinearTwoView
 from fastcca.cca.model_selection import CCACV, KernelCCACV
-from fastcca.functional.linalg import product
+from fastcca.functional.linalg import product, truncated_svd
 from fastcca.inference._kernel_views import whitened_kernel_views
-from fastcca.inference._model import whitened_views
+from fastcca.inference._model import check_resamples, whitened_views
 
 __all__ = ["PermutationTest", "permutation_test"]
 
@@ -27,6 +26,7 @@ Floats = NDArray[np.float64]
 
 _ROUNDED = 1 - 1e-10  # as large up to rounding counts: a shuffle may be the identity
 _BLOCK = 2**21  # numbers of the permuted matrices held at a time
+_ITERATED = 64  # from so many rows and columns on one singular value alone is cheaper than all
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ def permutation_test(
     TypeError
         For another kind of estimator.
     ValueError
-        For NaN or infinity, different numbers of rows, fewer than one permutation, groups of the wrong
-        length or with a single row each, confounds that leave nothing of a view.
+        For NaN or infinity, different numbers of rows, fewer than one permutation or more than 10 million,
+        groups of the wrong length or with a single row each, confounds that leave nothing of a view.
 
     Notes
     -----
@@ -134,7 +134,7 @@ def permutation_test(
         )
     if not isinstance(estimator, (LinearTwoView, KernelCCA)):
         raise TypeError(f"estimator must be a CCA, CCACV or KernelCCA, got {type(estimator).__name__}")
-    check_count("n_permutations", n_permutations)
+    check_resamples("n_permutations", n_permutations)
     check_same_rows(X=X, y=y, groups=groups, confounds=confounds)
     model = clone(estimator)
     a, b, _ = model._check_pair(X, y, reset=True)
@@ -197,7 +197,7 @@ def _statistics(
             order = next(orders)
             M[i] = product(still.T, moved[np.argsort(order) if backwards else order], n_threads)
         for j in range(min(k, len(values))):
-            permuted[start : start + len(M), j] = _rest(M, aside.shape[1] + j, j)
+            permuted[start : start + len(M), j] = _rest(M, aside.shape[1] + j, j, n_threads)
     return statistic, permuted
 
 
@@ -237,7 +237,7 @@ def _extremeness_at_chosen_ridges(chosen: list[int], found: dict[int, tuple[Floa
     return np.array([ranks[place][i] for i, place in enumerate(chosen)])
 
 
-def _rest(M: Floats, rows: int, columns: int) -> Floats:
+def _rest(M: Floats, rows: int, columns: int, n_threads: int | None) -> Floats:
     """Largest singular value of M₂₂(I - M₁₂'M₁₂)^(-1/2) for each matrix of a stack."""
     top, rest = M[:, :rows, columns:], M[:, rows:, columns:]
     if rows:
@@ -247,11 +247,18 @@ def _rest(M: Floats, rows: int, columns: int) -> Floats:
         # a direction that lies wholly within what is set aside has nothing left to correlate
         stretch = np.divide(1, np.sqrt(left), out=np.zeros_like(left), where=left > 1e-12) - 1
         rest = rest + (rest @ Vt.transpose(0, 2, 1)) * stretch[:, None, :] @ Vt
-    turned = rest.transpose(0, 2, 1)
-    gram = rest @ turned if rest.shape[1] < rest.shape[2] else turned @ rest
-    largest = np.sqrt(np.maximum(np.linalg.eigvalsh(gram)[:, -1], 0))
-    clipped: Floats = np.minimum(largest, 1.0)
+    clipped: Floats = np.minimum(_largest(rest, n_threads), 1.0)
     return clipped
+
+
+def _largest(stack: Floats, n_threads: int | None) -> Floats:
+    """The largest singular value of each matrix."""
+    if min(stack.shape[1:]) >= _ITERATED:  # residuals are checked; singular values are off by their square
+        return np.array([truncated_svd(one, 1, 1e-8, n_threads)[1][0] for one in stack])
+    turned = stack.transpose(0, 2, 1)
+    gram = stack @ turned if stack.shape[1] < stack.shape[2] else turned @ stack
+    largest: Floats = np.sqrt(np.maximum(np.linalg.eigvalsh(gram)[:, -1], 0))
+    return largest
 
 
 def _confound_basis(confounds: ArrayLike, n: int) -> Floats:
@@ -261,8 +268,7 @@ def _confound_basis(confounds: ArrayLike, n: int) -> Floats:
         raise ValueError(f"confounds must have {n} rows, as X has, got {len(c)}")
     refuse_non_finite("confounds", c)
     eps = float(np.finfo(c.dtype).eps)
-    mean = c.mean(axis=0, dtype=np.float64)
-    c = c.astype(np.float64) - mean
+    c, _, mean = _centred(c)
     norm = np.linalg.norm(c, axis=0)
     varies = norm > 4 * eps * np.sqrt(n) * np.abs(mean)
     if not varies.any():
@@ -277,14 +283,24 @@ def _residual(name: str, view: NDArray[Any], basis: Floats) -> Floats:
     """The view without its mean and the confounds; a column that they explain to rounding is 0."""
     refuse_non_finite(name, view)
     eps = float(np.finfo(view.dtype).eps)
-    centred = view.astype(np.float64) - view.mean(axis=0, dtype=np.float64)
+    centred, units, _ = _centred(view)
     residual: Floats = centred - basis @ (basis.T @ centred)
     residual -= basis @ (basis.T @ residual)
     gone = np.linalg.norm(residual, axis=0) <= 1e3 * eps * np.linalg.norm(centred, axis=0)
     if gone.all():
         raise ValueError(f"confounds leave nothing of {name}: they explain every column")
     residual[:, gone] = 0.0
-    return residual
+    with np.errstate(over="ignore"):  # the fit refuses what is as large
+        return np.asarray(np.nan_to_num(residual * units))
+
+
+def _centred(view: NDArray[Any]) -> tuple[Floats, Floats, Floats]:
+    """The columns without their means, in units of their largest entries; these units; the means in them."""
+    peak = np.abs(view).max(axis=0).astype(np.float64)
+    units = np.where(peak > 0, peak, 1.0)
+    columns = view / units
+    mean = columns.mean(axis=0)
+    return columns - mean, units, mean
 
 
 def _shuffler(n: int, groups: ArrayLike | None) -> Callable[[np.random.RandomState], NDArray[np.intp]]:

@@ -100,7 +100,7 @@ def corrected(
         for turn, v, kept in zip(turns, variances, of, strict=True)
     )
     none = tuple(np.zeros_like(P) for P in penalties)
-    population = _Population(_t(J) @ S @ J, p, values)
+    population = _Population(_shrunk(_t(J) @ S @ J, J.T @ whole @ J), p, values)
     target = np.arctanh(values)
     rho = target.copy()
     for _ in range(30):
@@ -118,6 +118,26 @@ def corrected(
     alone = np.eye(len(J.T))[None] + _off_diagonal(at, J.shape[1], p)
     of_population = pairs(alone, p, penalties, k)
     return Corrected(_fisher(of_population.correlations)[0], slope, _fisher(of_resamples.correlations))
+
+
+def _shrunk(S: Floats, whole: Floats) -> Floats:
+    """The moments of resamples, nearer to those of the data: as far from them as those of samples are.
+
+    Where rows are few beside columns, resamples, which repeat rows, vary more than samples of the population
+    do. With eigenvalues e of their covariances relative to the data's, and t the mean of (e - 1)², samples
+    have a mean 1 / e of about 1 / (1 - t), as Gaussian ones do: (n - 1) / (n - d - 2), where t is
+    (d + 1) / (n - 1). The deviations of S from the data are multiplied by the c that gives it this mean.
+    """
+    R = _whitening(whole[None])[0][0]
+    e = np.linalg.eigvalsh(R.T @ S @ R) - 1
+    t = float(np.mean(e**2))
+    target = 1 / (1 - t) if t < 1 else np.inf
+    low, high = 0.0, 1.0
+    for _ in range(30):  # each halves the interval; the mean rises with c
+        c = (low + high) / 2
+        with np.errstate(divide="ignore"):
+            low, high = (c, high) if np.mean(1 / np.maximum(1 + c * e, 0)) < target else (low, c)
+    return np.asarray(whole + high * (S - whole))
 
 
 class _Population:

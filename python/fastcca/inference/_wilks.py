@@ -148,6 +148,8 @@ def _of_estimator(fitted: TwoViewTransformer) -> tuple[Floats, float, int, int]:
             f"Wilks's test takes all min(rank of X, rank of y) = {min(p, q)} correlations, but only "
             f"{fitted.n_components_} were computed: fit with n_components=None"
         )
+    # confounds take as many degrees of freedom as they have rank
+    n -= getattr(fitted, "confounds_rank_", 0)
     return np.asarray(fitted.canonical_correlations_, dtype=np.float64).clip(0.0, 1.0), n, p, q
 
 

@@ -42,7 +42,7 @@ def partner_ranks(
     similarity : {"cosine", "euclidean"}, default="cosine"
         What the ranking is by.
     ids_x, ids_y : array_like of shape (n,) and (m,), optional
-        The partners of a query are the rows of ``Zy`` with its id: of a gallery of another size, several
+        Relevant to a query are the rows of ``Zy`` with its id: of a gallery of another size, several
         captions of one image, all rows of one label.
     exclude_self : bool or array_like of int of shape (n,), default=False
         True where a set is searched with its own rows: row i of ``Zy``, which is query i itself, is left out
@@ -97,7 +97,7 @@ def recall_at_k(
     similarity : {"cosine", "euclidean"}, default="cosine"
         What "nearest" means.
     ids_x, ids_y : array_like of shape (n,) and (m,), optional
-        The partners of a query are the rows of ``Zy`` with its id: of a gallery of another size, several
+        Relevant to a query are the rows of ``Zy`` with its id: of a gallery of another size, several
         captions of one image, all rows of one label. One among the k is enough. Queries without a partner do
         not count.
     exclude_self : bool or array_like of int of shape (n,), default=False
@@ -164,7 +164,7 @@ def median_rank(
     similarity : {"cosine", "euclidean"}, default="cosine"
         What the ranking is by.
     ids_x, ids_y : array_like of shape (n,) and (m,), optional
-        The partners of a query are the rows of ``Zy`` with its id; the first one found counts. Queries
+        Relevant to a query are the rows of ``Zy`` with its id; the first one found counts. Queries
         without a partner do not count.
     exclude_self : bool or array_like of int of shape (n,), default=False
         True where a set is searched with its own rows, as for :func:`recall_at_k`.

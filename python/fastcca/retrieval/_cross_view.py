@@ -21,7 +21,7 @@ class CrossViewSearch(AtomicFit):
 
     Parameters
     ----------
-    model : fitted CCA, KernelCCA, DeepCCA, JointEmbedding or alike
+    model : fitted CCA, KernelCCA, DeepCCA, JointEmbedding or the like
         It has ``transform`` for the first view and ``transform_y`` for the second.
     gallery_view : {"x", "y"}, default="y"
         Which view the gallery is.

@@ -1,0 +1,723 @@
+"""Partial least squares from moments: :class:`PLSRegression`, :class:`PLSCanonical`, :class:`PLSSVD`."""
+
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import MultiOutputMixin, RegressorMixin
+from sklearn.utils.validation import check_is_fitted
+
+from fastcca._arguments.arrays import refuse_non_finite
+from fastcca._arguments.parameters import FLAG, N_THREADS, POSITIVE_INTEGER, anything, at_most
+from fastcca._arguments.warn import warn
+from fastcca._models.files import Schema
+from fastcca._models.statistics import Weights, cast_weights, least_squares, project
+from fastcca._models.two_view import TwoViewTransformer, View
+from fastcca.cca.linear import column_variances
+from fastcca.cca.model_selection import adopt_features, pools, row_splits, search_results
+from fastcca.errors import NumericalError
+from fastcca.functional.moments import Moments
+from fastcca.functional.pls import PLSFactors, pls_canonical, pls_regression, pls_svd
+
+__all__ = ["PLSSVD", "PLSCanonical", "PLSRegression", "PLSRegressionCV"]
+
+Floats = NDArray[np.float64]
+Self = TypeVar("Self", bound="FittedToMoments")
+
+
+class PartialLeastSquares(TwoViewTransformer):
+    """What the estimators of partial least squares share: their input and scores."""
+
+    _schema = Schema(
+        fields="x_weights_ y_weights_ x_rotations_ y_rotations_ x_scale_ y_scale_ moments_ n_samples_ "
+        "x_map=_map_x y_map=_map_y",
+        optional="singular_values_ x_loadings_ y_loadings_ coef_ intercept_",
+    )
+    _constraints = {"scale": FLAG, "n_threads": N_THREADS}  # noqa: RUF012
+
+    n_components: int
+    scale: bool
+    n_threads: int | None
+
+    x_weights_: NDArray[Any]
+    y_weights_: NDArray[Any]
+    x_rotations_: NDArray[Any]
+    y_rotations_: NDArray[Any]
+    x_scale_: NDArray[Any]
+    y_scale_: NDArray[Any]
+    moments_: Moments | None
+    n_samples_: float
+
+    # ---- what a subclass gives
+
+    def _most_components(self, p: int, q: int) -> int:
+        return min(p, q)
+
+    def _factors(self, Sxx: Floats, Sxy: Floats, Syy: Floats, k: int, rounding: float) -> PLSFactors:
+        raise NotImplementedError
+
+    # ---- the fit
+
+    def _check_components(self, p: int, q: int) -> None:
+        most = self._most_components(p, q)
+        at_most("n_components", int(self.n_components), most, f"{most}: X has {p} and y has {q} features")
+
+    def _moments(self, X: NDArray[Any], y: NDArray[Any], weights: Weights) -> Moments:
+        return Moments().update(X, y, sample_weight=weights, dtype=np.float64, n_threads=self.n_threads)
+
+    def _fit_moments(self, moments: Moments, dtypes: tuple[np.dtype[Any], np.dtype[Any]]) -> None:
+        factors, scales, S = self._solve(moments, int(self.n_components))
+        k = factors.x_rotations.shape[1]
+        if k < self.n_components:
+            warn(
+                f"n_components={self.n_components} is reduced to {k}: nothing that X and y share is left "
+                "beyond"
+            )
+        sx, sy = moments.slices
+        x_dtype, y_dtype = dtypes
+        self.n_components_ = k
+        self.x_mean_, self.y_mean_ = moments.mean[sx], moments.mean[sy]
+        self.x_scale_, self.y_scale_ = scales[sx].astype(x_dtype), scales[sy].astype(y_dtype)
+        self._map_x = cast_weights("X", factors.x_rotations / scales[sx, np.newaxis], x_dtype)
+        self._map_y = cast_weights("y", factors.y_rotations / scales[sy, np.newaxis], y_dtype)
+        self.x_weights_, self.y_weights_ = (
+            factors.x_weights.astype(x_dtype),
+            factors.y_weights.astype(y_dtype),
+        )
+        self.x_rotations_ = factors.x_rotations.astype(x_dtype)
+        self.y_rotations_ = factors.y_rotations.astype(y_dtype)
+        self._set_more(factors, (scales[sx], scales[sy]), dtypes)
+        self.moments_, self.n_samples_ = moments, float(moments.n)
+        self.singular_values_ = factors.covariances.astype(np.result_type(x_dtype, y_dtype))
+
+        Rx, Ry = factors.x_rotations, factors.y_rotations
+        across = np.einsum("ij,ij->j", Rx, S[sx, sy] @ Ry)
+        scale = np.sqrt(np.einsum("ij,ij->j", Rx, S[sx, sx] @ Rx) * np.einsum("ij,ij->j", Ry, S[sy, sy] @ Ry))
+        r = np.divide(across, scale, out=np.zeros_like(across), where=scale > 0).clip(-1.0, 1.0)
+        self.canonical_correlations_ = r.astype(np.result_type(x_dtype, y_dtype))
+        x_on_y = least_squares(Ry.T @ S[sy, sy] @ Ry, Ry.T @ S[sy, sx])
+        self._x_on_y = (x_on_y * scales[sx]).astype(x_dtype)
+        y_on_x = least_squares(Rx.T @ S[sx, sx] @ Rx, Rx.T @ S[sx, sy])
+        self._y_on_x = (y_on_x * scales[sy]).astype(y_dtype)
+        x_on_x = least_squares(Rx.T @ S[sx, sx] @ Rx, Rx.T @ S[sx, sx])
+        self._x_on_x = (x_on_x * scales[sx]).astype(x_dtype)
+        y_on_y = least_squares(Ry.T @ S[sy, sy] @ Ry, Ry.T @ S[sy, sy])
+        self._y_on_y = (y_on_y * scales[sy]).astype(y_dtype)
+
+    def _set_more(
+        self, factors: PLSFactors, scales: tuple[Floats, Floats], dtypes: tuple[np.dtype[Any], np.dtype[Any]]
+    ) -> None:
+        """What only some of the estimators have."""
+
+    def _solve(self, moments: Moments, k: int) -> tuple[PLSFactors, Floats, Floats]:
+        """Factors of the columns divided by their scales, these, and the covariances of such columns."""
+        if moments.n <= 1:
+            raise ValueError(f"moments must hold at least 2 rows, got n_samples = {moments.n:g}")
+        variances = column_variances(moments)
+        for name, s in zip("Xy", moments.slices, strict=True):
+            if not np.isfinite(variances[s]).all():
+                raise NumericalError(f"the variances of {name} overflow: rescale its columns")
+            if not variances[s].any():
+                raise NumericalError(f"{name} has rank 0: every one of its columns is constant")
+        scales = np.sqrt(np.where(variances > 0, variances, 1.0)) if self.scale else np.ones_like(variances)
+        S = moments.scatter / (moments.n - 1) / np.outer(scales, scales)
+        S[variances == 0, :] = 0.0
+        S[:, variances == 0] = 0.0
+        sx, sy = moments.slices
+        rounding = max(float(np.finfo(np.float64).eps), float(moments.rounding.max()))
+        factors = self._factors(S[sx, sx], np.ascontiguousarray(S[sx, sy]), S[sy, sy], k, rounding)
+        if not factors.x_rotations.shape[1]:
+            raise NumericalError("X and y have no covariance at all: there is nothing to find")
+        return factors, scales, S
+
+    # ---- scores
+
+    def _scores(self, view: View, data: NDArray[Any]) -> NDArray[Any]:
+        weights, mean = (self._map_x, self.x_mean_) if view == "X" else (self._map_y, self.y_mean_)
+        with np.errstate(over="ignore"):
+            scores = project(data, weights.astype(data.dtype, copy=False), mean)
+        if not np.isfinite(scores).all():
+            refuse_non_finite(view, data)
+            raise NumericalError(
+                f"the scores of {view} overflow {data.dtype}: rescale the data or use float64"
+            )
+        return scores
+
+
+class FittedToMoments(PartialLeastSquares):
+    """PLS with a given number of components: fits to rows and to moments."""
+
+    _constraints = {**PartialLeastSquares._constraints, "n_components": POSITIVE_INTEGER}  # noqa: RUF012
+
+    def __init__(self, n_components: int = 2, scale: bool = True, n_threads: int | None = None) -> None:
+        self.n_components = n_components
+        self.scale = scale
+        self.n_threads = n_threads
+
+    def fit(self: Self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit to paired rows.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, p)
+            Predictors, read in place. float32 gives float32 results.
+        y : array_like of shape (n, q) or (n,)
+            Targets; row i belongs to row i of ``X``.
+        sample_weight : array_like of shape (n,), optional
+            Weights >= 0, which count as repetitions of a row; their sum must exceed 1.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            For parameters out of range, views that are not numbers or do not pair, NaN or infinity.
+        NumericalError
+            If every column of X or of y is constant.
+        """
+        x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
+        self._check_components(x_checked.shape[1], y_checked.shape[1])
+        moments = self._moments(x_checked, y_checked, weights)
+        self._fit_moments(moments, (x_checked.dtype, y_checked.dtype))
+        return self
+
+    def partial_fit(self: Self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Add rows to those fitted so far and solve again, from the moments alone.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, p)
+            New rows. The first call takes at least two.
+        y : array_like of shape (n, q) or (n,)
+            Their targets.
+        sample_weight : array_like of shape (n,), optional
+            Weights >= 0, which count as repetitions of a row.
+
+        Returns
+        -------
+        self
+            The fitted estimator, equal to that of one ``fit`` to all rows to rounding.
+
+        Raises
+        ------
+        ValueError
+            As in ``fit``; for a model saved without moments.
+        """
+        first = not hasattr(self, "moments_")
+        if not first and self.moments_ is None:
+            raise ValueError("partial_fit cannot go on from a model that was saved without moments")
+        x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=first)
+        moments = self._moments(x_checked, y_checked, weights)
+        dtypes = x_checked.dtype, y_checked.dtype
+        if not first and self.moments_ is not None:
+            moments = self.moments_ + moments
+            dtypes = self.x_weights_.dtype, self.y_weights_.dtype
+        self._check_components(*moments.dims)
+        self._fit_moments(moments, dtypes)
+        return self
+
+    def fit_moments(self: Self, moments: Moments) -> Self:
+        """Fit to the moments of both views: of files read in chunks, or merged from several machines.
+
+        Parameters
+        ----------
+        moments : Moments
+            Of two views, ``Moments().update(X, y)``.
+
+        Returns
+        -------
+        self
+            The fitted estimator; float32 if the moments saw float32 data.
+
+        Raises
+        ------
+        ValueError
+            For moments of other than two views or of fewer than two rows.
+        TypeError
+            For anything that is not :class:`~fastcca.Moments`.
+        """
+        if not isinstance(moments, Moments):
+            raise TypeError(f"moments must be fastcca.Moments, got {type(moments).__name__}")
+        if len(moments.dims) != 2:
+            raise ValueError(f"moments must be of two views, got {len(moments.dims)}: Moments().update(X, y)")
+        self._check_components(*moments.dims)
+        self.n_features_in_, self.n_y_features_in_ = moments.dims
+        self._y_is_vector = False
+        self._set_y_names(None)
+        if hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        single, double = np.dtype(np.float32), np.dtype(np.float64)
+        dtypes = [
+            single if moments.eps[s].max() > np.finfo(np.float64).eps else double for s in moments.slices
+        ]
+        self._fit_moments(moments.copy(), (dtypes[0], dtypes[1]))
+        return self
+
+
+class DeflatedPLS(
+    RegressorMixin,  # type: ignore[misc]
+    MultiOutputMixin,  # type: ignore[misc]
+    PartialLeastSquares,
+):
+    """PLS that deflates, and predicts: regression and canonical."""
+
+    _schema = Schema(fields="coef_ intercept_ x_loadings_ y_loadings_")
+
+    coef_: NDArray[Any]
+    intercept_: NDArray[Any]
+
+    def _set_more(
+        self, factors: PLSFactors, scales: tuple[Floats, Floats], dtypes: tuple[np.dtype[Any], np.dtype[Any]]
+    ) -> None:
+        self.x_loadings_ = factors.x_loadings.astype(dtypes[0])
+        self.y_loadings_ = factors.y_loadings.astype(dtypes[1])
+        coef = factors.x_rotations @ factors.y_loadings.T / scales[0][:, np.newaxis] * scales[1]
+        self.coef_ = cast_weights("y", coef.T, np.result_type(*dtypes))
+        self.intercept_ = self.y_mean_.astype(dtypes[1])
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Targets of these rows, ``(X - x_mean_) @ coef_.T + intercept_``.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, p)
+            Rows in the units of the training data.
+
+        Returns
+        -------
+        ndarray of shape (n, q), or (n,) if the fit was on a 1-d y
+            In the units of y.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            For a wrong number of features, NaN or infinity.
+        """
+        data = self._check_view("X", X)
+        with np.errstate(over="ignore", invalid="ignore"):
+            coefficients = self.coef_.T.astype(np.result_type(data, self.coef_), copy=False)
+            out = project(data.astype(coefficients.dtype, copy=False), coefficients, self.x_mean_)
+            out += self.y_mean_.astype(out.dtype)
+        if not np.isfinite(out).all():
+            refuse_non_finite("X", data)
+            raise NumericalError(f"the predicted values overflow {out.dtype}: rescale the data")
+        return out.ravel() if self._y_is_vector else out
+
+    def inverse_transform(self, Z: ArrayLike) -> NDArray[Any]:
+        """X as its scores and loadings give it.
+
+        Parameters
+        ----------
+        Z : array_like of shape (n, n_components_)
+            Scores as :meth:`transform` gives them.
+
+        Returns
+        -------
+        ndarray of shape (n, p)
+            In the units of X.
+        """
+        check_is_fitted(self)
+        return self._regress(self._check_scores(Z), self.x_loadings_.T * self.x_scale_, self.x_mean_)
+
+    def inverse_transform_y(self, Z: ArrayLike) -> NDArray[Any]:
+        """y as its scores and loadings give it.
+
+        Parameters
+        ----------
+        Z : array_like of shape (n, n_components_)
+            Scores as :meth:`transform_y` gives them.
+
+        Returns
+        -------
+        ndarray of shape (n, q), or (n,) if the fit was on a 1-d y
+            In the units of y.
+        """
+        check_is_fitted(self)
+        y = self._regress(self._check_scores(Z), self.y_loadings_.T * self.y_scale_, self.y_mean_)
+        return y.ravel() if self._y_is_vector else y
+
+
+class PLSRegression(FittedToMoments, DeflatedPLS):
+    """Partial least squares regression from the moments of the data.
+
+    scikit-learn's ``PLSRegression`` at its tightest tolerance, its names, signs and predictions, computed
+    from one pass over the data: rows can be streamed, merged and weighted.
+
+    Parameters
+    ----------
+    n_components : int, default=2
+        Number of components, at most the number of columns of X.
+    scale : bool, default=True
+        Divide the columns of both views by their standard deviation first.
+    n_threads : int, optional
+        Threads to use; by default :func:`fastcca.get_num_threads`. Results do not depend on it.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (q, p)
+        ``predict(X) = (X - x_mean_) @ coef_.T + intercept_``.
+    intercept_ : ndarray of shape (q,)
+        Mean of y.
+    x_weights_, y_weights_ : ndarray of shape (p, n_components_), (q, n_components_)
+        Directions in the deflated views. In each column of ``x_weights_`` the entry of largest magnitude is
+        positive.
+    x_loadings_, y_loadings_ : ndarray of shape (p, n_components_), (q, n_components_)
+        Regressions of the (scaled) columns on the scores of X.
+    x_rotations_, y_rotations_ : ndarray of shape (p, n_components_), (q, n_components_)
+        ``transform(X) = (X - x_mean_) / x_scale_ @ x_rotations_``.
+    canonical_correlations_ : ndarray of shape (n_components_,)
+        Pearson correlations of the training scores of X and y.
+    singular_values_ : ndarray of shape (n_components_,)
+        Largest singular value of the deflated covariances between the views.
+    x_mean_, y_mean_, x_scale_, y_scale_ : ndarray
+        Means of the columns, and what these were divided by.
+    moments_ : Moments
+        What the solution was computed from, and what ``partial_fit`` adds to.
+    n_components_ : int
+        Components found: fewer than asked for, with a warning, where nothing of y is left.
+    n_samples_ : float
+        Number of rows; with sample weights their sum.
+    n_features_in_, n_y_features_in_ : int
+        p and q.
+
+    Raises
+    ------
+    ValueError
+        In ``fit``: more components than X has columns, data that are not numbers or do not pair, NaN or
+        infinity.
+    NumericalError
+        In ``fit``: every column of X or of y is constant, or X and y have no covariance. (It is a ValueError
+        as well.)
+
+    Warns
+    -----
+    UserWarning
+        If ``n_components`` is reduced.
+
+    Notes
+    -----
+    Moments take memory for (p + q)² numbers whatever the number of rows. There are no ``x_scores_`` of the
+    training rows: ``transform(X)`` gives them.
+
+    See Also
+    --------
+    PLSRegressionCV : Chooses the number of components by cross-validation.
+
+    References
+    ----------
+    B. S. Dayal and J. F. MacGregor, "Improved PLS algorithms", Journal of Chemometrics 11, 1997.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcca import PLSRegression
+    >>> rng = np.random.default_rng(0)
+    >>> t = rng.normal(size=(100, 1))
+    >>> X = t + 0.1 * rng.normal(size=(100, 20))
+    >>> pls = PLSRegression(n_components=1).fit(X, 3 * t[:, 0])
+    >>> round(pls.score(X, 3 * t[:, 0]), 2)
+    1.0
+    """
+
+    _schema = Schema("PLSRegression")
+
+    def _most_components(self, p: int, q: int) -> int:
+        return p
+
+    def _factors(self, Sxx: Floats, Sxy: Floats, Syy: Floats, k: int, rounding: float) -> PLSFactors:
+        return pls_regression(Sxx, Sxy, k, rounding, self.n_threads)
+
+
+class PLSCanonical(FittedToMoments, DeflatedPLS):
+    """Partial least squares of two views, each deflated by its own scores, from the moments of the data.
+
+    scikit-learn's ``PLSCanonical`` at its tightest tolerance, its names, signs and predictions.
+
+    Parameters
+    ----------
+    n_components : int, default=2
+        Number of components, at most min(p, q).
+    scale, n_threads
+        As in :class:`PLSRegression`.
+
+    Attributes
+    ----------
+    x_loadings_, y_loadings_ : ndarray of shape (p, n_components_), (q, n_components_)
+        Regressions of the (scaled) columns of a view on its own scores.
+    coef_, intercept_, x_weights_, y_weights_, x_rotations_, y_rotations_, canonical_correlations_, \
+singular_values_, x_mean_, y_mean_, x_scale_, y_scale_, moments_, n_components_, n_samples_, n_features_in_, \
+n_y_features_in_
+        As in :class:`PLSRegression`.
+
+    Raises
+    ------
+    ValueError, NumericalError
+        As in :class:`PLSRegression`.
+
+    Warns
+    -----
+    UserWarning
+        If ``n_components`` is reduced.
+
+    References
+    ----------
+    J. A. Wegelin, "A survey of partial least squares (PLS) methods, with emphasis on the two-block case",
+    University of Washington, technical report 371, 2000.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcca import PLSCanonical
+    >>> rng = np.random.default_rng(0)
+    >>> t = rng.normal(size=(100, 2))
+    >>> X, y = t @ rng.normal(size=(2, 5)), t @ rng.normal(size=(2, 4))
+    >>> PLSCanonical(n_components=2).fit(X, y).transform_y(y).shape
+    (100, 2)
+    """
+
+    _schema = Schema("PLSCanonical")
+
+    def _factors(self, Sxx: Floats, Sxy: Floats, Syy: Floats, k: int, rounding: float) -> PLSFactors:
+        return pls_canonical(Sxx, Sxy, Syy, k, rounding, self.n_threads)
+
+
+class PLSSVD(FittedToMoments):
+    """Partial least squares by the singular vectors of the covariances between two views, without deflation.
+
+    The directions of largest covariance: CCA with a penalty so large that the views' own covariances do not
+    matter.
+
+    Parameters
+    ----------
+    n_components : int, default=2
+        Number of components, at most min(p, q).
+    scale, n_threads
+        As in :class:`PLSRegression`.
+
+    Attributes
+    ----------
+    x_weights_, y_weights_ : ndarray of shape (p, n_components_), (q, n_components_)
+        Singular vectors: ``transform(X) = (X - x_mean_) / x_scale_ @ x_weights_``. In each column of
+        ``x_weights_`` the entry of largest magnitude is positive.
+    singular_values_ : ndarray of shape (n_components_,)
+        Covariances of the scores, descending.
+    canonical_correlations_, x_rotations_, y_rotations_, x_mean_, y_mean_, x_scale_, y_scale_, moments_, \
+n_components_, n_samples_, n_features_in_, n_y_features_in_
+        As in :class:`PLSRegression`; the rotations are the weights.
+
+    Raises
+    ------
+    ValueError, NumericalError
+        As in :class:`PLSRegression`.
+
+    Warns
+    -----
+    UserWarning
+        If ``n_components`` is reduced.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcca import PLSSVD
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.normal(size=(50, 4)), rng.normal(size=(50, 3))
+    >>> pls = PLSSVD(n_components=1, scale=False).fit(X, y)
+    >>> S = (X - X.mean(0)).T @ (y - y.mean(0)) / 49
+    >>> bool(np.isclose(pls.singular_values_[0], np.linalg.norm(S, 2)))
+    True
+    """
+
+    _schema = Schema("PLSSVD")
+
+    def _factors(self, Sxx: Floats, Sxy: Floats, Syy: Floats, k: int, rounding: float) -> PLSFactors:
+        return pls_svd(Sxy, k, rounding, self.n_threads)
+
+
+class PLSRegressionCV(DeflatedPLS):
+    """:class:`PLSRegression` with the number of components chosen by cross-validation, from one pass.
+
+    What a fold trains on is the total of the moments minus the fold; one run of the algorithm gives every
+    number of components, and the errors of the rows held out follow from their moments.
+
+    Parameters
+    ----------
+    max_components : int, default=10
+        All numbers of components from 1 to this are compared.
+    cv : int, splitter or iterable, default=5
+        As in scikit-learn: the number of contiguous folds, a splitter, or pairs of row indices (train, test).
+        Where a test part has fewer than five rows the held-out rows of all splits are scored together.
+    scale : bool, default=True
+        Divide the columns by their standard deviation in the training rows first.
+    n_threads : int, optional
+        Threads to use; by default :func:`fastcca.get_num_threads`. Results do not depend on it.
+
+    Attributes
+    ----------
+    n_components_ : int
+        The number with the best mean score; the smallest among equals.
+    best_score_, best_index_ : float, int
+        Its mean held-out R², the average over the targets, and its place in ``cv_results_``.
+    cv_results_ : dict
+        As ``GridSearchCV(PLSRegression(), {"n_components": ...})`` gives it, with
+        ``split{i}_test_score``, ``mean_test_score`` and so on.
+    mse_ : ndarray of shape (max_components,)
+        Mean squared error over all rows held out and all targets.
+    n_splits_ : int
+        Number of splits.
+    best_estimator_ : PLSRegression
+        Fitted to all rows.
+    coef_, x_weights_, ... : ndarray
+        Every fitted attribute of ``best_estimator_``; the methods use them.
+
+    Raises
+    ------
+    ValueError, NumericalError
+        As in :class:`PLSRegression`; folds too small.
+
+    References
+    ----------
+    O.-C. G. Engstrøm and M. H. Jensen, "Fast partition-based cross-validation with centering and scaling for
+    X'X and X'Y", arXiv:2401.13185.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcca import PLSRegressionCV
+    >>> rng = np.random.default_rng(0)
+    >>> t = rng.normal(size=(100, 2))
+    >>> X = t @ rng.normal(size=(2, 8)) + 0.1 * rng.normal(size=(100, 8))
+    >>> y = t + 0.5 * rng.normal(size=(100, 2))
+    >>> PLSRegressionCV(max_components=5).fit(X, y).n_components_
+    2
+    """
+
+    _schema = Schema(
+        "PLSRegressionCV", fields="n_splits_ cv_results_ best_index_ best_score_ best_estimator_ mse_"
+    )
+    _constraints = {  # noqa: RUF012
+        **PartialLeastSquares._constraints,
+        "max_components": POSITIVE_INTEGER,
+        "cv": anything("a number of folds or a splitter"),  # by scikit-learn
+    }
+
+    def __init__(
+        self, max_components: int = 10, cv: Any = 5, scale: bool = True, n_threads: int | None = None
+    ) -> None:
+        self.max_components = max_components
+        self.cv = cv
+        self.scale = scale
+        self.n_threads = n_threads
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> "PLSRegressionCV":
+        """Choose the number of components, and fit with it to all rows.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, p)
+            Predictors.
+        y : array_like of shape (n, q) or (n,)
+            Targets; row i belongs to row i of ``X``.
+        sample_weight : array_like of shape (n,), optional
+            Weights >= 0, which count as repetitions of a row, in fits and in scores.
+        groups : array_like of shape (n,), optional
+            Handed to the splitter ``cv``.
+
+        Returns
+        -------
+        PLSRegressionCV
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            See :class:`PLSRegressionCV`.
+        """
+        x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
+        refuse_non_finite("X", x_checked)  # a position within a fold means nothing to the caller
+        refuse_non_finite("y", y_checked)
+        most = min(int(self.max_components), x_checked.shape[1])
+        model = PLSRegression(most, self.scale, self.n_threads)
+        model._check_components(x_checked.shape[1], y_checked.shape[1])
+        splits = row_splits(self.cv, x_checked, y, groups, weights)
+
+        def collect(rows: Any) -> Moments:
+            run = len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all()
+            part: Any = slice(int(rows[0]), int(rows[-1]) + 1) if run else rows
+            w = None if weights is None else weights[part]
+            return model._moments(x_checked[part], y_checked[part], w)
+
+        tests = [collect(test) for _, test in splits]
+        n = len(x_checked)
+        each_once = (np.bincount(np.concatenate([test for _, test in splits]), minlength=n) == 1).all()
+        whole = [(np.bincount(np.concatenate(split), minlength=n) == 1).all() for split in splits]
+        if each_once and all(whole):
+            total = sum(tests, Moments())
+        else:
+            total = model._moments(x_checked, y_checked, weights)
+        errors, variations = [], []
+        for (train, _), test, is_whole in zip(splits, tests, whole, strict=True):
+            error = _held_out_errors(model, total - test if is_whole else collect(train), test, most)
+            errors.append(error)  # (most, q)
+            variations.append(test.scatter.diagonal()[test.slices[1]])
+        pooled = pools(splits)
+        if pooled:
+            together = sum(tests, Moments())
+            scores = _r2(np.sum(errors, axis=0), together.scatter.diagonal()[together.slices[1]])
+        else:
+            scores = np.array([_r2(e, v) for e, v in zip(errors, variations, strict=True)])
+        self.cv_results_ = search_results([{"n_components": a + 1} for a in range(most)], scores)
+        self.n_splits_ = len(splits)
+        self.mse_ = np.sum(errors, axis=0).mean(axis=1) / sum(test.n for test in tests)
+        ties = np.flatnonzero(self.cv_results_["rank_test_score"] == 1)
+        self.best_index_ = int(ties[0])
+        self.best_score_ = float(self.cv_results_["mean_test_score"][self.best_index_])
+
+        best = PLSRegression(self.best_index_ + 1, self.scale, self.n_threads)
+        adopt_features(best, self)
+        best._fit_moments(total, (x_checked.dtype, y_checked.dtype))
+        self.best_estimator_ = best
+        parameters = best.get_params()
+        self.__dict__.update({name: value for name, value in vars(best).items() if name not in parameters})
+        return self
+
+
+def _held_out_errors(model: PLSRegression, training: Moments, test: Moments, most: int) -> Floats:
+    """Sums of squared errors of the rows held out, by number of components and target: (most, q).
+
+    With r_j the rotations and q_j the loadings of y in the units of the data, and moments of the rows about
+    the training means: Σ (y − Σ_j q_j r_j'x)² = M_yy − 2 Σ_j q_j r_j'M_xy + Σ_ij q_i q_j r_i'M_xx r_j.
+    """
+    factors, scales, _ = model._solve(training, most)
+    sx, sy = training.slices
+    R = factors.x_rotations / scales[sx, np.newaxis]
+    Q = factors.y_loadings * scales[sy, np.newaxis]
+    away = test.mean - training.mean
+    M = test.scatter + test.n * np.outer(away, away)
+    G, H = R.T @ M[sx, sx] @ R, R.T @ M[sx, sy]  # (a, a), (a, q)
+    out = np.empty((most, Q.shape[0]))
+    error = M[sy, sy].diagonal().copy()
+    for a in range(most):
+        if a < R.shape[1]:
+            q = Q[:, a]
+            error = error - 2 * q * H[a] + q * q * G[a, a] + 2 * q * (Q[:, :a] @ G[:a, a])
+        out[a] = error.clip(min=0.0)
+    return out
+
+
+def _r2(errors: Floats, variation: Floats) -> Floats:
+    """Mean over the targets of R², with scikit-learn's values for targets that do not vary: 1 or 0."""
+    varies = variation > 0
+    r2 = 1 - np.divide(errors, variation, out=np.ones_like(errors), where=varies)
+    r2[:, ~varies] = errors[:, ~varies] == 0
+    return np.asarray(r2.mean(axis=1))

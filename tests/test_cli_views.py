@@ -1,0 +1,97 @@
+"""The command line with more than two tables, other methods, and similarities: the numbers of Python."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import fastcca
+from fastcca import GCCA, MCCA, MCCACV, PLSRegression, SparseCCA, cli
+from fastcca.similarity import compare
+
+
+def run(*arguments):
+    result = CliRunner().invoke(cli.main, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture
+def files(rng, tmp_path):
+    common = rng.normal(size=(80, 2))
+    views = {
+        name: common @ rng.normal(size=(2, d)) + rng.normal(size=(80, d))
+        for name, d in (("a", 4), ("b", 3), ("c", 5))
+    }
+    for name, view in views.items():
+        np.save(tmp_path / f"{name}.npy", view)
+    np.savez(tmp_path / "all.npz", **views)
+    return views, [tmp_path / f"{name}.npy" for name in views], tmp_path
+
+
+def test_three_tables_are_mcca(files):
+    views, paths, folder = files
+    output = folder / "model.safetensors"
+    code, out, err = run("fit", *paths, "-k", 2, "-o", output)
+    assert (code, err) == (0, "")
+    assert "4 in a, 3 in b, 5 in c" in out
+    model, expected = fastcca.load(output), MCCA(2).fit(views)
+    for name in views:
+        np.testing.assert_array_equal(model.weights_[name], expected.weights_[name])
+    shown = " ".join(f"{value:.4f}" for value in expected.canonical_correlations_)
+    assert shown in out
+
+    run("fit", *paths, "--method", "gcca", "--reg", 0.5, "-o", output)
+    np.testing.assert_array_equal(fastcca.load(output).weights_["b"], GCCA(reg=0.5).fit(views).weights_["b"])
+    code, out, _ = run(
+        "fit", f"{folder}/all.npz:a", f"{folder}/all.npz:c", "--method", "mcca", "--cv", 4, "-o", output
+    )
+    assert code == 0
+    search = MCCACV(cv=4).fit({name: views[name] for name in "ac"})
+    assert f"{search.best_score_:.4f} cross-validated (4 folds)" in out
+
+
+def test_pls_and_sparse(files):
+    views, (a, b, _), folder = files
+    output = folder / "model.safetensors"
+    code, _, err = run("fit", a, b, "--method", "pls", "-o", output)
+    assert (code, err) == (0, "")
+    expected = PLSRegression(2).fit(views["a"], views["b"])
+    np.testing.assert_array_equal(fastcca.load(output).coef_, expected.coef_)
+    code, out, _ = run("fit", a, b, "--method", "pls", "--cv", 4, "-k", 4, "-o", output)
+    assert "R²" in out
+    code, _, _ = run("fit", a, b, "--method", "sparse", "--penalty", 0.7, "-o", output)
+    assert code == 0
+    expected = SparseCCA(1, 0.7).fit(views["a"], views["b"])
+    np.testing.assert_array_equal(fastcca.load(output).x_weights_, expected.x_weights_)
+
+
+def test_similarity(files):
+    views, paths, folder = files
+    output = folder / "s.npz"
+    code, out, err = run("similarity", *paths, "--method", "debiased_cka", "--groups", 8, "-o", output)
+    assert (code, err) == (0, "")
+    expected = compare(views, "debiased_cka", groups=8)
+    with np.load(output) as saved:
+        np.testing.assert_allclose(saved["values"], expected.values, atol=1e-12)
+        np.testing.assert_allclose(saved["low"], expected.low, atol=1e-12)
+        assert saved["names"].tolist() == ["a", "b", "c"]
+    assert f"{expected.values[0, 1]:.4f} [{expected.low[0, 1]:.4f}, {expected.high[0, 1]:.4f}]" in out
+
+
+def test_errors_are_one_line(files):
+    _, (a, b, c), folder = files
+    np.save(folder / "short.npy", np.ones((5, 2)))
+    for arguments, message in (
+        (("fit", a, b, c, "--method", "pls"), "--method pls takes two tables, got 3"),
+        (("fit", a, b, "--penalty", 0.3), "--penalty is for --method sparse"),
+        (("fit", a, b, "--method", "sparse", "--reg", 1), "are not for --method sparse"),
+        (("fit", a, b, c, "--solver", "qr"), "--solver and --reg-y are for --method cca"),
+        (("fit", a, b, a), "two views are called 'a'"),
+        (("similarity", a), "takes two tables or more, got 1"),
+        (("similarity", a, folder / "short.npy"), "same rows, got 80 in a, 5 in short"),
+    ):
+        code, _, err = run(*arguments)
+        assert code == 2
+        assert message in err
+        assert err.count("\n") == 1
