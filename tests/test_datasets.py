@@ -19,7 +19,7 @@ import scipy.io
 from sklearn.datasets import load_digits
 
 from fastcca import datasets
-from fastcca.datasets import _fetch
+from fastcca.datasets import _fashion, _fetch
 from fastcca.datasets._idx import read_idx
 from fastcca.datasets._sources import RECORDINGS, SOURCES
 
@@ -537,3 +537,94 @@ def test_the_real_files_have_the_expected_content(data_home, folder):
             for name, content in _fetch._members(source, data_home / folder / source.archive)
         )
         assert sha256("".join(lines).encode()) == source.files[RECORDINGS]
+
+
+# ---- load_fashion ------------------------------------------------------------------------------------
+
+
+def write_fashion(folder, n=3):
+    """Ten names of the data set below two nodes, two attributes, n images a part."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    images = {part: rng.integers(0, 256, (n, 28, 28)).astype(np.uint8) for part in ("train", "t10k")}
+    labels = {part: np.array([9, 0, 5][:n], dtype=np.uint8) for part in images}
+    for part in images:
+        (folder / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_bytes(images[part])))
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(idx_bytes(labels[part]))
+    lines = [f"{name}\t{'shoe' if i in (5, 7, 9) else 'item'}" for i, name in enumerate(_fashion.CLASSES)]
+    (folder / "taxonomy.tsv").write_text("\n".join(["shoe\titem", *lines, ""]), encoding="utf-8")
+    rows = [f"{name},{i % 2},{i // 5}" for i, name in enumerate(_fashion.CLASSES)]
+    (folder / "attributes.csv").write_text("\n".join(["class,odd,late", *rows, ""]), encoding="utf-8")
+    return images
+
+
+def test_fashion(tmp_path):
+    images = write_fashion(tmp_path / "fashion")
+    found = datasets.load_fashion(tmp_path)
+    np.testing.assert_array_equal(found.images_train, images["train"])
+    np.testing.assert_array_equal(found.images_test, images["t10k"])
+    assert found.target_train.tolist() == ["ankle boot", "t-shirt", "sandal"]
+    assert found.taxonomy.ancestors("sneaker") == ("shoe",)
+    assert found.attribute_names == ["odd", "late"]
+    assert found.attributes["ankle boot"].tolist() == [1.0, 1.0]
+    assert list(found.attributes) == found.target_names
+
+
+def test_fashion_without_files_of_its_classes(tmp_path):
+    write_fashion(tmp_path / "fashion")
+    for name in ("taxonomy.tsv", "attributes.csv"):
+        (tmp_path / "fashion" / name).unlink()
+    found = datasets.load_fashion(tmp_path)
+    assert found.taxonomy.ancestors("coat") == ("warm top", "upper body", "garment")
+    assert len(found.attribute_names) == 20
+    assert found.attributes["bag"].sum() == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("taxonomy.tsv", "coat\titem\n", "there is no node 't-shirt'"),
+        ("attributes.csv", "class,a\ncoat,1\n", "there is no line for 't-shirt'"),
+        ("attributes.csv", "class,a,b\ncoat,1\n", "'coat' has 1 values, expected 2"),
+        ("attributes.csv", "class,a\ncoat,yes\n", "the attributes of 'coat' are not numbers"),
+    ],
+)
+def test_damaged_fashion_files_are_named(tmp_path, name, content, message):
+    write_fashion(tmp_path / "fashion")
+    (tmp_path / "fashion" / name).write_text(content, encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        datasets.load_fashion(tmp_path)
+
+
+def test_missing_and_mismatched_fashion_files(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"Fashion-MNIST: there is no file .*fetch_fashion_mnist"):
+        datasets.load_fashion(tmp_path)
+    write_fashion(tmp_path / "fashion")
+    labels = tmp_path / "fashion" / "train-labels-idx1-ubyte"
+    labels.write_bytes(idx_bytes(np.array([1, 2, 10], dtype=np.uint8)))
+    with pytest.raises(ValueError, match="the train labels go up to 10, expected 0 to 9"):
+        datasets.load_fashion(tmp_path)
+    labels.unlink()
+    with pytest.raises(FileNotFoundError, match="Fashion-MNIST: there is no file"):
+        datasets.load_fashion(tmp_path)
+
+
+def test_real_fashion(data_home):
+    if not (data_home / "fashion").is_dir():
+        pytest.skip(f"there is no folder {data_home / 'fashion'}")
+    fashion = datasets.load_fashion(data_home)
+    assert fashion.images_train.shape == (60000, 28, 28)
+    assert fashion.images_test.shape == (10000, 28, 28)
+    names, counts = np.unique(fashion.target_train, return_counts=True)
+    assert set(names) == set(fashion.target_names)
+    assert (counts == 6000).all()
+    # sneakers lie nearer to ankle boots than to coats; the attributes say which cover feet
+    assert fashion.taxonomy.distance("sneaker", "ankle boot") < fashion.taxonomy.distance("sneaker", "coat")
+    on_feet = fashion.attribute_names.index("on feet")
+    feet = {name for name, row in fashion.attributes.items() if row[on_feet] == 1}
+    assert feet == {"sandal", "sneaker", "ankle boot"}
+    # what comes with the package is what the files say
+    assert {node: fashion.taxonomy.parent(node) for node in fashion.taxonomy.nodes} == _fashion.PARENTS
+    for name, row in _fashion._attributes()[0].items():
+        np.testing.assert_array_equal(row, fashion.attributes[name])
+    assert fashion.attribute_names == list(_fashion.ATTRIBUTES)

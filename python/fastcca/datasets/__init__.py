@@ -8,6 +8,7 @@ asks scikit-learn for what is not there.
 from fastcca.datasets._audio_visual import make_audio_visual_digits, make_incongruent_pairs
 from fastcca.datasets._awa import load_awa
 from fastcca.datasets._digits import load_digit_attributes, load_digit_halves
+from fastcca.datasets._fashion import load_fashion
 from fastcca.datasets._fetch import (
     fetch_awa,
     fetch_fashion_mnist,
@@ -35,6 +36,7 @@ __all__ = [
     "load_awa",
     "load_digit_attributes",
     "load_digit_halves",
+    "load_fashion",
     "load_mnist_halves",
     "load_spoken_digits",
     "load_wikipedia",

@@ -65,8 +65,8 @@ def fetch_mnist(data_home: Home = None, *, progressbar: bool = True) -> Path:
 def fetch_fashion_mnist(data_home: Home = None, *, progressbar: bool = True) -> Path:
     """Download Fashion-MNIST (31 MB, MIT licence); parameters and errors as of :func:`fetch_mnist`.
 
-    Its four files are of MNIST's format and names; put them into a folder ``mnist`` of another data home to
-    use them with :func:`load_mnist_halves`.
+    Its four files are what :func:`load_fashion` reads. They are of MNIST's format and names; put them into a
+    folder ``mnist`` of another data home to use them with :func:`load_mnist_halves`.
     """
     return _fetch(SOURCES["fashion"], data_home, progressbar)
 

@@ -13,7 +13,7 @@ from fastcca.datasets._home import HOME_HINT, get_data_home, require
 from fastcca.datasets._idx import read_idx
 from fastcca.datasets._sources import hint
 
-__all__ = ["load_mnist_halves"]
+__all__ = ["load_mnist_halves", "read_split"]
 
 _N_TRAIN = 60000
 
@@ -65,7 +65,7 @@ def load_mnist_halves(
     """
     folder = get_data_home(data_home) / "mnist"
     if folder.is_dir():
-        train, test = _read_split(folder, "train"), _read_split(folder, "t10k")
+        train, test = read_split(folder, "train"), read_split(folder, "t10k")
     elif download_if_missing:
         train, test = _download(folder)
     else:
@@ -80,9 +80,10 @@ def load_mnist_halves(
     return Bunch(**halves)
 
 
-def _read_split(folder: Path, prefix: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    images_path = _find(folder, f"{prefix}-images-idx3-ubyte")
-    labels_path = _find(folder, f"{prefix}-labels-idx1-ubyte")
+def read_split(folder: Path, prefix: str, what: str = "MNIST") -> tuple[NDArray[Any], NDArray[Any]]:
+    """Images (n, 28, 28) and labels (n,), bytes, of a data set in the files of MNIST."""
+    images_path = _find(folder, f"{prefix}-images-idx3-ubyte", what)
+    labels_path = _find(folder, f"{prefix}-labels-idx1-ubyte", what)
     images, labels = read_idx(images_path), read_idx(labels_path)
     if images.dtype != np.uint8 or images.shape[1:] != (28, 28):
         raise ValueError(
@@ -96,9 +97,9 @@ def _read_split(folder: Path, prefix: str) -> tuple[NDArray[Any], NDArray[Any]]:
     return images, labels
 
 
-def _find(folder: Path, name: str) -> Path:
+def _find(folder: Path, name: str, what: str) -> Path:
     compressed = folder / f"{name}.gz"
-    return compressed if compressed.is_file() else require(folder / name, "MNIST")
+    return compressed if compressed.is_file() else require(folder / name, what)
 
 
 def _download(folder: Path) -> tuple[tuple[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]:

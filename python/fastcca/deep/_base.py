@@ -59,7 +59,6 @@ SHARED: Mapping[str, Constraint] = {
     "n_components": POSITIVE_INTEGER,
     "hidden": anything("widths of layers"),  # with the views, which may have their own
     "activation": anything("the name of an activation or a callable"),  # where networks are built
-    "encoders": anything("networks of your own"),
     "learning_rate": LEARNING_RATE,
     "schedule": choice("cosine", "constant"),
     "n_epochs": N_EPOCHS.or_none,

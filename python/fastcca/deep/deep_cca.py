@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from fastcca._arguments.arrays import refuse_non_finite
-from fastcca._arguments.parameters import FLAG, NOT_NEGATIVE, RIDGES, Constraint, choice
+from fastcca._arguments.parameters import FLAG, NOT_NEGATIVE, RIDGES, Constraint, anything, choice
 from fastcca._models.files import Schema
 from fastcca._models.multi_view import scaled_statistics
 from fastcca._models.two_view import TwoViewTransformer, View, score_statistics
@@ -170,6 +170,7 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
     _own_modules = ("encoders",)
     _constraints: ClassVar = {
         **SHARED,
+        "encoders": anything("networks of your own"),
         "optimizer": choice("adam", "adamw", "lbfgs"),
         "objective": choice("trace_norm", "frobenius"),
         "pretrain": choice(None, "denoising"),

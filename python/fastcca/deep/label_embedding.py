@@ -276,8 +276,6 @@ class DeepLabelEmbedding(SemanticLabels, DeepEstimator, LabelEmbedding):
         "taxonomy": TAXONOMY,
         "attributes": ATTRIBUTES,
         "encoder": anything("a torch.nn.Module or None"),
-        "hidden": anything("widths of layers"),
-        "activation": anything("the name of an activation or a callable"),
         "projection": FLAG,
         "n_components": N_COMPONENTS,
         "loss": choice("use", "lme", "softmax"),

@@ -178,6 +178,7 @@ class MultimodalAutoencoder(
     _own_modules = ("encoders", "decoders")
     _constraints: ClassVar = {
         **SHARED,
+        "encoders": anything("networks of your own"),
         "decoders": anything("networks of your own"),
         "modality_weights": anything("a number for each modality"),  # with the views
         "modality_dropout": anything("a probability or a schedule of them"),  # by dropout_schedule
