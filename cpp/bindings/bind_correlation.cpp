@@ -33,8 +33,8 @@ py::tuple correlation_loss_(const Array<T>& H1, const Array<T>& H2, Index k, dou
     require(v1.rows >= 2, "a correlation takes at least 2 samples");
     const CorrelationOptions options = correlation_options(k, reg1, reg2, squares, gradient);
     const auto call = [&](T* g1, T* g2) {
-        return checked(
-            n_threads, {"H1", "H2"}, [&] { return core<T>().correlation_loss(v1, v2, options, g1, g2); });
+        return checked(n_threads, {"H1", "H2"},
+                       [&] { return core<T>().correlation_loss(v1, v2, options, g1, g2); });
     };
     if (!gradient) return py::make_tuple(call(nullptr, nullptr), py::none(), py::none());
     // Samples as columns: the memory of a row-major gradient.

@@ -77,8 +77,7 @@ py::tuple hinge_loss_(const Array<T>& Z, const Array<T>& U, const Indices& y,
     problem.loss = loss;
     problem.seed = seed;
     const auto call = [&](T* grad_Z, T* grad_U) {
-        return checked(
-            n_threads, {"Z", "U"}, [&] { return core<T>().hinge_loss(problem, grad_Z, grad_U); });
+        return checked(n_threads, {"Z", "U"}, [&] { return core<T>().hinge_loss(problem, grad_Z, grad_U); });
     };
     if (!gradient) {
         const HingeValue value = call(nullptr, nullptr);

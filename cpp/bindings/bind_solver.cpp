@@ -41,8 +41,8 @@ py::tuple whiten_moments_(const MomentsArrays& moments, Index start, Index width
     if (start < 0 || width < 1 || width > view.mean.size() - start)
         throw std::invalid_argument("there are no such columns");
     require(reg >= 0, "reg must not be negative");
-    ViewWhitening w = without_gil(
-        n_threads, [&] { return level().whiten_moments(view, start, width, reg, name); });
+    ViewWhitening w =
+        without_gil(n_threads, [&] { return level().whiten_moments(view, start, width, reg, name); });
     return py::make_tuple(to_numpy(std::move(w.weights)), w.rank, w.condition, w.dropped, w.lost);
 }
 

@@ -1,5 +1,6 @@
-// Calls from several threads at once, which share the pool and the kept memory: bitwise those of one thread. Under
-// ThreadSanitizer (-fsanitize=thread) this looks for races in everything that a fit, a loss and a search do.
+// Calls from several threads at once, which share the pool and the kept memory: bitwise those of one thread.
+// Under ThreadSanitizer (-fsanitize=thread) this looks for races in everything that a fit, a loss and a
+// search do.
 #include <doctest/doctest.h>
 
 #include <cstdint>
@@ -35,8 +36,11 @@ std::vector<double> computed(std::uint64_t seed, Index n) {
     const MomentSums sums = level.f64.moments({view_of(X), view_of(Y)}, nullptr, false);
     const Vector<double> mean = sums.shift + sums.offset;
     const Vector<double> eps = Vector<double>::Constant(p + q, 2.2e-16);
-    const MomentsView moments{
-        sums.n, {mean.data(), p + q}, {sums.scatter.data(), p + q, p + q}, {eps.data(), p + q}, {eps.data(), p + q}};
+    const MomentsView moments{sums.n,
+                              {mean.data(), p + q},
+                              {sums.scatter.data(), p + q, p + q},
+                              {eps.data(), p + q},
+                              {eps.data(), p + q}};
     append(all, sums.scatter);
     append(all, level.solve_moments(moments, p, 3, Penalty{0, 0}));
 

@@ -138,8 +138,8 @@ TEST_CASE("the first value that is not finite is named") {
     Matrix<float> X = Matrix<float>::Random(700, 3);
     X(600, 1) = std::numeric_limits<float>::quiet_NaN();
     X(601, 0) = std::numeric_limits<float>::infinity();
-    CHECK_THROWS_WITH_AS(centre(view_of(X), {}, "X"), "Input X contains NaN: the first is at row 600, column 1",
-                         std::invalid_argument);
+    CHECK_THROWS_WITH_AS(centre(view_of(X), {}, "X"),
+                         "Input X contains NaN: the first is at row 600, column 1", std::invalid_argument);
     Matrix<double> Y(2, 1);
     Y << std::numeric_limits<double>::max(), std::numeric_limits<double>::max();
     CHECK_THROWS_WITH_AS(centre(view_of(Y), {}, "y"), "the variances of y overflow: rescale its columns",

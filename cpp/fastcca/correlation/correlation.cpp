@@ -401,7 +401,7 @@ CentredView view_of_factor(ConstRef<double> R, const Pair& moments, int which) {
     view.norms = Eigen::Map<const Vector<double>>(norms.data(), view.columns());
     view.noise = Vector<double>::Zero(view.columns());  // the numbers as they are
     view.fill = [columns = std::move(columns), d = view.columns()](Index start, Index count,
-                                                                    MutableRef<double> out) {
+                                                                   MutableRef<double> out) {
         out = columns.block(start, 0, count, d);
     };
     return view;

@@ -29,27 +29,28 @@ struct CorrelationOptions {
 
 template <typename S>
 struct CorrelationCoefficients {
-    double value = 0;      // of the loss
-    Scratch<S> A{0, 0};    // empty where no gradient is asked for
-    double precision = 0;  // to which value and A are known from moments: an estimate of the relative error
+    double value = 0;        // of the loss
+    Scratch<S> A{0, 0};      // empty where no gradient is asked for
+    double precision = 0;    // to which value and A are known from moments: an estimate of the relative error
     bool by_factors = true;  // false: the Cholesky factors of the covariances did not do
 };
 
-// R with RᵀR = Σ (x − mean)(x − mean)ᵀ over the rows of [H₁ H₂], min(m, d₁ + d₂) × (d₁ + d₂): what an orthogonal
-// factorisation leaves of the rows, in double. It knows directions whose squares the moments lose. Factors of
-// parts about the mean of the whole, stacked, are a factor of the whole.
+// R with RᵀR = Σ (x − mean)(x − mean)ᵀ over the rows of [H₁ H₂], min(m, d₁ + d₂) × (d₁ + d₂): what an
+// orthogonal factorisation leaves of the rows, in double. It knows directions whose squares the moments lose.
+// Factors of parts about the mean of the whole, stacked, are a factor of the whole.
 template <typename T>
-Matrix<double> correlation_factor(const MatrixView<T>& H1, const MatrixView<T>& H2, const Vector<double>& mean);
+Matrix<double> correlation_factor(const MatrixView<T>& H1, const MatrixView<T>& H2,
+                                  const Vector<double>& mean);
 
 // From the moments of the stacked views: n rows, mean, scatter = Σ (x − mean)(x − mean)ᵀ. `eps` is the
 // precision of the data, `rounding` the relative error of the scatter's diagonal.
 //
 // By Cholesky factors where these are accurate and T is of full rank, else by the solution of CCA from the
 // same moments, without the directions that a view lacks; from `factor`, where it has rows, a matrix with
-// factorᵀ factor = scatter, as accurately as from the data themselves. Where the objective has no gradient a finite one is
-// chosen: singular values of zero take no part (under kTrace the subgradient of least norm). At D_k =
-// D_{k+1}, k below full rank, the gradient is that of the triplets which the SVD returns. A constant column
-// with r_i = 0 is set aside: its gradient is zero.
+// factorᵀ factor = scatter, as accurately as from the data themselves. Where the objective has no gradient a
+// finite one is chosen: singular values of zero take no part (under kTrace the subgradient of least norm). At
+// D_k = D_{k+1}, k below full rank, the gradient is that of the triplets which the SVD returns. A constant
+// column with r_i = 0 is set aside: its gradient is zero.
 //
 // Throws NumericalError where a covariance is not positive definite.
 CorrelationCoefficients<double> correlation_coefficients(double n, const Vector<double>& mean,
@@ -57,8 +58,8 @@ CorrelationCoefficients<double> correlation_coefficients(double n, const Vector<
                                                          double rounding, const CorrelationOptions& options,
                                                          ConstRef<double> factor);
 
-// G_i = the i-th block of columns of [H₁ − mean₁, H₂ − mean₂] A, row major, m × d_i. Sums are taken in S. Throws
-// NumericalError where they overflow T.
+// G_i = the i-th block of columns of [H₁ − mean₁, H₂ − mean₂] A, row major, m × d_i. Sums are taken in S.
+// Throws NumericalError where they overflow T.
 template <typename T, typename S>
 void correlation_gradients(const MatrixView<T>& H1, const MatrixView<T>& H2, const Vector<double>& mean,
                            ConstRef<S> A, T* G1, T* G2);

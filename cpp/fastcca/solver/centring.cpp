@@ -19,10 +19,9 @@ void throw_not_finite(const MatrixView<T>& data, const std::string& name) {
     for (Index i = 0; i < data.rows; ++i)
         for (Index j = 0; j < data.cols; ++j)
             if (!std::isfinite(data(i, j)))
-                throw std::invalid_argument("Input " + name + " contains " +
-                                            (std::isnan(data(i, j)) ? "NaN" : "infinity") +
-                                            ": the first is at row " + std::to_string(i) + ", column " +
-                                            std::to_string(j));
+                throw std::invalid_argument(
+                    "Input " + name + " contains " + (std::isnan(data(i, j)) ? "NaN" : "infinity") +
+                    ": the first is at row " + std::to_string(i) + ", column " + std::to_string(j));
 }
 
 }  // namespace

@@ -198,8 +198,8 @@ double rank_tolerance(Index d) { return std::numeric_limits<double>::epsilon() *
 namespace {
 
 // The rank rule and the whitening of columns start … start + width - 1, for k components.
-void whiten_columns(const MomentsView& m, Index start, Index width, double r, Index k, const std::string& name,
-                    Whitening& whitening, WhitenedView& view) {
+void whiten_columns(const MomentsView& m, Index start, Index width, double r, Index k,
+                    const std::string& name, Whitening& whitening, WhitenedView& view) {
     view.width = width;
     if (!m.scatter.diagonal().segment(start, width).allFinite()) throw_overflow(name);
     view.kept = varying_columns(m, start, width);
@@ -231,7 +231,8 @@ ViewWhitening whiten_moments(const MomentsView& m, Index start, Index width, dou
                         view.lost};
     for (std::size_t i = 0; i < view.kept.size(); ++i)
         found.weights.row(view.kept[i]) = W.row(static_cast<Index>(i));
-    if (!found.weights.allFinite()) throw NumericalError("the weights of " + name + " overflow: scale its columns up");
+    if (!found.weights.allFinite())
+        throw NumericalError("the weights of " + name + " overflow: scale its columns up");
     return found;
 }
 

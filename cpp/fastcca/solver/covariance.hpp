@@ -34,8 +34,8 @@ Matrix<double> covariance(const MomentsView& moments, const std::vector<Index>& 
 
 Solution solve_moments(const MomentsView& moments, Index p, Index n_components, Penalty reg);
 
-// One view's whitening: W with Wᵀ (S + rI) W = I, rows of zero for constant columns, without the directions that
-// the rank rule drops.
+// One view's whitening: W with Wᵀ (S + rI) W = I, rows of zero for constant columns, without the directions
+// that the rank rule drops.
 struct ViewWhitening {
     Matrix<double> weights;  // (width, directions)
     Index rank = 0;          // of the data, whatever the ridge
