@@ -58,7 +58,7 @@ class Masked:
     def __call__(self, Z: Tensor, U: Tensor, y: Tensor) -> Tensor:
         D = Z.square().sum(1, keepdim=True) - 2 * Z @ U.T + U.square().sum(1)
         row = torch.repeat_interleave(torch.arange(len(y)), self.count[y])
-        pair = torch.cat([torch.arange(self.start[c], self.start[c + 1]) for c in y.tolist()])
+        pair = torch.cat([torch.arange(int(self.start[c]), int(self.start[c + 1])) for c in y.tolist()])
         v = 1 + D[row, self.positive[pair]][:, None] - D[row]
         return (v.clamp(min=0) * self.negative[pair]).sum() / len(y)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -31,7 +32,7 @@ def eigenproblems(report: Report, repeats: int, small: bool) -> None:
     """MCCA and GCCA of five views against cca-zoo."""
     from cca_zoo import linear as zoo
 
-    views = many_views(*((1000, 20, 3) if small else (20000, 200, 5)))
+    views: list[Any] = many_views(*((1000, 20, 3) if small else (20000, 200, 5)))
     for ours, theirs, target in ((MCCA, zoo.MCCA, 5.0), (GCCA, zoo.GCCA, 10.0)):
         z = ours(10).fit(views).transform(views)
         other = theirs(n_components=10).fit(views).transform(views)
@@ -121,7 +122,11 @@ def similarities(report: Report, repeats: int, small: bool) -> None:
     first, second = list(layers.values())[:2]
     agree("a pair", bool(abs(linear_cka(first, second) - whole[0, 1]) < 1e-5))
     stacked = np.hstack(list(layers.values()))
-    contenders = {"ours": partial(compare, layers), "loop": loop, "product": lambda: stacked.T @ stacked}
+    contenders: dict[str, Callable[[], object]] = {
+        "ours": partial(compare, layers),
+        "loop": loop,
+        "product": lambda: stacked.T @ stacked,
+    }
     seconds = time_together(contenders, repeats)
     what = f"CKA of {m} layers x {width}, {n} rows, float32"
     report.add(
