@@ -582,7 +582,7 @@ ATTRIBUTES = 4
 
 
 def label_embedding(d):
-    common = {"random_state": 0, "n_epochs": d.count(1, 3, odd=0.02)}
+    common = {"random_state": 0, "n_epochs": d.count(1, 3, odd=0)}  # an odd one may be 2**31: years
     attributes = lambda c: {label: d.rng.random(ATTRIBUTES) for label in range(c)}  # noqa: E731
     c = 4
     return d.pick(
