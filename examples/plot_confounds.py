@@ -12,7 +12,7 @@ from sklearn.datasets import load_diabetes
 
 from fastcca import CCA
 from fastcca.inference import wilks_test
-from fastcca.plotting import CorrelationDisplay
+from fastcca.plotting import CorrelationDisplay, LoadingDisplay
 
 data = load_diabetes(as_frame=True).data
 body, blood = data[["bmi", "bp"]], data[["s1", "s2", "s3", "s4", "s5", "s6"]]
@@ -31,6 +31,11 @@ print("p of each correlation and those after it:", wilks_test(partial).p_value)
 CorrelationDisplay(
     {"plain": plain.canonical_correlations_, "given age and sex": partial.canonical_correlations_}
 ).plot(marker="o")
+plt.show()
+
+# %%
+# What is left: the measures that go together among patients of the same age and sex.
+LoadingDisplay.from_estimator(partial).plot()
 plt.show()
 
 # %%

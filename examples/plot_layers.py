@@ -10,6 +10,7 @@ takes all pairs from them.
 import itertools
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
@@ -51,6 +52,13 @@ SimilarityDisplay.from_matrix(found, rows=of_a, columns=of_b).plot()
 plt.show()
 
 # %%
-# With intervals, by leaving out one of ten groups of digits after the other.
-i, j = found.names.index("a.1"), found.names.index("b.1")
-print(f"{found.values[i, j]:.3f} [{found.low[i, j]:.3f}, {found.high[i, j]:.3f}]")
+# Each layer and its twin, with intervals by leaving out one of ten groups of digits after the other.
+twins = [(found.names.index(a), found.names.index(b)) for a, b in zip(of_a, of_b, strict=True)]
+values, low, high = (
+    np.array([part[pair] for pair in twins]) for part in (found.values, found.low, found.high)
+)
+figure, axes = plt.subplots()
+axes.errorbar(names, values, yerr=[values - low, high - values], fmt="o", capsize=4)
+axes.set_xlabel("layer")
+axes.set_ylabel("similarity of the two networks (debiased CKA)")
+plt.show()

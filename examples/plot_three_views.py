@@ -32,23 +32,40 @@ split = {
 # The ridge by cross-validation, all folds from one pass.
 search = MCCACV(n_components=5, regs=np.logspace(-4, 2, 13), scale=True).fit(split["train"])
 print(f"ridge {search.reg_:.3g}, held-out correlation {search.best_score_:.3f}")
+figure, axes = plt.subplots()
+axes.semilogx(search.cv_results_["param_reg"], search.cv_results_["mean_test_score"], marker="o")
+axes.axvline(search.reg_, color="black", linestyle=":")
+axes.set_xlabel("ridge")
+axes.set_ylabel("mean held-out correlation")
 
 # %%
-# The common variate of digits that the fit has not seen, in colours of their labels.
+# The common variate of digits that the fit has not seen, drawn as what they are.
 common = search.common_variate(split["test"])
-plt.scatter(common[:, 0], common[:, 1], c=digits.target[test], cmap="tab10", s=8)
-plt.xlabel("common variate 1")
-plt.ylabel("common variate 2")
-plt.colorbar(label="digit")
+figure, axes = plt.subplots()
+for digit in range(10):
+    rows = digits.target[test] == digit
+    axes.scatter(common[rows, 0], common[rows, 1], marker=f"${digit}$", color=f"C{digit}")
+axes.set_xlabel("common variate 1")
+axes.set_ylabel("common variate 2")
 
 # %%
-# Two views without the third, and rows that lack views in the fit.
+# The pixels of a digit, predicted from its two other views.
 without = {name: split["test"][name] for name in ("profiles", "spectrum")}
 predicted = search.predict_views(without)["pixels"]
 error = ((predicted - split["test"]["pixels"]) ** 2).sum()
 whole = ((split["test"]["pixels"] - split["train"]["pixels"].mean(axis=0)) ** 2).sum()
 print(f"explained variance of the pixels from the other views: {1 - error / whole:.2f}")
+figure, axes = plt.subplots(2, 8, figsize=(8, 2.4))
+for column in range(8):
+    axes[0, column].imshow(split["test"]["pixels"][column].reshape(8, 8), cmap="gray_r")
+    axes[1, column].imshow(predicted[column].reshape(8, 8), cmap="gray_r")
+for panel in axes.flat:
+    panel.set(xticks=[], yticks=[])
+axes[0, 0].set_ylabel("given")
+axes[1, 0].set_ylabel("predicted")
 
+# %%
+# Rows that lack a view take part in the fit with those that they have.
 holes = {name: view.astype(float) for name, view in split["train"].items()}
 holes["spectrum"][rng.random(1200) < 0.3] = np.nan
 incomplete = MCCA(5, reg=search.reg_, scale=True).fit(holes)

@@ -511,8 +511,9 @@ class GCCA(EigenMultiView):
         Coefficients of the ridge regression of the common variate on each view.
     eigenvalues_ : ndarray of shape (n_components_,)
         The weighted sum over the views of the fractions of the common variate's variance that they explain.
-    views_, canonical_correlations_, pairwise_correlations_, loadings_, means_, scales_, ranks_, n_samples_, \
-pairwise_n_, moments_, n_components_, n_features_in_
+    views_, canonical_correlations_, pairwise_correlations_, loadings_, means_, scales_, ranks_
+        As in :class:`MCCA`.
+    n_samples_, pairwise_n_, moments_, n_components_, n_features_in_
         As in :class:`MCCA`.
 
     Raises

@@ -294,7 +294,7 @@ class SparseCCA(SparseTwoView):
     See Also
     --------
     SparseCCACV : Chooses the penalty by cross-validation.
-    stability_selection : Which columns are chosen again and again.
+    fastcca.cca.stability_selection : Which columns are chosen again and again.
 
     References
     ----------
