@@ -392,7 +392,7 @@ def test_permutation_p_values_under_the_null(rng):
     assert np.mean(second <= 0.1) < 0.2
 
 
-def test_groups_confine_the_shuffle(rng):
+def test_blocks_confine_the_shuffle(rng):
     # a difference between groups is all that the views share
     groups = np.repeat([0, 1, 2, 3], 15)
     confined = []
@@ -401,7 +401,7 @@ def test_groups_confine_the_shuffle(rng):
         y = rng.standard_normal((60, 2)) - 3 * groups[:, None]
         options = {"n_permutations": 39, "random_state": seed}
         assert permutation_test(CCA(), X, y, **options).p_value[0] == 1 / 40
-        confined.append(permutation_test(CCA(), X, y, groups=groups, **options).p_value[0])
+        confined.append(permutation_test(CCA(), X, y, blocks=groups, **options).p_value[0])
     assert 0.35 < np.mean(confined) < 0.7
 
 
@@ -701,8 +701,8 @@ def test_permutations_of_wide_views(rng, reg):
         (lambda X, y: wilks_test([0.2, 0.5], 20, 3, 2), "in descending order"),
         (lambda X, y: permutation_test(CCA(), X, y, n_permutations=0), "n_permutations"),
         (lambda X, y: permutation_test(CCA(), X, y[:-1]), "same number of rows"),
-        (lambda X, y: permutation_test(CCA(), X, y, groups=[1, 2]), "groups must have shape"),
-        (lambda X, y: permutation_test(CCA(), X, y, groups=np.arange(10)), "nothing to shuffle"),
+        (lambda X, y: permutation_test(CCA(), X, y, blocks=[1, 2]), "blocks must have shape"),
+        (lambda X, y: permutation_test(CCA(), X, y, blocks=np.arange(10)), "nothing to exchange"),
         (lambda X, y: bootstrap(CCA(), X, y, n_bootstrap=1), "n_bootstrap"),
         (lambda X, y: bootstrap(CCA(), X, y, confidence=1.0), "confidence"),
         (lambda X, y: bootstrap(CCA(), X, y, confidence="high"), "confidence must be a number"),

@@ -220,7 +220,7 @@ def _of_views(
             check_is_fitted(model)
         given = {"sample_weight": sample_weight, "confounds": confounds}
         model = clone(model)
-        model.fit(views, **{name: value for name, value in given.items() if value is not None})  # type: ignore[attr-defined]
+        model.fit(views, **{name: value for name, value in given.items() if value is not None})
     made = model.summary()
     if pictures:
         made.pictures |= _pictures_of_views(model)
@@ -267,8 +267,8 @@ def _pictures(model: Any, made: Report, scores: tuple[NDArray[Any], NDArray[Any]
     if "x_loadings" in made and "y_loadings" in made:
         tables = made["x_loadings"], made["y_loadings"]
         for j in range(shown):
-            values = [table[list(table)[j]] for table in tables]
-            loaded = LoadingDisplay(*values, *(table.index for table in tables), component=j)
+            x, y = (table[list(table)[j]] for table in tables)
+            loaded = LoadingDisplay(x, y, tables[0].index, tables[1].index, j)
             height = 1.2 + 0.21 * sum(min(10, len(table.index)) for table in tables)
             out[f"Loadings of pair {j + 1}"] = _drawn(loaded.plot, height)
     return out

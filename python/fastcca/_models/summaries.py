@@ -453,4 +453,4 @@ def _deviations(covariance: Floats, correlation: Floats, scale: Floats) -> Float
     """Standard deviations of columns, from their largest correlation with a score; 0 where they have none."""
     best = np.abs(correlation).argmax(axis=1)[:, None]
     c, r = (np.take_along_axis(a, best, axis=1)[:, 0] for a in (covariance, correlation))
-    return np.divide(c, r * scale[best[:, 0]], out=np.zeros_like(c), where=r != 0)
+    return np.asarray(np.divide(c, r * scale[best[:, 0]], out=np.zeros_like(c), where=r != 0))
