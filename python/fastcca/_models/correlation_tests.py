@@ -61,17 +61,17 @@ class MultivariateTests:
 
 
 def sequential_wilks(rho: Floats, n: float, p: int, q: int) -> WilksTest:
-    """From all min(p, q) correlations of n rows, of views of ranks p and q."""
+    """From all min(p, q) correlations (along the last axis) of n rows, of views of ranks p and q."""
     # the residual covariance of one view given the other has n - 1 - p degrees of freedom and rank q
     if n < p + q + 1:
         raise ValueError(
             f"Wilks's test takes at least rank of X + rank of y + 1 = {p + q + 1} rows, "
             f"got n_samples = {n:g}: use permutation_test"
         )
-    k = np.arange(len(rho))
+    k = np.arange(rho.shape[-1])
     a, b = p - k, q - k
     with np.errstate(divide="ignore"):
-        log_wilks = np.cumsum(np.log1p(-(rho**2))[::-1])[::-1]
+        log_wilks = np.cumsum(np.log1p(-(rho**2))[..., ::-1], axis=-1)[..., ::-1]
     # Rao: the t-th root of lambda, where t makes the F distribution exact for a or b of at most 2.
     small = a**2 + b**2 - 5
     t = np.where(small > 0, np.sqrt(np.maximum(a**2 * b**2 - 4, 0) / np.where(small > 0, small, 1)), 1.0)

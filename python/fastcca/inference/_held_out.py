@@ -34,10 +34,13 @@ class HeldOut:
             np.eye(z.shape[1]) - z.T @ z / (n - 1) if ridge else np.zeros((z.shape[1],) * 2) for z in views
         )
 
-    def of(self, order: NDArray[np.intp] | None) -> Floats:
-        """(k,): where row i of the first view is paired with row order[i] of the second."""
+    def of(self, order: NDArray[np.intp] | None = None, kept: int = 0) -> Floats:
+        """(k,): where row i of the first view is paired with row order[i] of the second.
+
+        The first ``kept`` columns of the second view stay: the pairs before the one that is tested.
+        """
         x, y = self.views
-        Z = np.hstack([x, y if order is None else y[order]])
+        Z = np.hstack([x, y if order is None else np.hstack([y[:, :kept], y[order, kept:]])])
         r = x.shape[1]
         found = pairs(np.stack([_covariance(Z[train]) for train, _ in self.folds]), r, self.penalties, self.k)
         held_out = np.zeros((len(self.folds), self.k))

@@ -68,12 +68,15 @@ def _householder(D: Floats) -> tuple[Floats, Floats]:
     return factored, tau
 
 
-def confound_basis(confounds: ArrayLike, n: int) -> Floats:
-    """An orthonormal basis of the centred confounds."""
+def confound_basis(confounds: ArrayLike, n: int, blocks: ArrayLike | None = None) -> Floats:
+    """An orthonormal basis of the centred confounds, and of what is constant within blocks."""
     c = as_matrix("confounds", confounds, vector=True)
     if len(c) != n:
         raise ValueError(f"confounds must have {n} rows, as X has, got {len(c)}")
     refuse_non_finite("confounds", c)
+    if blocks is not None:
+        _, codes = np.unique(np.asarray(blocks), return_inverse=True)
+        c = np.column_stack([c, codes[:, None] == np.arange(codes.max())])
     eps = float(np.finfo(c.dtype).eps)
     c, _, mean = _centred(c)
     norm = np.linalg.norm(c, axis=0)

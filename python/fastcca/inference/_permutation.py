@@ -98,8 +98,8 @@ def permutation_test(
     statistic : {"correlation", "roy", "wilks", "held-out"}, default="correlation"
         What is compared for the k-th pair: the largest correlation of the rest; Roy's root, the same test in
         other units; Wilks's lambda of the rest, which has more power where several small correlations are
-        left; or the k-th correlation of held-out rows, averaged over the folds of ``cv``, which tests
-        whether the fit generalises (against shuffles of all of it, no pair set aside).
+        or the k-th correlation of held-out rows, averaged over the folds of ``cv``, which tests
+        whether the fit generalises (in the shuffles the pairs before it stay paired).
     blocks : array_like of shape (n,), optional
         Labels of blocks of rows: subjects with repeated measurements, families, sites.
     exchange : {"within", "whole", "shift"}, default="within"
@@ -111,14 +111,17 @@ def permutation_test(
         y.
     confounds : array_like of shape (n, c) or (n,), optional
         Columns whose linear effect is taken out of both views. A test of their residuals as if they were data
-        rejects far too often. Give the views as they are, not their residuals.
+        rejects far too often. Give the views as they are, not their residuals. With blocks exchanged within,
+        the means of the blocks are confounds too: what they have in common enters the estimated effects of
+        the others, and with these every row.
     residuals : {"auto", "huh-jhun", "theil", "freedman-lane"}, default="auto"
         How what the confounds leave is made exchangeable. "huh-jhun" turns the n dependent residuals into
-        n - 1 - rank(confounds) rows that are not; "theil" does so with rows that stay as near as can be to
-        those of the data, and keep their blocks (as many rows are left out as there are confounds and one);
-        "freedman-lane" shuffles the residuals and takes the confounds out again, approximately right for any
-        exchange. "auto" is the first of these that applies: "theil" with blocks exchanged within,
-        "freedman-lane" with kernels, whole blocks, shifts and ``permutations``.
+        n - 1 - rank(confounds) rows that are not, and exchanges these, also of several blocks; "theil" does
+        so with rows that stay as near as can be to those of the data, and exchanges them within their blocks
+        (as many rows are left out as there are confounds and one); "freedman-lane" shuffles the residuals and
+        takes the confounds out again, approximately right for any exchange. "auto" is the first of these that
+        applies: "theil" with blocks exchanged within, "freedman-lane" with kernels, whole blocks, shifts and
+        ``permutations``.
     cv : int, splitter or iterable, default=5
         Folds of "held-out", as in scikit-learn.
     random_state : int, RandomState or None
@@ -193,11 +196,11 @@ def permutation_test(
     if confounds is None:
         model.fit(X, y)
     else:
-        aside = confound_basis(confounds, n)
+        aside = confound_basis(confounds, n, blocks if exchange == "within" else None)
         a, b = residual("X", a, aside), residual("y", b, aside)
         model.fit(a, b)
         method = _method(residuals, model, blocks, exchange, permutations)
-        if method == "huh-jhun":
+        if method == "huh-jhun":  # with what the blocks have in common taken out, all of it is exchanged
             reduced = huh_jhun(aside)
             orders = Orders(n - 1 - aside.shape[1], n_permutations, rng)
         elif method == "theil":
@@ -235,8 +238,10 @@ def _method(residuals: str, model: Any, blocks: Any, exchange: str, permutations
     if residuals != "freedman-lane" and (kernel or of_rows):
         what = "a kernel" if kernel else "circular shifts and permutations of your own"
         raise ValueError(f"residuals={residuals!r} is not for {what}: use residuals='freedman-lane'")
-    if residuals == "huh-jhun" and blocks is not None:
-        raise ValueError("residuals='huh-jhun' mixes rows, which leaves no blocks: use residuals='theil'")
+    if residuals != "freedman-lane" and exchange == "whole":
+        raise ValueError(
+            f"residuals={residuals!r} leaves no whole blocks to exchange: use residuals='freedman-lane'"
+        )
     return residuals
 
 
@@ -271,9 +276,10 @@ def _statistics(
     still, tested = np.ascontiguousarray(still.T), min(k, len(values))
 
     def work(block: list[NDArray[np.intp]]) -> Floats:
-        M = np.empty((len(block), len(still), moved.shape[1]))
+        M, shuffled = np.empty((len(block), len(still), moved.shape[1])), np.empty_like(moved)
         for m, order in zip(M, block, strict=True):
-            m[:] = product(still, moved[np.argsort(order) if backwards else order], 1)
+            rows = np.argsort(order) if backwards else order
+            np.matmul(still, np.take(moved, rows, axis=0, out=shuffled, mode="clip"), out=m)
         return rest_statistics(M, aside.shape[1], tested, statistic)
 
     size = max(1, min(_BLOCK // (len(still) * moved.shape[1]), _ROWS // len(fx) + 1))
@@ -309,17 +315,20 @@ def _held_out(
     n = len(views[0])
     root = np.sqrt(n - 1)
     reg = check_reg(model.reg_ if hasattr(model, "reg_") else model.reg)
-    held_out = HeldOut((views[0] * root, views[1] * root), model.n_components_, cv, max(reg) > 0)
+    U, _, Vt = np.linalg.svd(product(views[0].T, views[1], model.n_threads), full_matrices=True)
+    pairs = views[0] @ U * root, views[1] @ Vt.T * root
+    k = model.n_components_
+    held_out = HeldOut(pairs, k, cv, max(reg) > 0)
 
     def work(block: list[NDArray[np.intp]]) -> Floats:
-        return np.array([held_out.of(order) for order in block])
+        return np.array([[held_out.of(order, j)[j] for j in range(k)] for order in block])
 
     size = max(1, _ROWS // n)
     blocks = in_threads(
         work, orders.blocks(size), model.n_threads, total=orders.count, label="permutations", verbose=verbose
     )
     permuted = np.concatenate(list(blocks))
-    return held_out.of(None), permuted
+    return held_out.of(), permuted
 
 
 def _with_chosen_ridges(
