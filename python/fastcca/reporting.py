@@ -139,7 +139,7 @@ def report(
         if pictures:
             made.pictures |= _pictures(model, made, None)
         return made
-    given = {} if confounds is None else {"confounds": confounds}
+    given: dict[str, Any] = {} if confounds is None else {"confounds": confounds}
     fitted = _is_fitted(model)
     if not fitted:
         model = clone(model)

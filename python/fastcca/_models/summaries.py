@@ -184,7 +184,7 @@ def explained(of: Floats, scores: Floats) -> Floats:
             step = rest[:, j] / own
             left -= np.outer(left[:, j], step)
             rest -= np.outer(rest[:, j], step)
-    return np.minimum(out.cumsum(axis=1), 1.0)
+    return np.asarray(np.minimum(out.cumsum(axis=1), 1.0))
 
 
 # ---- the tables
