@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         plotting,
         retrieval,
         similarity,
+        streaming,
         synchrony,
         taxonomy,
     )
@@ -82,6 +83,7 @@ __all__ = [
     "retrieval",
     "set_num_threads",
     "similarity",
+    "streaming",
     "synchrony",
     "taxonomy",
 ]
@@ -119,6 +121,7 @@ _LAZY_MODULES = {
     "plotting",
     "retrieval",
     "similarity",
+    "streaming",
     "synchrony",
     "taxonomy",
 }

@@ -229,10 +229,13 @@ def as_weights(
 # ---- NaN and infinity
 
 
-def refuse_non_finite(name: str, a: Array, table: Any = None) -> None:
+def refuse_non_finite(
+    name: str, a: Array, table: Any = None, *, first_row: int = 0, within: str = ""
+) -> None:
     """Raise a ValueError with the first position of a NaN or an infinity in ``a``, row by row.
 
-    ``table`` is the data frame that ``a`` came from: its labels are named as well.
+    ``table`` is the data frame that ``a`` came from: its labels are named as well. ``first_row`` is what the
+    first row of a part is counted as; ``within`` then says what part that is, with {} for the row there.
     """
     step = max(1, 2**20 // max(1, a.shape[1]))
     for start in range(0, len(a), step):
@@ -240,7 +243,7 @@ def refuse_non_finite(name: str, a: Array, table: Any = None) -> None:
         if bad.any():
             row, column = (int(i) for i in np.argwhere(bad)[0])
             kind = "NaN" if np.isnan(a[start + row, column]) else "infinity"
-            where = place_of(table, start + row, column)
+            where = place_of(table, first_row + start + row, column) + within.format(start + row)
             raise ValueError(f"Input {name} contains {kind}: the first is at {where}")
 
 
