@@ -300,12 +300,11 @@ def index_of(table: Any) -> Any:
 
 def check_same_length(**arrays: Any) -> None:
     """Refuse arrays of different numbers of rows that are taken together."""
-    (first, a), *others = arrays.items()
+    counts = {name: a.shape[0] if hasattr(a, "shape") else len(a) for name, a in arrays.items()}
+    (first, a), *others = counts.items()
     for name, b in others:
-        if len(a) != len(b):
-            raise ValueError(
-                f"{first} and {name} must have the same number of rows, got {len(a)} and {len(b)}"
-            )
+        if a != b:
+            raise ValueError(f"{first} and {name} must have the same number of rows, got {a} and {b}")
 
 
 def check_same_rows(**tables: Any) -> None:
