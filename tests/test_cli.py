@@ -305,6 +305,39 @@ def test_a_fit_goes_on_from_its_checkpoint(views, files, monkeypatch):
         assert "--checkpoint is for --method cca by moments" in err
 
 
+def test_a_fit_by_dask(views, files):
+    dask_distributed = pytest.importorskip(
+        "distributed", reason="dask (the extra `distributed`) is not installed"
+    )
+    arguments = ["fit", files / "X.npy", files / "Y.npy", "-k", 3]
+    run_well(*arguments, "--reg", 0.1, "-o", files / "whole.safetensors")
+    want = fastcca.load(files / "whole.safetensors")
+    cluster = dask_distributed.LocalCluster(
+        n_workers=1, processes=False, dashboard_address=None, protocol="tcp"
+    )
+    with cluster:
+        for scheduler in ("threads", cluster.scheduler_address):
+            out = run_well(*arguments, "--reg", 0.1, "--scheduler", scheduler, "-o", files / "m.safetensors")
+            assert f"{len(views.X)} rows" in out
+            got = fastcca.load(files / "m.safetensors")
+            np.testing.assert_allclose(got.x_weights_, want.x_weights_, atol=1e-10)
+    run_well(*arguments, "--cv", 4, "-o", files / "whole.safetensors")
+    run_well(*arguments, "--cv", 4, "--scheduler", "synchronous", "-o", files / "m.safetensors")
+    got, want = (fastcca.load(files / f"{name}.safetensors") for name in ("m", "whole"))
+    assert got.reg == pytest.approx(want.reg)
+    for extra, message in (
+        (["--scheduler", "cluster"], "--scheduler must be an address such as tcp://HOST:PORT, threads"),
+        (["--scheduler", "threads", "--method", "pls"], "--scheduler is for --method cca by moments"),
+        (
+            ["--scheduler", "threads", "--checkpoint", files / "c"],
+            "--scheduler is for --method cca by moments",
+        ),
+        (["--scheduler", "threads", "--cv", 3, "--reg", 1], "--cv chooses the ridge itself"),
+    ):
+        code, _, err = run(*arguments, *extra, "-o", files / "m.safetensors")
+        assert (code, message in err) == (2, True), err
+
+
 class Terminal(io.StringIO):
     def isatty(self):
         return True

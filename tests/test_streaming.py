@@ -522,6 +522,9 @@ def test_what_chunks_say_of_themselves(views):
     chunks = read(*views, rows=ROWS)
     assert isinstance(chunks, Chunks)
     assert repr(chunks) == "Chunks(views[0], views[1]: 1000 rows by 130)"
+    assert np.array_equal(chunks.alone(7)[1], views[1][7 * ROWS :])
+    with pytest.raises(ValueError, match="chunk must be an integer from 0 to 7, got 8"):
+        chunks.alone(8)
     with pytest.raises(ValueError, match="chunk must be an integer >= 0"):
         chunks.starting_at(-1)
     cca = CCA(2).fit_moments(moments(chunks))

@@ -31,6 +31,8 @@ __all__ = ["fit"]
 
 # Above this many bytes of input, fit reads chunk by chunk with a progress bar.
 LONG = 2**28
+# Seconds to wait for a scheduler.
+CONNECT = 10
 
 
 @main.command()
@@ -76,6 +78,11 @@ LONG = 2**28
 @click.option("--epochs", type=click.IntRange(min=1), help="deep-cca: passes over the data.")
 @click.option("--seed", type=int, default=0, show_default=True, help="deep-cca: of all that is drawn.")
 @click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="cca: by dask, tcp://HOST:PORT or threads, processes or synchronous; workers read the files.",
+)
+@click.option(
     "--checkpoint",
     metavar="FILE",
     help="cca: keep what is read so far here, and go on from there.",
@@ -107,6 +114,7 @@ def fit(
     rank: int | None,
     epochs: int | None,
     seed: int,
+    scheduler: str | None,
     checkpoint: str | None,
     output: str,
 ) -> None:
@@ -130,6 +138,10 @@ def fit(
         raise click.UsageError("--solver and --scale are for --method cca")
     if checkpoint is not None and (model != "cca" or cv is not None or solver not in ("auto", "covariance")):
         raise click.UsageError("--checkpoint is for --method cca by moments, without --cv")
+    if scheduler is not None and (
+        model != "cca" or solver not in ("auto", "covariance") or checkpoint is not None
+    ):
+        raise click.UsageError("--scheduler is for --method cca by moments, without --checkpoint")
     check_output(output, (".safetensors",), inputs=(x.path, y.path, *(source.path for source in more)))
     search = None
     if model == "deep-cca":
@@ -140,6 +152,8 @@ def fit(
         fitted, search = _fit_views((x, y, *more), model, components, reg, scale, cv)
     elif model in ("pls", "sparse"):
         fitted, search = _fit_pair(x, y, model, components, penalty, cv)
+    elif scheduler is not None:
+        fitted, search = _fit_by_dask(x, y, components, reg, reg_y, scale, cv, scheduler)
     else:
         fitted, search = _fit_linear(x, y, components, reg, reg_y, scale, solver, cv, checkpoint)
     fitted.save(output)
@@ -247,6 +261,57 @@ def _fit_linear(
     _set_names(fitted, x_table, y_table)
     click.echo(f"{x.path} and {y.path}, {len(x_table.values)} rows")
     return fitted, search
+
+
+def _fit_by_dask(
+    x: Source,
+    y: Source,
+    components: int | None,
+    reg: float | None,
+    reg_y: float | None,
+    scale: bool,
+    cv: int | None,
+    scheduler: str,
+) -> tuple[Any, Any]:
+    try:
+        import dask
+
+        from fastcca import distributed
+    except ImportError as error:
+        raise click.UsageError(str(error)) from None
+    from fastcca.cca.linear import CCA
+    from fastcca.cca.model_selection import CCACV
+
+    if cv is not None and (reg is not None or reg_y is not None):
+        raise click.UsageError("--cv chooses the ridge itself: it goes with neither --reg nor --reg-y")
+    paths = []
+    for source in (x, y):
+        if source.path.suffix.lower() not in (".npy", ".npz", ".parquet"):
+            raise click.UsageError(f"{source.path}: --scheduler takes .npy, .npz and .parquet files")
+        paths.append(f"{source.path.absolute()}:{source.key}" if source.key else source.path.absolute())
+    chunks = streaming.read(*paths)
+    x_reg = 0.0 if reg is None else reg
+    model: Any = (
+        CCA(components, reg=x_reg if reg_y is None else (x_reg, reg_y), scale=scale)
+        if cv is None
+        else CCACV(components, scale=scale, cv=cv)
+    )
+    if "://" in scheduler:
+        import distributed as dask_distributed
+
+        connect: Any = dask_distributed.Client
+        with connect(scheduler, timeout=CONNECT):
+            fitted = distributed.fit(model, chunks)
+    else:
+        if scheduler not in ("threads", "processes", "synchronous"):
+            raise click.UsageError(
+                "--scheduler must be an address such as tcp://HOST:PORT, threads, processes or "
+                f"synchronous, got {scheduler!r}"
+            )
+        with dask.config.set(scheduler=scheduler):
+            fitted = distributed.fit(model, chunks)
+    click.echo(f"{x.path} and {y.path}, {chunks.n_rows} rows")
+    return (fitted, None) if cv is None else (fitted.best_estimator_, fitted)
 
 
 def _fit_views(

@@ -78,6 +78,20 @@ class Chunks:
                 chunk.append(piece)
             yield tuple(chunk)
 
+    def alone(self, chunk: int) -> tuple[NDArray[Any], ...]:
+        """One chunk, read by the caller itself: what a worker of :mod:`fastcca.distributed` asks for.
+
+        Parameters
+        ----------
+        chunk : int
+            Its number.
+
+        Returns
+        -------
+        tuple of ndarray
+        """
+        return next(self._chunks(integer(0, len(self) - 1)("chunk", chunk)))
+
     @property
     def seekable(self) -> bool:
         """Whether single rows can be read without all before them."""
