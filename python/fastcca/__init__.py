@@ -31,6 +31,8 @@ if TYPE_CHECKING:
         plotting,
         retrieval,
         similarity,
+        singlecell,
+        streaming,
         synchrony,
         taxonomy,
     )
@@ -82,6 +84,8 @@ __all__ = [
     "retrieval",
     "set_num_threads",
     "similarity",
+    "singlecell",
+    "streaming",
     "synchrony",
     "taxonomy",
 ]
@@ -119,6 +123,8 @@ _LAZY_MODULES = {
     "plotting",
     "retrieval",
     "similarity",
+    "singlecell",
+    "streaming",
     "synchrony",
     "taxonomy",
 }

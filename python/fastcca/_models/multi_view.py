@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -62,6 +62,8 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
         "column_covariances=_column_covariances common_factors=_common_factors"
     )
 
+    _takes_sparse: ClassVar[bool] = False  # whether views may be sparse matrices
+
     views_: tuple[str, ...]
     n_components_: int
     n_features_in_: int
@@ -95,7 +97,8 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
                 f"{owner} takes two views or more, got 1: a mapping name -> array, or a list of arrays"
             )
         fitted = None if reset else self._widths
-        found = check_modalities(views, owner, fitted, None if reset else self._columns)
+        names = None if reset else self._columns
+        found = check_modalities(views, owner, fitted, names, sparse=self._takes_sparse)
         weights = as_weights(sample_weight, found.n_rows, more_than=1.0 if reset else 0.0)
         if reset:
             self.views_ = tuple(found.data)
@@ -110,7 +113,8 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
         """Views of a fitted estimator, some of which may be missing; with ``whole`` none in any row."""
         check_is_fitted(self)
         widths = self._widths
-        found = check_modalities(views, type(self).__name__, widths, self._columns)
+        owner = type(self).__name__
+        found = check_modalities(views, owner, widths, self._columns, sparse=self._takes_sparse)
         if whole:
             for name, present in found.present.items():
                 if not present.all():
