@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         inference,
         metrics,
         plotting,
+        reporting,
         retrieval,
         similarity,
         singlecell,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from fastcca.cca.pls import PLSSVD, PLSCanonical, PLSRegression, PLSRegressionCV
     from fastcca.cca.probabilistic import ProbabilisticCCA
     from fastcca.cca.sparse import SparseCCA, SparseCCACV
+    from fastcca.reporting import Report, report
 
     __version__: str
 
@@ -65,6 +67,7 @@ __all__ = [
     "PLSRegression",
     "PLSRegressionCV",
     "ProbabilisticCCA",
+    "Report",
     "SparseCCA",
     "SparseCCACV",
     "align",
@@ -81,6 +84,8 @@ __all__ = [
     "load",
     "metrics",
     "plotting",
+    "report",
+    "reporting",
     "retrieval",
     "set_num_threads",
     "similarity",
@@ -105,10 +110,12 @@ _LAZY = {
     "PLSRegressionCV": "fastcca.cca",
     "PLSSVD": "fastcca.cca",
     "ProbabilisticCCA": "fastcca.cca",
+    "Report": "fastcca.reporting",
     "SparseCCA": "fastcca.cca",
     "SparseCCACV": "fastcca.cca",
     "align": "fastcca._arguments.alignment",
     "load": "fastcca._load",
+    "report": "fastcca.reporting",
 }
 _LAZY_MODULES = {
     "datasets",
@@ -121,6 +128,7 @@ _LAZY_MODULES = {
     "inference",
     "metrics",
     "plotting",
+    "reporting",
     "retrieval",
     "similarity",
     "singlecell",

@@ -12,7 +12,9 @@ from sklearn.utils.validation import check_is_fitted
 from fastcca._arguments.arrays import as_weights
 from fastcca._arguments.modalities import Modalities, Names, check_modalities, named
 from fastcca._models.files import SavedModel, Schema
+from fastcca._models.report import Report
 from fastcca._models.statistics import Weights, column_statistics, least_squares, loadings
+from fastcca._models.summaries import summary_of_views
 from fastcca.errors import NumericalError
 from fastcca.functional.multiview import patterns
 from fastcca.metrics import column_correlations
@@ -309,6 +311,21 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
                 raise NumericalError(f"the predicted values overflow {z.dtype}: rescale the data")
             out[slice(None) if rows is None else rows] = values
         return out
+
+    def summary(self) -> Report:
+        """What the fit found, as named tables: correlations, coefficients, loadings, redundancies.
+
+        Returns
+        -------
+        Report
+            ``print`` shows it as text, a notebook as HTML.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        """
+        return summary_of_views(self)
 
     def score(self, views: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Mean correlation of the views' scores on these rows.

@@ -399,6 +399,39 @@ class LinearTwoView(TwoViewTransformer):
         self.x_confounds_coef_, self.y_confounds_coef_ = confounding.coefficients
         self.confounds_rank_ = confounding.rank
 
+    # ---- what tests and reports ask
+
+    def _maps(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        return self.x_weights_, self.y_weights_
+
+    def _view_moments(self) -> Moments | None:
+        moments = getattr(self, "moments_", None)
+        if moments is None or len(moments.dims) == 2:
+            return moments
+        return partial_moments(moments, n_threads=self.n_threads)[0]
+
+    def _ridges_of_fit(self) -> tuple[float, float]:
+        """Given, or chosen by cross-validation."""
+        return RIDGES("reg", self.reg_ if hasattr(self, "reg_") else self.reg)  # type: ignore[no-any-return]
+
+    def _all_correlations(self) -> tuple[Floats, float, int, int]:
+        if self._ridges_of_fit() != (0.0, 0.0):
+            raise ValueError(
+                f"Wilks's test does not hold for correlations with a ridge, reg = {self._ridges_of_fit()}: "
+                "use permutation_test, or fit with reg=0"
+            )
+        if getattr(self, "n_samples_", None) is None or not hasattr(self, "x_rank_"):
+            raise ValueError("this model was saved by an earlier version without its ranks: fit it again")
+        p, q = self.x_rank_, self.y_rank_
+        if self.n_components_ < min(p, q):
+            raise ValueError(
+                f"Wilks's test takes all min(rank of X, rank of y) = {min(p, q)} correlations, but only "
+                f"{self.n_components_} were computed: fit with n_components=None"
+            )
+        # confounds take as many degrees of freedom as they have rank
+        n = self.n_samples_ - getattr(self, "confounds_rank_", 0)
+        return np.asarray(self.canonical_correlations_, dtype=np.float64).clip(0.0, 1.0), n, p, q
+
     # ---- scikit-learn's names
 
     @property
