@@ -10,7 +10,7 @@ from scipy.linalg import solve_triangular
 
 from fastcca._arguments.parameters import check_reg
 from fastcca.cca.kernel import KernelTwoView, LandmarkView, choose_landmarks, solve_features
-from fastcca.cca.precomputed import is_precomputed, row_numbers
+from fastcca.cca.precomputed import row_numbers
 from fastcca.functional.kernels import Kernel
 from fastcca.functional.moments import Moments
 from fastcca.inference._model import centred_product
@@ -26,9 +26,8 @@ def whitened_kernel_views(model: KernelTwoView, X: NDArray[Any], y: NDArray[Any]
     kernels = model._fitted_kernels((model.x_gamma_, model.y_gamma_), X, y, None)
     X, y = (row_numbers(kernel, data) for kernel, data in zip(kernels, (X, y), strict=True))
     landmarks = (
-        data[indices] if is_precomputed(kernel) else points
-        for kernel, data, indices, points in zip(
-            kernels,
+        data[indices] if points is None else points
+        for data, indices, points in zip(
             (X, y),
             (model.x_landmark_indices_, model.y_landmark_indices_),
             (model.x_landmarks_, model.y_landmarks_),
