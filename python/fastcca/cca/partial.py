@@ -50,7 +50,7 @@ class Confounding(NamedTuple):
 def check_confounds(
     owner: str, confounds: Any, n_rows: int, fitted: Confounding | None, *, reset: bool, of: str = "X"
 ) -> NDArray[Any] | None:
-    """Confounds as a 2-d float array of so many rows, those of the fit again without ``reset``."""
+    """Confounds as a 2-d float array of this number of rows, those of the fit again without ``reset``."""
     if confounds is None:
         return None
     Z = as_matrix("confounds", confounds, vector=True)

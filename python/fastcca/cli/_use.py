@@ -74,7 +74,7 @@ def transform(model: Path, table: Source, view: str | None, output: str) -> None
 def score(model: Path, x: Source, y: Source, more: tuple[Source, ...]) -> None:
     """Correlations of the variates of a saved MODEL on tables with the same rows: two, or more of many views.
 
-    Tables of many views are told apart by their names, those of the fit; or they are all in the order of the
+    Tables of many views are known by their names, those of the fit; or they are all in the order of the
     fit.
     """
     from fastcca._load import load
