@@ -177,7 +177,9 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
         ValueError
             For an unknown view, a wrong number of features or rows, a row that lacks a view, NaN or infinity.
         """
-        found = self._check_rows(views, whole=True)
+        return self._transformed(self._check_rows(views, whole=True))
+
+    def _transformed(self, found: Modalities) -> dict[str, NDArray[Any]]:
         return {name: self._scores(name, data) for name, data in found.data.items()}
 
     def transform_view(self, name: str, X: ArrayLike) -> NDArray[Any]:
@@ -227,7 +229,9 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
         ValueError
             As :meth:`transform`, and for a row without any view.
         """
-        found = self._check_rows(views)
+        return self._common_of(self._check_rows(views))
+
+    def _common_of(self, found: Modalities) -> NDArray[Any]:
         m, k = self._common_factors.shape
         factors = np.vstack([np.diag(row) for row in self._common_factors])  # (m k, k)
 
@@ -261,7 +265,9 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
         ValueError
             For an unknown name; as :meth:`common_variate`.
         """
-        found = self._check_rows(views)
+        return self._predicted(self._check_rows(views), names)
+
+    def _predicted(self, found: Modalities, names: Sequence[str] | None) -> dict[str, NDArray[Any]]:
         if names is None:
             names = [n for n in self.views_ if n not in found.data or not found.present[n].all()]
         out = {}
@@ -349,7 +355,9 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
         ValueError
             For a single view or row, and as :meth:`transform`.
         """
-        found = self._check_rows(views, whole=True)
+        return self._score_of(self._check_rows(views, whole=True), sample_weight)
+
+    def _score_of(self, found: Modalities, sample_weight: Any) -> float:
         if len(found.data) < 2 or found.n_rows < 2:
             raise ValueError(
                 f"score takes two views or more of two rows or more, got {len(found.data)} of {found.n_rows}"

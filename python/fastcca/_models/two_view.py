@@ -172,7 +172,7 @@ class TwoViewTransformer(
         variance = zz.diagonal().copy()
         # a score without variance beyond rounding (its ridge alone gave it a place) correlates with nothing
         for block in (slice(0, k), slice(k, 2 * k)):
-            d = max(len(statistics.x), len(statistics.y))
+            d = max(len(statistics.x), len(statistics.y), 1)
             variance[block][variance[block] <= 4 * d * np.finfo(float).eps * variance[block].max()] = 0.0
         if canonical_correlations is None:
             scale = np.sqrt(variance[:k]) * np.sqrt(variance[k:])  # their product may underflow
@@ -362,6 +362,8 @@ class TwoViewTransformer(
 
     @staticmethod
     def _regress(z: NDArray[Any], coefficients: NDArray[Any], mean: NDArray[Any]) -> NDArray[Any]:
+        if not coefficients.shape[1]:
+            raise ValueError("the kernel of this view is precomputed: its columns are not known to predict")
         # in the wider dtype: targets in float64 keep their digits when the rows come in float32
         dtype = np.result_type(z, coefficients)
         with np.errstate(over="ignore", invalid="ignore"):

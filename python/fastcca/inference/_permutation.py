@@ -196,6 +196,11 @@ def permutation_test(
     if confounds is None:
         model.fit(X, y)
     else:
+        if isinstance(model, KernelCCA) and any(model._precomputed):
+            raise ValueError(
+                "confounds are regressed out of the columns of the views, and a precomputed kernel has none: "
+                "regress them out before the kernel is taken"
+            )
         aside = confound_basis(confounds, n, blocks if exchange == "within" else None)
         a, b = residual("X", a, aside), residual("y", b, aside)
         model.fit(a, b)
