@@ -151,8 +151,8 @@ class SemanticLabels(ZeroShotMixin):
         U = self.node_embedding_
         placed = np.zeros((len(labels), U.shape[1]))
         for i, label in enumerate(labels):
-            above = () if self.taxonomy is None else self.taxonomy.ancestors(label)
-            row = next((self.nodes_.index(node) for node in above if node in self.nodes_), None)
+            above = self._known_above(label)
+            row = None if above is None else self.nodes_.index(above)
             if row is not None:
                 placed[i] = U[row]
             elif vectors is None:
@@ -166,6 +166,11 @@ class SemanticLabels(ZeroShotMixin):
         usual = np.linalg.norm(U[: len(U) - len(self.superclasses_)], axis=1).mean()
         placed *= np.divide(usual, length, out=np.zeros_like(length), where=length > 0)
         return placed
+
+    def _known_above(self, label: Any) -> Any:
+        """The nearest node above a label that the fit knew; None where there is none."""
+        above = () if self.taxonomy is None else self.taxonomy.ancestors(label)
+        return next((node for node in above if node in self.nodes_), None)
 
     def _check_row_attributes(self, X: Any, sample_attributes: Any) -> NDArray[np.float64]:
         if self.attributes is not None:
