@@ -514,7 +514,7 @@ def test_bad_input_of_the_loss_is_named():
     with pytest.raises(ValueError, match="classes must be given"):
         UnifiedSemanticLoss(attributes=ATTRIBUTES)
     with pytest.raises(
-        ValueError, match=r"dtype must be a floating-point dtype of torch or None, got torch.int64"
+        ValueError, match=r"dtype must be a floating-point dtype of torch or None, got torch\.int64"
     ):
         UnifiedSemanticLoss(TREE, dtype=torch.int64)
     with pytest.raises(ValueError, match="sample_attributes contains NaN or infinity"):

@@ -331,8 +331,8 @@ class UnifiedSemanticLoss(nn.Module):
             found = {name: float(term.detach()) for name, term in terms.items()}
             bad = " and ".join(f"{name} is {x}" for name, x in found.items() if not np.isfinite(x))
             raise NumericalError(
-                f"the loss overflows, {bad or 'in the sum of its terms'}: a smaller learning rate may help, or "
-                "data scaled down"
+                f"the loss overflows, {bad or 'in the sum of its terms'}: a smaller learning rate may help, "
+                "or data scaled down"
             )
         return value
 
