@@ -346,6 +346,11 @@ def test_attributes_of_samples_and_latent_ones():
     signed = (rows - rows.mean(0)) / np.sqrt(((rows - rows.mean(0)) ** 2).mean())
     scores = model.predict_attributes(X)
     assert np.corrcoef(scores[:, 1], signed[:, 1])[0, 1] > 0.8
+    named = DeepLabelEmbedding(TREE, n_epochs=1).fit(
+        X, y, sample_attributes=pd.DataFrame(rows, columns=NAMES)
+    )
+    assert named.attribute_names_ == NAMES
+    assert set(dict(named.explain("cat").attributes)) <= set(NAMES)
     latent = DeepLabelEmbedding(TREE, n_attributes=4, **options).fit(X, y)
     assert latent.attribute_embedding_.shape == (4, 3)
     assert latent.attribute_names_[0] == "attribute 0"

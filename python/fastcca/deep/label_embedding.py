@@ -423,7 +423,8 @@ class DeepLabelEmbedding(SemanticLabels, DeepEstimator, LabelEmbedding):
         sample_weight : array_like of shape (n,), optional
             Weights >= 0 of the rows in the means over batches; a weight of 0 leaves a row out.
         sample_attributes : array_like of shape (n, n_attributes), optional
-            The attributes of each row, for :math:`L_A`; those of a class are then the mean of its rows.
+            The attributes of each row, for :math:`L_A`; those of a class are then the mean of its rows. The
+            columns of a data frame name them.
         validation : (X, y), optional
             Other rows to choose the best epoch and the temperature by; all rows of the fit are trained on
             then, and ``validation_fraction`` is not used.
@@ -476,6 +477,7 @@ class DeepLabelEmbedding(SemanticLabels, DeepEstimator, LabelEmbedding):
                 self._keep(networks, data, rows, checked_on)
 
             self._train(networks, schedule, epochs, keep)
+        self._name_attributes(sample_attributes)
         if hasattr(self, "decision_offset_"):  # a copy that with_classes made is fitted again
             del self.decision_offset_
         return self
@@ -699,7 +701,7 @@ class DeepLabelEmbedding(SemanticLabels, DeepEstimator, LabelEmbedding):
             tensor = getattr(criterion, name)
             if tuple(tensor.shape) != values[name].shape:
                 raise ValueError(
-                    f"source has {len(values['A'])} attributes, attributes has {len(criterion.A)}"
+                    f"source has {len(values['A'])} attributes, this model has {len(criterion.A)}"
                 )
             with torch.no_grad():
                 tensor.copy_(torch.as_tensor(values[name]))

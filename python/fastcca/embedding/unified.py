@@ -172,6 +172,10 @@ class SemanticLabels(ZeroShotMixin):
         above = () if self.taxonomy is None else self.taxonomy.ancestors(label)
         return next((node for node in above if node in self.nodes_), None)
 
+    def _name_attributes(self, sample_attributes: Any) -> None:
+        if hasattr(sample_attributes, "columns"):
+            self.attribute_names_ = [str(name) for name in sample_attributes.columns]
+
     def _check_row_attributes(self, X: Any, sample_attributes: Any) -> NDArray[np.float64]:
         if self.attributes is not None:
             raise ValueError("sample_attributes and attributes are both given: leave one of them out")
@@ -437,7 +441,8 @@ class UnifiedSemanticEmbedding(SemanticLabels, LabelEmbedding):
         sample_weight : array_like of shape (n,), optional
             Weights >= 0, which count as repetitions of a row; a weight of 0 leaves it out.
         sample_attributes : array_like of shape (n, n_attributes), optional
-            The attributes of each row, for :math:`L_A`; those of a class are then the mean of its rows.
+            The attributes of each row, for :math:`L_A`; those of a class are then the mean of its rows. The
+            columns of a data frame name them.
 
         Returns
         -------
@@ -456,6 +461,7 @@ class UnifiedSemanticEmbedding(SemanticLabels, LabelEmbedding):
         if sample_attributes is not None:
             extra["attributes"] = self._check_row_attributes(X, sample_attributes)
         self._fit(X, y, sample_weight, extra)
+        self._name_attributes(sample_attributes)
         return self
 
     def _choose(self, data: TrainingData) -> dict[str, Any]:
