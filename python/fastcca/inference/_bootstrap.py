@@ -17,7 +17,7 @@ from fastcca._arguments.warn import warn
 from fastcca.cca.linear import LinearTwoView
 from fastcca.errors import NumericalError
 from fastcca.functional.moments import Moments
-from fastcca.inference._model import WhitenedView, check_resamples, ridge_of, whitened_views
+from fastcca.inference._model import WhitenedView, check_resamples, prepared, ridge_of, whitened_views
 from fastcca.inference._resampled import Corrected, Pairs, corrected, pairs
 
 __all__ = ["BootstrapResult", "bootstrap"]
@@ -225,8 +225,9 @@ def bootstrap(
 
     Parameters
     ----------
-    estimator : CCA or CCACV
-        Its parameters are those of every fit; the ridge that a CCACV chooses for these rows is held.
+    estimator : CCA or CCACV, or TwoViewPipeline of such a model
+        Its parameters are those of every fit; the ridge that a CCACV chooses for these rows is held, and so
+        are the steps of a pipeline, whose columns are those that its steps make.
     X : array_like of shape (n, p)
     y : array_like of shape (n, q) or (n,)
         The two views.
@@ -286,6 +287,7 @@ def bootstrap(
     >>> bool(low[0] < 0.8 < high[0])
     True
     """
+    estimator, X, y = prepared(estimator, X, y)
     if not isinstance(estimator, LinearTwoView):
         raise TypeError(f"estimator must be a CCA or CCACV, got {type(estimator).__name__}")
     check_resamples("n_bootstrap", n_bootstrap, low=2)

@@ -18,7 +18,7 @@ from fastcca.cca.linear import CCA, LinearTwoView
 from fastcca.cca.model_selection import CCACV, KernelCCACV
 from fastcca.functional.linalg import product, truncated_svd
 from fastcca.inference._kernel_views import whitened_kernel_views
-from fastcca.inference._model import check_resamples, whitened_views
+from fastcca.inference._model import check_resamples, prepared, whitened_views
 
 __all__ = ["PermutationTest", "permutation_test"]
 
@@ -69,9 +69,10 @@ def permutation_test(
 
     Parameters
     ----------
-    estimator : CCA, CCACV or KernelCCA
-        Fitted or not; it is fitted to these rows. ``n_components`` says how many correlations are
-        tested. Widths and landmarks, which see each view alone, are those of this fit. The ridge of a
+    estimator : CCA, CCACV or KernelCCA, or TwoViewPipeline of such a model
+        Fitted or not; it is fitted to these rows. The steps of a pipeline are fitted once, each to its view
+        alone, which leaves the rows as exchangeable as they were. ``n_components`` says how many correlations
+        are tested. Widths and landmarks, which see each view alone, are those of this fit. The ridge of a
         CCACV is chosen anew for every shuffle, which takes one search each: a ridge that these pairs chose
         makes their correlation larger than a shuffle's.
     X : array_like of shape (n, p)
@@ -127,6 +128,8 @@ def permutation_test(
     >>> (test.p_value < 0.05).tolist()
     [True, False, False]
     """
+    check_same_rows(X=X, y=y, groups=groups, confounds=confounds)
+    estimator, X, y = prepared(estimator, X, y)
     if isinstance(estimator, KernelCCACV):
         raise TypeError(
             "KernelCCACV chooses widths and regularisation by these very pairs, which makes correlations "
@@ -135,7 +138,6 @@ def permutation_test(
     if not isinstance(estimator, (LinearTwoView, KernelCCA)):
         raise TypeError(f"estimator must be a CCA, CCACV or KernelCCA, got {type(estimator).__name__}")
     check_resamples("n_permutations", n_permutations)
-    check_same_rows(X=X, y=y, groups=groups, confounds=confounds)
     model = clone(estimator)
     a, b, _ = model._check_pair(X, y, reset=True)
     shuffle = _shuffler(len(a), groups)
