@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from fastcca.cca.linear import CCA
     from fastcca.cca.model_selection import CCACV, KernelCCACV
     from fastcca.cca.multiview import GCCA, MCCA, MCCACV
+    from fastcca.cca.pipeline import TwoViewPipeline
     from fastcca.cca.pls import PLSSVD, PLSCanonical, PLSRegression, PLSRegressionCV
     from fastcca.cca.probabilistic import ProbabilisticCCA
     from fastcca.cca.sparse import SparseCCA, SparseCCACV
@@ -70,6 +71,7 @@ __all__ = [
     "Report",
     "SparseCCA",
     "SparseCCACV",
+    "TwoViewPipeline",
     "align",
     "build_info",
     "datasets",
@@ -113,6 +115,7 @@ _LAZY = {
     "Report": "fastcca.reporting",
     "SparseCCA": "fastcca.cca",
     "SparseCCACV": "fastcca.cca",
+    "TwoViewPipeline": "fastcca.cca",
     "align": "fastcca._arguments.alignment",
     "load": "fastcca._load",
     "report": "fastcca.reporting",
