@@ -177,7 +177,7 @@ def permutation_test(
     >>> (test.p_value < 0.05).tolist()
     [True, False, False]
     """
-    check_same_rows(X=X, y=y, groups=groups, confounds=confounds)
+    check_same_rows(X=X, y=y, blocks=blocks, confounds=confounds)
     estimator, X, y = prepared(estimator, X, y)
     if isinstance(estimator, KernelCCACV):
         raise TypeError(
@@ -189,7 +189,6 @@ def permutation_test(
     check_resamples("n_permutations", n_permutations)
     for name, value, choices in (("statistic", statistic, STATISTICS), ("residuals", residuals, RESIDUALS)):
         choice(*choices)(name, value)
-    check_same_rows(X=X, y=y, blocks=blocks, confounds=confounds)
     model = clone(estimator)
     a, b, _ = model._check_pair(X, y, reset=True)
     n, rng = len(a), check_random_state(random_state)
