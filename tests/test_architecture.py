@@ -24,7 +24,7 @@ LAYERS = (
     {"_models"},
     {"cca", "embedding", "fusion", "similarity"},
     {"deep"},
-    {"synchrony", "datasets", "distributed"},
+    {"synchrony", "datasets", "distributed", "streaming", "singlecell"},
     {"inference", "retrieval", "plotting"},
     {"reporting"},
     {"_load"},

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
         reporting,
         retrieval,
         similarity,
+        singlecell,
+        streaming,
         synchrony,
         taxonomy,
     )
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from fastcca.cca.linear import CCA
     from fastcca.cca.model_selection import CCACV, KernelCCACV
     from fastcca.cca.multiview import GCCA, MCCA, MCCACV
+    from fastcca.cca.pipeline import TwoViewPipeline
     from fastcca.cca.pls import PLSSVD, PLSCanonical, PLSRegression, PLSRegressionCV
     from fastcca.cca.probabilistic import ProbabilisticCCA
     from fastcca.cca.sparse import SparseCCA, SparseCCACV
@@ -68,6 +71,7 @@ __all__ = [
     "Report",
     "SparseCCA",
     "SparseCCACV",
+    "TwoViewPipeline",
     "align",
     "build_info",
     "datasets",
@@ -87,6 +91,8 @@ __all__ = [
     "retrieval",
     "set_num_threads",
     "similarity",
+    "singlecell",
+    "streaming",
     "synchrony",
     "taxonomy",
 ]
@@ -109,6 +115,7 @@ _LAZY = {
     "Report": "fastcca.reporting",
     "SparseCCA": "fastcca.cca",
     "SparseCCACV": "fastcca.cca",
+    "TwoViewPipeline": "fastcca.cca",
     "align": "fastcca._arguments.alignment",
     "load": "fastcca._load",
     "report": "fastcca.reporting",
@@ -127,6 +134,8 @@ _LAZY_MODULES = {
     "reporting",
     "retrieval",
     "similarity",
+    "singlecell",
+    "streaming",
     "synchrony",
     "taxonomy",
 }

@@ -18,7 +18,7 @@ from fastcca._arguments.warn import warn
 from fastcca.cca.linear import LinearTwoView
 from fastcca.errors import NumericalError
 from fastcca.functional.moments import Moments
-from fastcca.inference._model import WhitenedView, check_resamples, ridge_of, whitened_views
+from fastcca.inference._model import WhitenedView, check_resamples, prepared, ridge_of, whitened_views
 from fastcca.inference._parallel import in_threads
 from fastcca.inference._resampled import Corrected, Pairs, corrected, pairs
 
@@ -293,9 +293,10 @@ def bootstrap(
 
     Parameters
     ----------
-    estimator : CCA or CCACV
-        Its parameters are those of every fit; the ridge that a CCACV chooses for these rows is held.
-        Resamples run in its ``n_threads`` threads, on which the result does not depend.
+    estimator : CCA or CCACV, or TwoViewPipeline of such a model
+        Its parameters are those of every fit; the ridge that a CCACV chooses for these rows is held, and so
+        are the steps of a pipeline, whose columns are those that its steps make. Resamples run in its
+        ``n_threads`` threads, on which the result does not depend.
     X : array_like of shape (n, p)
     y : array_like of shape (n, q) or (n,)
         The two views.
@@ -357,6 +358,7 @@ def bootstrap(
     >>> bool(low[0] < 0.8 < high[0])
     True
     """
+    estimator, X, y = prepared(estimator, X, y)
     if not isinstance(estimator, LinearTwoView):
         raise TypeError(f"estimator must be a CCA or CCACV, got {type(estimator).__name__}")
     check_resamples("n_bootstrap", n_bootstrap, low=2)

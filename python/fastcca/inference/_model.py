@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from fastcca._arguments.parameters import integer
 from fastcca.cca.linear import LinearTwoView
+from fastcca.cca.pipeline import TwoViewPipeline
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import solve_gram, solve_moments, solve_qr
 
-__all__ = ["WhitenedView", "centred_product", "check_resamples", "ridge_of", "whitened_views"]
+__all__ = ["WhitenedView", "centred_product", "check_resamples", "prepared", "ridge_of", "whitened_views"]
 
 Floats = NDArray[np.float64]
 
@@ -24,6 +25,11 @@ _MOST_RESAMPLES = 10**7  # beyond any use; each takes memory, and some 10 micros
 def check_resamples(name: str, value: Any, *, low: int = 1) -> int:
     """A number of resamples that a computer can draw."""
     return int(integer(low, _MOST_RESAMPLES)(name, value))
+
+
+def prepared(estimator: Any, X: Any, y: Any) -> tuple[Any, Any, Any]:
+    """The model and the views that a test is of: of a pipeline, what its steps make of each view alone."""
+    return estimator._prepared(X, y) if isinstance(estimator, TwoViewPipeline) else (estimator, X, y)
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,8 @@ def in_threads(
 
 
 def _bar(total: int, label: str, verbose: bool) -> tqdm[None]:
-    return tqdm(total=total, desc=label, disable=not verbose)
+    bar: tqdm[None] = tqdm(total=total, desc=label, disable=not verbose)
+    return bar
 
 
 def _next(pending: deque[tuple[int, Future[Result]]], bar: tqdm[None]) -> Result:

@@ -22,7 +22,7 @@ from fastcca.functional.linalg import product
 from fastcca.inference._exchange import Orders
 from fastcca.inference._held_out import HeldOut
 from fastcca.inference._kernel_views import whitened_kernel_views
-from fastcca.inference._model import check_resamples, whitened_views
+from fastcca.inference._model import check_resamples, prepared, whitened_views
 from fastcca.inference._nuisance import RESIDUALS, confound_basis, huh_jhun, residual, theil
 from fastcca.inference._parallel import in_threads
 from fastcca.inference._sequential import STATISTICS, observed, rest_statistics
@@ -84,9 +84,10 @@ def permutation_test(
 
     Parameters
     ----------
-    estimator : CCA, CCACV or KernelCCA
-        Fitted or not; it is fitted to these rows. ``n_components`` says how many correlations are
-        tested, ``n_threads`` the number of threads, on which the result does not depend. Widths and
+    estimator : CCA, CCACV or KernelCCA, or TwoViewPipeline of such a model
+        Fitted or not; it is fitted to these rows. The steps of a pipeline are fitted once, each to its view
+        alone, which leaves the rows as exchangeable as they were. ``n_components`` says how many correlations
+        are tested, ``n_threads`` the number of threads, on which the result does not depend. Widths and
         landmarks, which see each view alone, are those of this fit. The ridge of a CCACV is chosen anew for
         every shuffle, which takes one search each: a ridge that these pairs chose makes their correlation
         larger than a shuffle's.
@@ -176,6 +177,8 @@ def permutation_test(
     >>> (test.p_value < 0.05).tolist()
     [True, False, False]
     """
+    check_same_rows(X=X, y=y, blocks=blocks, confounds=confounds)
+    estimator, X, y = prepared(estimator, X, y)
     if isinstance(estimator, KernelCCACV):
         raise TypeError(
             "KernelCCACV chooses widths and regularisation by these very pairs, which makes correlations "
@@ -186,7 +189,6 @@ def permutation_test(
     check_resamples("n_permutations", n_permutations)
     for name, value, choices in (("statistic", statistic, STATISTICS), ("residuals", residuals, RESIDUALS)):
         choice(*choices)(name, value)
-    check_same_rows(X=X, y=y, blocks=blocks, confounds=confounds)
     model = clone(estimator)
     a, b, _ = model._check_pair(X, y, reset=True)
     n, rng = len(a), check_random_state(random_state)
@@ -197,6 +199,11 @@ def permutation_test(
     if confounds is None:
         model.fit(X, y)
     else:
+        if isinstance(model, KernelCCA) and any(model._precomputed):
+            raise ValueError(
+                "confounds are regressed out of the columns of the views, and a precomputed kernel has none: "
+                "regress them out before the kernel is taken"
+            )
         aside = confound_basis(confounds, n, blocks if exchange == "within" else None)
         a, b = residual("X", a, aside), residual("y", b, aside)
         model.fit(a, b)

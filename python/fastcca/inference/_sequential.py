@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -69,10 +67,9 @@ def rest_statistics(M: Floats, aside: int, k: int, statistic: str) -> Floats:
 def _reversed_cholesky(W: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     """U upper triangular with U U' = W, and of which matrices it is accurate."""
     turned = W[:, ::-1, ::-1]
-    L: NDArray[Any]
     sound: NDArray[np.bool_]
     try:
-        L = np.linalg.cholesky(turned)
+        L = np.asarray(np.linalg.cholesky(turned), dtype=np.float64)
         sound = np.einsum("bii->bi", L).min(axis=1) ** 2 > _ONE
     except np.linalg.LinAlgError:
         sound = np.linalg.eigvalsh(turned)[:, 0] > _ONE
