@@ -331,7 +331,7 @@ def _held_out(
     def work(block: list[NDArray[np.intp]]) -> Floats:
         return np.array([[held_out.of(order, j)[j] for j in range(k)] for order in block])
 
-    size = max(1, _ROWS // n)
+    size = max(1, _ROWS // (n * k * len(held_out.folds)))
     blocks = in_threads(
         work, orders.blocks(size), model.n_threads, total=orders.count, label="permutations", verbose=verbose
     )
