@@ -48,6 +48,7 @@ CPP_LAYERS = [
     "kernels",
     "correlation",
     "hinge",
+    "contrastive",
     "warp",
     "retrieval",
     "level",
