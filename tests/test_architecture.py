@@ -26,6 +26,7 @@ LAYERS = (
     {"deep"},
     {"synchrony", "datasets", "distributed", "streaming", "singlecell"},
     {"inference", "retrieval", "plotting"},
+    {"reporting"},
     {"_load"},
     {"cli"},
     {"__init__", "__main__"},  # the front doors open on every layer

@@ -1,6 +1,7 @@
 """The command line: the same numbers as the Python interface, exit codes, one line an error."""
 
 import errno
+import importlib.util
 import io
 import os
 import re
@@ -601,3 +602,55 @@ def test_the_article_is_that_of_the_name(views, files):
     code, _, err = run("search", files / "fusion.safetensors", files / "X.npy", files / "Y.npy")
     assert code == 2
     assert "holds an EarlyFusion, which has neither a second view nor labels" in err
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_report(files, views, tmp_path):
+    model = tmp_path / "m.safetensors"
+    run_well("fit", files / "X.csv", files / "Y.csv", "-o", model)
+    fitted = fastcca.load(model)
+    assert run_well("report", model) == f"{fitted.summary()}\n"
+    expected = fastcca.report(fitted, views.X, views.y, permutations=9, bootstraps=20, random_state=3)
+    out = run_well(
+        "report",
+        model,
+        files / "X.csv",
+        files / "Y.csv",
+        "--permutations",
+        9,
+        "--bootstraps",
+        20,
+        "--seed",
+        3,
+    )
+    assert out == f"{expected}\n"
+    assert "Permutation test, 9 shuffles" in out
+    page = tmp_path / "report.html"
+    out = run_well("report", model, files / "X.csv", files / "Y.csv", "-o", page, "--names", "left", "right")
+    assert out == f"saved to {page}\n"
+    text = page.read_text(encoding="utf-8")
+    assert "Correlations of left with its own variates" in text
+    assert ("data:image/png;base64" in text) == (importlib.util.find_spec("matplotlib") is not None)
+    assert "http" not in text
+    for arguments, match in (
+        ((model, files / "X.csv"), "both tables, or neither"),
+        ((model, "--permutations", 9), "take the tables X and Y"),
+        ((model, "-o", tmp_path / "report.pdf"), r"\.html"),
+        ((model, files / "Y.csv", files / "X.csv"), "the model was fitted with"),
+    ):
+        code, _, err = run("report", *arguments)
+        assert code == 2
+        assert re.search(match, err)
+        assert err.count("\n") == 1
+
+
+def test_report_of_other_models(files, tmp_path):
+    model = tmp_path / "views.safetensors"
+    run_well("fit", files / "X.npy", files / "Y.npy", "--method", "mcca", "-k", 2, "-o", model)
+    out = run_well("report", model)
+    assert out.startswith("MCCA: 2 views")
+    code, _, err = run("report", model, files / "X.npy", files / "Y.npy")
+    assert (code, "takes no tables" in err) == (2, True)
+    NearestClassMean().fit(np.eye(4), [0, 0, 1, 1]).save(tmp_path / "labels.safetensors")
+    code, _, err = run("report", tmp_path / "labels.safetensors")
+    assert (code, "a NearestClassMean has no report" in err) == (2, True)

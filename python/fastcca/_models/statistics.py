@@ -49,7 +49,7 @@ def score_statistics(
 
     ``scores(rows)`` gives the centred scores [Zx, Zy] of those rows, shape (rows, 2k), in float64.
     """
-    step = max(1, 2**20 // (X.shape[1] + y.shape[1]))
+    step = 2**20 // max(1, X.shape[1] + y.shape[1]) or 1
     total: list[Any] = [0.0, 0.0, 0.0]
     for start in range(0, len(X), step):
         rows = slice(start, start + step)

@@ -23,8 +23,11 @@ from fastcca._arguments.arrays import (
 )
 from fastcca._arguments.sparse import as_rows
 from fastcca._models.files import SavedModel, Schema
+from fastcca._models.report import Report
 from fastcca._models.statistics import ScoreStatistics, Weights, least_squares, loadings, score_statistics
+from fastcca._models.summaries import summary_of_two_views
 from fastcca.errors import NumericalError
+from fastcca.functional.moments import Moments
 from fastcca.metrics import column_correlations
 
 __all__ = ["ScoreStatistics", "TwoViewTransformer", "View", "Weights", "score_statistics"]
@@ -72,6 +75,24 @@ class TwoViewTransformer(
     def _scores(self, view: View, data: NDArray[Any]) -> NDArray[Any]:
         """Scores of checked rows, in their dtype; refuses NaN and infinity with the position."""
         raise NotImplementedError
+
+    def _maps(self) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:
+        """What centred columns are multiplied by to be scores, where they are linear."""
+        return None, None
+
+    def _view_moments(self) -> Moments | None:
+        """Moments of both views, less what confounds explain, where the fit kept them."""
+        return None
+
+    def _all_correlations(self) -> tuple[NDArray[np.float64], float, int, int]:
+        """All correlations of a plain linear fit, its degrees of freedom and one, its ranks: what tests take.
+
+        Raises where no test of Gaussian data holds, and says why.
+        """
+        raise ValueError(
+            f"tests of Gaussian data are for the correlations of a CCA without a ridge, not of a "
+            f"{type(self).__name__}"
+        )
 
     # ---- input
 
@@ -151,7 +172,7 @@ class TwoViewTransformer(
         variance = zz.diagonal().copy()
         # a score without variance beyond rounding (its ridge alone gave it a place) correlates with nothing
         for block in (slice(0, k), slice(k, 2 * k)):
-            d = max(len(statistics.x), len(statistics.y))
+            d = max(len(statistics.x), len(statistics.y), 1)
             variance[block][variance[block] <= 4 * d * np.finfo(float).eps * variance[block].max()] = 0.0
         if canonical_correlations is None:
             scale = np.sqrt(variance[:k]) * np.sqrt(variance[k:])  # their product may underflow
@@ -341,6 +362,8 @@ class TwoViewTransformer(
 
     @staticmethod
     def _regress(z: NDArray[Any], coefficients: NDArray[Any], mean: NDArray[Any]) -> NDArray[Any]:
+        if not coefficients.shape[1]:
+            raise ValueError("the kernel of this view is precomputed: its columns are not known to predict")
         # in the wider dtype: targets in float64 keep their digits when the rows come in float32
         dtype = np.result_type(z, coefficients)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -349,6 +372,24 @@ class TwoViewTransformer(
         if not np.isfinite(out).all():
             raise NumericalError(f"the predicted values overflow {dtype}: rescale the data")
         return out
+
+    def summary(self) -> Report:
+        """What the fit found, as named tables.
+
+        Correlations (of a plain linear CCA with adjusted ones, standard errors and tests), coefficients,
+        loadings, cross-loadings, redundancies; see :func:`fastcca.report`, which takes the rows as well.
+
+        Returns
+        -------
+        Report
+            ``print`` shows it as text, a notebook as HTML.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        """
+        return summary_of_two_views(self)
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Mean canonical correlation on these rows, which ``GridSearchCV`` maximises.

@@ -11,7 +11,7 @@ from scipy.linalg import block_diag
 from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import check_is_fitted
 
-from fastcca._arguments.arrays import as_matrix, check_same_rows, refuse_non_finite
+from fastcca._arguments.arrays import check_same_rows, refuse_non_finite
 from fastcca._arguments.parameters import FLAG, N_COMPONENTS, N_THREADS, RIDGES, check_n_components, choice
 from fastcca._arguments.sparse import is_sparse
 from fastcca._arguments.warn import warn
@@ -25,7 +25,13 @@ from fastcca._models.statistics import (
     score_statistics,
 )
 from fastcca._models.two_view import TwoViewTransformer, View
-from fastcca.cca.partial import Confounding, confounding_of_rows, moments_with, partial_moments
+from fastcca.cca.partial import (
+    Confounding,
+    check_confounds,
+    confounding_of_rows,
+    moments_with,
+    partial_moments,
+)
 from fastcca.cca.shrinkage import SHRINKAGE, ledoit_wolf, oracle_approximating, shrunk_moments
 from fastcca.errors import NumericalError
 from fastcca.functional.linalg import product
@@ -142,22 +148,8 @@ class LinearTwoView(TwoViewTransformer):
     # ---- confounds
 
     def _check_confounds(self, confounds: Any, n_rows: int, *, reset: bool) -> NDArray[Any] | None:
-        """Confounds as a 2-d float array of so many rows, those of the fit again without ``reset``."""
-        if confounds is None:
-            return None
-        Z = as_matrix("confounds", confounds, vector=True)
-        if len(Z) != n_rows:
-            raise ValueError(f"confounds must have the rows of X, {n_rows}, got {len(Z)}")
-        if reset:
-            return Z
-        if self._confounding is None:
-            raise ValueError(f"this {type(self).__name__} was fitted without confounds, and takes none")
-        if Z.shape[1] != len(self._confounding.mean):
-            raise ValueError(
-                f"confounds has {Z.shape[1]} columns, but the fit had {len(self._confounding.mean)}"
-            )
-        refuse_non_finite("confounds", Z)
-        return Z
+        fitted = None if reset else self._confounding
+        return check_confounds(type(self).__name__, confounds, n_rows, fitted, reset=reset)
 
     def transform(self, X: ArrayLike, y: Any = None, confounds: ArrayLike | None = None) -> NDArray[Any]:
         """Scores of the first view.
@@ -398,6 +390,39 @@ class LinearTwoView(TwoViewTransformer):
         self.confounds_mean_ = confounding.mean
         self.x_confounds_coef_, self.y_confounds_coef_ = confounding.coefficients
         self.confounds_rank_ = confounding.rank
+
+    # ---- what tests and reports ask
+
+    def _maps(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        return self.x_weights_, self.y_weights_
+
+    def _view_moments(self) -> Moments | None:
+        moments = getattr(self, "moments_", None)
+        if moments is None or len(moments.dims) == 2:
+            return moments
+        return partial_moments(moments, n_threads=self.n_threads)[0]
+
+    def _ridges_of_fit(self) -> tuple[float, float]:
+        """Given, or chosen by cross-validation."""
+        return RIDGES("reg", self.reg_ if hasattr(self, "reg_") else self.reg)  # type: ignore[no-any-return]
+
+    def _all_correlations(self) -> tuple[Floats, float, int, int]:
+        if self._ridges_of_fit() != (0.0, 0.0):
+            raise ValueError(
+                f"Wilks's test does not hold for correlations with a ridge, reg = {self._ridges_of_fit()}: "
+                "use permutation_test, or fit with reg=0"
+            )
+        if getattr(self, "n_samples_", None) is None or not hasattr(self, "x_rank_"):
+            raise ValueError("this model was saved by an earlier version without its ranks: fit it again")
+        p, q = self.x_rank_, self.y_rank_
+        if self.n_components_ < min(p, q):
+            raise ValueError(
+                f"Wilks's test takes all min(rank of X, rank of y) = {min(p, q)} correlations, but only "
+                f"{self.n_components_} were computed: fit with n_components=None"
+            )
+        # confounds take as many degrees of freedom as they have rank
+        n = self.n_samples_ - getattr(self, "confounds_rank_", 0)
+        return np.asarray(self.canonical_correlations_, dtype=np.float64).clip(0.0, 1.0), n, p, q
 
     # ---- scikit-learn's names
 

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import reduce
 from itertools import product
 from operator import add
@@ -34,6 +35,7 @@ from fastcca.cca.partial import (
     moments_with,
     partial_moments,
 )
+from fastcca.cca.precomputed import feature_variance, is_precomputed, row_numbers
 from fastcca.functional.kernels import Kernel
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import held_out_correlations
@@ -744,14 +746,14 @@ class KernelCCACV(KernelTwoView):
     n_components : int, optional
         Number of pairs of functions; by default 10, or the smaller rank if that is less.
     kernel : str, callable or pair of them, default="rbf"
-        As in :class:`KernelCCA`.
+        As in :class:`KernelCCA`. Of "precomputed" kernel matrices (n, n) rows and columns go to the folds.
     gammas : sequence of float, "median" or pairs of them, optional
         Widths to compare, each for both views or as a pair (x, y). By default 1/4, 1/2, 1, 2 and 4 times the
         median widths of the views.
     regs : array_like, or pair of array_like, optional
         Regularisations to compare, each for both views; or a pair of grids ``(regs_x, regs_y)``, every
-        combination of which is tried. By default ``numpy.logspace(-6, 0, 7)``; for the linear kernel, whose
-        features have the units of the data, times the total variance of each view.
+        combination of which is tried. By default ``numpy.logspace(-6, 0, 7)``; for linear and precomputed
+        kernels, whose features have a unit, times the total variance of each view's features.
     cv : int, splitter or iterable, default=5
         As in scikit-learn: the number of contiguous folds, a splitter, or pairs of row indices (train, test).
         Where a test part has fewer than five rows the held-out rows of all splits are scored together, as in
@@ -882,8 +884,7 @@ class KernelCCACV(KernelTwoView):
         """
         check_same_rows(X=X, y=y, groups=groups)
         x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
-        refuse_non_finite("X", x_checked)
-        refuse_non_finite("y", y_checked)
+        self._check_kernels(x_checked, y_checked)
         if self.regs is not None:
             regs = ridge_grid(self.regs)
         else:
@@ -894,6 +895,9 @@ class KernelCCACV(KernelTwoView):
             regs = default_grid(PENALTY_FACTORS, (of_x, of_y))
         pairs = [RIDGES("regs", reg) for reg in regs]
         kernels = self._grid_of_kernels(x_checked, y_checked, weights)
+        x_checked, y_checked = (
+            row_numbers(kernel, data) for kernel, data in zip(kernels[0], (x_checked, y_checked), strict=True)
+        )
         splits = row_splits(self.cv, x_checked, y, groups, weights)
 
         pooled = pools(splits)
@@ -932,9 +936,13 @@ class KernelCCACV(KernelTwoView):
         if self.gammas is not None:
             return [self._fitted_kernels(gamma, X, Y, weights) for gamma in _plain(self.gammas)]
         kx, ky = self._fitted_kernels("median", X, Y, weights)
-        if {kx.kernel, ky.kernel} <= {"linear", "cosine"} or (callable(kx.kernel) and callable(ky.kernel)):
+        without = "linear", "cosine"
+        if all(callable(k.kernel) or k.kernel in without for k in (kx, ky)):
             return [(kx, ky)]  # no width to choose
-        return [self._kernels((f * float(kx.gamma), f * float(ky.gamma))) for f in WIDTH_FACTORS]
+        return [
+            (replace(kx, gamma=f * float(kx.gamma)), replace(ky, gamma=f * float(ky.gamma)))
+            for f in WIDTH_FACTORS
+        ]
 
     def _model(self, gamma: tuple[float, float], reg: Any) -> KernelCCA:
         names = set(KernelCCA().get_params()) - {"gamma", "reg"}
@@ -1025,6 +1033,8 @@ class KernelCCACV(KernelTwoView):
 
 def _unit(kernel: Kernel, name: str, data: Array, weights: Weights) -> float:
     """The variance of all features together where they have units of the data, else 1."""
+    if is_precomputed(kernel):
+        return feature_variance(data, weights) or 1.0
     if kernel.kernel != "linear":
         return 1.0
     return float(column_statistics(name, data, weights)[1].sum()) or 1.0

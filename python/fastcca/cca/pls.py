@@ -57,6 +57,12 @@ class PartialLeastSquares(TwoViewTransformer):
     def _factors(self, Sxx: Floats, Sxy: Floats, Syy: Floats, k: int, rounding: float) -> PLSFactors:
         raise NotImplementedError
 
+    def _maps(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        return self._map_x, self._map_y
+
+    def _view_moments(self) -> Moments | None:
+        return getattr(self, "moments_", None)
+
     # ---- the fit
 
     def _check_components(self, p: int, q: int) -> None:

@@ -65,8 +65,8 @@ CONNECT = 10
 )
 @click.option(
     "--kernel",
-    type=click.Choice(["rbf", "laplacian", "polynomial", "linear", "cosine"]),
-    help="kernel-cca: of both views.  [default: rbf]",
+    type=click.Choice(["rbf", "laplacian", "polynomial", "linear", "cosine", "precomputed"]),
+    help="kernel-cca: of both views; precomputed: the tables are kernel matrices.  [default: rbf]",
 )
 @click.option(
     "--penalty",

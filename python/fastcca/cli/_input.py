@@ -39,6 +39,11 @@ class Source(NamedTuple):
     path: Path
     key: str | None
 
+    @property
+    def name(self) -> str:
+        """What a view of it is called."""
+        return self.key or self.path.stem
+
     def read(self) -> Table:
         context = click.get_current_context(silent=True)
         header = None if context is None else context.meta.get(_HEADER)
@@ -67,7 +72,7 @@ def read_views(sources: Sequence[Source]) -> dict[str, Table]:
     """Tables with the same rows, by the names of their files (and arrays)."""
     tables: dict[str, Table] = {}
     for source in sources:
-        name = source.key or source.path.stem
+        name = source.name
         if name in tables:
             raise click.UsageError(f"two views are called {name!r}: rename a file, or choose FILE.npz:NAME")
         tables[name] = source.read()

@@ -92,7 +92,12 @@ class Moments:
 
     def __init__(self) -> None:
         none = np.zeros(0)
-        self._fill(n=0.0, dims=(), shift=none, offset=none, scatter=np.zeros((0, 0)), eps=none, rounding=none)
+        self._set(n=0.0, dims=(), shift=none, offset=none, scatter=np.zeros((0, 0)), eps=none, rounding=none)
+
+    def _set(self, **parts: Any) -> None:
+        """Take parts that are known to fit."""
+        for name, value in parts.items():
+            object.__setattr__(self, name, value)
 
     def _fill(self, **parts: Any) -> None:
         """Take the parts given and keep the others; a ValueError, and no change, where they do not fit."""
@@ -107,8 +112,7 @@ class Moments:
             ("rounding", (d,)),
         ):
             new[name] = _part(name, new[name], shape)
-        for name, value in new.items():
-            object.__setattr__(self, name, value)
+        self._set(**new)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in self.__slots__:
@@ -329,7 +333,7 @@ class Moments:
             self._fill(eps=eps)
             return
         if self.n <= 0:
-            self._fill(**(other.__getstate__() | {"eps": eps}))
+            self._set(**(other.__getstate__() | {"eps": eps}))
             return
         n = self.n + other.n
         # Two shifts near each other differ by an exact number; the offsets are small beside the spread.
@@ -344,7 +348,7 @@ class Moments:
         errors = self.rounding * self.scatter.diagonal() + other.rounding * other.scatter.diagonal()
         rounding = _relative(errors, scatter.diagonal(), np.maximum(self.rounding, other.rounding))
         offset = (self.n * self.offset + other.n * offset) / n
-        self._fill(n=n, offset=offset, scatter=scatter, eps=eps, rounding=rounding)
+        self._set(n=n, offset=offset, scatter=scatter, eps=eps, rounding=rounding)
 
     def __add__(self, other: Moments) -> Moments:
         if not isinstance(other, Moments):
@@ -450,7 +454,7 @@ def from_parts(
     rounding: Array | None = None,
 ) -> Moments:
     """Moments of these parts; their rounding is that of the data unless given."""
-    moments = Moments()
+    moments = Moments.__new__(Moments)
     rounding = eps if rounding is None else rounding
     moments._fill(n=n, dims=dims, shift=shift, offset=offset, scatter=scatter, eps=eps, rounding=rounding)
     return moments
