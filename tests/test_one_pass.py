@@ -25,7 +25,7 @@ from fastcca import (
 
 pytestmark = [pytest.mark.core, pytest.mark.filterwarnings("ignore:the best ridge")]
 
-TIGHT = {"max_iter": 5000, "tol": 1e-13}
+TIGHT = {"max_iter": 5000, "tol": 1e-12}
 ESTIMATORS = {
     "cca": CCA(3, solver="covariance"),
     "ridge": CCA(3, reg=0.1),
@@ -36,7 +36,7 @@ ESTIMATORS = {
     "pls": PLSRegression(3),
     "canonical": PLSCanonical(3),
     "svd": PLSSVD(3),
-    "pmd": SparseCCA(2, 0.5, **TIGHT),
+    "pmd": SparseCCA(2, 0.7, **TIGHT),
     "elastic net": SparseCCA(2, 0.05, "elastic-net", **TIGHT),
     "probabilistic": ProbabilisticCCA(2),
 }
