@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +12,9 @@ from sklearn.utils.validation import check_is_fitted
 from fastcca._arguments.arrays import as_weights
 from fastcca._arguments.modalities import Modalities, Names, check_modalities, named
 from fastcca._models.files import SavedModel, Schema
+from fastcca._models.report import Report
 from fastcca._models.statistics import Weights, column_statistics, least_squares, loadings
+from fastcca._models.summaries import summary_of_views
 from fastcca.errors import NumericalError
 from fastcca.functional.multiview import patterns
 from fastcca.metrics import column_correlations
@@ -62,6 +64,8 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
         "column_covariances=_column_covariances common_factors=_common_factors"
     )
 
+    _takes_sparse: ClassVar[bool] = False  # whether views may be sparse matrices
+
     views_: tuple[str, ...]
     n_components_: int
     n_features_in_: int
@@ -95,7 +99,8 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
                 f"{owner} takes two views or more, got 1: a mapping name -> array, or a list of arrays"
             )
         fitted = None if reset else self._widths
-        found = check_modalities(views, owner, fitted, None if reset else self._columns)
+        names = None if reset else self._columns
+        found = check_modalities(views, owner, fitted, names, sparse=self._takes_sparse)
         weights = as_weights(sample_weight, found.n_rows, more_than=1.0 if reset else 0.0)
         if reset:
             self.views_ = tuple(found.data)
@@ -110,7 +115,8 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
         """Views of a fitted estimator, some of which may be missing; with ``whole`` none in any row."""
         check_is_fitted(self)
         widths = self._widths
-        found = check_modalities(views, type(self).__name__, widths, self._columns)
+        owner = type(self).__name__
+        found = check_modalities(views, owner, widths, self._columns, sparse=self._takes_sparse)
         if whole:
             for name, present in found.present.items():
                 if not present.all():
@@ -311,6 +317,21 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
                 raise NumericalError(f"the predicted values overflow {z.dtype}: rescale the data")
             out[slice(None) if rows is None else rows] = values
         return out
+
+    def summary(self) -> Report:
+        """What the fit found, as named tables: correlations, coefficients, loadings, redundancies.
+
+        Returns
+        -------
+        Report
+            ``print`` shows it as text, a notebook as HTML.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        """
+        return summary_of_views(self)
 
     def score(self, views: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Mean correlation of the views' scores on these rows.

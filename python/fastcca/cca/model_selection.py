@@ -618,6 +618,89 @@ class CCACV(LinearTwoView):
                 slow_scores(scores, data, splits, pairs, model)
 
         self.n_splits_ = len(splits)
+        self._choose(regs, pairs, scores)
+        self._refit(data, shared.total, Z)
+        return self
+
+    def fit_moments(self, folds: Sequence[Moments]) -> "CCACV":
+        """Choose the ridge and fit with it, from the moments of the folds alone.
+
+        Parameters
+        ----------
+        folds : sequence of Moments
+            Of two views, of the rows that each split holds out: two folds or more. The training rows of a
+            split are those of all other folds. ``cv`` is not looked at.
+
+        Returns
+        -------
+        CCACV
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            For fewer than two folds, for moments that are not of the same two views, and if every ridge is
+            too small for moments.
+        TypeError
+            For anything that is not :class:`~fastcca.Moments`.
+
+        Warns
+        -----
+        UserWarning
+            If ridges are left out, as the covariances stay ill-conditioned with them: ``fit`` has the rows to
+            try these too.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastcca import CCACV, Moments
+        >>> X = np.random.default_rng(0).normal(size=(100, 4))
+        >>> Y = X[:, :2] + np.random.default_rng(1).normal(size=(100, 2))
+        >>> folds = [Moments().update(X[i : i + 20], Y[i : i + 20]) for i in range(0, 100, 20)]
+        >>> CCACV().fit_moments(folds).reg_ == CCACV().fit(X, Y).reg_
+        True
+        """
+        folds = list(folds)
+        for fold in folds:
+            if not isinstance(fold, Moments):
+                raise TypeError(f"folds must be fastcca.Moments, got {type(fold).__name__}")
+        if len(folds) < 2:
+            raise ValueError(f"fit_moments takes the moments of two folds or more, got {len(folds)}")
+        if any(len(fold.dims) != 2 or fold.dims != folds[0].dims for fold in folds):
+            raise ValueError("the folds must be of the same two views: Moments().update(X, y)")
+        total = sum(folds, Moments())
+        k = check_n_components(self.n_components, *total.dims)
+        if self.regs is None:
+            variances = [column_variances(total)[s] for s in total.slices]
+            x, y = (float(v[v > 0].mean()) if (v > 0).any() else 1.0 for v in variances)
+            regs = default_grid(RIDGE_FACTORS, (1.0, 1.0) if self.scale else (x, y))
+        else:
+            regs = ridge_grid(self.regs)
+        pairs = [RIDGES("regs", reg) for reg in regs]
+        scores = _scores_of(total, folds, pairs, k, self.scale, self.n_threads)
+        fine: NDArray[np.bool_] = np.isfinite(scores).all(axis=0)
+        if not fine.any():
+            raise ValueError(
+                "every ridge of regs is too small for moments: give larger ones, or fit the rows"
+            )
+        if not fine.all():
+            warn(
+                f"{int((~fine).sum())} of {len(regs)} ridges are left out: the covariances stay "
+                "ill-conditioned with them. fit, which has the rows, can try them"
+            )
+            regs = [reg for reg, is_fine in zip(regs, fine, strict=True) if is_fine]
+            pairs = [pair for pair, is_fine in zip(pairs, fine, strict=True) if is_fine]
+        for name in ("feature_names_in_", "y_feature_names_in_"):  # of an earlier fit
+            if hasattr(self, name):
+                delattr(self, name)
+        self.n_splits_ = len(folds)
+        self._choose(regs, pairs, scores[:, fine])
+        best = CCA(self.n_components, self.reg_, self.scale, "auto", self.n_threads).fit_moments(total)
+        self._take_over(best)
+        return self
+
+    def _choose(self, regs: list[RegParameter], pairs: list[Reg], scores: NDArray[np.float64]) -> None:
+        """The ridge with the best mean score; of equal ones the largest."""
         self.cv_results_ = search_results([{"reg": reg} for reg in regs], scores)
         mean = self.cv_results_["mean_test_score"]
         ties = np.flatnonzero(self.cv_results_["rank_test_score"] == 1)
@@ -625,8 +708,12 @@ class CCACV(LinearTwoView):
         self.best_score_ = float(mean[self.best_index_])
         self.reg_ = regs[self.best_index_]
         warn_of_end(pairs, mean, self.best_index_, self.regs is None)
-        self._refit(data, shared.total, Z)
-        return self
+
+    def _take_over(self, best: CCA) -> None:
+        """Every fitted attribute of the best estimator."""
+        self.best_estimator_ = best
+        parameters = best.get_params()
+        self.__dict__.update({name: value for name, value in vars(best).items() if name not in parameters})
 
     def _refit(self, data: Rows, moments: Moments | None, Z: NDArray[Any] | None) -> None:
         best = CCA(self.n_components, self.reg_, self.scale, "auto", self.n_threads)
@@ -635,9 +722,7 @@ class CCACV(LinearTwoView):
             best._fit_arrays(data.X, data.y, data.weights, moments)
         else:
             best._fit_partial(data.X, data.y, Z, data.weights)
-        self.best_estimator_ = best
-        parameters = best.get_params()
-        self.__dict__.update({name: value for name, value in vars(best).items() if name not in parameters})
+        self._take_over(best)
 
 
 Gamma = float | str | tuple[float | str, float | str]

@@ -534,6 +534,8 @@ class EigenMultiView(LinearMultiView):
 
     _constraints = {**LinearMultiView._constraints, "reg": anything("a ridge for each view")}  # noqa: RUF012
 
+    _takes_sparse = True
+
     def __init__(
         self,
         n_components: int | None = None,

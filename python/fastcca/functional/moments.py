@@ -21,7 +21,9 @@ from fastcca._arguments.arrays import (
     finite_matrix,
 )
 from fastcca._arguments.parameters import integer, thread_count
+from fastcca._arguments.sparse import as_rows, is_sparse
 from fastcca.errors import NumericalError
+from fastcca.functional.sparse_moments import sparse_pays, sparse_sums
 
 __all__ = ["GroupMoments", "Moments", "group_moments", "rolling_moments"]
 
@@ -90,7 +92,12 @@ class Moments:
 
     def __init__(self) -> None:
         none = np.zeros(0)
-        self._fill(n=0.0, dims=(), shift=none, offset=none, scatter=np.zeros((0, 0)), eps=none, rounding=none)
+        self._set(n=0.0, dims=(), shift=none, offset=none, scatter=np.zeros((0, 0)), eps=none, rounding=none)
+
+    def _set(self, **parts: Any) -> None:
+        """Take parts that are known to fit."""
+        for name, value in parts.items():
+            object.__setattr__(self, name, value)
 
     def _fill(self, **parts: Any) -> None:
         """Take the parts given and keep the others; a ValueError, and no change, where they do not fit."""
@@ -105,8 +112,7 @@ class Moments:
             ("rounding", (d,)),
         ):
             new[name] = _part(name, new[name], shape)
-        for name, value in new.items():
-            object.__setattr__(self, name, value)
+        self._set(**new)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in self.__slots__:
@@ -226,6 +232,8 @@ class Moments:
         *views : array-like of shape (n_rows, dims[i])
             The views' new rows, in the same order each time. float32 and float64 arrays are read in place
             (any strides, read-only, memory-mapped); other dtypes are converted. 1-d means one column.
+            Sparse matrices and arrays of SciPy too: products of their entries alone where these are few
+            enough for that to be quicker, else a run of dense rows after the other.
         sample_weight : array-like of shape (n_rows,), optional
             Weights, not negative; they count as repetitions.
         names : sequence of str, optional
@@ -253,7 +261,7 @@ class Moments:
             raise ValueError("update takes at least one view")
         check_same_rows(**dict(zip(names, views, strict=True)), sample_weight=sample_weight)
         arrays = [
-            as_matrix(name, view, vector=True, min_columns=0) for view, name in zip(views, names, strict=True)
+            as_rows(name, view, vector=True, min_columns=0) for view, name in zip(views, names, strict=True)
         ]
         check_same_length(**dict(zip(names, arrays, strict=True)))
         dims = tuple(a.shape[1] for a in arrays)
@@ -261,17 +269,24 @@ class Moments:
             raise ValueError(f"the views have {dims} columns, but earlier rows had {self.dims}")
         if dtype is not None and np.dtype(dtype) != np.float64:
             raise ValueError(f"dtype must be float64 or None, got {dtype!r}")
-        weights = as_weights(sample_weight, len(arrays[0]))
+        weights = as_weights(sample_weight, arrays[0].shape[0])
         eps = np.repeat([float(np.finfo(a.dtype).eps) for a in arrays], dims)
+        if all(map(is_sparse, arrays)) and sparse_pays(arrays):
+            thread_count(n_threads)
+            n, mean, scatter, rounding = sparse_sums(arrays, weights, n_threads)
+            self._absorb(from_parts(dims, eps, n, mean, np.zeros_like(mean), scatter, rounding=rounding))
+            return self
         added = Moments()
         for rows_ in _row_chunks(arrays):
             w = None if weights is None else weights[rows_]
-            parts = common_float([a[rows_] for a in arrays])
+            parts = common_float([a[rows_].toarray() if is_sparse(a) else a[rows_] for a in arrays])
             options = dtype is not None, thread_count(n_threads)
             try:
                 sums = _core.moments(parts, list(names), w, *options)
             except ValueError:
-                if rows_.start:  # a position within the chunk means nothing to the caller
+                if rows_.start and not any(
+                    map(is_sparse, arrays)
+                ):  # a position within the chunk means nothing to the caller
                     _core.moments(common_float(arrays), list(names), weights, *options)
                 raise
             products = np.finfo(np.float64 if dtype is not None else parts[0].dtype).eps
@@ -318,7 +333,7 @@ class Moments:
             self._fill(eps=eps)
             return
         if self.n <= 0:
-            self._fill(**(other.__getstate__() | {"eps": eps}))
+            self._set(**(other.__getstate__() | {"eps": eps}))
             return
         n = self.n + other.n
         # Two shifts near each other differ by an exact number; the offsets are small beside the spread.
@@ -333,7 +348,7 @@ class Moments:
         errors = self.rounding * self.scatter.diagonal() + other.rounding * other.scatter.diagonal()
         rounding = _relative(errors, scatter.diagonal(), np.maximum(self.rounding, other.rounding))
         offset = (self.n * self.offset + other.n * offset) / n
-        self._fill(n=n, offset=offset, scatter=scatter, eps=eps, rounding=rounding)
+        self._set(n=n, offset=offset, scatter=scatter, eps=eps, rounding=rounding)
 
     def __add__(self, other: Moments) -> Moments:
         if not isinstance(other, Moments):
@@ -410,8 +425,11 @@ class Moments:
 
 
 def _row_chunks(arrays: list[npt.NDArray[Any]]) -> list[slice]:
-    """All rows at once; where dtypes differ and a large view must be converted, runs of them."""
-    n = len(arrays[0])
+    """All rows at once; of sparse views, and where dtypes differ and many are converted, runs of them."""
+    n = arrays[0].shape[0]
+    if any(map(is_sparse, arrays)):
+        step = max(1024, _CONVERTED_BYTES // (8 * max(1, sum(a.shape[1] for a in arrays))))
+        return [slice(start, min(n, start + step)) for start in range(0, n, step)] or [slice(0, 0)]
     if len({a.dtype for a in arrays}) == 1 or sum(a.nbytes for a in arrays) < _CONVERTED_BYTES:
         return [slice(0, n)]
     step = max(1024, 8 * sum(a.shape[1] for a in arrays))
@@ -436,7 +454,7 @@ def from_parts(
     rounding: Array | None = None,
 ) -> Moments:
     """Moments of these parts; their rounding is that of the data unless given."""
-    moments = Moments()
+    moments = Moments.__new__(Moments)
     rounding = eps if rounding is None else rounding
     moments._fill(n=n, dims=dims, shift=shift, offset=offset, scatter=scatter, eps=eps, rounding=rounding)
     return moments
