@@ -248,7 +248,7 @@ class Study:
     # ---- (2), (3) new classes
 
     def source(self, target: str, name: str) -> DeepLabelEmbedding:
-        """The model of images of all classes but the new ones, and the pseudo-targets where these are asked for.
+        """The model of all classes but the new ones, and but the pseudo-targets where these are asked for.
 
         The last 200 images of each class are left out.
         """
