@@ -44,7 +44,7 @@ def unit_with_bound(a: Array, bound: float) -> Array:
     total, square = sizes.sum(), sizes @ sizes
     limit = bound * bound
     if total * total <= limit * square:
-        return np.copysign(sizes / np.sqrt(square), a)
+        return np.asarray(np.copysign(sizes / math.sqrt(square), a))
     ordered = np.sort(sizes)[::-1]
     counts, sums, squares = _counts(len(a)), ordered.cumsum(), (ordered * ordered).cumsum()
     # |soft(a, t)|₁² / |soft(a, t)|² at t = the next value, with k entries left: grows with k
@@ -61,7 +61,7 @@ def unit_with_bound(a: Array, bound: float) -> Array:
     norm = math.sqrt(u @ u)
     if not norm > 0:  # more entries tie for the largest than the bound allows: the first of them alone
         return unit_with_bound(a, 1.0)
-    return np.copysign(u / norm, a)
+    return np.asarray(np.copysign(u / norm, a))
 
 
 @lru_cache(maxsize=8)
