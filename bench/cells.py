@@ -8,28 +8,36 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import time
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from bench.harness import agree, gemm, limit_threads, machine, peak_rss_anon, time_once
+from bench.harness import agree, gemm, limit_threads, machine, time_once
 from fastcca.singlecell import cell_moments, integrate
 
 
-def cells(n: int, genes: int, density: float, rng: np.random.Generator, types: np.ndarray) -> sp.csr_matrix:  # type: ignore[type-arg]
-    """Logarithms of counts, cell by cell; so many genes of a cell are not zero."""
+def cells(n: int, genes: int, density: float, rng: np.random.Generator, types: Any) -> Any:
+    """Logarithms of counts: genes of each cell by the frequencies of its type, this fraction of all."""
     each = int(density * genes)
+    kind = rng.integers(len(types), size=n)
     columns = np.empty((n, each), np.int32)
-    values = np.empty((n, each), np.float32)
-    for start in range(0, n, 10_000):
-        stop = min(n, start + 10_000)
-        kind = rng.integers(len(types), size=stop - start)
-        key = rng.random((stop - start, genes), dtype=np.float32) ** (1 / types[kind])
-        columns[start:stop] = np.sort(np.argpartition(-key, each, axis=1)[:, :each], axis=1)
-        values[start:stop] = np.log1p(1 + rng.poisson(2.0, size=(stop - start, each)))
+    for i, frequencies in enumerate(types):
+        chosen = kind == i
+        ends = np.cumsum(frequencies / frequencies.sum())
+        columns[chosen] = np.searchsorted(ends, rng.random((int(chosen.sum()), each))).clip(0, genes - 1)
     indptr = np.arange(0, n * each + 1, each)
-    return sp.csr_matrix((values.ravel(), columns.ravel(), indptr), shape=(n, genes))
+    counts = sp.csr_matrix((np.ones(n * each, np.float32), columns.ravel(), indptr), shape=(n, genes))
+    counts.sum_duplicates()
+    counts.data = np.log1p(counts.data)
+    return counts
+
+
+def largest() -> float:
+    """Megabytes that were resident at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main() -> None:
@@ -55,7 +63,7 @@ def main() -> None:
     print(f"300 + 300 cells: off the direct decomposition by {off:.0e}")
 
     x, y = (cells(given.cells, given.genes, given.density, rng, types) for _ in range(2))
-    before = peak_rss_anon()
+    before = largest()
     start = time.perf_counter()
     first, second = cell_moments(x), cell_moments(y)
     passed = time.perf_counter() - start
@@ -63,7 +71,7 @@ def main() -> None:
     whole = time.perf_counter() - start
     z = found.transform(x)
     projected = time.perf_counter() - start - whole
-    peak = peak_rss_anon()
+    peak = largest()
     with limit_threads(threads):
         call = gemm(given.genes, given.genes, 20_000, np.float32)
         product = min(time_once(call)[1] for _ in range(3)) / 2 * 2 * given.cells / 20_000

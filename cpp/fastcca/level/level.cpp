@@ -134,6 +134,7 @@ TypedLevel<T> typed() {
     level.correlation_gradients = &gradients<T>;
     level.correlation_factor = &correlation_factor<T>;
     level.hinge_loss = &hinge_loss<T>;
+    level.contrastive_loss = &contrastive_loss<T>;
     level.warp_epoch = &warp_epoch<T>;
     level.top_k = &top_k<T>;
     return level;

@@ -118,6 +118,26 @@ def correlation_factor(
     H1: NDArray[Any], H2: NDArray[Any], mean: NDArray[np.float64], n_threads: int
 ) -> NDArray[np.float64]: ...
 
+# contrastive
+def contrastive_loss(
+    A: NDArray[Any],
+    B: NDArray[Any],
+    shift: int,
+    a_codes: NDArray[np.int64] | None,
+    b_codes: NDArray[np.int64] | None,
+    codes: str,
+    a_weights: NDArray[np.float64] | None,
+    b_weights: NDArray[np.float64] | None,
+    a_weight: float,
+    b_weight: float,
+    scale: float,
+    bias: float,
+    loss: str,
+    similarity: str,
+    gradient: bool,
+    n_threads: int,
+) -> tuple[float, NDArray[Any] | None, NDArray[Any] | None, float, float]: ...
+
 # hinge
 _Table = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 

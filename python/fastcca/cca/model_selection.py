@@ -678,7 +678,7 @@ class CCACV(LinearTwoView):
             regs = ridge_grid(self.regs)
         pairs = [RIDGES("regs", reg) for reg in regs]
         scores = _scores_of(total, folds, pairs, k, self.scale, self.n_threads)
-        fine: NDArray[np.bool_] = np.isfinite(scores).all(axis=0)
+        fine: NDArray[np.bool_] = np.asarray(np.isfinite(scores).all(axis=0))
         if not fine.any():
             raise ValueError(
                 "every ridge of regs is too small for moments: give larger ones, or fit the rows"

@@ -35,7 +35,7 @@ def in_threads(
     threads = get_num_threads() if n_threads is None else n_threads
     pending: deque[tuple[int, Future[Result]]] = deque()
     with (
-        tqdm(total=total, desc=label, disable=not verbose) as bar,
+        _bar(total, label, verbose) as bar,
         threadpool_limits(1, "blas"),
         ThreadPoolExecutor(threads) as pool,
     ):
@@ -49,6 +49,11 @@ def in_threads(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _bar(total: int, label: str, verbose: bool) -> tqdm[None]:
+    bar: tqdm[None] = tqdm(total=total, desc=label, disable=not verbose)
+    return bar
 
 
 def _next(pending: deque[tuple[int, Future[Result]]], bar: tqdm[None]) -> Result:

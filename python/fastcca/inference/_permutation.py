@@ -194,7 +194,8 @@ def permutation_test(
     n, rng = len(a), check_random_state(random_state)
     exchanged: dict[str, Any] = {"blocks": blocks, "exchange": exchange, "own": permutations}
     orders = Orders(n, n_permutations, rng, **exchanged)
-    aside, reduced = np.empty((n, 0)), _as_they_are
+    aside = np.empty((n, 0))
+    reduced: Callable[[Floats], Floats] = _as_they_are
     if confounds is None:
         model.fit(X, y)
     else:

@@ -296,5 +296,5 @@ def _check_test(test: Any, alpha: Any, n_confounds: Any, n_simulations: Any) -> 
 
 
 def _between(name: str, value: Any) -> None:
-    if not isinstance(value, Real) or isinstance(value, bool) or not 0 < value < 1:
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 < float(value) < 1:
         raise ValueError(f"{name} must be a number between 0 and 1, got {value!r}")
