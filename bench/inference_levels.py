@@ -275,7 +275,11 @@ def main() -> None:
     arguments = parser.parse_args()
     set_num_threads(1)
     warnings.simplefilter("ignore", UserWarning)  # of n - 1 < rank X + rank y, which is meant
-    parts = {"permutation": permutation_levels, "wilks": wilks_levels, "coverage": coverage}
+    parts: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
+        "permutation": permutation_levels,
+        "wilks": wilks_levels,
+        "coverage": coverage,
+    }
     rows = []
     for part in arguments.part or parts:
         only = (arguments.only,) if arguments.only and part == "permutation" else ()

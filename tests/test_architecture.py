@@ -49,6 +49,7 @@ CPP_LAYERS = [
     "kernels",
     "correlation",
     "hinge",
+    "contrastive",
     "warp",
     "retrieval",
     "level",

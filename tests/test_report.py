@@ -6,7 +6,9 @@ import sys
 import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes, load_iris, load_linnerud, load_wine
+from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
+from sklearn.preprocessing import StandardScaler
 
 import fastcca
 from fastcca import (
@@ -22,6 +24,7 @@ from fastcca import (
     ProbabilisticCCA,
     Report,
     SparseCCA,
+    TwoViewPipeline,
     report,
 )
 from fastcca.datasets import make_two_views
@@ -370,6 +373,30 @@ def test_many_views(kind, rng):
     assert str(fitted.summary()) == str(found)
     with pytest.raises(TypeError, match="takes the views as X alone"):
         report(kind(2), views, views["a"])
+
+
+def test_confounds_of_many_views(rng):
+    Z = rng.standard_normal((150, 2))
+    common = rng.standard_normal((150, 1))
+    views = {name: common + Z[:, :1] + rng.standard_normal((150, 3)) for name in "abc"}
+    found = report(MCCA(2), views, confounds=Z)
+    left = {name: _residuals(view, Z) for name, view in views.items()}
+    expected = report(MCCA(2), left)
+    assert found.facts["confounds"] == "rank 2"
+    for name in ("correlations", "a_standardised", "b_loadings", "c_redundancy"):
+        np.testing.assert_allclose(found[name].to_numpy(), expected[name].to_numpy(), rtol=1e-6, atol=1e-9)
+
+
+def test_a_pipeline_is_reported_in_its_own_columns(rng):
+    X, Y = rng.standard_normal((60, 8)), rng.standard_normal((60, 6))
+    pipeline = TwoViewPipeline(x=[StandardScaler(), PCA(3)], y=[PCA(2)], model=CCA())
+    a, b = PCA(3).fit_transform(StandardScaler().fit_transform(X)), PCA(2).fit_transform(Y)
+    expected = report(CCA(), a, b, permutations=9, random_state=0)
+    assert str(report(pipeline, X, Y, permutations=9, random_state=0)["tests"]) == str(expected["tests"])
+    pipeline.fit(X, Y)
+    assert str(report(pipeline, X, Y)["x_loadings"]) == str(expected["x_loadings"])
+    assert str(report(pipeline)["y_loadings"]) == str(expected["y_loadings"])
+    assert str(pipeline.summary()) == str(report(pipeline))
 
 
 def test_kernels_of_many_views_and_a_probabilistic_model(rng):

@@ -17,6 +17,7 @@ from fastcca._models.multi_view import MultiViewModel
 from fastcca._models.report import Report, Table
 from fastcca._models.summaries import Rows, summary_of_two_views
 from fastcca._models.two_view import TwoViewTransformer
+from fastcca.cca.pipeline import TwoViewPipeline
 from fastcca.inference import BootstrapResult, bootstrap, permutation_test
 from fastcca.metrics import column_correlations
 
@@ -51,7 +52,8 @@ def report(
     ----------
     model : estimator
         Of two views (:class:`~fastcca.CCA`, kernel, partial, sparse CCA, PLS, Deep CCA) or of any number
-        (:class:`~fastcca.MCCA`, :class:`~fastcca.GCCA`). One that is not fitted is cloned, and the clone is
+        (:class:`~fastcca.MCCA`, :class:`~fastcca.GCCA`), or a :class:`~fastcca.TwoViewPipeline`, whose
+        columns are those that its steps make. One that is not fitted is cloned, and the clone is
         fitted to these rows; a fitted one was fitted to the rows given, or to others, whose correlations are
         then compared (table "rows_given").
     X : array_like of shape (n, p), optional
@@ -126,6 +128,8 @@ def report(
     >>> found["x_redundancy"]["Opposite"].round(4)
     array([0.2854, 0.0099, 0.0016])
     """
+    if isinstance(model, TwoViewPipeline):
+        model, X, Y = _of_pipeline(model, X, Y, sample_weight, confounds)
     if isinstance(model, MultiViewModel):
         return _of_views(model, X, Y, sample_weight, (confounds, names, permutations, bootstraps), pictures)
     if not isinstance(model, TwoViewTransformer):
@@ -139,7 +143,7 @@ def report(
         if pictures:
             made.pictures |= _pictures(model, made, None)
         return made
-    given = {} if confounds is None else {"confounds": confounds}
+    given: dict[str, Any] = {} if confounds is None else {"confounds": confounds}
     fitted = _is_fitted(model)
     if not fitted:
         model = clone(model)
@@ -172,6 +176,20 @@ def report(
     if pictures:
         made.pictures |= _pictures(model, made, scores)
     return made
+
+
+def _of_pipeline(
+    model: TwoViewPipeline, X: Any, Y: Any, sample_weight: Any, confounds: Any
+) -> tuple[Any, Any, Any]:
+    """Its model, fitted, and the views as its steps make them."""
+    if X is None or Y is None:
+        check_is_fitted(model)
+        return model.model_, X, Y
+    if not _is_fitted(model):
+        given = {"sample_weight": sample_weight, "confounds": confounds}
+        model = clone(model)
+        model.fit(X, Y, **{name: value for name, value in given.items() if value is not None})
+    return model.model_, model._view("x", X), model._view("y", Y)
 
 
 def _is_fitted(model: Any) -> bool:

@@ -196,15 +196,15 @@ class Report(Mapping[str, Table]):
     >>> views = make_two_views(100, (3, 2), correlations=[0.8], random_state=0)
     >>> report = CCA().fit(views.X, views.y).summary()
     >>> report["correlations"]["Correlation"].round(3)
-    array([0.801, 0.222])
+    array([0.715, 0.136])
     >>> print(report.to_latex("x_loadings"))
     \\begin{tabular}{lrr}
     \\toprule
      & X1 & X2 \\\\
     \\midrule
-    x0 & 0.6983 & 0.6942 \\\\
-    x1 & $-0.3519$ & $-0.0613$ \\\\
-    x2 & $-0.4706$ & 0.8224 \\\\
+    x0 & 0.6325 & $-0.6784$ \\\\
+    x1 & 0.4524 & $-0.6958$ \\\\
+    x2 & 0.7267 & 0.0978 \\\\
     \\bottomrule
     \\end{tabular}
     """
@@ -357,12 +357,13 @@ body { font-family: system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; 
   background: #fff; line-height: 1.4; }
 h1 { font-size: 1.5rem; overflow-wrap: anywhere; }
 table { border-collapse: collapse; margin: 1.2rem 0 0.4rem; font-variant-numeric: tabular-nums; }
-caption { font-weight: 600; padding-bottom: 0.3rem; }
+caption { font-weight: 600; padding-bottom: 0.3rem; white-space: nowrap; }
 th, td { padding: 0.15rem 0.7rem; text-align: right; }
-thead th { border-bottom: 1px solid #888; }
+thead th { border-bottom: 1px solid #888; white-space: nowrap; }
+thead th:first-child { text-align: left; }
 th[scope="row"] { text-align: left; font-weight: 400; }
 tbody tr:nth-child(even) { background: #f4f4f4; }
 figure { margin: 1.5rem 0; }
-img { max-width: 100%; height: auto; }
+img { width: 40rem; max-width: 100%; height: auto; }
 figcaption { color: #444; }
 """

@@ -184,7 +184,7 @@ def explained(of: Floats, scores: Floats) -> Floats:
             step = rest[:, j] / own
             left -= np.outer(left[:, j], step)
             rest -= np.outer(rest[:, j], step)
-    return np.minimum(out.cumsum(axis=1), 1.0)
+    return np.asarray(np.minimum(out.cumsum(axis=1), 1.0))
 
 
 # ---- the tables
@@ -409,31 +409,34 @@ def _tables_of_each_view(model: Any, views: Sequence[str], k: int) -> Iterator[t
     variance = scores.diagonal()
     R = loadings(scores, variance, variance)
     moments = getattr(model, "moments_", None)
+    if moments is not None and len(moments.dims) > len(views):  # with confounds
+        moments = None
+    linear = hasattr(model, "weights_") and not hasattr(model, "landmarks_")
     index = tuple(str(j + 1) for j in range(k))
     for i, name in enumerate(views):
         own = np.asarray(model.loadings_[name], dtype=np.float64)
         known = model._columns.get(name)
         columns = tuple(f"{name}{j}" for j in range(len(own))) if known is None else tuple(map(str, known))
-        if moments is not None:  # a linear map of the columns
+        blocks = [slice(j * k, (j + 1) * k) for j in range(len(views))]
+        covariance, scale = model._column_covariances[name], np.sqrt(variance)
+        if moments is None:
+            deviation = _deviations(covariance[:, blocks[i]], own, scale[blocks[i]])
+        else:
+            deviation = np.sqrt(moments.scatter.diagonal()[moments.slices[i]] / (moments.n - 1))
+        if linear:
             weights = np.asarray(model.weights_[name], dtype=np.float64)
             formats = {f"{j + 1}": ".10g" for j in range(k)}
             title = f"Raw coefficients of {name}"
             yield f"{name}_coefficients", Table(title, columns, components("", k, weights), formats)
-            deviation = np.sqrt(moments.scatter.diagonal()[moments.slices[i]] / (moments.n - 1))
             title = f"Standardised coefficients of {name}"
             standardised = components("", k, weights * deviation[:, None])
             yield f"{name}_standardised", Table(title, columns, standardised)
         title = f"Correlations of {name} with its own variates (loadings)"
         yield f"{name}_loadings", Table(title, columns, components("", k, own))
-        blocks = [slice(j * k, (j + 1) * k) for j in range(len(views))]
         varies = np.abs(own).max(axis=1) > 0
         total = max(int(varies.sum()), 1)
         found = {"Own": (own**2).sum(axis=0) / total}
         found["Own, cumulative"] = explained(own, R[blocks[i], blocks[i]]).sum(axis=0) / total
-        # correlations with the other views' scores, from those with the view's own scores' scale
-        covariance = model._column_covariances[name]
-        scale = np.sqrt(variance)
-        deviation = _deviations(covariance[:, blocks[i]], own, scale[blocks[i]])
         for j, other in enumerate(views):
             if j != i:
                 cross = loadings(covariance[:, blocks[j]], deviation**2, variance[blocks[j]])

@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -72,7 +73,10 @@ def report(
     fitted = load(model)
     if not hasattr(fitted, "summary"):
         raise ValueError(f"{with_article(fitted)} has no report: it is for models of two views or more")
-    options = {"names": names or None, "pictures": _page(output) and find_spec("matplotlib") is not None}
+    options: dict[str, Any] = {
+        "names": names or None,
+        "pictures": _page(output) and find_spec("matplotlib") is not None,
+    }
     if x is None or y is None:
         if hasattr(fitted, "views_"):
             del options["names"]

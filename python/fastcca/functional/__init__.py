@@ -1,5 +1,6 @@
 """Arrays in, arrays out: the kernels of the core with validation, defaults and readable errors."""
 
+from fastcca.functional.contrastive import contrastive_loss
 from fastcca.functional.correlation import (
     correlation_coefficients,
     correlation_factor,
@@ -27,6 +28,7 @@ __all__ = [
     "MatrixFreeSolution",
     "Moments",
     "Solution",
+    "contrastive_loss",
     "correlation_coefficients",
     "correlation_factor",
     "correlation_gradients",

@@ -25,10 +25,10 @@ def huh_jhun(basis: Floats) -> Reduction:
     The rows of Q'F have no mean to take out, and independent rows of F make uncorrelated ones of it.
     """
     factored, tau = _householder(_with_constant(basis))
-    multiply, size = get_lapack_funcs(("ormqr", "ormqr"), (factored,))
+    multiply: Any = get_lapack_funcs("ormqr", (factored,))
 
     def reduced(scores: Floats) -> Floats:
-        work = max(1, int(size("L", "T", factored, tau, scores, -1)[1][0]))
+        work = max(1, int(multiply("L", "T", factored, tau, scores, -1)[1][0]))
         whole = multiply("L", "T", factored, tau, scores, work)[0]
         return np.ascontiguousarray(whole[factored.shape[1] :])
 
@@ -53,7 +53,7 @@ def theil(basis: Floats) -> tuple[Reduction, NDArray[np.intp]]:
         rows = (scores - D @ (D.T @ scores))[kept]
         return np.asarray(rows + V @ (stretch[:, None] * (V.T @ rows)))
 
-    return reduced, kept
+    return reduced, kept.astype(np.intp)
 
 
 def _with_constant(basis: Floats) -> Floats:
@@ -63,7 +63,7 @@ def _with_constant(basis: Floats) -> Floats:
 
 
 def _householder(D: Floats) -> tuple[Floats, Floats]:
-    (factor,) = get_lapack_funcs(("geqrf",), (D,))
+    factor: Any = get_lapack_funcs("geqrf", (D,))
     factored, tau, _, _ = factor(D)
     return factored, tau
 

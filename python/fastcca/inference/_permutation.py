@@ -194,7 +194,8 @@ def permutation_test(
     n, rng = len(a), check_random_state(random_state)
     exchanged: dict[str, Any] = {"blocks": blocks, "exchange": exchange, "own": permutations}
     orders = Orders(n, n_permutations, rng, **exchanged)
-    aside, reduced = np.empty((n, 0)), _as_they_are
+    aside = np.empty((n, 0))
+    reduced: Callable[[Floats], Floats] = _as_they_are
     if confounds is None:
         model.fit(X, y)
     else:
@@ -330,7 +331,7 @@ def _held_out(
     def work(block: list[NDArray[np.intp]]) -> Floats:
         return np.array([[held_out.of(order, j)[j] for j in range(k)] for order in block])
 
-    size = max(1, _ROWS // n)
+    size = max(1, _ROWS // (n * k * len(held_out.folds)))
     blocks = in_threads(
         work, orders.blocks(size), model.n_threads, total=orders.count, label="permutations", verbose=verbose
     )

@@ -47,7 +47,7 @@ def rest_statistics(M: Floats, aside: int, k: int, statistic: str) -> Floats:
         if not sound.any():
             return out
         M, U = M[sound], U[sound]
-    R = np.linalg.inv(U)
+    R: Floats = np.linalg.inv(U).astype(np.float64, copy=False)
     H = R @ _t(M[:, : aside + k])
     K = R @ _t(R)
     if aside:
@@ -67,8 +67,9 @@ def rest_statistics(M: Floats, aside: int, k: int, statistic: str) -> Floats:
 def _reversed_cholesky(W: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     """U upper triangular with U U' = W, and of which matrices it is accurate."""
     turned = W[:, ::-1, ::-1]
+    sound: NDArray[np.bool_]
     try:
-        L = np.linalg.cholesky(turned)
+        L = np.asarray(np.linalg.cholesky(turned), dtype=np.float64)
         sound = np.einsum("bii->bi", L).min(axis=1) ** 2 > _ONE
     except np.linalg.LinAlgError:
         sound = np.linalg.eigvalsh(turned)[:, 0] > _ONE
@@ -81,8 +82,7 @@ def _largest(K: Floats) -> Floats:
     """The largest eigenvalue of each positive definite matrix."""
     if K.shape[1] >= _ITERATED:  # residuals are checked; singular values are off by their square
         return np.array([truncated_svd(np.ascontiguousarray(one), 1, 1e-8, 1)[1][0] for one in K])
-    largest: Floats = np.linalg.eigvalsh(K)[:, -1]
-    return largest
+    return np.asarray(np.linalg.eigvalsh(K)[:, -1], dtype=np.float64)
 
 
 def _statistic_of_rest(M: Floats, rows: int, columns: int, statistic: str) -> float:
