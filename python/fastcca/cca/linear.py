@@ -1212,7 +1212,8 @@ class CCA(LinearTwoView):
         dtypes = X.dtype, y.dtype
         bytes_ = X.shape[0] * (X.shape[1] * X.dtype.itemsize + y.shape[1] * y.dtype.itemsize)
         if shrinkage is None and Z is None and bytes_ <= SMALL:
-            full: list[Any] = [a.toarray() if is_sparse(a) else a for a in (X, y)]
+            given: list[Any] = [X, y]
+            full = [a.toarray() if is_sparse(a) else a for a in given]
             self._fit_arrays(full[0], full[1], weights)
             return
         moments = (
