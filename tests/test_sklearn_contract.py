@@ -27,6 +27,7 @@ from fastcca import (
     ProbabilisticCCA,
     SparseCCA,
     SparseCCACV,
+    TwoViewPipeline,
 )
 from fastcca.embedding import (
     AttributeHierarchyLabelEmbedding,
@@ -56,6 +57,8 @@ from fastcca.fusion import EarlyFusion
         ProbabilisticCCA(reg=0.1),
         SparseCCA(),
         SparseCCACV(penalties=[0.3, 1.0]),
+        TwoViewPipeline(),
+        TwoViewPipeline(x=StandardScaler(), y=[StandardScaler()], model=CCA(1, reg=0.1)),
         NearestClassMean(),
         RidgeEmbedding(),
         AttributeLabelEmbedding(),

@@ -29,6 +29,7 @@ from fastcca import (
     ProbabilisticCCA,
     SparseCCA,
     SparseCCACV,
+    TwoViewPipeline,
     embedding,
 )
 from fastcca.deep import DeepCCA, DeepLabelEmbedding, MultimodalAutoencoder
@@ -99,6 +100,7 @@ RECIPES = [
     (SparseCCA(2, 0.7), (X, Y), TWO_VIEWS + GROWS),
     (SparseCCACV(2, [0.7, 0.9], cv=3), (X, Y), TWO_VIEWS),
     (ProbabilisticCCA(2), (X, Y), (*TWO_VIEWS, [("log_likelihood", [x, y])])),
+    (TwoViewPipeline(model=CCACV(2, regs=[0.1, 1.0], cv=3)), (X, Y), TWO_VIEWS),
     (embedding.JointEmbedding(2, **SHORT), (X, Y), TWO_VIEWS),
     (embedding.NearestClassMean(), (X, LABELS), ONE_SPACE),
     (embedding.RidgeEmbedding(), (X, LABELS), ONE_SPACE),

@@ -47,6 +47,10 @@ struct TypedLevel {
     std::shared_ptr<Scratch<T>> (*scratch)(Index rows, Index cols);
     // in_double: products in double, whatever T is.
     MomentSums (*moments)(const std::vector<MatrixView<T>>& views, const double* weights, bool in_double);
+    // The same of rows that come in batches.
+    std::shared_ptr<MomentsAccumulator<T>> (*moments_stream)(Index columns);
+    void (*add_rows)(MomentsAccumulator<T>&, const std::vector<MatrixView<T>>& views);
+    MomentSums (*finish_rows)(const MomentsAccumulator<T>&);
     CentredView (*centre)(const MatrixView<T>& data, const Vector<double>& weights, const std::string& name);
 
     Matrix<T> (*kernel_matrix)(const KernelSpec&, const MatrixView<T>& Z, const MatrixView<T>& X);

@@ -5,6 +5,7 @@ from fastcca.cca.kernel_multiview import KernelMCCA
 from fastcca.cca.linear import CCA
 from fastcca.cca.model_selection import CCACV, KernelCCACV
 from fastcca.cca.multiview import GCCA, MCCA, MCCACV
+from fastcca.cca.pipeline import TwoViewPipeline
 from fastcca.cca.pls import PLSSVD, PLSCanonical, PLSRegression, PLSRegressionCV
 from fastcca.cca.probabilistic import ProbabilisticCCA
 from fastcca.cca.sparse import SparseCCA, SparseCCACV, StabilitySelection, stability_selection
@@ -26,5 +27,6 @@ __all__ = [
     "SparseCCA",
     "SparseCCACV",
     "StabilitySelection",
+    "TwoViewPipeline",
     "stability_selection",
 ]

@@ -137,7 +137,12 @@ class SavedDeepModel(SavedModel):
             for part, entry in networks.items()
             if "same_as" not in entry
         }
-        misfit = _misfit(model, weights)
+        try:
+            misfit = _misfit(model, weights)
+        except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+            if not own:
+                raise
+            raise RefusedError(f"{' and '.join(own)} cannot be built into it: {error}") from error
         if misfit is not None:
             raise RefusedError(f"{' and '.join(own)} do not fit it: {misfit}") if own else ValueError(misfit)
         _put(model, weights)

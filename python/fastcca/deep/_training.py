@@ -144,7 +144,7 @@ def tried(network: str, given: str) -> Iterator[None]:
     """A network's first run on a few rows: the error of what it cannot take names it."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, IndexError) as error:
         raise ValueError(f"{network} cannot take {given}: {error}") from error
 
 

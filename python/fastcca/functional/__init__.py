@@ -10,6 +10,7 @@ from fastcca.functional.correlation import (
 from fastcca.functional.hinge import ConstraintTable, hinge_embedding_loss
 from fastcca.functional.kernels import incomplete_cholesky, kernel_matrix, median_gamma
 from fastcca.functional.linalg import inverse_sqrt, polar, truncated_svd
+from fastcca.functional.matrix_free import MatrixFreeSolution, solve_matrix_free
 from fastcca.functional.moments import GroupMoments, Moments, group_moments, rolling_moments
 from fastcca.functional.retrieval import top_k
 from fastcca.functional.solver import (
@@ -24,6 +25,7 @@ from fastcca.functional.warp import warp_epoch
 __all__ = [
     "ConstraintTable",
     "GroupMoments",
+    "MatrixFreeSolution",
     "Moments",
     "Solution",
     "contrastive_loss",
@@ -41,6 +43,7 @@ __all__ = [
     "polar",
     "rolling_moments",
     "solve_gram",
+    "solve_matrix_free",
     "solve_moments",
     "solve_qr",
     "top_k",

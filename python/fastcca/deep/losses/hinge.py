@@ -18,6 +18,7 @@ from fastcca.functional.hinge import ConstraintTable, batch_hinge_loss
 __all__ = [
     "HingeEmbeddingLoss",
     "PairEmbeddingLoss",
+    "at_hand",
     "checked_codes",
     "checked_pair",
     "checked_weights",
@@ -335,7 +336,7 @@ class PairEmbeddingLoss(nn.Module):
         weight = 1 / len(Z1) if self.reduction == "mean" else 1.0
         normalised = normalised_weights(weights, self.reduction)
         value = _pair_loss(Z1, Z2, self.margin, self.similarity, form, weight, normalised, groups)
-        if form == "hardest" and weights is None and _at_hand(value) and value.requires_grad:
+        if form == "hardest" and weights is None and at_hand(value) and value.requires_grad:
             self._watch(value.item() if self.reduction == "mean" else value.item() / len(Z1))
         return value
 
@@ -355,7 +356,7 @@ class PairEmbeddingLoss(nn.Module):
             )
 
 
-def _at_hand(value: Tensor) -> bool:
+def at_hand(value: Tensor) -> bool:
     """Whether the number can be read without waiting for a device, outside of compilers and transforms."""
     return value.device.type == "cpu" and not torch.compiler.is_compiling() and not transformed(value)
 
