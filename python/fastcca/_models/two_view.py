@@ -19,6 +19,7 @@ from fastcca._arguments.arrays import (
     check_same_length,
     check_same_rows,
     column_names,
+    filled_masked,
     finite_matrix,
 )
 from fastcca._models.files import SavedModel, Schema
@@ -43,7 +44,7 @@ class TwoViewTransformer(
         fields="n_components_ n_features_in_ n_y_features_in_ y_is_vector=_y_is_vector "
         "canonical_correlations_ x_mean_ y_mean_ y_on_x=_y_on_x x_on_y=_x_on_y x_on_x=_x_on_x "
         "y_on_y=_y_on_y",
-        optional="feature_names_in_ y_feature_names_in_",
+        optional="feature_names_in_ y_feature_names_in_ score_covariance=_score_covariance",
     )
 
     n_components_: int
@@ -63,6 +64,7 @@ class TwoViewTransformer(
     _x_on_y: NDArray[Any]
     _x_on_x: NDArray[Any]
     _y_on_y: NDArray[Any]
+    _score_covariance: NDArray[np.float64]  # (2k, 2k): of the training scores of both views
 
     # ---- what a subclass gives
 
@@ -73,16 +75,22 @@ class TwoViewTransformer(
     # ---- input
 
     def _check_pair(
-        self, X: Any, y: Any, sample_weight: Any = None, *, reset: bool
+        self, X: Any, y: Any, sample_weight: Any = None, *, reset: bool, missing: bool = False
     ) -> tuple[NDArray[Any], NDArray[Any], Weights]:
-        """Both views as 2-d float arrays, and the weights; sets (without reset, checks) names and widths."""
+        """Both views as 2-d float arrays, and the weights; sets (without reset, checks) names and widths.
+
+        Values may be ``missing``: they are NaN.
+        """
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y is None."
             )
         check_same_rows(X=X, y=y, sample_weight=sample_weight)
-        x_checked = as_matrix("X", X, min_rows=2 if reset else 1)
-        y_checked = as_matrix("y", y, vector=True, min_rows=2 if reset else 1)
+        if missing:
+            X, y = filled_masked(X), filled_masked(y)
+        least, finite = 2 if reset else 1, not missing
+        x_checked = as_matrix("X", X, min_rows=least, frames_finite=finite)
+        y_checked = as_matrix("y", y, vector=True, min_rows=least, frames_finite=finite)
         check_same_length(X=x_checked, y=y_checked)
         weights = as_weights(sample_weight, len(x_checked), more_than=1.0 if reset else 0.0)
         validate_data(self, X, y, reset=reset, skip_check_array=True)
@@ -142,7 +150,7 @@ class TwoViewTransformer(
         than these covariances give.
         """
         k = len(self.singular_values_)
-        zz = statistics.scores
+        zz = self._score_covariance = statistics.scores
         variance = zz.diagonal().copy()
         # a score without variance beyond rounding (its ridge alone gave it a place) correlates with nothing
         for block in (slice(0, k), slice(k, 2 * k)):

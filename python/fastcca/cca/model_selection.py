@@ -12,11 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 from sklearn.base import clone
 from sklearn.model_selection import check_cv
+from sklearn.utils import _safe_indexing
 
-from fastcca._arguments.arrays import check_same_rows, refuse_non_finite
-from fastcca._arguments.parameters import RIDGES, anything, check_n_components
+from fastcca._arguments.arrays import check_same_rows, column_names, refuse_non_finite
+from fastcca._arguments.parameters import MISSING, RIDGES, anything, check_n_components
 from fastcca._arguments.warn import warn
+from fastcca._models.docstrings import with_paragraphs
 from fastcca._models.files import Schema
+from fastcca._models.missing import MISSING_PARAMETER
 from fastcca._models.statistics import Weights, column_statistics
 from fastcca.cca.kernel import (
     FeatureSums,
@@ -35,6 +38,7 @@ from fastcca.cca.partial import (
     partial_moments,
 )
 from fastcca.functional.kernels import Kernel
+from fastcca.functional.missing import column_labels, completed, conditional_means
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import held_out_correlations
 from fastcca.metrics import column_correlations
@@ -216,6 +220,59 @@ def partial_scores(
             scores[i] = _scores_of(partial + rest, [rest], pairs, k, model.scale, data.n_threads)[0]
         if np.isnan(scores[i]).any():
             slow_scores(scores[i : i + 1], residuals(i), [splits[i]], pairs, model)
+    return scores
+
+
+def completed_scores(
+    data: Rows,
+    Z: NDArray[Any] | None,
+    splits: list[Split],
+    pairs: list[Reg],
+    model: LinearTwoView,
+    labels: list[str],
+) -> NDArray[np.float64]:
+    """Scores of rows with missing values, by moments of maximum likelihood of the training rows.
+
+    What is missing of a row held out is filled in from its own view alone, by the covariances of the training
+    rows: the other view would bring the correlation along.
+    """
+    if pools(splits):
+        raise ValueError(f"cv: with missing='em' each split takes at least {FEWEST} test rows to correlate")
+    views = {"X": data.X, "y": data.y, **({} if Z is None else {"confounds": Z})}
+    k = model.n_components or min(data.X.shape[1], data.y.shape[1])
+    scores = np.empty((len(splits), len(pairs)))
+    for i, (train, test) in enumerate(splits):
+        w = None if data.weights is None else data.weights[train]
+        training = completed({name: a[train] for name, a in views.items()}, w, labels).moments
+        # a row that lacks a view has no pair of scores
+        test = test[~(np.isnan(data.X[test]).all(axis=1) | np.isnan(data.y[test]).all(axis=1))]
+        if len(test) < FEWEST:
+            raise ValueError(
+                f"cv: split {i} has {len(test)} test rows with values in both views, at least {FEWEST} are "
+                "needed to correlate"
+            )
+        filled = [
+            conditional_means(a[test], training.mean[s], training.covariance(j, j))
+            for j, (a, s) in enumerate(zip(views.values(), training.slices, strict=True))
+        ]
+        w = None if data.weights is None else data.weights[test]
+        held_out = Moments().update(*filled, sample_weight=w, dtype=np.float64, n_threads=data.n_threads)
+        if Z is not None:
+            training, confounding = partial_moments(training, n_threads=data.n_threads)
+            held_out = mapped_residuals(held_out, confounding)
+        scores[i] = _scores_of(training + held_out, [held_out], pairs, k, model.scale, data.n_threads)[0]
+        for j in np.flatnonzero(np.isnan(scores[i])):
+            fitted: LinearTwoView = clone(model).set_params(reg=pairs[j])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                fitted._fit_moments(training, (np.dtype(np.float64), np.dtype(np.float64)))
+            S, (sx, sy) = held_out.scatter, held_out.slices
+            wx, wy = fitted.x_weights_, fitted.y_weights_
+            across = np.einsum("ij,ij->j", wx, S[sx, sy] @ wy)
+            scale = np.sqrt(
+                np.einsum("ij,ij->j", wx, S[sx, sx] @ wx) * np.einsum("ij,ij->j", wy, S[sy, sy] @ wy)
+            )
+            scores[i, j] = np.divide(across, scale, out=np.zeros_like(scale), where=scale > 0).mean()
     return scores
 
 
@@ -408,6 +465,20 @@ def row_splits(cv: Any, X: NDArray[Any], y: Any, groups: Any, weights: Weights) 
     return splits
 
 
+def _splits_of(
+    cv: Any, kept: NDArray[np.intp], X: NDArray[Any], y: Any, groups: Any, weights: Weights
+) -> list[Split]:
+    """Splits of the rows that are kept, by their places among these; given indices are those of all rows."""
+    if np.iterable(cv) and not hasattr(cv, "split"):
+        place = np.full(len(X), -1)
+        place[kept] = np.arange(len(kept))
+        every = np.arange(len(X))
+        parts = [tuple(place[every[np.asarray(rows)].ravel()] for rows in split) for split in cv]
+        cv = [tuple(part[part >= 0] for part in split) for split in parts]
+    target, labels, w = (None if a is None else _safe_indexing(a, kept) for a in (y, groups, weights))
+    return row_splits(cv, X[kept], target, labels, w)
+
+
 def search_results(params: list[dict[str, Any]], scores: NDArray[np.float64]) -> dict[str, Any]:
     """``cv_results_`` of ``scores`` (splits, parameters) in the layout of GridSearchCV.
 
@@ -448,6 +519,7 @@ def adopt_features(model: Any, search: Any) -> None:
 RIDGE_FACTORS = np.logspace(-6, 3, 19)
 
 
+@with_paragraphs({"missing": MISSING_PARAMETER})
 class CCACV(LinearTwoView):
     r"""Canonical correlation analysis whose ridge is chosen by cross-validation.
 
@@ -476,6 +548,10 @@ class CCACV(LinearTwoView):
         a variance of 1.
     n_threads : int, optional
         Threads to use; by default :func:`fastcca.get_num_threads`. Results do not depend on it.
+    {missing}
+        Splits are of the rows that are left, or of all; indices of rows in ``cv`` are those of all. With "em"
+        the moments of each split are those of its training rows, and what is missing of a row held out is
+        filled in from its own view alone.
 
     Attributes
     ----------
@@ -541,6 +617,7 @@ class CCACV(LinearTwoView):
         **{name: LinearTwoView._constraints[name] for name in ("n_components", "scale", "n_threads")},
         "regs": anything("a sequence of ridges"),  # checked with the data
         "cv": anything("a number of folds or a splitter"),  # by scikit-learn
+        "missing": MISSING,
     }
 
     def __init__(
@@ -550,12 +627,14 @@ class CCACV(LinearTwoView):
         cv: Any = 5,
         scale: bool = False,
         n_threads: int | None = None,
+        missing: Literal["error", "drop", "em"] = "error",
     ) -> None:
         self.n_components = n_components
         self.regs = regs
         self.cv = cv
         self.scale = scale
         self.n_threads = n_threads
+        self.missing = missing
 
     def fit(
         self,
@@ -591,13 +670,27 @@ class CCACV(LinearTwoView):
             See :class:`CCACV`.
         """
         check_same_rows(X=X, y=y, groups=groups, confounds=confounds)
-        x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
-        Z = self._check_confounds(confounds, len(x_checked), reset=True)
+        takes = self._takes_missing
+        x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True, missing=takes)
+        Z = self._check_confounds(confounds, len(x_checked), reset=True, missing=takes)
+        views = {"X": x_checked, "y": y_checked, **({} if Z is None else {"confounds": Z})}
+        tables = {"X": X, "y": y, "confounds": confounds}
+        incomplete = self._incomplete(views, tables)
         k = check_n_components(self.n_components, x_checked.shape[1], y_checked.shape[1])
         given = None if self.regs is None else ridge_grid(self.regs)
         pairs = [] if given is None else [RIDGES("regs", reg) for reg in given]
-        splits = row_splits(self.cv, x_checked, y, groups, weights)
+        if incomplete is not None and self.missing == "drop":
+            kept = self._complete(incomplete, views, tables)
+            splits = _splits_of(self.cv, kept, x_checked, y, groups, weights)
+            x_checked, y_checked = x_checked[kept], y_checked[kept]
+            Z, weights = (None if a is None else a[kept] for a in (Z, weights))
+            incomplete = None
+        else:
+            splits = row_splits(self.cv, x_checked, y, groups, weights)
         data = Rows(x_checked, y_checked, weights, self.n_threads)
+        if incomplete is not None:
+            self.n_splits_ = len(splits)
+            return self._fit_em(data, Z, splits, given, k, views, tables)
         if Z is not None:
             refuse_non_finite("confounds", Z)
         shared = FoldMoments(data, splits)
@@ -616,6 +709,46 @@ class CCACV(LinearTwoView):
                 slow_scores(scores, data, splits, pairs, model)
 
         self.n_splits_ = len(splits)
+        self._choose(regs, pairs, scores)
+        best = self._best()
+        if Z is None:
+            best._fit_arrays(data.X, data.y, data.weights, shared.total)
+        else:
+            best._fit_partial(data.X, data.y, Z, data.weights)
+        self._adopt_best(best)
+        return self
+
+    def _fit_em(
+        self,
+        data: Rows,
+        Z: NDArray[Any] | None,
+        splits: list[Split],
+        given: list[RegParameter] | None,
+        k: int,
+        views: dict[str, NDArray[Any]],
+        tables: dict[str, Any],
+    ) -> "CCACV":
+        """Of rows that have missing values."""
+        labels = column_labels({name: column_names(tables[name]) for name in views}, views)
+        moments = self._em_moments(views, tables, data.weights)
+        variances = column_variances(moments)
+        units = [float(v[v > 0].mean()) for v in (variances[s] for s in moments.slices[:2])]
+        unit = (1.0, 1.0) if self.scale or given is not None else (units[0], units[1])
+        regs = default_grid(RIDGE_FACTORS, unit) if given is None else given
+        pairs = [RIDGES("regs", reg) for reg in regs]
+        model = CCA(k, scale=self.scale, n_threads=self.n_threads)
+        self._choose(regs, pairs, completed_scores(data, Z, splits, pairs, model, labels))
+        best = self._best()
+        dtypes = data.X.dtype, data.y.dtype
+        if Z is None:
+            best._fit_moments(moments, dtypes)
+        else:
+            best._fit_partial_moments(moments, dtypes)
+        self._adopt_best(best)
+        return self
+
+    def _choose(self, regs: Sequence[RegParameter], pairs: list[Reg], scores: NDArray[np.float64]) -> None:
+        """The best ridge by scores (splits, ridges), or of all splits together."""
         self.cv_results_ = search_results([{"reg": reg} for reg in regs], scores)
         mean = self.cv_results_["mean_test_score"]
         ties = np.flatnonzero(self.cv_results_["rank_test_score"] == 1)
@@ -623,16 +756,14 @@ class CCACV(LinearTwoView):
         self.best_score_ = float(mean[self.best_index_])
         self.reg_ = regs[self.best_index_]
         warn_of_end(pairs, mean, self.best_index_, self.regs is None)
-        self._refit(data, shared.total, Z)
-        return self
 
-    def _refit(self, data: Rows, moments: Moments | None, Z: NDArray[Any] | None) -> None:
-        best = CCA(self.n_components, self.reg_, self.scale, "auto", self.n_threads)
+    def _best(self) -> CCA:
+        options: dict[str, Any] = {"n_threads": self.n_threads, "missing": self.missing}
+        best = CCA(self.n_components, self.reg_, self.scale, **options)
         adopt_features(best, self)
-        if Z is None:
-            best._fit_arrays(data.X, data.y, data.weights, moments)
-        else:
-            best._fit_partial(data.X, data.y, Z, data.weights)
+        return best
+
+    def _adopt_best(self, best: CCA) -> None:
         self.best_estimator_ = best
         parameters = best.get_params()
         self.__dict__.update({name: value for name, value in vars(best).items() if name not in parameters})

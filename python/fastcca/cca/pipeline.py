@@ -649,8 +649,8 @@ class TwoViewPipeline(
                     f"the step {name!r} of {side} has no inverse_transform, which leads back to its units"
                 )
             data = step.inverse_transform(data)
-        data = np.asarray(data)
-        return data.ravel() if side == "y" and self._y_is_vector else data
+        back: NDArray[Any] = np.asarray(data)
+        return back.ravel() if side == "y" and self._y_is_vector else back
 
     def score(
         self,

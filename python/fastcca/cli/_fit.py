@@ -11,6 +11,7 @@ from fastcca.cli._input import (
     Source,
     by_chunks,
     header_option,
+    missing_option,
     read_pair,
     read_views,
     source_argument,
@@ -83,6 +84,7 @@ LONG = 2**28
     metavar="FILE",
     help="Where the model goes.",
 )
+@missing_option
 @header_option
 @threads_option
 def fit(
@@ -103,6 +105,7 @@ def fit(
     epochs: int | None,
     seed: int,
     output: str,
+    missing: Literal["error", "drop", "em"],
 ) -> None:
     """Fit a model to two tables with the same rows, X and Y, or to more of them, and save it."""
     model = model or ("mcca" if more else "cca")
@@ -122,6 +125,8 @@ def fit(
         raise click.UsageError("--cv, --solver and --scale are for --method cca")
     if model == "kernel-cca" and (solver != "auto" or scale):
         raise click.UsageError("--solver and --scale are for --method cca")
+    if missing != "error" and not (model == "cca" or (model == "pls" and cv is None)):
+        raise click.UsageError("--missing is for --method cca, and pls without --cv")
     check_output(output, (".safetensors",), inputs=(x.path, y.path, *(source.path for source in more)))
     search = None
     if model == "deep-cca":
@@ -131,9 +136,9 @@ def fit(
     elif model in ("mcca", "gcca"):
         fitted, search = _fit_views((x, y, *more), model, components, reg, scale, cv)
     elif model in ("pls", "sparse"):
-        fitted, search = _fit_pair(x, y, model, components, penalty, cv)
+        fitted, search = _fit_pair(x, y, model, components, penalty, cv, missing)
     else:
-        fitted, search = _fit_linear(x, y, components, reg, reg_y, scale, solver, cv)
+        fitted, search = _fit_linear(x, y, components, reg, reg_y, scale, solver, cv, missing)
     fitted.save(output)
     describe(fitted, search)
     click.echo(f"saved to {output}")
@@ -215,6 +220,7 @@ def _fit_linear(
     scale: bool,
     solver: Literal["auto", "covariance", "qr", "gram"],
     cv: int | None,
+    missing: Literal["error", "drop", "em"],
 ) -> tuple[Any, Any]:
     from fastcca.cca.linear import CCA
     from fastcca.cca.model_selection import CCACV
@@ -225,14 +231,15 @@ def _fit_linear(
         )
     search = None
     x_table, y_table = read_pair(x, y)
+    views = _values(x_table, missing), _values(y_table, missing)
     if cv is not None:
-        search = CCACV(n_components=components, scale=scale, cv=cv).fit(x_table.values, y_table.values)
+        search = CCACV(components, cv=cv, scale=scale, missing=missing).fit(*views)
         fitted = search.best_estimator_
     else:
         x_reg = 0.0 if reg is None else reg
         ridge = x_reg if reg_y is None else (x_reg, reg_y)
-        cca = CCA(n_components=components, reg=ridge, scale=scale, solver=solver)
-        fitted = _fit_cca(cca, x_table.values, y_table.values)
+        cca = CCA(n_components=components, reg=ridge, scale=scale, solver=solver, missing=missing)
+        fitted = _fit_cca(cca, *views)
     _set_names(fitted, x_table, y_table)
     click.echo(f"{x.path} and {y.path}, {len(x_table.values)} rows")
     return fitted, search
@@ -269,13 +276,19 @@ def _fit_views(
 
 
 def _fit_pair(
-    x: Source, y: Source, method: str, components: int | None, penalty: float | None, cv: int | None
+    x: Source,
+    y: Source,
+    method: str,
+    components: int | None,
+    penalty: float | None,
+    cv: int | None,
+    missing: Literal["error", "drop", "em"],
 ) -> tuple[Any, Any]:
     from fastcca.cca.pls import PLSRegression, PLSRegressionCV
     from fastcca.cca.sparse import SparseCCA, SparseCCACV
 
     x_table, y_table = read_pair(x, y)
-    views = x_table.values, y_table.values
+    views = _values(x_table, missing), _values(y_table, missing)
     search: Any = None
     fitted: Any
     if cv is not None and penalty is not None:
@@ -283,7 +296,7 @@ def _fit_pair(
     if method == "pls" and cv is not None:
         search = PLSRegressionCV(components or 10, cv=cv).fit(*views)
     elif method == "pls":
-        fitted = PLSRegression(components or min(2, views[0].shape[1])).fit(*views)
+        fitted = PLSRegression(components or min(2, views[0].shape[1]), missing=missing).fit(*views)
     elif cv is not None:
         search = SparseCCACV(components or 1, cv=cv).fit(*views)
     else:
@@ -295,6 +308,20 @@ def _fit_pair(
     return fitted, search
 
 
+class _Columns(np.ndarray):
+    """A table whose columns have names, for messages about them."""
+
+    columns: list[str]
+
+
+def _values(table: Table, missing: str) -> "NDArray[Any]":
+    if missing == "error" or table.names is None:
+        return table.values
+    values = table.values.view(_Columns)
+    values.columns = table.names
+    return values
+
+
 def _set_names(fitted: Any, x: Table, y: Table) -> None:
     for name, table in (("feature_names_in_", x), ("y_feature_names_in_", y)):
         if table.names is not None:
@@ -304,7 +331,7 @@ def _set_names(fitted: Any, x: Table, y: Table) -> None:
 def _fit_cca(cca: "CCA", x: "NDArray[Any]", y: "NDArray[Any]") -> "CCA":
     """Fit; where that takes long, from moments gathered with a progress bar. The fit is the same."""
     from_moments = cca.solver in ("auto", "covariance") and len(x) > max(x.shape[1], y.shape[1])
-    if x.nbytes + y.nbytes <= LONG or not from_moments:
+    if x.nbytes + y.nbytes <= LONG or not from_moments or cca.missing != "error":
         return cca.fit(x, y)
     moments = Moments()
     # products in double, as the fit wants them of moments that it is given
