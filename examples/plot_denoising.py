@@ -2,61 +2,57 @@
 Taking out what two views do not share
 ======================================
 
-The two halves of a digit are drawn by one hand; the noise of a camera is each half's own. CCA finds what the
-halves share, ``denoise`` keeps it, and ``disagreement`` finds images whose halves do not belong together.
+Two cameras photograph the same digits, each with noise of its own. What the photographs share is the digit: CCA
+finds it, ``denoise`` keeps it, and ``disagreement`` finds pairs that show different things.
 """
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 from fastcca import CCACV
-from fastcca.datasets import load_digit_halves
+from fastcca.datasets import load_digit_attributes
 
 # %%
-# Halves of 8 × 8 digits, with noise of each half. The ridge and the correlations are those of two thirds of
-# the images; pictures are of the others.
+# Neither camera ever sees a digit without noise, and nobody says what a digit is. Components and their
+# correlations are learned from two thirds of the pairs; the pictures are of the others.
 
-halves = load_digit_halves()
+digits = load_digit_attributes().X
 rng = np.random.default_rng(0)
-left, right = halves.left, halves.right
-noisy = [view + rng.normal(scale=0.3, size=view.shape) for view in (left, right)]
-train = np.arange(len(left)) % 3 != 0
-model = CCACV(n_components=12, cv=5).fit(noisy[0][train], noisy[1][train])
-clean = model.denoise(noisy[0][~train], noisy[1][~train])
+first, second = (digits + rng.normal(scale=0.3, size=digits.shape) for _ in range(2))
+train = np.arange(len(digits)) % 3 != 0
+model = CCACV(n_components=25, cv=5).fit(first[train], second[train])
+clean = model.denoise(first[~train], second[~train])
 
-
-def images(a, b):
-    """Both halves side by side again."""
-    return np.concatenate([half.reshape(len(half), 8, 4) for half in (a, b)], axis=2)
-
-
-before = images(noisy[0][~train], noisy[1][~train])
-after, truth = images(clean.X, clean.y), images(left[~train], right[~train])
-for name, found in (("noisy", before), ("denoised", after)):
+truth = digits[~train]
+for name, found in (
+    ("one photograph", first[~train]),
+    ("mean of the two", (first + second)[~train] / 2),
+    ("denoised", clean.X),
+):
     print(f"{name}: mean squared error {((found - truth) ** 2).mean():.3f}")
-print(f"kept: {clean.x_kept:.0%} of the variance of the left half, {clean.y_kept:.0%} of the right")
+print(f"kept: {clean.x_kept:.0%} of the variance of the first photographs")
 
 figure, axes = plt.subplots(3, 10, figsize=(9, 3), layout="constrained")
-for row, (name, found) in enumerate((("truth", truth), ("noisy", before), ("denoised", after))):
+for row, (name, found) in enumerate((("truth", truth), ("before", first[~train]), ("after", clean.X))):
     for column in range(10):
-        axes[row, column].imshow(found[column], cmap="gray_r", vmin=0, vmax=1)
+        axes[row, column].imshow(found[column].reshape(8, 8), cmap="gray_r", vmin=0, vmax=1)
         axes[row, column].set(xticks=[], yticks=[])
     axes[row, 0].set_ylabel(name)
 
 # %%
-# Every twentieth image gets the right half of another. The score of such rows is larger. Digits are not
-# normally distributed: their p values are a guide, and the order of the rows tells more.
+# Every twentieth photograph is of another digit than its partner. The score of such pairs is larger than that of all
+# others but a few.
 
-mixed = noisy[1][~train].copy()
+mixed = second[~train].copy()
 wrong = np.arange(0, len(mixed), 20)
 mixed[wrong] = mixed[np.roll(wrong, 1)]
-odd = model.disagreement(noisy[0][~train], mixed)
+odd = model.disagreement(first[~train], mixed)
 is_wrong = np.isin(np.arange(len(mixed)), wrong)
 
 figure, ax = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
 bins = np.linspace(0, odd.score.max(), 40)
-ax.hist(odd.score[~is_wrong], bins, density=True, alpha=0.7, label="halves of one image")
-ax.hist(odd.score[is_wrong], bins, density=True, alpha=0.7, label="halves of two images")
+ax.hist(odd.score[~is_wrong], bins, density=True, alpha=0.7, label="of one digit")
+ax.hist(odd.score[is_wrong], bins, density=True, alpha=0.7, label="of two digits")
 ax.set(xlabel="disagreement", ylabel="density")
 ax.legend(frameon=False)
 plt.show()

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_factor, cho_solve
 
 from fastcca._arguments.arrays import (
     as_matrix,
@@ -389,8 +388,9 @@ class _Expectations:
 
     def _precision(self, S: Floats) -> tuple[Floats, float]:
         try:
-            factor = cho_factor(S, lower=True)
-            P = np.asarray(cho_solve(factor, np.eye(self.d)))
+            L = np.linalg.cholesky(S)
+            root = np.linalg.inv(L)
+            P = root.T @ root
         except np.linalg.LinAlgError:
             P = np.full_like(S, np.inf)
         inflation = P.diagonal() * S.diagonal()
@@ -402,7 +402,7 @@ class _Expectations:
                 "missing values cannot be estimated where columns depend on one another, or so few rows "
                 f"have a value in them together: {named}. Leave one of them out, or the rows (missing='drop')"
             )
-        return P, 2 * float(np.log(factor[0].diagonal()).sum())
+        return P, 2 * float(np.log(L.diagonal()).sum())
 
     def moments(self, mean: Floats, S: Floats, arrays: Sequence[npt.NDArray[Any]]) -> Moments:
         """In the units of the data, with the columns that are constant."""
