@@ -3,19 +3,22 @@
 ``operator``: the hinge loss against the pairs of a taxonomy, forward and backward in float32, against two
 eager expressions of PyTorch with autograd at the same number of threads; the faster one counts.
 
-``page``: Fashion-MNIST with a taxonomy and attributes, one CNN for all rows of the table, see
-docs/deep_use.md, which it writes.
+``page``: Fashion-MNIST with a taxonomy and attributes, one CNN for all rows of the table; it writes
+docs/results/fashion.md. Results are kept in ``--cache``, from which an interrupted run goes on; ``--part``
+runs one of the parts.
 """
 
 from __future__ import annotations
 
 import argparse
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from bench.deep_use_page import PARTS, page
 from bench.harness import Report, agree, limit_threads, time_together
 from fastcca.deep import HingeEmbeddingLoss
 from fastcca.functional import ConstraintTable
@@ -116,16 +119,19 @@ def operator(report: Report) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("what", choices=["operator", "page"])
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--json")
+    parser.add_argument("--threads", type=int, default=2, help="of the operator")
+    parser.add_argument("--json", help="where the operator's figures go")
     parser.add_argument("--allow-slow-numpy", action="store_true")
+    parser.add_argument("--seeds", type=int, default=5, help="with 30 images a class")
+    parser.add_argument("--all-seeds", type=int, default=3, help="with all images")
+    parser.add_argument("--jobs", type=int, default=2, help="processes of one thread")
+    parser.add_argument("--cache", type=Path, default=Path("fashion-results"), help="folder of the results")
+    parser.add_argument("--part", action="append", choices=PARTS, help="only this one; may be repeated")
     parser.add_argument("--quick", action="store_true", help="fewer images and epochs, to see that it runs")
     args = parser.parse_args()
     if args.what == "page":
-        from bench.deep_use_page import page
-
-        page(args.seeds, args.threads, args.quick)
+        cache = args.cache / "quick" if args.quick else args.cache
+        page(args.seeds, args.all_seeds, args.jobs, cache, args.part or PARTS, args.quick)
         return
     report = Report(args.threads, args.allow_slow_numpy)
     torch.set_num_threads(args.threads)

@@ -2,8 +2,8 @@
 Taking out what two views do not share
 ======================================
 
-Two cameras photograph the same digits, each with noise of its own. What the photographs share is the digit: CCA
-finds it, ``denoise`` keeps it, and ``disagreement`` finds pairs that show different things.
+Two cameras photograph the same digits, each with noise of its own. What the photographs share is the digit:
+CCA finds it, ``denoise`` keeps it, and ``disagreement`` finds pairs that show different things.
 """
 
 import matplotlib.pyplot as plt
@@ -40,8 +40,8 @@ for row, (name, found) in enumerate((("truth", truth), ("before", first[~train])
     axes[row, 0].set_ylabel(name)
 
 # %%
-# Every twentieth photograph is of another digit than its partner. The score of such pairs is larger than that of all
-# others but a few.
+# Every twentieth photograph is of another digit than its partner. The score of such pairs is larger than that
+# of all others but a few.
 
 mixed = second[~train].copy()
 wrong = np.arange(0, len(mixed), 20)

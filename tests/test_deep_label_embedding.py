@@ -346,6 +346,11 @@ def test_attributes_of_samples_and_latent_ones():
     signed = (rows - rows.mean(0)) / np.sqrt(((rows - rows.mean(0)) ** 2).mean())
     scores = model.predict_attributes(X)
     assert np.corrcoef(scores[:, 1], signed[:, 1])[0, 1] > 0.8
+    named = DeepLabelEmbedding(TREE, n_epochs=1).fit(
+        X, y, sample_attributes=pd.DataFrame(rows, columns=NAMES)
+    )
+    assert named.attribute_names_ == NAMES
+    assert set(dict(named.explain("cat").attributes)) <= set(NAMES)
     latent = DeepLabelEmbedding(TREE, n_attributes=4, **options).fit(X, y)
     assert latent.attribute_embedding_.shape == (4, 3)
     assert latent.attribute_names_[0] == "attribute 0"
@@ -482,3 +487,134 @@ def test_bad_data_is_named(use):
             call()
     with pytest.raises(NotFittedError):
         DeepLabelEmbedding().explain_samples(X)
+
+
+def test_no_rows_have_no_answers(use):
+    none = np.zeros((0, 1, 6, 6))
+    assert use.predict(none).shape == (0,)
+    assert use.predict(none).dtype == use.classes_.dtype
+    assert use.predict_top_k(none, 2).shape == (0, 2)
+    assert use.predict_proba(none).shape == use.transform(none).shape == (0, 3)
+    assert use.predict_attributes(none).shape == (0, 5)
+    assert use.explain_samples(none) == []
+    with pytest.raises(ValueError, match=r"X has 0 samples .* while a minimum of 2 is required"):
+        DeepLabelEmbedding().fit(none, [])
+    with pytest.raises(ValueError, match="validation X has no rows"):
+        DeepLabelEmbedding().fit(*some(3), validation=(none, []))
+
+
+def test_rows_that_are_no_array_are_named(use):
+    X, y = some(3)
+    ragged = [X[0], X[1, :, :3], *X[2:]]
+    masked = np.ma.masked_array(X, X > 2)
+    for fit_to in (DeepLabelEmbedding(hidden=(4,), n_epochs=1).fit, lambda x, _: use.predict(x)):
+        with pytest.raises(ValueError, match=r"X must hold rows of one shape: .*inhomogeneous"):
+            fit_to(ragged, y)
+        with pytest.raises(ValueError, match="X has masked values"):
+            fit_to(masked, y)
+    with pytest.raises(ValueError, match=r"one row alone needs an axis before, X\[np.newaxis\]"):
+        use.predict(X[0])
+    assert use.predict(X[0][np.newaxis]).shape == (1,)
+
+
+class _Returns(torch.nn.Module):
+    """Flattened rows, changed by a function."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.change = change
+
+    def forward(self, x):
+        return self.change(x.flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda z: z.half(), ValueError, "encoder must return numbers of dtype float32, got float16"),
+        (lambda z: z * torch.nan, NumericalError, "encoder returns NaN or infinity .* before any training"),
+        (lambda z: z[:, 40], ValueError, r"the encoder cannot take rows of shape \(1, 6, 6\): index 40"),
+        (lambda z: (z, z), ValueError, "an encoder must return one row of outputs per row, got tuple"),
+        (lambda z: z[:1], ValueError, r"one row of outputs per row, got \(1, 36\) for 2 rows"),
+        (lambda z: z.int(), ValueError, "encoder must return a matrix of a row for each sample"),
+    ],
+)
+def test_what_an_encoder_returns_is_checked_before_training(change, error, message):
+    def trained(epoch):
+        raise AssertionError("it was trained")
+
+    with pytest.raises(error, match=message):
+        DeepLabelEmbedding(encoder=_Returns(change), callbacks=(trained,)).fit(*some(3))
+
+
+@pytest.mark.parametrize(
+    ("augment", "got"),
+    [
+        (lambda x: None, "NoneType"),
+        (lambda x: x[:3], r"\(3, 1, 6, 6\) of float32"),
+        (lambda x: x.double(), r"\(9, 1, 6, 6\) of float64"),
+    ],
+)
+def test_what_augment_returns_is_checked(augment, got):
+    message = (
+        rf"augment must return a tensor of as many rows as it is given, \(9, 1, 6, 6\) of float32, got {got}"
+    )
+    with pytest.raises(ValueError, match=message):
+        DeepLabelEmbedding(hidden=(4,), augment=augment).fit(*some(3))
+
+
+def test_a_sample_of_a_new_class_is_explained_by_its_parent(use):
+    model = use.with_classes(["eel", "elk"], only=True)
+    X = images(np.repeat(["eel", "elk"], 10), seed=6)
+    for z, explanation in zip(model.transform(X), model.explain_samples(X, None), strict=True):
+        parent = TREE.parent(explanation.label)
+        assert explanation.parent == parent
+        beta = np.zeros(5)
+        for name, value in explanation.attributes:
+            beta[NAMES.index(name)] = value
+        above = use.superclass_embedding_[use.superclasses_.index(parent)]
+        left = np.linalg.norm(z - above - beta @ use.attribute_embedding_)
+        assert explanation.residual == pytest.approx(left / np.linalg.norm(z), rel=1e-3, abs=1e-5)
+    with pytest.raises(ValueError, match="labels must be a list of labels, got the text 'eel'"):
+        use.with_classes("eel")
+
+
+def test_a_source_without_projection():
+    def body():
+        torch.manual_seed(0)
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(36, 4))
+
+    options = {"projection": False, **SHORT}
+    source = DeepLabelEmbedding(TREE, ATTRIBUTES, body(), **options).fit(*some())
+    y = np.repeat(["eel", "elk"], 3)
+    model = DeepLabelEmbedding(TREE, ATTRIBUTES, source=source, **options).fit(images(y, seed=7), y)
+    out = images(np.repeat(["eel", "elk"], 40), seed=8)
+    np.testing.assert_allclose(model.transform(out), source.transform(out))  # only the labels are new
+    assert model.score(out, np.repeat(["eel", "elk"], 40)) > 0.8
+    again = saved(model, encoder=body())
+    np.testing.assert_array_equal(again.predict_proba(out), model.predict_proba(out))
+    with pytest.raises(ValueError, match="projection must be that of source"):
+        DeepLabelEmbedding(source=source).fit(images(y), y)
+
+
+def test_networks_that_a_file_cannot_take_are_named(use):
+    with pytest.raises(ValueError, match="encoder cannot be built into it: int is not a Module subclass"):
+        saved(use, encoder=3)
+    X, y = some(5)
+
+    def lazy():
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(5))
+
+    model = DeepLabelEmbedding(encoder=lazy(), n_epochs=1).fit(X, y)
+    with pytest.raises(ValueError, match=r"encoder cannot be built into it: .*uninitialized"):
+        saved(model, encoder=lazy())
+    built = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(36, 5))
+    np.testing.assert_array_equal(saved(model, encoder=built).transform(X), model.transform(X))
+
+
+def test_the_network_is_exported(use):
+    X = images(np.repeat(["cat", "eel"], 4), seed=9)
+    scaled = torch.from_numpy((X - use.x_mean_) / use.x_scale_).float()
+    rows = torch.export.Dim("rows", min=2)
+    program = torch.export.export(use.encoder_, (scaled,), dynamic_shapes=((rows, None, None, None),))
+    np.testing.assert_allclose(program.module()(scaled[:3]).detach(), use.transform(X[:3]), atol=1e-5)

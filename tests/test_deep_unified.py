@@ -14,6 +14,7 @@ from fastcca.deep.losses import hinge as operator  # noqa: E402
 from fastcca.embedding import UnifiedSemanticEmbedding  # noqa: E402
 from fastcca.embedding._data import TrainingData  # noqa: E402
 from fastcca.embedding._semantics import label_graph  # noqa: E402
+from fastcca.errors import NumericalError  # noqa: E402
 from fastcca.functional import ConstraintTable  # noqa: E402
 from fastcca.taxonomy import Taxonomy  # noqa: E402
 from reference import hinge as ref  # noqa: E402
@@ -512,3 +513,22 @@ def test_bad_input_of_the_loss_is_named():
             UnifiedSemanticLoss(TREE, **{"classes": CLASSES, **options})
     with pytest.raises(ValueError, match="classes must be given"):
         UnifiedSemanticLoss(attributes=ATTRIBUTES)
+    with pytest.raises(
+        ValueError, match=r"dtype must be a floating-point dtype of torch or None, got torch\.int64"
+    ):
+        UnifiedSemanticLoss(TREE, dtype=torch.int64)
+    with pytest.raises(ValueError, match="sample_attributes contains NaN or infinity"):
+        own(torch.zeros(2, 5), y, torch.tensor([[0, 1, 2], [0, torch.nan, 1]]))
+
+
+def test_a_loss_that_overflows_is_no_number():
+    use = UnifiedSemanticLoss(TREE, ATTRIBUTES, CLASSES, mu2=1.0)
+    with torch.no_grad():
+        use.A[1, 2] = torch.nan
+    with pytest.raises(NumericalError, match="the loss overflows, L_A is nan and R is nan"):
+        use(torch.zeros(2, 5), torch.tensor([0, 1]))
+    large = UnifiedSemanticLoss(TREE, classes=CLASSES, lambda2=1.0)
+    with torch.no_grad():
+        large.U.mul_(1e19)
+    with pytest.raises(NumericalError, match="overflows"):
+        large(torch.zeros(2, 5), torch.tensor([0, 1]))

@@ -361,6 +361,9 @@ def test_attributes_by_row_by_class_and_latent(animals):
     assert latent.attribute_names_ == ["attribute 0", "attribute 1", "attribute 2"]
     with pytest.raises(ValueError, match="both given"):
         by_class.fit(X, y, sample_attributes=rows)
+    frame = pd.DataFrame(rows, columns=[f"a{i}" for i in range(rows.shape[1])])
+    named = UnifiedSemanticEmbedding(TREE, n_epochs=10, n_rounds=1, temperature=1.0)
+    assert named.fit(X, y, sample_attributes=frame).attribute_names_ == frame.columns.tolist()
     with pytest.raises(ValueError, match="sample_attributes has 3 rows and X has 240"):
         by_row.fit(X, y, sample_attributes=rows[:3])
     with pytest.raises(ValueError, match="beta='attributes' needs attributes"):

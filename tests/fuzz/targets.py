@@ -707,15 +707,19 @@ def wilks(d):
 def permutation_tests(d):
     x, y = pair(d, 12)
     n = len(x) if hasattr(x, "__len__") else 1
-    groups = d.labels(n, 3) if d.chance(0.2) else None
+    blocks = d.labels(n, 3) if d.chance(0.3) else None
     confounds = d.matrix(n, d.size(1, 3)) if d.chance(0.3) else None
     test = inference.permutation_test(
         model_to_test(d, kernel=True),
         x,
         y,
         n_permutations=d.count(1, 9),
-        groups=groups,
+        statistic=d.pick("correlation", "correlation", "roy", "wilks", "held-out"),
+        blocks=blocks,
+        exchange=d.pick("within", "within", "whole", "shift"),
         confounds=confounds,
+        residuals=d.pick("auto", "auto", "huh-jhun", "theil", "freedman-lane"),
+        cv=d.count(2, 4),
         random_state=0,
     )
     assert np.all((test.p_value > 0) & (test.p_value <= 1))

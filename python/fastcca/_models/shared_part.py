@@ -9,6 +9,7 @@ from scipy.stats import f as f_distribution
 from sklearn.utils.validation import check_is_fitted
 
 from fastcca._arguments.arrays import check_same_length, check_same_rows
+from fastcca._arguments.sparse import dense
 
 __all__ = ["Denoised", "Disagreement", "SharedPart"]
 
@@ -147,7 +148,7 @@ class SharedPart:
         k = u.shape[1]
         rho = np.clip(self.canonical_correlations_.astype(np.float64), 0.0, 1.0)
         kept = rho * (u + v) / (1 + rho)
-        rows = np.asarray(X), np.asarray(y)
+        rows = dense(X), dense(y)
         out: list[NDArray[Any]] = []
         for view, on, mean, data in (
             (0, self._x_on_x, self.x_mean_, rows[0]),

@@ -12,7 +12,7 @@ from scipy.stats import t as student
 from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import check_is_fitted
 
-from fastcca._arguments.arrays import as_matrix, check_same_rows, filled_masked, refuse_non_finite
+from fastcca._arguments.arrays import check_same_rows, refuse_non_finite
 from fastcca._arguments.parameters import (
     FLAG,
     MISSING,
@@ -23,6 +23,7 @@ from fastcca._arguments.parameters import (
     choice,
     number,
 )
+from fastcca._arguments.sparse import dense, is_sparse
 from fastcca._arguments.warn import warn
 from fastcca._models.docstrings import with_paragraphs
 from fastcca._models.files import Schema
@@ -37,10 +38,17 @@ from fastcca._models.statistics import (
     score_statistics,
 )
 from fastcca._models.two_view import TwoViewTransformer, View
-from fastcca.cca.partial import Confounding, confounding_of_rows, moments_with, partial_moments
+from fastcca.cca.partial import (
+    Confounding,
+    check_confounds,
+    confounding_of_rows,
+    moments_with,
+    partial_moments,
+)
 from fastcca.cca.shrinkage import SHRINKAGE, ledoit_wolf, oracle_approximating, shrunk_moments
 from fastcca.errors import NumericalError
 from fastcca.functional.linalg import product
+from fastcca.functional.matrix_free import solve_matrix_free
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import Solution, solve_gram, solve_moments, solve_qr
 from fastcca.metrics import column_correlations
@@ -57,6 +65,10 @@ __all__ = [
 
 
 SOLVERS = ("auto", "covariance", "qr", "gram")
+# Columns of both views up to which sparse views are solved by their moments …
+MOST_SPARSE = 8192
+# … and where the iteration for more of them ends.
+RESIDUAL, MOST_ITERATIONS = 1e-8, 1000
 
 DOUBLE = float(np.finfo(np.float64).eps)
 # Estimated error of correlations above which moments do not serve …
@@ -159,7 +171,8 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
         scores = project(data, weights, mean)
         # NaN and infinity in the data reach their row's scores: a look at those spares a pass over the data
         if not np.isfinite(scores).all():
-            refuse_non_finite(view, data)
+            if not is_sparse(data):  # whose entries were looked at
+                refuse_non_finite(view, data)
             raise NumericalError(
                 f"the scores of {view} overflow {data.dtype}: rescale the data or use float64"
             )
@@ -174,25 +187,8 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
     def _check_confounds(
         self, confounds: Any, n_rows: int, *, reset: bool, missing: bool = False
     ) -> NDArray[Any] | None:
-        """Confounds as a 2-d float array of so many rows, those of the fit again without ``reset``."""
-        if confounds is None:
-            return None
-        if missing:
-            confounds = filled_masked(confounds)
-        Z = as_matrix("confounds", confounds, vector=True, frames_finite=not missing)
-        if len(Z) != n_rows:
-            raise ValueError(f"confounds must have the rows of X, {n_rows}, got {len(Z)}")
-        if reset:
-            return Z
-        if self._confounding is None:
-            raise ValueError(f"this {type(self).__name__} was fitted without confounds, and takes none")
-        if Z.shape[1] != len(self._confounding.mean):
-            raise ValueError(
-                f"confounds has {Z.shape[1]} columns, but the fit had {len(self._confounding.mean)}"
-            )
-        if not missing:
-            refuse_non_finite("confounds", Z)
-        return Z
+        fitted = None if reset else self._confounding
+        return check_confounds(type(self).__name__, confounds, n_rows, fitted, reset=reset, missing=missing)
 
     def transform(self, X: ArrayLike, y: Any = None, confounds: ArrayLike | None = None) -> NDArray[Any]:
         """Scores of the first view.
@@ -220,7 +216,7 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
             For a wrong number of features, NaN or infinity, or confounds that are missing or not expected.
         """
         checked = self._check_view("X", X)
-        return self._scores("X", checked, self._check_confounds(confounds, len(checked), reset=False))
+        return self._scores("X", checked, self._check_confounds(confounds, checked.shape[0], reset=False))
 
     def transform_y(self, y: ArrayLike, confounds: ArrayLike | None = None) -> NDArray[Any]:
         """Scores of the second view.
@@ -249,7 +245,7 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
 
     def _scores_of_y(self, y: ArrayLike, confounds: ArrayLike | None) -> NDArray[Any]:
         checked = self._check_view("y", y)
-        return self._scores("y", checked, self._check_confounds(confounds, len(checked), reset=False))
+        return self._scores("y", checked, self._check_confounds(confounds, checked.shape[0], reset=False))
 
     def transform_views(
         self, X: ArrayLike, y: ArrayLike, confounds: ArrayLike | None = None
@@ -271,7 +267,7 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
             Shapes (n, n_components_) and (m, n_components_).
         """
         checked = self._check_view("X", X)
-        Z = self._check_confounds(confounds, len(checked), reset=False)
+        Z = self._check_confounds(confounds, checked.shape[0], reset=False)
         return self._scores("X", checked, Z), self._scores_of_y(y, confounds)
 
     def predict(self, X: ArrayLike, confounds: ArrayLike | None = None) -> NDArray[Any]:
@@ -301,7 +297,7 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
         array([6.])
         """
         checked = self._check_view("X", X)
-        Z = self._check_confounds(confounds, len(checked), reset=False)
+        Z = self._check_confounds(confounds, checked.shape[0], reset=False)
         predicted = self._regress(self._scores("X", checked, Z), self._y_on_x, self.y_mean_)
         predicted = self._with_explained(predicted, 1, Z)
         return predicted.ravel() if self._y_is_vector else predicted
@@ -322,7 +318,7 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
             In the units of X.
         """
         checked = self._check_view("y", y)
-        Z = self._check_confounds(confounds, len(checked), reset=False)
+        Z = self._check_confounds(confounds, checked.shape[0], reset=False)
         predicted = self._regress(self._scores("y", checked, Z), self._x_on_y, self.x_mean_)
         return self._with_explained(predicted, 0, Z)
 
@@ -418,7 +414,7 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
         deviation = np.sqrt(left.clip(min=0.0) / freedom)
         scale = np.sqrt(np.where(S.diagonal()[given] > 0, S.diagonal()[given], 1.0))
         inverse = np.linalg.pinv(S[given, given] / np.outer(scale, scale), rcond=1e-12, hermitian=True)
-        away = (rows - mean) / scale
+        away = (dense(rows) - mean) / scale
         leverage = 1 / n + np.einsum("ij,ij->i", away @ inverse, away)
         half = student.ppf((1 + level) / 2, freedom) * np.sqrt(1 + leverage)[:, np.newaxis] * deviation
         half = half.reshape(predicted.shape)
@@ -463,9 +459,9 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
         """
         check_is_fitted(self)
         X, y, weights = self._check_pair(X, y, sample_weight, reset=False)
-        if len(X) < 2:
+        if X.shape[0] < 2:
             raise ValueError(f"score needs at least 2 rows to correlate: X has 1 sample (shape={X.shape})")
-        Z = self._check_confounds(confounds, len(X), reset=False)
+        Z = self._check_confounds(confounds, X.shape[0], reset=False)
         zx, zy = self._scores("X", X, Z), self._scores("y", y, Z)
         return float(column_correlations(zx, zy, sample_weight=weights).mean())
 
@@ -531,6 +527,39 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
         self.confounds_mean_ = confounding.mean
         self.x_confounds_coef_, self.y_confounds_coef_ = confounding.coefficients
         self.confounds_rank_ = confounding.rank
+
+    # ---- what tests and reports ask
+
+    def _maps(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        return self.x_weights_, self.y_weights_
+
+    def _view_moments(self) -> Moments | None:
+        moments = getattr(self, "moments_", None)
+        if moments is None or len(moments.dims) == 2:
+            return moments
+        return partial_moments(moments, n_threads=self.n_threads)[0]
+
+    def _ridges_of_fit(self) -> tuple[float, float]:
+        """Given, or chosen by cross-validation."""
+        return RIDGES("reg", self.reg_ if hasattr(self, "reg_") else self.reg)  # type: ignore[no-any-return]
+
+    def _all_correlations(self) -> tuple[Floats, float, int, int]:
+        if self._ridges_of_fit() != (0.0, 0.0):
+            raise ValueError(
+                f"Wilks's test does not hold for correlations with a ridge, reg = {self._ridges_of_fit()}: "
+                "use permutation_test, or fit with reg=0"
+            )
+        if getattr(self, "n_samples_", None) is None or not hasattr(self, "x_rank_"):
+            raise ValueError("this model was saved by an earlier version without its ranks: fit it again")
+        p, q = self.x_rank_, self.y_rank_
+        if self.n_components_ < min(p, q):
+            raise ValueError(
+                f"Wilks's test takes all min(rank of X, rank of y) = {min(p, q)} correlations, but only "
+                f"{self.n_components_} were computed: fit with n_components=None"
+            )
+        # confounds take as many degrees of freedom as they have rank
+        n = self.n_samples_ - getattr(self, "confounds_rank_", 0)
+        return np.asarray(self.canonical_correlations_, dtype=np.float64).clip(0.0, 1.0), n, p, q
 
     # ---- scikit-learn's names
 
@@ -987,14 +1016,17 @@ class CCA(LinearTwoView):
         variance :math:`\mu_i` of the view's columns. 0 is CCA, 1 partial least squares (:class:`PLSSVD`);
         "ledoit-wolf" and "oas" estimate :math:`\tau` of each view, see ``shrinkage_``.
     {missing}
-    solver : {"auto", "covariance", "qr", "gram"}, default="auto"
+    solver : {"auto", "covariance", "qr", "gram", "iterative"}, default="auto"
         "covariance" works on the moments, the fastest; of views that are not well-conditioned it goes through
         the data once more, to multiply float32 data in double or to refine the correlations. "qr" works on
         orthogonal factors of the data (Björck and Golub), accurate up to condition numbers of 1e13; "gram"
         on n × n matrices, for more features than samples. "auto" takes "gram" where a view has more features
         than there are rows, "qr" where the estimated condition number of a regularised view, its columns
         brought to unit variance, exceeds 5e4 or directions that are not constant columns would be dropped,
-        and "covariance" otherwise; see ``solver_``.
+        and "covariance" otherwise; see ``solver_``. "iterative" finds ``n_components`` leading pairs by
+        products with the views alone, see :func:`~fastcca.functional.solve_matrix_free`: for very many
+        columns, of sparse views above all. Of sparse views "auto" takes "covariance" for up to 8192 columns
+        in all, else "iterative".
     n_threads : int, optional
         Threads to use; by default :func:`fastcca.get_num_threads`. Results do not depend on it.
 
@@ -1103,17 +1135,19 @@ class CCA(LinearTwoView):
     _schema = Schema("CCA")
     _constraints = {  # noqa: RUF012
         **LinearTwoView._constraints,
+        "solver": choice(*SOLVERS, "iterative"),
         "reg": RIDGES,
         "shrinkage": SHRINKAGE,
         "missing": MISSING,
     }
+    _takes_sparse = True
 
     def __init__(
         self,
         n_components: int | None = None,
         reg: float | tuple[float, float] = 0.0,
         scale: bool = False,
-        solver: Literal["auto", "covariance", "qr", "gram"] = "auto",
+        solver: Literal["auto", "covariance", "qr", "gram", "iterative"] = "auto",
         n_threads: int | None = None,
         shrinkage: Any = None,
         missing: Literal["error", "drop", "em"] = "error",
@@ -1244,9 +1278,10 @@ class CCA(LinearTwoView):
 
         Parameters
         ----------
-        X : array_like of shape (n, p)
+        X : array_like or sparse matrix of shape (n, p)
             First view. float32 and float64 arrays are read in place: C or F order, strided, read-only,
-            memory-mapped. float32 gives float32 results.
+            memory-mapped. float32 gives float32 results. Sparse matrices and arrays of SciPy are never made
+            dense as a whole; entries that stand twice are summed.
         y : array_like of shape (n, q) or (n,)
             Second view: row i belongs to row i of ``X``.
         sample_weight : array_like of shape (n,), optional
@@ -1280,7 +1315,7 @@ class CCA(LinearTwoView):
         takes = self._takes_missing
         x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True, missing=takes)
         shrinkage = self._start()
-        Z = self._check_confounds(confounds, len(x_checked), reset=True, missing=takes)
+        Z = self._check_confounds(confounds, x_checked.shape[0], reset=True, missing=takes)
         if Z is not None:
             check_same_rows(X=X, confounds=confounds)
         views = {"X": x_checked, "y": y_checked, **({} if Z is None else {"confounds": Z})}
@@ -1293,7 +1328,15 @@ class CCA(LinearTwoView):
             kept = self._complete(incomplete, views, tables)
             x_checked, y_checked = x_checked[kept], y_checked[kept]
             Z, weights = (None if a is None else a[kept] for a in (Z, weights))
-        if shrinkage is not None:
+        solver = self.solver
+        if is_sparse(x_checked) or is_sparse(y_checked):
+            solver = self._sparse_solver(x_checked.shape[1] + y_checked.shape[1])
+            if solver == "covariance":
+                self._fit_sparse(shrinkage, x_checked, y_checked, Z, weights)
+                return self
+        if solver == "iterative":
+            self._fit_iterative(shrinkage, x_checked, y_checked, Z, weights)
+        elif shrinkage is not None:
             self._fit_rows_shrunk(shrinkage, x_checked, y_checked, Z, weights)
         elif Z is None:
             self._fit_arrays(x_checked, y_checked, weights)
@@ -1318,6 +1361,99 @@ class CCA(LinearTwoView):
             self._fit_partial_moments(moments, dtypes)
         else:
             self._fit_moments(moments, dtypes)
+
+    # ---- sparse views, and very many columns
+
+    def _sparse_solver(self, columns: int) -> str:
+        if self.solver in ("qr", "gram"):
+            raise ValueError(
+                f"solver={self.solver!r} takes dense views: use 'auto', 'covariance' or 'iterative', or "
+                "toarray()"
+            )
+        if self.solver == "auto":
+            return "covariance" if columns <= MOST_SPARSE else "iterative"
+        return self.solver
+
+    def _fit_sparse(
+        self,
+        shrinkage: tuple[float | str, float | str] | None,
+        X: NDArray[Any],
+        y: NDArray[Any],
+        Z: NDArray[Any] | None,
+        weights: Weights,
+    ) -> None:
+        """Fit to the moments of views of which one is sparse."""
+        dtypes = X.dtype, y.dtype
+        moments = (
+            self._moments(X, y, weights) if Z is None else moments_with(X, y, Z, weights, self.n_threads)
+        )
+        if shrinkage is not None:
+            self._fit_shrunk(shrinkage, moments, dtypes, confounded=Z is not None)
+        elif Z is not None:
+            self._fit_partial_moments(moments, dtypes)
+        else:
+            self._fit_moments(moments, dtypes)
+
+    def _fit_iterative(
+        self,
+        shrinkage: tuple[float | str, float | str] | None,
+        X: NDArray[Any],
+        y: NDArray[Any],
+        Z: NDArray[Any] | None,
+        weights: Weights,
+    ) -> None:
+        """Fit by products with the views alone."""
+        if shrinkage is not None:
+            raise ValueError("solver='iterative' takes no shrinkage: give reg")
+        if Z is not None:
+            raise ValueError("solver='iterative' takes no confounds: take another solver, or fewer columns")
+        if self.n_components is None:
+            raise ValueError(
+                "solver='iterative', which very many columns take, finds the leading pairs: give n_components"
+            )
+        k, reg = self._parameters(X.shape[1], y.shape[1])
+        found = solve_matrix_free(
+            X,
+            y,
+            k,
+            reg,
+            weights,
+            scale=self.scale,
+            tol=RESIDUAL,
+            max_iter=MOST_ITERATIONS,
+            n_threads=self.n_threads,
+        )
+        worst = float(found.residuals.max())
+        if worst > RESIDUAL and found.n_iter >= MOST_ITERATIONS:
+            warn(
+                f"the solver ended after {found.n_iter} iterations with a residual of {worst:.0e}, above "
+                f"{RESIDUAL:.0e}: the last pairs may be inaccurate. Raise reg, or ask for other "
+                "n_components, so that the last pair stands apart from the next"
+            )
+        rows = X.shape[0] if weights is None else int(np.count_nonzero(weights))
+        varying = [int((variance > 0).sum()) for variance in found.variances]
+        solution = Solution(
+            x_weights=found.x_weights * found.scales[0][:, np.newaxis],
+            y_weights=found.y_weights * found.scales[1][:, np.newaxis],
+            singular_values=found.singular_values,
+            rank=(min(varying[0], rows - 1), min(varying[1], rows - 1)),
+            condition=(1.0, 1.0),
+            dropped=(False, False),
+            lost=(0.0, 0.0),
+        )
+        wx, wy, sign = _in_units(solution, found.scales)
+        signs = np.tile(sign, 2)
+        statistics = ScoreStatistics(
+            found.score_covariance * np.outer(signs, signs),
+            found.x_covariance * signs,
+            found.y_covariance * signs,
+            *found.variances,
+        )
+        columns = Columns(found.means, found.variances, found.scales)
+        n = float(rows if weights is None else weights.sum())
+        self._set_confounding(None)
+        fit = Fit(solution, (wx, wy), columns, statistics, (0.0, 0.0))
+        self._adopt("iterative", fit, None, n, (X.dtype, y.dtype), reg, rows)
 
     def _fit_rows_shrunk(
         self,
@@ -1406,7 +1542,7 @@ class CCA(LinearTwoView):
         x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=first, missing=takes)
         dtypes = x_checked.dtype, y_checked.dtype
         shrinkage = self._start()
-        Z = self._check_confounds(confounds, len(x_checked), reset=first, missing=takes)
+        Z = self._check_confounds(confounds, x_checked.shape[0], reset=first, missing=takes)
         views = {"X": x_checked, "y": y_checked, **({} if Z is None else {"confounds": Z})}
         tables = {"X": X, "y": y, "confounds": confounds}
         before = 0 if first else getattr(self, "n_incomplete_", 0)
@@ -1510,7 +1646,7 @@ class CCA(LinearTwoView):
         return self
 
     def _refuse_data_solvers(self, method: str) -> None:
-        if self.solver in ("qr", "gram"):
+        if self.solver in ("qr", "gram", "iterative"):
             raise ValueError(
                 f"solver={self.solver!r} needs the data, but {method} has their moments alone: "
                 "use solver='auto' or 'covariance', or fit"

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import reduce
 from itertools import product
 from operator import add
@@ -37,6 +38,7 @@ from fastcca.cca.partial import (
     moments_with,
     partial_moments,
 )
+from fastcca.cca.precomputed import feature_variance, is_precomputed, row_numbers
 from fastcca.functional.kernels import Kernel
 from fastcca.functional.missing import column_labels, completed, conditional_means
 from fastcca.functional.moments import Moments
@@ -715,7 +717,7 @@ class CCACV(LinearTwoView):
             best._fit_arrays(data.X, data.y, data.weights, shared.total)
         else:
             best._fit_partial(data.X, data.y, Z, data.weights)
-        self._adopt_best(best)
+        self._take_over(best)
         return self
 
     def _fit_em(
@@ -744,11 +746,88 @@ class CCACV(LinearTwoView):
             best._fit_moments(moments, dtypes)
         else:
             best._fit_partial_moments(moments, dtypes)
-        self._adopt_best(best)
+        self._take_over(best)
+        return self
+
+    def fit_moments(self, folds: Sequence[Moments]) -> "CCACV":
+        """Choose the ridge and fit with it, from the moments of the folds alone.
+
+        Parameters
+        ----------
+        folds : sequence of Moments
+            Of two views, of the rows that each split holds out: two folds or more. The training rows of a
+            split are those of all other folds. ``cv`` is not looked at.
+
+        Returns
+        -------
+        CCACV
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            For fewer than two folds, for moments that are not of the same two views, and if every ridge is
+            too small for moments.
+        TypeError
+            For anything that is not :class:`~fastcca.Moments`.
+
+        Warns
+        -----
+        UserWarning
+            If ridges are left out, as the covariances stay ill-conditioned with them: ``fit`` has the rows to
+            try these too.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastcca import CCACV, Moments
+        >>> X = np.random.default_rng(0).normal(size=(100, 4))
+        >>> Y = X[:, :2] + np.random.default_rng(1).normal(size=(100, 2))
+        >>> folds = [Moments().update(X[i : i + 20], Y[i : i + 20]) for i in range(0, 100, 20)]
+        >>> CCACV().fit_moments(folds).reg_ == CCACV().fit(X, Y).reg_
+        True
+        """
+        folds = list(folds)
+        for fold in folds:
+            if not isinstance(fold, Moments):
+                raise TypeError(f"folds must be fastcca.Moments, got {type(fold).__name__}")
+        if len(folds) < 2:
+            raise ValueError(f"fit_moments takes the moments of two folds or more, got {len(folds)}")
+        if any(len(fold.dims) != 2 or fold.dims != folds[0].dims for fold in folds):
+            raise ValueError("the folds must be of the same two views: Moments().update(X, y)")
+        total = sum(folds, Moments())
+        k = check_n_components(self.n_components, *total.dims)
+        if self.regs is None:
+            variances = [column_variances(total)[s] for s in total.slices]
+            x, y = (float(v[v > 0].mean()) if (v > 0).any() else 1.0 for v in variances)
+            regs = default_grid(RIDGE_FACTORS, (1.0, 1.0) if self.scale else (x, y))
+        else:
+            regs = ridge_grid(self.regs)
+        pairs = [RIDGES("regs", reg) for reg in regs]
+        scores = _scores_of(total, folds, pairs, k, self.scale, self.n_threads)
+        fine: NDArray[np.bool_] = np.asarray(np.isfinite(scores).all(axis=0))
+        if not fine.any():
+            raise ValueError(
+                "every ridge of regs is too small for moments: give larger ones, or fit the rows"
+            )
+        if not fine.all():
+            warn(
+                f"{int((~fine).sum())} of {len(regs)} ridges are left out: the covariances stay "
+                "ill-conditioned with them. fit, which has the rows, can try them"
+            )
+            regs = [reg for reg, is_fine in zip(regs, fine, strict=True) if is_fine]
+            pairs = [pair for pair, is_fine in zip(pairs, fine, strict=True) if is_fine]
+        for name in ("feature_names_in_", "y_feature_names_in_"):  # of an earlier fit
+            if hasattr(self, name):
+                delattr(self, name)
+        self.n_splits_ = len(folds)
+        self._choose(regs, pairs, scores[:, fine])
+        best = CCA(self.n_components, self.reg_, self.scale, "auto", self.n_threads).fit_moments(total)
+        self._take_over(best)
         return self
 
     def _choose(self, regs: Sequence[RegParameter], pairs: list[Reg], scores: NDArray[np.float64]) -> None:
-        """The best ridge by scores (splits, ridges), or of all splits together."""
+        """The ridge with the best mean score; of equal ones the largest."""
         self.cv_results_ = search_results([{"reg": reg} for reg in regs], scores)
         mean = self.cv_results_["mean_test_score"]
         ties = np.flatnonzero(self.cv_results_["rank_test_score"] == 1)
@@ -757,16 +836,17 @@ class CCACV(LinearTwoView):
         self.reg_ = regs[self.best_index_]
         warn_of_end(pairs, mean, self.best_index_, self.regs is None)
 
+    def _take_over(self, best: CCA) -> None:
+        """Every fitted attribute of the best estimator."""
+        self.best_estimator_ = best
+        parameters = best.get_params()
+        self.__dict__.update({name: value for name, value in vars(best).items() if name not in parameters})
+
     def _best(self) -> CCA:
         options: dict[str, Any] = {"n_threads": self.n_threads, "missing": self.missing}
         best = CCA(self.n_components, self.reg_, self.scale, **options)
         adopt_features(best, self)
         return best
-
-    def _adopt_best(self, best: CCA) -> None:
-        self.best_estimator_ = best
-        parameters = best.get_params()
-        self.__dict__.update({name: value for name, value in vars(best).items() if name not in parameters})
 
 
 Gamma = float | str | tuple[float | str, float | str]
@@ -790,14 +870,14 @@ class KernelCCACV(KernelTwoView):
     n_components : int, optional
         Number of pairs of functions; by default 10, or the smaller rank if that is less.
     kernel : str, callable or pair of them, default="rbf"
-        As in :class:`KernelCCA`.
+        As in :class:`KernelCCA`. Of "precomputed" kernel matrices (n, n) rows and columns go to the folds.
     gammas : sequence of float, "median" or pairs of them, optional
         Widths to compare, each for both views or as a pair (x, y). By default 1/4, 1/2, 1, 2 and 4 times the
         median widths of the views.
     regs : array_like, or pair of array_like, optional
         Regularisations to compare, each for both views; or a pair of grids ``(regs_x, regs_y)``, every
-        combination of which is tried. By default ``numpy.logspace(-6, 0, 7)``; for the linear kernel, whose
-        features have the units of the data, times the total variance of each view.
+        combination of which is tried. By default ``numpy.logspace(-6, 0, 7)``; for linear and precomputed
+        kernels, whose features have a unit, times the total variance of each view's features.
     cv : int, splitter or iterable, default=5
         As in scikit-learn: the number of contiguous folds, a splitter, or pairs of row indices (train, test).
         Where a test part has fewer than five rows the held-out rows of all splits are scored together, as in
@@ -928,8 +1008,7 @@ class KernelCCACV(KernelTwoView):
         """
         check_same_rows(X=X, y=y, groups=groups)
         x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
-        refuse_non_finite("X", x_checked)
-        refuse_non_finite("y", y_checked)
+        self._check_kernels(x_checked, y_checked)
         if self.regs is not None:
             regs = ridge_grid(self.regs)
         else:
@@ -940,6 +1019,9 @@ class KernelCCACV(KernelTwoView):
             regs = default_grid(PENALTY_FACTORS, (of_x, of_y))
         pairs = [RIDGES("regs", reg) for reg in regs]
         kernels = self._grid_of_kernels(x_checked, y_checked, weights)
+        x_checked, y_checked = (
+            row_numbers(kernel, data) for kernel, data in zip(kernels[0], (x_checked, y_checked), strict=True)
+        )
         splits = row_splits(self.cv, x_checked, y, groups, weights)
 
         pooled = pools(splits)
@@ -978,9 +1060,13 @@ class KernelCCACV(KernelTwoView):
         if self.gammas is not None:
             return [self._fitted_kernels(gamma, X, Y, weights) for gamma in _plain(self.gammas)]
         kx, ky = self._fitted_kernels("median", X, Y, weights)
-        if {kx.kernel, ky.kernel} <= {"linear", "cosine"} or (callable(kx.kernel) and callable(ky.kernel)):
+        without = "linear", "cosine"
+        if all(callable(k.kernel) or k.kernel in without for k in (kx, ky)):
             return [(kx, ky)]  # no width to choose
-        return [self._kernels((f * float(kx.gamma), f * float(ky.gamma))) for f in WIDTH_FACTORS]
+        return [
+            (replace(kx, gamma=f * float(kx.gamma)), replace(ky, gamma=f * float(ky.gamma)))
+            for f in WIDTH_FACTORS
+        ]
 
     def _model(self, gamma: tuple[float, float], reg: Any) -> KernelCCA:
         names = set(KernelCCA().get_params()) - {"gamma", "reg"}
@@ -1071,6 +1157,8 @@ class KernelCCACV(KernelTwoView):
 
 def _unit(kernel: Kernel, name: str, data: Array, weights: Weights) -> float:
     """The variance of all features together where they have units of the data, else 1."""
+    if is_precomputed(kernel):
+        return feature_variance(data, weights) or 1.0
     if kernel.kernel != "linear":
         return 1.0
     return float(column_statistics(name, data, weights)[1].sum()) or 1.0

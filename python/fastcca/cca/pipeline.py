@@ -17,6 +17,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted, has_fit_para
 from fastcca._arguments.arrays import as_matrix, as_weights, check_same_rows, column_names
 from fastcca._arguments.parameters import RIDGES, anything
 from fastcca._models.files import SavedModel, Schema
+from fastcca._models.report import Report
 from fastcca.cca.linear import CCA
 from fastcca.cca.model_selection import (
     CCACV,
@@ -456,6 +457,23 @@ class TwoViewPipeline(
     def canonical_correlations_(self) -> NDArray[Any]:
         """Correlations of the training scores of ``model_``, shape (n_components_,)."""
         return np.asarray(self.model_.canonical_correlations_)
+
+    def summary(self) -> Report:
+        """What ``model_`` found of the columns that the steps make, as named tables.
+
+        Returns
+        -------
+        Report
+            ``print`` shows it as text, a notebook as HTML.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        """
+        check_is_fitted(self)
+        report: Report = self.model_.summary()
+        return report
 
     @property
     def n_components_(self) -> int:

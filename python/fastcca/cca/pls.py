@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastcca._arguments.arrays import refuse_non_finite
 from fastcca._arguments.parameters import FLAG, MISSING, N_THREADS, POSITIVE_INTEGER, anything, at_most
+from fastcca._arguments.sparse import is_sparse
 from fastcca._arguments.warn import warn
 from fastcca._models.docstrings import with_paragraphs
 from fastcca._models.files import Schema
@@ -59,6 +60,12 @@ class PartialLeastSquares(SharedPart, TwoViewTransformer):
 
     def _factors(self, Sxx: Floats, Sxy: Floats, Syy: Floats, k: int, rounding: float) -> PLSFactors:
         raise NotImplementedError
+
+    def _maps(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        return self._map_x, self._map_y
+
+    def _view_moments(self) -> Moments | None:
+        return getattr(self, "moments_", None)
 
     # ---- the fit
 
@@ -143,7 +150,8 @@ class PartialLeastSquares(SharedPart, TwoViewTransformer):
         with np.errstate(over="ignore"):
             scores = project(data, weights.astype(data.dtype, copy=False), mean)
         if not np.isfinite(scores).all():
-            refuse_non_finite(view, data)
+            if not is_sparse(data):  # whose entries were looked at
+                refuse_non_finite(view, data)
             raise NumericalError(
                 f"the scores of {view} overflow {data.dtype}: rescale the data or use float64"
             )
@@ -151,8 +159,9 @@ class PartialLeastSquares(SharedPart, TwoViewTransformer):
 
 
 class FittedToMoments(MissingValues, PartialLeastSquares):
-    """PLS with a given number of components: fits to rows and to moments."""
+    """PLS with a given number of components: fits to rows, sparse ones too, and to moments."""
 
+    _takes_sparse = True
     _constraints = {  # noqa: RUF012
         **PartialLeastSquares._constraints,
         "n_components": POSITIVE_INTEGER,
@@ -319,6 +328,26 @@ class DeflatedPLS(
         coef = factors.x_rotations @ factors.y_loadings.T / scales[0][:, np.newaxis] * scales[1]
         self.coef_ = cast_weights("y", coef.T, np.result_type(*dtypes))
         self.intercept_ = self.y_mean_.astype(dtypes[1])
+
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Coefficient of determination of the predictions, averaged over the columns of y.
+
+        Parameters
+        ----------
+        X : array_like or sparse matrix of shape (n, p)
+            Predictors.
+        y : array_like or sparse matrix of shape (n, q)
+            The targets.
+        sample_weight : array_like of shape (n,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+        """
+        known: Any = y
+        targets = known.toarray() if is_sparse(known) else known
+        return float(RegressorMixin.score(self, X, targets, sample_weight))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Targets of these rows, ``(X - x_mean_) @ coef_.T + intercept_``.

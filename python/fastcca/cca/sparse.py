@@ -96,6 +96,12 @@ class SparseTwoView(SharedPart, TwoViewTransformer):
             )
         return scores
 
+    def _maps(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        return self.x_weights_, self.y_weights_
+
+    def _view_moments(self) -> Moments | None:
+        return getattr(self, "moments_", None)
+
     def top_features(self, n: int = 10, component: int = 0) -> dict[str, list[tuple[str, float]]]:
         """The columns of largest weight, in standard deviations, by name.
 

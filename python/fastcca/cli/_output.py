@@ -54,7 +54,7 @@ def _rows(fitted: Any) -> str:
 
 
 def _describe_views(lines: dict[str, Any], fitted: Any, search: Any) -> None:
-    columns = (f"{len(fitted.means_[name])} in {name}" for name in fitted.views_)
+    columns = (f"{width} in {name}" for name, width in fitted._widths.items())
     lines |= {"columns": ", ".join(columns), "components": fitted.n_components_}
     correlations = " ".join(f"{value:.4f}" for value in fitted.canonical_correlations_[:10])
     lines["correlations"] = _some(correlations, fitted.n_components_)

@@ -86,6 +86,11 @@ class SavedDeepModel(SavedModel):
         networks = {name: vars(plain).pop(name) for name in self._saved_networks if name in vars(self)}
         own = [name for name in self._own_modules if getattr(self, name) is not None]
         neutral = {**dict.fromkeys(self._own_modules), "callbacks": (), "augment": None, "device": "cpu"}
+        neutral |= {
+            name: word
+            for name, word in (("optimizer", "adam"), ("schedule", "cosine"))
+            if callable(getattr(self, name, None))
+        }
         vars(plain).update({name: value for name, value in neutral.items() if name in vars(self)})
         node = super(SavedDeepModel, plain)._packed(writer, where)
         node["own"] = own
@@ -132,7 +137,12 @@ class SavedDeepModel(SavedModel):
             for part, entry in networks.items()
             if "same_as" not in entry
         }
-        misfit = _misfit(model, weights)
+        try:
+            misfit = _misfit(model, weights)
+        except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+            if not own:
+                raise
+            raise RefusedError(f"{' and '.join(own)} cannot be built into it: {error}") from error
         if misfit is not None:
             raise RefusedError(f"{' and '.join(own)} do not fit it: {misfit}") if own else ValueError(misfit)
         _put(model, weights)

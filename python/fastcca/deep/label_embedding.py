@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -206,7 +207,8 @@ class DeepLabelEmbedding(SemanticLabels, DeepEstimator, LabelEmbedding):
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted.
     encoder_ : torch.nn.Module
-        The trained network with W, in evaluation mode.
+        The trained network with W, in evaluation mode: from ``(x - x_mean_) / x_scale_`` to the space of the
+        labels. ``torch.export.export`` takes it.
     label_embedding_ : ndarray of shape (n_classes, d)
         The point of each label.
     superclasses_, superclass_embedding_, nodes_, node_embedding_, parents_, beta_
@@ -421,7 +423,8 @@ class DeepLabelEmbedding(SemanticLabels, DeepEstimator, LabelEmbedding):
         sample_weight : array_like of shape (n,), optional
             Weights >= 0 of the rows in the means over batches; a weight of 0 leaves a row out.
         sample_attributes : array_like of shape (n, n_attributes), optional
-            The attributes of each row, for :math:`L_A`; those of a class are then the mean of its rows.
+            The attributes of each row, for :math:`L_A`; those of a class are then the mean of its rows. The
+            columns of a data frame name them.
         validation : (X, y), optional
             Other rows to choose the best epoch and the temperature by; all rows of the fit are trained on
             then, and ``validation_fraction`` is not used.
@@ -440,7 +443,7 @@ class DeepLabelEmbedding(SemanticLabels, DeepEstimator, LabelEmbedding):
         """
         self._check_parameters()
         refuse_both(validation, groups)
-        flat, shape = _flattened(X)
+        flat, shape = _flattened("X", X)
         attributes = None
         if sample_attributes is not None:
             attributes = self._check_row_attributes(flat, sample_attributes)
@@ -474,6 +477,7 @@ class DeepLabelEmbedding(SemanticLabels, DeepEstimator, LabelEmbedding):
                 self._keep(networks, data, rows, checked_on)
 
             self._train(networks, schedule, epochs, keep)
+        self._name_attributes(sample_attributes)
         if hasattr(self, "decision_offset_"):  # a copy that with_classes made is fitted again
             del self.decision_offset_
         return self
@@ -483,7 +487,7 @@ class DeepLabelEmbedding(SemanticLabels, DeepEstimator, LabelEmbedding):
     def _check_parameters(self) -> None:
         if self.encoder is not None and not isinstance(self.encoder, nn.Module):
             raise ValueError(f"encoder must be a torch.nn.Module or None, got {self.encoder!r}")
-        if self.encoder is None and not self.projection:
+        if self.encoder is None and self.source is None and not self.projection:
             raise ValueError(
                 "projection=False leaves the outputs of encoder as they are, and encoder is None"
             )
@@ -508,6 +512,8 @@ class DeepLabelEmbedding(SemanticLabels, DeepEstimator, LabelEmbedding):
         if not isinstance(validation, (tuple, list)) or len(validation) != 2:
             raise ValueError(f"validation must be a pair (X, y), got {type(validation).__name__}")
         x = self._flat_rows("validation X", validation[0])
+        if not len(x):
+            raise ValueError("validation X has no rows")
         labels = np.asarray(validation[1])
         if labels.shape != (len(x),):
             raise ValueError(f"validation has {len(x)} rows in X and y of shape {labels.shape}")
@@ -600,6 +606,13 @@ class DeepLabelEmbedding(SemanticLabels, DeepEstimator, LabelEmbedding):
                 f"encoder must return a matrix of a row for each sample, got shape {tuple(outputs.shape)} "
                 "for 2 samples"
             )
+        if outputs.dtype != dtype:
+            raise ValueError(
+                f"encoder must return numbers of dtype {self.dtype}, got {str(outputs.dtype)[6:]}: it can "
+                "convert them, or be used with another dtype"
+            )
+        if not bool(torch.isfinite(outputs).all()):
+            raise NumericalError("encoder returns NaN or infinity for finite rows, before any training")
         self.n_encoder_outputs_ = int(outputs.shape[1])
         n_components = self.n_components
         if not self.projection:
@@ -688,7 +701,7 @@ class DeepLabelEmbedding(SemanticLabels, DeepEstimator, LabelEmbedding):
             tensor = getattr(criterion, name)
             if tuple(tensor.shape) != values[name].shape:
                 raise ValueError(
-                    f"source has {len(values['A'])} attributes, attributes has {len(criterion.A)}"
+                    f"source has {len(values['A'])} attributes, this model has {len(criterion.A)}"
                 )
             with torch.no_grad():
                 tensor.copy_(torch.as_tensor(values[name]))
@@ -743,7 +756,7 @@ class DeepLabelEmbedding(SemanticLabels, DeepEstimator, LabelEmbedding):
             project()  # after the step of the batch before
             x = data.source.rows(index)
             if self.augment is not None:
-                x = self.augment(x)
+                x = self._augmented(x)
             with torch.autocast(device.type, torch.bfloat16, enabled=self.autocast is not None):
                 Z = networks.encoder(x)
             if not bool(torch.isfinite(Z).all()):
@@ -766,6 +779,18 @@ class DeepLabelEmbedding(SemanticLabels, DeepEstimator, LabelEmbedding):
                 right = decisions.argmax(axis=1) == checked_on[0].codes[checked_on[1]]
                 epoch.validation_score = float(np.average(right, weights=checked_on[0].weight[checked_on[1]]))
             yield epoch
+
+    def _augmented(self, x: Tensor) -> Tensor:
+        changed = cast(Callable[[Tensor], Tensor], self.augment)(x)
+        if not isinstance(changed, Tensor) or changed.dtype != x.dtype or len(changed) != len(x):
+            found = type(changed).__name__
+            if isinstance(changed, Tensor):
+                found = f"{tuple(changed.shape)} of {str(changed.dtype)[6:]}"
+            raise ValueError(
+                f"augment must return a tensor of as many rows as it is given, {tuple(x.shape)} of "
+                f"{str(x.dtype)[6:]}, got {found}"
+            )
+        return changed
 
     def _objective(
         self, networks: _LabelNetwork, Z: Tensor, y: Tensor, given: Tensor | None, weight: Tensor
@@ -879,7 +904,7 @@ class DeepLabelEmbedding(SemanticLabels, DeepEstimator, LabelEmbedding):
         A = self.attribute_embedding_.astype(np.float64)
         found = []
         for z, label in zip(self._psi(x), self.predict(X).tolist(), strict=True):
-            parent = self.parents_[self.nodes_.index(label)] if label in self.nodes_ else None
+            parent = self._known_above(label)
             above = 0.0 if parent is None else self.node_embedding_[self.nodes_.index(parent)]
             beta, left = nnls(A.T, z - above) if len(A) else (np.zeros(0), np.linalg.norm(z - above))
             order = [i for i in np.argsort(-beta, kind="stable")[:n_attributes] if beta[i] > 0]
@@ -894,11 +919,13 @@ class DeepLabelEmbedding(SemanticLabels, DeepEstimator, LabelEmbedding):
 
     def _flat_rows(self, name: str, X: Any) -> Array:
         """Finite rows of the shape of the fit, flattened."""
-        flat, shape = _flattened(X)
+        flat, shape = _flattened(name, X)
         if not shape:
             as_matrix(name, flat)  # which refuses it
         if shape != self.input_shape_ and not len(shape) == len(self.input_shape_) == 1:
-            raise ValueError(f"{name} has rows of shape {shape}, the fit had {self.input_shape_}")
+            alone = np.shape(X) == self.input_shape_
+            hint = f": one row alone needs an axis before, {name}[np.newaxis]" if alone else ""
+            raise ValueError(f"{name} has rows of shape {shape}, the fit had {self.input_shape_}{hint}")
         x = as_matrix(name, flat)
         validate_data(self, flat, reset=False, skip_check_array=True)
         refuse_non_finite(name, x)
@@ -913,7 +940,7 @@ class DeepLabelEmbedding(SemanticLabels, DeepEstimator, LabelEmbedding):
                 self.encoder_(source.rows(part)).detach().double().cpu().numpy()
                 for part in chunks(len(x), self.batch_size)
             ]
-        z = np.concatenate(parts)
+        z = np.concatenate([np.zeros((0, self.label_embedding_.shape[1])), *parts])
         if not np.isfinite(z).all():
             raise NumericalError("the network returned NaN or infinity for finite rows")
         return cast("NDArray[np.float64]", z)
@@ -950,19 +977,24 @@ class _LabelNetwork(TrainedModule):
         self.keep_modes()
 
 
-def _flattened(X: Any) -> tuple[Any, tuple[int, ...]]:
+def _flattened(name: str, X: Any) -> tuple[Any, tuple[int, ...]]:
     """Rows of more than one axis as a matrix, and the shape of a row; others as they are.
 
     Small integers, as images have them, become float32.
     """
     if hasattr(X, "columns"):
         return X, (len(X.columns),)
-    array = unwrapped(X, "X")
+    if np.ma.is_masked(X):
+        as_matrix(name, X)  # which refuses it
+    array = unwrapped(X, name)
     if not hasattr(array, "__array__") and not isinstance(array, (list, tuple)):
         return X, (0,)
-    array = np.asarray(array)
+    try:
+        array = np.asarray(array)
+    except ValueError as error:
+        raise ValueError(f"{name} must hold rows of one shape: {error}") from None
     if array.dtype.kind in "ui" and array.dtype.itemsize <= 2:
         array = array.astype(np.float32)
     if array.ndim < 3:
         return (X if array.dtype.kind not in "fiub" else array), array.shape[1:]
-    return array.reshape(len(array), -1), array.shape[1:]
+    return array.reshape(len(array), math.prod(array.shape[1:])), array.shape[1:]

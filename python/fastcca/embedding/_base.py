@@ -311,7 +311,7 @@ class LabelEmbedding(
         """
         x = self._check_rows(X)
         nearest = [block.argmax(axis=1) for block in self._nearness(x)]
-        return self.classes_[np.concatenate(nearest)]  # type: ignore[no-any-return]
+        return self.classes_[np.concatenate([np.zeros(0, dtype=np.intp), *nearest])]  # type: ignore[no-any-return]
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """The fraction of rows whose label is predicted: hit@1.
@@ -366,7 +366,7 @@ class LabelEmbedding(
         n_classes = len(self.label_embedding_)
         k = integer(1, n_classes)("k", k)
         order = [np.argsort(-block, axis=1, kind="stable")[:, :k] for block in self._nearness(x)]
-        return self.classes_[np.concatenate(order)]
+        return self.classes_[np.concatenate([np.zeros((0, k), dtype=np.intp), *order])]
 
     def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
         """Probabilities of the labels: the softmax of :meth:`decision_function` over ``temperature_``.

@@ -306,6 +306,8 @@ class ZeroShotMixin:
         """
         check_is_fitted(self)
         NUMBER("seen_calibration", seen_calibration)
+        if isinstance(labels, (str, bytes)):
+            raise ValueError(f"labels must be a list of labels, got the text {labels!r}")
         new = list(dict.fromkeys(np.asarray(list(labels)).tolist()))
         if not new:
             raise ValueError("labels must hold at least one label")

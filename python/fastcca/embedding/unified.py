@@ -151,8 +151,8 @@ class SemanticLabels(ZeroShotMixin):
         U = self.node_embedding_
         placed = np.zeros((len(labels), U.shape[1]))
         for i, label in enumerate(labels):
-            above = () if self.taxonomy is None else self.taxonomy.ancestors(label)
-            row = next((self.nodes_.index(node) for node in above if node in self.nodes_), None)
+            above = self._known_above(label)
+            row = None if above is None else self.nodes_.index(above)
             if row is not None:
                 placed[i] = U[row]
             elif vectors is None:
@@ -166,6 +166,15 @@ class SemanticLabels(ZeroShotMixin):
         usual = np.linalg.norm(U[: len(U) - len(self.superclasses_)], axis=1).mean()
         placed *= np.divide(usual, length, out=np.zeros_like(length), where=length > 0)
         return placed
+
+    def _known_above(self, label: Any) -> Any:
+        """The nearest node above a label that the fit knew; None where there is none."""
+        above = () if self.taxonomy is None else self.taxonomy.ancestors(label)
+        return next((node for node in above if node in self.nodes_), None)
+
+    def _name_attributes(self, sample_attributes: Any) -> None:
+        if hasattr(sample_attributes, "columns"):
+            self.attribute_names_ = [str(name) for name in sample_attributes.columns]
 
     def _check_row_attributes(self, X: Any, sample_attributes: Any) -> NDArray[np.float64]:
         if self.attributes is not None:
@@ -432,7 +441,8 @@ class UnifiedSemanticEmbedding(SemanticLabels, LabelEmbedding):
         sample_weight : array_like of shape (n,), optional
             Weights >= 0, which count as repetitions of a row; a weight of 0 leaves it out.
         sample_attributes : array_like of shape (n, n_attributes), optional
-            The attributes of each row, for :math:`L_A`; those of a class are then the mean of its rows.
+            The attributes of each row, for :math:`L_A`; those of a class are then the mean of its rows. The
+            columns of a data frame name them.
 
         Returns
         -------
@@ -451,6 +461,7 @@ class UnifiedSemanticEmbedding(SemanticLabels, LabelEmbedding):
         if sample_attributes is not None:
             extra["attributes"] = self._check_row_attributes(X, sample_attributes)
         self._fit(X, y, sample_weight, extra)
+        self._name_attributes(sample_attributes)
         return self
 
     def _choose(self, data: TrainingData) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcca._arguments.parameters import check_reg, integer
+from fastcca._arguments.parameters import integer
 from fastcca.cca.linear import LinearTwoView
 from fastcca.cca.pipeline import TwoViewPipeline
 from fastcca.functional.moments import Moments
@@ -47,7 +47,7 @@ class WhitenedView:
 
 def ridge_of(model: LinearTwoView) -> tuple[float, float]:
     """The ridge of each view: given, or chosen by cross-validation."""
-    return check_reg(model.reg_ if hasattr(model, "reg_") else model.reg)
+    return model._ridges_of_fit()
 
 
 def whitened_views(

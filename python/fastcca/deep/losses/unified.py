@@ -20,7 +20,7 @@ from fastcca._arguments.parameters import (
     choice,
 )
 from fastcca.deep.losses._operator import common_precision
-from fastcca.deep.losses.hinge import HingeEmbeddingLoss, weights_of_mean
+from fastcca.deep.losses.hinge import HingeEmbeddingLoss, at_hand, weights_of_mean
 from fastcca.embedding._data import TrainingData
 from fastcca.embedding._semantics import LabelGraph, label_graph, label_vectors
 from fastcca.embedding._training import LOSSES, LabelLoss, seed_of
@@ -33,6 +33,7 @@ from fastcca.embedding.unified import (
     labels_of_classes,
     labels_of_structure,
 )
+from fastcca.errors import NumericalError
 from fastcca.taxonomy import Taxonomy
 
 __all__ = ["UnifiedSemanticLoss"]
@@ -191,6 +192,8 @@ class UnifiedSemanticLoss(nn.Module):
         else:
             first = labels_of_classes(self.graph, known, n_components, n_attributes, rng)
         dtype = torch.get_default_dtype() if dtype is None else dtype
+        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+            raise ValueError(f"dtype must be a floating-point dtype of torch or None, got {dtype!r}")
         self.U = nn.Parameter(torch.as_tensor(SCALE * first["U"], dtype=dtype))
         self.A = nn.Parameter(torch.as_tensor(first["A"], dtype=dtype))
         n, k = first["B"].shape
@@ -310,6 +313,13 @@ class UnifiedSemanticLoss(nn.Module):
 
         ``sample_attributes`` (B, n_attributes) are those of each sample, where the classes have none given;
         ``sample_weight`` (B,) weights of a weighted mean.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For tensors of another kind or shape, classes out of range, NaN or infinity.
+        NumericalError
+            On the CPU, if the loss overflows; other devices are not waited for.
         """
         terms = self.terms(Z, y, sample_attributes, sample_weight)
         factors = {"L_C": 1.0, "L_S": self.mu_s, "L_A": self.mu_a, "R": self.mu2, "norm": self.lambda2}
@@ -317,6 +327,13 @@ class UnifiedSemanticLoss(nn.Module):
         for name, term in terms.items():
             if name != "L_C":
                 value = value + factors[name] * term
+        if at_hand(value) and not bool(torch.isfinite(value)):
+            found = {name: float(term.detach()) for name, term in terms.items()}
+            bad = " and ".join(f"{name} is {x}" for name, x in found.items() if not np.isfinite(x))
+            raise NumericalError(
+                f"the loss overflows, {bad or 'in the sum of its terms'}: a smaller learning rate may help, "
+                "or data scaled down"
+            )
         return value
 
     def terms(
@@ -362,6 +379,8 @@ class UnifiedSemanticLoss(nn.Module):
         if not isinstance(sample_attributes, Tensor):
             raise TypeError(f"sample_attributes must be a tensor, got {type(sample_attributes).__name__}")
         self._check_attributes(tuple(sample_attributes.shape), len(y))
+        if at_hand(sample_attributes) and not bool(torch.isfinite(sample_attributes).all()):
+            raise ValueError("sample_attributes contains NaN or infinity")
         return sample_attributes.to(self.U.dtype) / self.attribute_unit - self.attribute_mean
 
     def _check_attributes(self, shape: tuple[int, ...], n_rows: int) -> None:
