@@ -184,7 +184,7 @@ def test_correlations_are_those_of_the_complete_data():
     assert (np.abs(np.mean(off, axis=0)) < 0.01).all()
     # scores of rows held out are lower, as some of their values are unknown, and no more than that
     assert (np.array(chosen) < 0).all()
-    assert (np.array(chosen) > -0.06).all()
+    assert (np.array(chosen) > -0.1).all()
 
 
 ESTIMATORS = [

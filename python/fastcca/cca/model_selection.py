@@ -235,8 +235,8 @@ def completed_scores(
 ) -> NDArray[np.float64]:
     """Scores of rows with missing values, by moments of maximum likelihood of the training rows.
 
-    What is missing of a row held out is filled in from its own view alone, by the covariances of the training
-    rows: the other view would bring the correlation along.
+    What is missing of a row held out is filled in from its own view (and confounds) alone, by the covariances of
+    the training rows: the other view would bring the correlation along.
     """
     if pools(splits):
         raise ValueError(f"cv: with missing='em' each split takes at least {FEWEST} test rows to correlate")
@@ -253,15 +253,20 @@ def completed_scores(
                 f"cv: split {i} has {len(test)} test rows with values in both views, at least {FEWEST} are "
                 "needed to correlate"
             )
-        filled = [
-            conditional_means(a[test], training.mean[s], training.covariance(j, j))
-            for j, (a, s) in enumerate(zip(views.values(), training.slices, strict=True))
-        ]
-        w = None if data.weights is None else data.weights[test]
-        held_out = Moments().update(*filled, sample_weight=w, dtype=np.float64, n_threads=data.n_threads)
+        rest, confounding = training, None
         if Z is not None:
-            training, confounding = partial_moments(training, n_threads=data.n_threads)
-            held_out = mapped_residuals(held_out, confounding)
+            rest, confounding = partial_moments(training, n_threads=data.n_threads)
+        parts, place = [], np.arange(len(training.mean))
+        for j, a in enumerate((data.X, data.y)):
+            known = [a] if Z is None else [a, Z]
+            columns = np.concatenate([place[s] for s in (training.slices[j], *training.slices[2:])])
+            S = training.scatter[np.ix_(columns, columns)] / (training.n - 1)
+            filled = conditional_means(np.hstack([each[test] for each in known]), training.mean[columns], S)
+            own, others = filled[:, : a.shape[1]], filled[:, a.shape[1] :]
+            parts.append(own if confounding is None else confounding.residuals(j, own, others))
+        w = None if data.weights is None else data.weights[test]
+        held_out = Moments().update(*parts, sample_weight=w, dtype=np.float64, n_threads=data.n_threads)
+        training = rest
         scores[i] = _scores_of(training + held_out, [held_out], pairs, k, model.scale, data.n_threads)[0]
         for j in np.flatnonzero(np.isnan(scores[i])):
             fitted: LinearTwoView = clone(model).set_params(reg=pairs[j])
