@@ -667,8 +667,7 @@ class TwoViewPipeline(
                     f"the step {name!r} of {side} has no inverse_transform, which leads back to its units"
                 )
             data = step.inverse_transform(data)
-        data = np.asarray(data)
-        return data.ravel() if side == "y" and self._y_is_vector else data
+        return np.ravel(data) if side == "y" and self._y_is_vector else np.asarray(data)
 
     def score(
         self,
