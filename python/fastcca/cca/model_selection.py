@@ -235,8 +235,8 @@ def completed_scores(
 ) -> NDArray[np.float64]:
     """Scores of rows with missing values, by moments of maximum likelihood of the training rows.
 
-    What is missing of a row held out is filled in from its own view (and confounds) alone, by the covariances of
-    the training rows: the other view would bring the correlation along.
+    What is missing of a row held out is filled in from its own view (and confounds) alone, by the covariances
+    of the training rows: the other view would bring the correlation along.
     """
     if pools(splits):
         raise ValueError(f"cv: with missing='em' each split takes at least {FEWEST} test rows to correlate")
@@ -268,8 +268,8 @@ def completed_scores(
         held_out = Moments().update(*parts, sample_weight=w, dtype=np.float64, n_threads=data.n_threads)
         training = rest
         scores[i] = _scores_of(training + held_out, [held_out], pairs, k, model.scale, data.n_threads)[0]
-        for j in np.flatnonzero(np.isnan(scores[i])):
-            fitted: LinearTwoView = clone(model).set_params(reg=pairs[j])
+        for unknown in np.flatnonzero(np.isnan(scores[i])):
+            fitted: LinearTwoView = clone(model).set_params(reg=pairs[unknown])
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)
                 fitted._fit_moments(training, (np.dtype(np.float64), np.dtype(np.float64)))
@@ -279,7 +279,7 @@ def completed_scores(
             scale = np.sqrt(
                 np.einsum("ij,ij->j", wx, S[sx, sx] @ wx) * np.einsum("ij,ij->j", wy, S[sy, sy] @ wy)
             )
-            scores[i, j] = np.divide(across, scale, out=np.zeros_like(scale), where=scale > 0).mean()
+            scores[i, unknown] = np.divide(across, scale, out=np.zeros_like(scale), where=scale > 0).mean()
     return scores
 
 
@@ -1156,7 +1156,7 @@ class KernelCCACV(KernelTwoView):
                     np.einsum("ij,ij->j", wx, fold.scatter[sx, sx] @ wx)
                     * np.einsum("ij,ij->j", wy, fold.scatter[sy, sy] @ wy)
                 )
-                scores[i, j] = np.divide(across, scale, out=np.zeros_like(scale), where=scale > 0).mean()
+                scores[i, unknown] = np.divide(across, scale, out=np.zeros_like(scale), where=scale > 0).mean()
         return scores
 
 
