@@ -1156,7 +1156,7 @@ class KernelCCACV(KernelTwoView):
                     np.einsum("ij,ij->j", wx, fold.scatter[sx, sx] @ wx)
                     * np.einsum("ij,ij->j", wy, fold.scatter[sy, sy] @ wy)
                 )
-                scores[i, unknown] = np.divide(across, scale, out=np.zeros_like(scale), where=scale > 0).mean()
+                scores[i, j] = np.divide(across, scale, out=np.zeros_like(scale), where=scale > 0).mean()
         return scores
 
 
