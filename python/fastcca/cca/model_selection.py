@@ -789,7 +789,7 @@ class CCACV(LinearTwoView):
         >>> X = np.random.default_rng(0).normal(size=(100, 4))
         >>> Y = X[:, :2] + np.random.default_rng(1).normal(size=(100, 2))
         >>> folds = [Moments().update(X[i : i + 20], Y[i : i + 20]) for i in range(0, 100, 20)]
-        >>> bool(np.isclose(CCACV().fit_moments(folds).reg_, CCACV().fit(X, Y).reg_))
+        >>> bool(np.allclose(CCACV().fit_moments(folds).reg_, CCACV().fit(X, Y).reg_))
         True
         """
         folds = list(folds)
