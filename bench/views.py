@@ -113,7 +113,7 @@ def against_ikpls(
         most = search.max_components
         with contextlib.redirect_stdout(io.StringIO()):  # which it fills whatever verbose is
             found = PLS(algorithm, ddof=1).cross_validate(X, y, most, splits, r2, n_jobs=1, verbose=0)
-        return np.mean(list(found.values()), axis=0)
+        return np.asarray(np.mean(list(found.values()), axis=0))
 
     ours = search.fit(X, y).cv_results_["mean_test_score"]
     for algorithm in (1, 2):

@@ -552,7 +552,9 @@ def test_info(model):
     assert lines["levels"] == ", ".join(info["levels"])
     out = run_well("info", model)
     cca = fastcca.load(model)
-    assert "CCA(n_components=3, n_threads=None, reg=0.001, scale=False, shrinkage=None, solver='auto')" in out
+    assert (
+        "CCA(missing='error', n_components=3, n_threads=None, reg=0.001, scale=False, shrinkage=None" in out
+    )
     assert "6 in X, 4 in Y" in out
     assert " ".join(f"{value:.4f}" for value in cca.canonical_correlations_) in out
 

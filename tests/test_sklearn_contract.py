@@ -189,6 +189,7 @@ def test_parameters_are_stored_as_given():
         "solver": "auto",
         "n_threads": None,
         "shrinkage": None,
+        "missing": "error",
     }
     assert repr(CCA(reg=0.5)) == "CCA(reg=0.5)"
 

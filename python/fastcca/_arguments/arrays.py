@@ -18,10 +18,12 @@ __all__ = [
     "column_names",
     "common_float",
     "contiguous",
+    "filled_masked",
     "finite_matrix",
     "index_of",
     "narrowed",
     "place_of",
+    "refuse_infinite",
     "refuse_non_finite",
     "unwrapped",
 ]
@@ -245,6 +247,26 @@ def refuse_non_finite(
             kind = "NaN" if np.isnan(a[start + row, column]) else "infinity"
             where = place_of(table, first_row + start + row, column) + within.format(start + row)
             raise ValueError(f"Input {name} contains {kind}: the first is at {where}")
+
+
+def refuse_infinite(name: str, a: Array, table: Any = None) -> None:
+    """Raise a ValueError with the first position of an infinity in ``a``; NaN are values that are missing."""
+    step = max(1, 2**20 // max(1, a.shape[1]))
+    for start in range(0, len(a), step):
+        bad = np.isinf(a[start : start + step])
+        if bad.any():
+            row, column = (int(i) for i in np.argwhere(bad)[0])
+            raise ValueError(
+                f"Input {name} contains infinity: the first is at {place_of(table, start + row, column)}"
+            )
+
+
+def filled_masked(value: Any) -> Any:
+    """A masked array with NaN where it is masked; anything else as it is."""
+    if not np.ma.is_masked(value):
+        return value
+    dtype = value.dtype if value.dtype.kind == "f" else np.float64
+    return value.astype(dtype).filled(np.nan)
 
 
 def place_of(table: Any, row: int, column: int) -> str:

@@ -8,12 +8,17 @@ import numpy as np
 
 from fastcca._arguments.arrays import as_matrix
 
-__all__ = ["as_rows", "is_sparse"]
+__all__ = ["as_rows", "dense", "is_sparse"]
 
 
 def is_sparse(value: Any) -> bool:
     """Whether this is a matrix or an array of SciPy's sparse kind, without an import of SciPy."""
     return type(value).__module__.startswith("scipy.sparse")
+
+
+def dense(value: Any) -> Any:
+    """Rows as an array, sparse ones too."""
+    return value.toarray() if is_sparse(value) else np.asarray(value)
 
 
 def as_rows(name: str, value: Any, *, vector: bool = False, min_rows: int = 0, min_columns: int = 1) -> Any:

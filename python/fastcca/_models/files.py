@@ -139,9 +139,7 @@ class SavedModel(AtomicFit):
         >>> fastcca.load(path)
         CCA(reg=0.1)
         """
-        from sklearn.utils.validation import check_is_fitted
-
-        check_is_fitted(self)
+        self._check_saved()
         writer = Writer(moments, type(self).__name__)
         header = {
             "format": FORMAT,
@@ -158,6 +156,12 @@ class SavedModel(AtomicFit):
             write_tensors(file, writer.tensors, metadata)
 
     # ---- what a class may do in its own way
+
+    def _check_saved(self) -> None:
+        """Refuse what is not fitted."""
+        from sklearn.utils.validation import check_is_fitted
+
+        check_is_fitted(self)
 
     def _packed(self, writer: "Writer", where: str) -> dict[str, Any]:
         """This model as an entry of the header; arrays go to ``writer``, named after ``where``."""

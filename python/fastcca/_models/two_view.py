@@ -19,6 +19,7 @@ from fastcca._arguments.arrays import (
     check_same_length,
     check_same_rows,
     column_names,
+    filled_masked,
     finite_matrix,
 )
 from fastcca._arguments.sparse import as_rows
@@ -47,7 +48,7 @@ class TwoViewTransformer(
         fields="n_components_ n_features_in_ n_y_features_in_ y_is_vector=_y_is_vector "
         "canonical_correlations_ x_mean_ y_mean_ y_on_x=_y_on_x x_on_y=_x_on_y x_on_x=_x_on_x "
         "y_on_y=_y_on_y",
-        optional="feature_names_in_ y_feature_names_in_",
+        optional="feature_names_in_ y_feature_names_in_ score_covariance=_score_covariance",
     )
 
     _takes_sparse: ClassVar[bool] = False  # whether views may be sparse matrices
@@ -69,6 +70,7 @@ class TwoViewTransformer(
     _x_on_y: NDArray[Any]
     _x_on_x: NDArray[Any]
     _y_on_y: NDArray[Any]
+    _score_covariance: NDArray[np.float64]  # (2k, 2k): of the training scores of both views
 
     # ---- what a subclass gives
 
@@ -97,17 +99,23 @@ class TwoViewTransformer(
     # ---- input
 
     def _check_pair(
-        self, X: Any, y: Any, sample_weight: Any = None, *, reset: bool
+        self, X: Any, y: Any, sample_weight: Any = None, *, reset: bool, missing: bool = False
     ) -> tuple[NDArray[Any], NDArray[Any], Weights]:
-        """Both views as 2-d float arrays, and the weights; sets (without reset, checks) names and widths."""
+        """Both views as 2-d float arrays, and the weights; sets (without reset, checks) names and widths.
+
+        Values may be ``missing``: they are NaN.
+        """
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y is None."
             )
         check_same_rows(X=X, y=y, sample_weight=sample_weight)
-        as_view = as_rows if self._takes_sparse else as_matrix
-        x_checked = as_view("X", X, min_rows=2 if reset else 1)
-        y_checked = as_view("y", y, vector=True, min_rows=2 if reset else 1)
+        if missing:
+            X, y = filled_masked(X), filled_masked(y)
+        as_view = as_rows if self._takes_sparse and not missing else as_matrix
+        options = {"frames_finite": False} if missing else {}
+        x_checked = as_view("X", X, min_rows=2 if reset else 1, **options)
+        y_checked = as_view("y", y, vector=True, min_rows=2 if reset else 1, **options)
         check_same_length(X=x_checked, y=y_checked)
         weights = as_weights(sample_weight, x_checked.shape[0], more_than=1.0 if reset else 0.0)
         validate_data(self, X, y, reset=reset, skip_check_array=True)
@@ -168,7 +176,7 @@ class TwoViewTransformer(
         than these covariances give.
         """
         k = len(self.singular_values_)
-        zz = statistics.scores
+        zz = self._score_covariance = statistics.scores
         variance = zz.diagonal().copy()
         # a score without variance beyond rounding (its ridge alone gave it a place) correlates with nothing
         for block in (slice(0, k), slice(k, 2 * k)):

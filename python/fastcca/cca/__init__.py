@@ -1,8 +1,9 @@
 """Canonical correlation analysis: linear, kernel, of many views, with cross-validated parameters."""
 
+from fastcca._models.shared_part import Denoised, Disagreement
 from fastcca.cca.kernel import KernelCCA
 from fastcca.cca.kernel_multiview import KernelMCCA
-from fastcca.cca.linear import CCA
+from fastcca.cca.linear import CCA, Translation
 from fastcca.cca.model_selection import CCACV, KernelCCACV
 from fastcca.cca.multiview import GCCA, MCCA, MCCACV
 from fastcca.cca.pipeline import TwoViewPipeline
@@ -17,6 +18,8 @@ __all__ = [
     "MCCA",
     "MCCACV",
     "PLSSVD",
+    "Denoised",
+    "Disagreement",
     "KernelCCA",
     "KernelCCACV",
     "KernelMCCA",
@@ -27,6 +30,7 @@ __all__ = [
     "SparseCCA",
     "SparseCCACV",
     "StabilitySelection",
+    "Translation",
     "TwoViewPipeline",
     "stability_selection",
 ]

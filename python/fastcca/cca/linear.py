@@ -8,14 +8,27 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import block_diag
+from scipy.stats import t as student
 from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import check_is_fitted
 
 from fastcca._arguments.arrays import check_same_rows, refuse_non_finite
-from fastcca._arguments.parameters import FLAG, N_COMPONENTS, N_THREADS, RIDGES, check_n_components, choice
-from fastcca._arguments.sparse import is_sparse
+from fastcca._arguments.parameters import (
+    FLAG,
+    MISSING,
+    N_COMPONENTS,
+    N_THREADS,
+    RIDGES,
+    check_n_components,
+    choice,
+    number,
+)
+from fastcca._arguments.sparse import dense, is_sparse
 from fastcca._arguments.warn import warn
+from fastcca._models.docstrings import with_paragraphs
 from fastcca._models.files import Schema
+from fastcca._models.missing import MISSING_PARAMETER, MissingValues
+from fastcca._models.shared_part import SharedPart
 from fastcca._models.statistics import (
     ScoreStatistics,
     Weights,
@@ -40,7 +53,15 @@ from fastcca.functional.moments import Moments
 from fastcca.functional.solver import Solution, solve_gram, solve_moments, solve_qr
 from fastcca.metrics import column_correlations
 
-__all__ = ["CCA", "MOST_ERROR", "SOLVERS", "LinearTwoView", "column_variances", "fine_error"]
+__all__ = [
+    "CCA",
+    "MOST_ERROR",
+    "SOLVERS",
+    "LinearTwoView",
+    "Translation",
+    "column_variances",
+    "fine_error",
+]
 
 
 SOLVERS = ("auto", "covariance", "qr", "gram")
@@ -60,6 +81,22 @@ MOST_LOSS = 1e-4
 Dtypes = tuple[np.dtype[Any], np.dtype[Any]]
 Floats = NDArray[np.float64]
 Pair = tuple[Floats, Floats]
+
+
+class Translation(NamedTuple):
+    """What ``translate`` gives.
+
+    Attributes
+    ----------
+    predicted : ndarray of shape (n, q) or (n, p)
+        The other view.
+    low, high : ndarray of the same shape
+        Ends of the interval of each value.
+    """
+
+    predicted: NDArray[Any]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
 
 
 class Columns(NamedTuple):
@@ -84,7 +121,7 @@ class Fit(NamedTuple):
     errors: Sequence[float]  # estimates of what rounding cost the correlations, by view
 
 
-class LinearTwoView(TwoViewTransformer):
+class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
     """A linear map of each view: what :class:`CCA` and :class:`CCACV` share."""
 
     _schema = Schema(
@@ -149,9 +186,11 @@ class LinearTwoView(TwoViewTransformer):
 
     # ---- confounds
 
-    def _check_confounds(self, confounds: Any, n_rows: int, *, reset: bool) -> NDArray[Any] | None:
+    def _check_confounds(
+        self, confounds: Any, n_rows: int, *, reset: bool, missing: bool = False
+    ) -> NDArray[Any] | None:
         fitted = None if reset else self._confounding
-        return check_confounds(type(self).__name__, confounds, n_rows, fitted, reset=reset)
+        return check_confounds(type(self).__name__, confounds, n_rows, fitted, reset=reset, missing=missing)
 
     def transform(self, X: ArrayLike, y: Any = None, confounds: ArrayLike | None = None) -> NDArray[Any]:
         """Scores of the first view.
@@ -284,6 +323,104 @@ class LinearTwoView(TwoViewTransformer):
         Z = self._check_confounds(confounds, checked.shape[0], reset=False)
         predicted = self._regress(self._scores("y", checked, Z), self._x_on_y, self.x_mean_)
         return self._with_explained(predicted, 0, Z)
+
+    def translate(
+        self, X: ArrayLike | None = None, y: ArrayLike | None = None, *, confidence: float = 0.95
+    ) -> Translation:
+        r"""One view as the other predicts it, with intervals for a new row.
+
+        The values are those of :meth:`predict` or :meth:`predict_x`. An interval of a column is that of
+        linear regression on all columns of the view that is given: :math:`\hat y \pm t\, s \sqrt{1 + h}` with
+        the residual deviation s, which counts the rank of that view as degrees of freedom, and the leverage h
+        of the row.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, p), optional
+            Rows of the first view, for the second.
+        y : array_like of shape (n, q), optional
+            Rows of the second view, for the first. One of the two is given.
+        confidence : float, default=0.95
+            Coverage of each interval.
+
+        Returns
+        -------
+        Translation
+            ``predicted``, ``low`` and ``high``, each of shape (n, q) or (n, p).
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            For both views or none, a model with confounds or without its moments, no more rows than columns
+            in training; as :meth:`predict`.
+
+        Notes
+        -----
+        Without a ridge and with all components (``n_components`` of the smaller number of columns) these are
+        the prediction intervals of least squares, exact for normal errors. With fewer components, or a ridge,
+        the residuals hold what these leave out, and the intervals are wider accordingly.
+
+        References
+        ----------
+        G. A. F. Seber and A. J. Lee, "Linear Regression Analysis", Wiley 2003, chapter 5.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastcca import CCA
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.normal(size=(500, 3))
+        >>> Y = X[:, :2] + 0.5 * rng.normal(size=(500, 2))
+        >>> model = CCA().fit(X[:400], Y[:400])
+        >>> predicted, low, high = model.translate(X[400:])
+        >>> bool(0.9 < ((low < Y[400:]) & (Y[400:] < high)).mean() < 0.99)
+        True
+        """
+        check_is_fitted(self)
+        level = number(above=0, below=1)("confidence", confidence)
+        if (X is None) == (y is None):
+            raise ValueError(
+                "translate takes rows of X or of y, got " + ("both" if y is not None else "neither")
+            )
+        if self._confounding is not None:
+            raise ValueError(
+                "translate has no intervals for a model with confounds: use predict or predict_x"
+            )
+        if self.moments_ is None:
+            raise ValueError(
+                "translate takes the moments of the fit, which were not kept: there were more features than "
+                "samples, or the model was saved without moments"
+            )
+        sx, sy = self.moments_.slices
+        if X is not None:
+            rows, predicted, view = self._check_view("X", X), self.predict(X), "X"
+            given, wanted, rank, mean, B = sx, sy, self.x_rank_, self.x_mean_, self.coef_.T
+        else:
+            assert y is not None
+            rows, predicted, view = self._check_view("y", y), self.predict_x(y), "y"
+            given, wanted, rank, mean = sy, sx, self.y_rank_, self.y_mean_
+            B = self.y_weights_ @ self._x_on_y
+        n = float(self.moments_.n)
+        freedom = n - 1 - rank
+        if freedom < 1:
+            raise ValueError(
+                f"intervals take more rows than columns: {n:g} rows leave nothing of a rank of {rank} "
+                f"of {view}"
+            )
+        S, B = self.moments_.scatter, np.asarray(B, dtype=np.float64)
+        # of y - B'x: S_yy - 2 B'S_xy + B'S_xx B
+        left = S.diagonal()[wanted] - 2 * (B * S[given, wanted]).sum(axis=0)
+        left = left + (B * (S[given, given] @ B)).sum(axis=0)
+        deviation = np.sqrt(left.clip(min=0.0) / freedom)
+        scale = np.sqrt(np.where(S.diagonal()[given] > 0, S.diagonal()[given], 1.0))
+        inverse = np.linalg.pinv(S[given, given] / np.outer(scale, scale), rcond=1e-12, hermitian=True)
+        away = (dense(rows) - mean) / scale
+        leverage = 1 / n + np.einsum("ij,ij->i", away @ inverse, away)
+        half = student.ppf((1 + level) / 2, freedom) * np.sqrt(1 + leverage)[:, np.newaxis] * deviation
+        half = half.reshape(predicted.shape)
+        return Translation(predicted, predicted - half, predicted + half)
 
     def _with_explained(self, predicted: NDArray[Any], view: int, Z: NDArray[Any] | None) -> NDArray[Any]:
         if self._confounding is None or Z is None:
@@ -850,6 +987,7 @@ def _gram_powers(data: NDArray[Any], mean: Floats, units: Floats, weights: Weigh
     return float(w @ (K * K) @ w / w.sum() ** 2), float(w @ K.diagonal() ** 2 / w.sum())
 
 
+@with_paragraphs({"missing": MISSING_PARAMETER})
 class CCA(LinearTwoView):
     r"""Canonical correlation analysis with a ridge.
 
@@ -879,6 +1017,7 @@ class CCA(LinearTwoView):
         In the place of ``reg``: covariances are :math:`(1 - \tau) S_{ii} + \tau \mu_i I` with the mean
         variance :math:`\mu_i` of the view's columns. 0 is CCA, 1 partial least squares (:class:`PLSSVD`);
         "ledoit-wolf" and "oas" estimate :math:`\tau` of each view, see ``shrinkage_``.
+    {missing}
     solver : {"auto", "covariance", "qr", "gram", "iterative"}, default="auto"
         "covariance" works on the moments, the fastest; of views that are not well-conditioned it goes through
         the data once more, to multiply float32 data in double or to refine the correlations. "qr" works on
@@ -931,6 +1070,9 @@ class CCA(LinearTwoView):
         directions the ridge carries counts the columns that vary.
     n_samples_ : float
         Number of rows N; with sample weights their sum.
+    n_incomplete_, n_iter_ : int
+        Rows with missing values, with ``missing`` "drop" or "em": left out of ``n_samples_``, or counted; and
+        iterations of the latter.
     confounds_rank_ : int
         Rank of the confounds, 0 without: tests of the correlations take N − ``confounds_rank_`` for N.
     confounds_mean_, x_confounds_coef_, y_confounds_coef_ : ndarray of shape (c,), (c, p), (c, q)
@@ -998,6 +1140,7 @@ class CCA(LinearTwoView):
         "solver": choice(*SOLVERS, "iterative"),
         "reg": RIDGES,
         "shrinkage": SHRINKAGE,
+        "missing": MISSING,
     }
     _takes_sparse = True
 
@@ -1009,6 +1152,7 @@ class CCA(LinearTwoView):
         solver: Literal["auto", "covariance", "qr", "gram", "iterative"] = "auto",
         n_threads: int | None = None,
         shrinkage: Any = None,
+        missing: Literal["error", "drop", "em"] = "error",
     ) -> None:
         self.n_components = n_components
         self.reg = reg
@@ -1016,6 +1160,7 @@ class CCA(LinearTwoView):
         self.solver = solver
         self.n_threads = n_threads
         self.shrinkage = shrinkage
+        self.missing = missing
 
     def _ridges(self) -> tuple[float, float]:
         return super()._ridges() if self.shrinkage is None else self.reg_
@@ -1118,6 +1263,8 @@ class CCA(LinearTwoView):
         self.y_weights_ = self.y_weights_ * self.y_weights_.dtype.type(fy)
         self._y_on_x, self._x_on_x = self._y_on_x / fx, self._x_on_x / fx
         self._x_on_y, self._y_on_y = self._x_on_y / fy, self._y_on_y / fy
+        factors = np.repeat([fx, fy], self.n_components_)
+        self._score_covariance = self._score_covariance * np.outer(factors, factors)
         self.singular_values_ = self.singular_values_ * self.singular_values_.dtype.type(fx * fy)
         self.total_correlation_ = float(self.singular_values_.sum())
         self.shrinkage_ = (taus[0], taus[1])
@@ -1167,11 +1314,22 @@ class CCA(LinearTwoView):
         >>> bool(CCA(1).fit(X, y, confounds=age).canonical_correlations_[0] < 0.15)
         True
         """
-        x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
+        takes = self._takes_missing
+        x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True, missing=takes)
         shrinkage = self._start()
-        Z = self._check_confounds(confounds, x_checked.shape[0], reset=True)
+        Z = self._check_confounds(confounds, x_checked.shape[0], reset=True, missing=takes)
         if Z is not None:
             check_same_rows(X=X, confounds=confounds)
+        views = {"X": x_checked, "y": y_checked, **({} if Z is None else {"confounds": Z})}
+        tables = {"X": X, "y": y, "confounds": confounds}
+        incomplete = self._incomplete(views, tables)
+        if incomplete is not None and self.missing == "em":
+            self._fit_em(views, tables, weights, shrinkage)
+            return self
+        if incomplete is not None:
+            kept = self._complete(incomplete, views, tables)
+            x_checked, y_checked = x_checked[kept], y_checked[kept]
+            Z, weights = (None if a is None else a[kept] for a in (Z, weights))
         solver = self.solver
         if is_sparse(x_checked) or is_sparse(y_checked):
             solver = self._sparse_solver(x_checked.shape[1] + y_checked.shape[1])
@@ -1187,6 +1345,24 @@ class CCA(LinearTwoView):
         else:
             self._fit_partial(x_checked, y_checked, Z, weights)
         return self
+
+    def _fit_em(
+        self,
+        views: dict[str, NDArray[Any]],
+        tables: dict[str, Any],
+        weights: Weights,
+        shrinkage: tuple[float | str, float | str] | None,
+    ) -> None:
+        """Fit to the moments of rows some of whose values are missing."""
+        self._refuse_data_solvers("missing='em'")
+        moments = self._em_moments(views, tables, weights)
+        dtypes = views["X"].dtype, views["y"].dtype
+        if shrinkage is not None:
+            self._fit_shrunk(shrinkage, moments, dtypes, confounded=len(views) == 3)
+        elif len(views) == 3:
+            self._fit_partial_moments(moments, dtypes)
+        else:
+            self._fit_moments(moments, dtypes)
 
     # ---- sparse views, and very many columns
 
@@ -1369,10 +1545,24 @@ class CCA(LinearTwoView):
                 "partial_fit cannot go on from this fit, of which no moments were kept: it had more features "
                 "than samples, or was saved without moments. Start with partial_fit on a new estimator"
             )
-        x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=first)
+        self._refuse_em("partial_fit")
+        takes = self._takes_missing
+        x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=first, missing=takes)
         dtypes = x_checked.dtype, y_checked.dtype
         shrinkage = self._start()
-        Z = self._check_confounds(confounds, x_checked.shape[0], reset=first)
+        Z = self._check_confounds(confounds, x_checked.shape[0], reset=first, missing=takes)
+        views = {"X": x_checked, "y": y_checked, **({} if Z is None else {"confounds": Z})}
+        tables = {"X": X, "y": y, "confounds": confounds}
+        before = 0 if first else getattr(self, "n_incomplete_", 0)
+        incomplete = self._incomplete(views, tables)
+        if takes:
+            self.n_incomplete_ += before
+        if incomplete is not None:
+            kept = self._complete(incomplete, views, tables, least=2 if first else 0)
+            if not len(kept):
+                return self
+            x_checked, y_checked = x_checked[kept], y_checked[kept]
+            Z, weights = (None if a is None else a[kept] for a in (Z, weights))
         if Z is not None or self._confounding is not None:
             if Z is None:
                 raise ValueError("the rows so far had confounds: pass those of these rows, confounds=...")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcca._arguments.arrays import as_matrix, refuse_non_finite
+from fastcca._arguments.arrays import as_matrix, filled_masked, refuse_non_finite
 from fastcca.errors import NumericalError
 from fastcca.functional.linalg import product
 from fastcca.functional.moments import Moments, from_parts
@@ -48,12 +48,24 @@ class Confounding(NamedTuple):
 
 
 def check_confounds(
-    owner: str, confounds: Any, n_rows: int, fitted: Confounding | None, *, reset: bool, of: str = "X"
+    owner: str,
+    confounds: Any,
+    n_rows: int,
+    fitted: Confounding | None,
+    *,
+    reset: bool,
+    of: str = "X",
+    missing: bool = False,
 ) -> NDArray[Any] | None:
-    """Confounds as a 2-d float array of this number of rows, those of the fit again without ``reset``."""
+    """Confounds as a 2-d float array of this number of rows, those of the fit again without ``reset``.
+
+    Values may be ``missing``: they are NaN.
+    """
     if confounds is None:
         return None
-    Z = as_matrix("confounds", confounds, vector=True)
+    if missing:
+        confounds = filled_masked(confounds)
+    Z = as_matrix("confounds", confounds, vector=True, frames_finite=not missing)
     if len(Z) != n_rows:
         raise ValueError(f"confounds must have the rows of {of}, {n_rows}, got {len(Z)}")
     if reset:

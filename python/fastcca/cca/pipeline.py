@@ -667,7 +667,8 @@ class TwoViewPipeline(
                     f"the step {name!r} of {side} has no inverse_transform, which leads back to its units"
                 )
             data = step.inverse_transform(data)
-        return np.ravel(data) if side == "y" and self._y_is_vector else np.asarray(data)
+        back: NDArray[Any] = np.asarray(data)
+        return back.ravel() if side == "y" and self._y_is_vector else back
 
     def score(
         self,

@@ -27,6 +27,7 @@ from fastcca._arguments.parameters import (
 )
 from fastcca._arguments.warn import warn
 from fastcca._models.files import Schema
+from fastcca._models.shared_part import SharedPart
 from fastcca._models.statistics import ScoreStatistics, Weights, cast_weights, project
 from fastcca._models.two_view import TwoViewTransformer, View
 from fastcca.cca.linear import column_variances
@@ -51,7 +52,7 @@ class Standard(NamedTuple):
     slices: tuple[slice, ...]
 
 
-class SparseTwoView(TwoViewTransformer):
+class SparseTwoView(SharedPart, TwoViewTransformer):
     """What :class:`SparseCCA` and :class:`SparseCCACV` share."""
 
     _schema = Schema(

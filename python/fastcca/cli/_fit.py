@@ -11,6 +11,7 @@ from fastcca import streaming
 from fastcca.cli._input import (
     Source,
     header_option,
+    missing_option,
     read_pair,
     read_views,
     rows_of_chunk,
@@ -95,6 +96,7 @@ CONNECT = 10
     metavar="FILE",
     help="Where the model goes.",
 )
+@missing_option
 @header_option
 @threads_option
 def fit(
@@ -117,6 +119,7 @@ def fit(
     scheduler: str | None,
     checkpoint: str | None,
     output: str,
+    missing: Literal["error", "drop", "em"],
 ) -> None:
     """Fit a model to two tables with the same rows, X and Y, or to more of them, and save it."""
     model = model or ("mcca" if more else "cca")
@@ -136,12 +139,16 @@ def fit(
         raise click.UsageError("--cv, --solver and --scale are for --method cca")
     if model == "kernel-cca" and (solver != "auto" or scale):
         raise click.UsageError("--solver and --scale are for --method cca")
+    if missing != "error" and not (model == "cca" or (model == "pls" and cv is None)):
+        raise click.UsageError("--missing is for --method cca, and pls without --cv")
     if checkpoint is not None and (model != "cca" or cv is not None or solver not in ("auto", "covariance")):
         raise click.UsageError("--checkpoint is for --method cca by moments, without --cv")
     if scheduler is not None and (
         model != "cca" or solver not in ("auto", "covariance") or checkpoint is not None
     ):
         raise click.UsageError("--scheduler is for --method cca by moments, without --checkpoint")
+    if missing != "error" and (scheduler is not None or checkpoint is not None):
+        raise click.UsageError("--missing goes with neither --scheduler nor --checkpoint")
     check_output(output, (".safetensors",), inputs=(x.path, y.path, *(source.path for source in more)))
     search = None
     if model == "deep-cca":
@@ -151,11 +158,11 @@ def fit(
     elif model in ("mcca", "gcca"):
         fitted, search = _fit_views((x, y, *more), model, components, reg, scale, cv)
     elif model in ("pls", "sparse"):
-        fitted, search = _fit_pair(x, y, model, components, penalty, cv)
+        fitted, search = _fit_pair(x, y, model, components, penalty, cv, missing)
     elif scheduler is not None:
         fitted, search = _fit_by_dask(x, y, components, reg, reg_y, scale, cv, scheduler)
     else:
-        fitted, search = _fit_linear(x, y, components, reg, reg_y, scale, solver, cv, checkpoint)
+        fitted, search = _fit_linear(x, y, components, reg, reg_y, scale, solver, cv, checkpoint, missing)
     fitted.save(output)
     if checkpoint is not None:  # the model is on the disk
         Path(checkpoint).unlink(missing_ok=True)
@@ -240,6 +247,7 @@ def _fit_linear(
     solver: Literal["auto", "covariance", "qr", "gram"],
     cv: int | None,
     checkpoint: str | None,
+    missing: Literal["error", "drop", "em"],
 ) -> tuple[Any, Any]:
     from fastcca.cca.linear import CCA
     from fastcca.cca.model_selection import CCACV
@@ -250,14 +258,15 @@ def _fit_linear(
         )
     search = None
     x_table, y_table = read_pair(x, y)
+    views = _values(x_table, missing), _values(y_table, missing)
     if cv is not None:
-        search = CCACV(n_components=components, scale=scale, cv=cv).fit(x_table.values, y_table.values)
+        search = CCACV(components, cv=cv, scale=scale, missing=missing).fit(*views)
         fitted = search.best_estimator_
     else:
         x_reg = 0.0 if reg is None else reg
         ridge = x_reg if reg_y is None else (x_reg, reg_y)
-        cca = CCA(n_components=components, reg=ridge, scale=scale, solver=solver)
-        fitted = _fit_cca(cca, x_table.values, y_table.values, checkpoint)
+        cca = CCA(n_components=components, reg=ridge, scale=scale, solver=solver, missing=missing)
+        fitted = _fit_cca(cca, *views, checkpoint)
     _set_names(fitted, x_table, y_table)
     click.echo(f"{x.path} and {y.path}, {len(x_table.values)} rows")
     return fitted, search
@@ -345,13 +354,19 @@ def _fit_views(
 
 
 def _fit_pair(
-    x: Source, y: Source, method: str, components: int | None, penalty: float | None, cv: int | None
+    x: Source,
+    y: Source,
+    method: str,
+    components: int | None,
+    penalty: float | None,
+    cv: int | None,
+    missing: Literal["error", "drop", "em"],
 ) -> tuple[Any, Any]:
     from fastcca.cca.pls import PLSRegression, PLSRegressionCV
     from fastcca.cca.sparse import SparseCCA, SparseCCACV
 
     x_table, y_table = read_pair(x, y)
-    views = x_table.values, y_table.values
+    views = _values(x_table, missing), _values(y_table, missing)
     search: Any = None
     fitted: Any
     if cv is not None and penalty is not None:
@@ -359,7 +374,7 @@ def _fit_pair(
     if method == "pls" and cv is not None:
         search = PLSRegressionCV(components or 10, cv=cv).fit(*views)
     elif method == "pls":
-        fitted = PLSRegression(components or min(2, views[0].shape[1])).fit(*views)
+        fitted = PLSRegression(components or min(2, views[0].shape[1]), missing=missing).fit(*views)
     elif cv is not None:
         search = SparseCCACV(components or 1, cv=cv).fit(*views)
     else:
@@ -369,6 +384,20 @@ def _fit_pair(
     _set_names(fitted, x_table, y_table)
     click.echo(f"{x.path} and {y.path}, {len(x_table.values)} rows")
     return fitted, search
+
+
+class _Columns(np.ndarray):
+    """A table whose columns have names, for messages about them."""
+
+    columns: list[str]
+
+
+def _values(table: Table, missing: str) -> "NDArray[Any]":
+    if missing == "error" or table.names is None:
+        return table.values
+    values = table.values.view(_Columns)
+    values.columns = table.names
+    return values
 
 
 def _set_names(fitted: Any, x: Table, y: Table) -> None:
@@ -382,7 +411,7 @@ def _fit_cca(cca: "CCA", x: "NDArray[Any]", y: "NDArray[Any]", checkpoint: str |
     from_moments = cca.solver in ("auto", "covariance") and len(x) > max(x.shape[1], y.shape[1])
     if checkpoint is not None and not from_moments:
         raise click.UsageError("--checkpoint is for tables with more rows than columns")
-    if (x.nbytes + y.nbytes <= LONG and checkpoint is None) or not from_moments:
+    if (x.nbytes + y.nbytes <= LONG and checkpoint is None) or not from_moments or cca.missing != "error":
         return cca.fit(x, y)
     # products in double, as the fit wants them of moments that it is given
     moments = streaming.moments(

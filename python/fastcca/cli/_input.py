@@ -16,6 +16,7 @@ __all__ = [
     "Source",
     "by_chunks",
     "header_option",
+    "missing_option",
     "read_pair",
     "read_views",
     "rows_of_chunk",
@@ -31,6 +32,7 @@ PATIENCE = 0.5
 
 
 _HEADER = "fastcca.header"
+_MISSING = "fastcca.missing"
 
 
 class Source(NamedTuple):
@@ -46,8 +48,8 @@ class Source(NamedTuple):
 
     def read(self) -> Table:
         context = click.get_current_context(silent=True)
-        header = None if context is None else context.meta.get(_HEADER)
-        return read_table(*self) if header is None else read_table(*self, header=header)
+        meta = {} if context is None else context.meta
+        return read_table(*self, header=meta.get(_HEADER), missing=meta.get(_MISSING, "error") != "error")
 
 
 def source_argument(ctx: click.Context, param: click.Parameter, value: str | None) -> Source | None:
@@ -94,6 +96,23 @@ def header_option(command: Callable[..., None]) -> Callable[..., None]:
         is_eager=True,
         callback=set_header,
         help="Whether the first line of .csv and .tsv files names the columns.  [default: as it looks]",
+    )(command)
+
+
+def missing_option(command: Callable[..., None]) -> Callable[..., None]:
+    def set_missing(ctx: click.Context, param: click.Parameter, value: str) -> str:
+        ctx.meta[_MISSING] = value
+        return value
+
+    return click.option(
+        "--missing",
+        type=click.Choice(["error", "drop", "em"]),
+        default="error",
+        show_default=True,
+        is_eager=True,
+        callback=set_missing,
+        help="Of missing values (empty fields, NA, NaN): refuse them, leave their rows out, or estimate the "
+        "moments by maximum likelihood.",
     )(command)
 
 

@@ -11,6 +11,7 @@ from fastcca.functional.hinge import ConstraintTable, hinge_embedding_loss
 from fastcca.functional.kernels import incomplete_cholesky, kernel_matrix, median_gamma
 from fastcca.functional.linalg import inverse_sqrt, polar, truncated_svd
 from fastcca.functional.matrix_free import MatrixFreeSolution, solve_matrix_free
+from fastcca.functional.missing import CompletedMoments, em_moments
 from fastcca.functional.moments import GroupMoments, Moments, group_moments, rolling_moments
 from fastcca.functional.retrieval import top_k
 from fastcca.functional.solver import (
@@ -23,6 +24,7 @@ from fastcca.functional.solver import (
 from fastcca.functional.warp import warp_epoch
 
 __all__ = [
+    "CompletedMoments",
     "ConstraintTable",
     "GroupMoments",
     "MatrixFreeSolution",
@@ -33,6 +35,7 @@ __all__ = [
     "correlation_factor",
     "correlation_gradients",
     "correlation_loss",
+    "em_moments",
     "group_moments",
     "held_out_correlations",
     "hinge_embedding_loss",

@@ -452,7 +452,8 @@ def checked_pair(A: Tensor, B: Tensor, a: str, b: str) -> tuple[Tensor, Tensor]:
         raise ValueError(f"{a} is on {A.device} and {b} on {B.device}: they must be on one device")
     if A.shape[1] != B.shape[1]:
         raise ValueError(f"{a} has {A.shape[1]} columns and {b} has {B.shape[1]}: they must be of one space")
-    return common_precision(A, B)
+    first, second = common_precision(A, B)
+    return first, second
 
 
 # ---- the operators
@@ -559,9 +560,8 @@ def _pairs_in_group(
     """The same of the batch that the workers hold together: of its own rows with all of the other view."""
     whole1, start = gathered(Z1, group)
     whole2, _ = gathered(Z2, group)
-    every = gathered(Z1.new_ones(len(Z1)) if weights is None else weights, group)[0]
-    if mean:
-        every = normalised_weights(every, "mean")
+    together = gathered(Z1.new_ones(len(Z1)) if weights is None else weights, group)[0]
+    every = normalised_weights(together, "mean") if mean else together
     own = None if every is None else every[start : start + len(Z1)]
     others = None if groups is None else _other_groups(gathered(groups, group)[0])
     y = torch.arange(start, start + len(Z1), device=Z1.device)
