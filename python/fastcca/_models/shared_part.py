@@ -28,7 +28,7 @@ class Denoised(NamedTuple):
     x_error, y_error : ndarray of shape (n,)
         Length of what was taken from each row.
     x_kept, y_kept : float
-        Share of the sum of squares about the training mean that is kept.
+        Fraction of the sum of squares about the training mean that is kept.
     """
 
     X: NDArray[Any]
@@ -113,7 +113,7 @@ class SharedPart:
         Returns
         -------
         Denoised
-            Both views, the length of what was taken from each row, and the share that was kept.
+            Both views, the length of what was taken from each row, and the fraction that was kept.
 
         Raises
         ------
