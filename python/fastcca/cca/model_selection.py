@@ -235,8 +235,8 @@ def completed_scores(
 ) -> NDArray[np.float64]:
     """Scores of rows with missing values, by moments of maximum likelihood of the training rows.
 
-    What is missing of a row held out is filled in from its own view (and confounds) alone, by the covariances of
-    the training rows: the other view would bring the correlation along.
+    What is missing of a row held out is filled in from its own view (and confounds) alone, by the covariances
+    of the training rows: the other view would bring the correlation along.
     """
     if pools(splits):
         raise ValueError(f"cv: with missing='em' each split takes at least {FEWEST} test rows to correlate")
