@@ -40,7 +40,7 @@ report.to_frame("x_redundancy").round(4)
 # one for a pair that every half finds.
 
 halves = stability(CCA(1), body, exercises, n_resamples=200, random_state=0)
-figure, ax = plt.subplots(figsize=(6.4, 3.2))
+figure, ax = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
 bins = np.linspace(0, 1, 21)
 ax.hist([halves.x_similarity[:, 0], halves.y_similarity[:, 0]], bins, label=["body", "exercises"])
 ax.set(xlabel="correlation of the variates of two halves", ylabel="splits", title="Split-half stability")
@@ -48,7 +48,7 @@ ax.legend()
 plt.show()
 
 # %%
-# What studies of this population would find, were the correlation .6: twenty rows show .8 and find the pair
+# What studies of this population would find, were the correlation .6: twenty rows show .7 and find the pair
 # in every third study. The gap between training rows and new ones closes with size.
 
 rows = [20, 30, 50, 100, 200]

@@ -46,7 +46,7 @@ places = np.arange(1, 6)
 ax.bar(places - 0.2, cca.canonical_correlations_, 0.4, label="training texts")
 ax.bar(places + 0.2, held_out, 0.4, label="held out")
 ax.set(xlabel="pair", ylabel="correlation", title="five pairs separate six topics")
-ax.legend()
+ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
 
 # %%
 # Held-out texts of both languages in the space of the first pairs.

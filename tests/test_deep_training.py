@@ -112,9 +112,9 @@ def test_a_killed_training_goes_on_bit_by_bit(kind, tmp_path):
 
 def test_an_interrupted_training_that_stops_early_goes_on(tmp_path):
     path = tmp_path / "run.ckpt"
-    parameters = {"patience": 2, "n_epochs": 30, "learning_rate": 0.3}
+    parameters = {"patience": 1, "n_epochs": 60, "learning_rate": 0.3}
     whole = fitted("cca", parameters=parameters)
-    assert len(whole.history_) < 30
+    assert len(whole.history_) < 60
 
     class Stop(Exception):
         pass

@@ -20,6 +20,9 @@ from fastcca.deep import (  # noqa: E402
 from fastcca.errors import NumericalError  # noqa: E402
 from reference import correlation as ref  # noqa: E402
 
+# PyTorch's own, at the first forward-mode derivative.
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+
 
 def views(n=40, widths=(4, 3, 5), dtype=torch.float64, seed=0):
     generator = torch.Generator().manual_seed(seed)

@@ -128,6 +128,18 @@ def test_level_with_confounds(c, statistic):
     assert binom.ppf(0.001, count, 0.05) <= hits <= binom.ppf(0.999, count, 0.05)
 
 
+def test_level_of_kernels_with_confounds():
+    p_values = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        Z = rng.standard_normal((40, 5))
+        X, Y = (rng.standard_normal((40, 3)) + Z @ rng.standard_normal((5, 3)) for _ in range(2))
+        test = permutation_test(KernelCCA(1), X, Y, confounds=Z, n_permutations=19, random_state=seed)
+        p_values.append(test.p_value[0])
+    assert np.sum(np.array(p_values) <= 0.05) <= binom.ppf(0.999, 60, 0.05)
+    assert 0.35 < np.mean(p_values) < 0.7
+
+
 def repeated(rng, n_blocks, rows, d):
     """Columns that hardly vary within blocks."""
     return np.repeat(rng.standard_normal((n_blocks, d)), rows, axis=0) + 0.3 * rng.standard_normal(
@@ -340,8 +352,11 @@ def test_progress_and_interrupts(rng, capsys):
         ),
         (CCA(), {"confounds": "Z", "blocks": np.arange(30) // 2}, "leaves nothing to exchange"),
         (CCA(), {"confounds": "Z", "residuals": "theil", "exchange": "shift"}, "is not for circular shifts"),
-        (KernelCCA(), {"confounds": "Z", "residuals": "theil"}, "is not for a kernel"),
-        (KernelCCA(), {"confounds": "Z", "statistic": "held-out"}, "takes residuals='huh-jhun' or 'theil'"),
+        (
+            CCA(),
+            {"confounds": "Z", "statistic": "held-out", "residuals": "freedman-lane"},
+            "takes residuals='huh-jhun' or 'theil'",
+        ),
         (CCACV(1), {"statistic": "held-out"}, "takes a CCA with a given ridge"),
         (CCA(), {"statistic": "held-out", "cv": 20}, "at least two rows in each fold"),
     ],

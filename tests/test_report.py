@@ -2,6 +2,7 @@
 
 import html.parser
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -518,3 +519,15 @@ def test_a_report_outlives_a_file(tmp_path, fitness):
     again = fastcca.load(tmp_path / "model.safetensors")
     assert isinstance(again.summary(), Report)
     assert str(again.summary()) == str(cca.summary())
+
+
+@pytest.mark.parametrize(("missing", "fact"), [("drop", "rows left out"), ("em", "rows with missing values")])
+def test_rows_with_missing_values_are_counted(missing: str, fact: str) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 3))
+    Y = X[:, :2] + rng.standard_normal((60, 2))
+    X[[3, 7, 11], 1] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        model = CCA(missing=missing).fit(X, Y)
+    assert model.summary().facts[fact] == "3"

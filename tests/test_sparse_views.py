@@ -17,6 +17,7 @@ from fastcca import (
     PLSRegression,
     SparseCCA,
 )
+from fastcca.cca import linear
 from fastcca.functional import moments, solve_matrix_free, sparse_moments
 
 FORMS = [sp.csr_array, sp.csr_matrix, sp.csc_array, sp.csc_matrix, sp.coo_array, sp.lil_matrix]
@@ -250,7 +251,9 @@ def test_it_never_makes_a_dense_copy(rng, monkeypatch):
 # ---- estimators
 
 
-def test_cca_by_moments(views):
+@pytest.mark.parametrize("small", [0, 2**26])
+def test_cca_by_moments(views, small, monkeypatch):
+    monkeypatch.setattr(linear, "SMALL", small)
     X, Y = views
     sparse, full = CCA(4, reg=1e-3).fit(X, Y), CCA(4, reg=1e-3).fit(*dense(X, Y))
     assert sparse.solver_ == "covariance"
@@ -321,8 +324,6 @@ def test_cca_without_moments(views, dtype):
 
 
 def test_an_iteration_that_ends_early_says_so(views, monkeypatch):
-    from fastcca.cca import linear
-
     monkeypatch.setattr(linear, "MOST_ITERATIONS", 2)
     with pytest.warns(UserWarning, match=r"after 2 iterations .* residual of .* Raise reg"):
         CCA(4, reg=1e-3, solver="iterative").fit(*views)

@@ -112,8 +112,7 @@ TEST_CASE("contrastive loss: values and gradients") {
                     }
                     const auto found = loss(p);
                     CHECK(found.total.value == doctest::Approx(slow_value(p)).epsilon(1e-12));
-                    CHECK(fastcca::contrastive_loss<double>(p, nullptr, nullptr).value ==
-                          found.total.value);
+                    CHECK(fastcca::contrastive_loss<double>(p, nullptr, nullptr).value == found.total.value);
                     const double h = 1e-6;
                     const auto slope = [&](double& x) {
                         const double kept = x;

@@ -16,8 +16,8 @@ using HalfOf = typename Eigen::internal::unpacket_traits<Packet>::half;
 
 namespace packets {
 
-using Eigen::internal::PacketBlock;
 using Eigen::internal::pabs;
+using Eigen::internal::PacketBlock;
 using Eigen::internal::padd;
 using Eigen::internal::pand;
 using Eigen::internal::pandnot;

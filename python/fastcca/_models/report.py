@@ -196,15 +196,15 @@ class Report(Mapping[str, Table]):
     >>> views = make_two_views(100, (3, 2), correlations=[0.8], random_state=0)
     >>> report = CCA().fit(views.X, views.y).summary()
     >>> report["correlations"]["Correlation"].round(3)
-    array([0.801, 0.222])
+    array([0.715, 0.136])
     >>> print(report.to_latex("x_loadings"))
     \\begin{tabular}{lrr}
     \\toprule
      & X1 & X2 \\\\
     \\midrule
-    x0 & 0.6983 & 0.6942 \\\\
-    x1 & $-0.3519$ & $-0.0613$ \\\\
-    x2 & $-0.4706$ & 0.8224 \\\\
+    x0 & 0.6325 & $-0.6784$ \\\\
+    x1 & 0.4524 & $-0.6958$ \\\\
+    x2 & 0.7267 & 0.0978 \\\\
     \\bottomrule
     \\end{tabular}
     """

@@ -28,7 +28,7 @@ class Denoised(NamedTuple):
     x_error, y_error : ndarray of shape (n,)
         Length of what was taken from each row.
     x_kept, y_kept : float
-        Share of the sum of squares about the training mean that is kept.
+        Fraction of the sum of squares about the training mean that is kept.
     """
 
     X: NDArray[Any]
@@ -113,7 +113,7 @@ class SharedPart:
         Returns
         -------
         Denoised
-            Both views, the length of what was taken from each row, and the share that was kept.
+            Both views, the length of what was taken from each row, and the fraction that was kept.
 
         Raises
         ------
@@ -141,8 +141,8 @@ class SharedPart:
         >>> X, Y = (signal @ np.ones((1, 10)) + rng.normal(size=(1000, 10)) for _ in range(2))
         >>> found = CCA(n_components=1).fit(X, Y).denoise(X, Y)
         >>> before, after = (float(((a - signal) ** 2).mean()) for a in (X, found.X))
-        >>> round(before, 1), round(after, 2)
-        (1.0, 0.05)
+        >>> round(before, 1), round(after, 1)
+        (1.0, 0.0)
         """
         u, v, scale, _ = self._variates(X, y, confounds)
         k = u.shape[1]

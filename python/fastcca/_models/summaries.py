@@ -106,9 +106,14 @@ def _facts(model: Any, views: Sequence[_View], rows: Rows | None) -> dict[str, s
         n = len(rows.X) if rows.weights is None else rows.weights.sum()
     if n is not None:
         facts["rows"] = f"{n:.10g}"
-    if rows is not None:
-        left_out = 0 if rows.weights is None else int(np.count_nonzero(rows.weights == 0))
+    incomplete = getattr(model, "n_incomplete_", 0)
+    dropped = incomplete if getattr(model, "missing", "error") == "drop" else 0
+    if rows is not None or dropped:
+        weights = None if rows is None else rows.weights
+        left_out = dropped + (0 if weights is None else int(np.count_nonzero(weights == 0)))
         facts["rows left out"] = str(left_out)
+    if incomplete and not dropped:
+        facts["rows with missing values"] = str(incomplete)
     for view in views:
         rank = getattr(model, f"{view.key}_rank_", None)
         facts[f"columns of {view.label}"] = f"{len(view.names)}" + (f", rank {rank}" if rank else "")

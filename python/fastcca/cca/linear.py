@@ -65,7 +65,9 @@ __all__ = [
 
 
 SOLVERS = ("auto", "covariance", "qr", "gram")
-# Columns of both views up to which sparse views are solved by their moments …
+# Bytes of sparse views up to which they are fitted as dense ones, which every solver can take …
+SMALL = 2**26
+# … columns of both views up to which the others are solved by their moments …
 MOST_SPARSE = 8192
 # … and where the iteration for more of them ends.
 RESIDUAL, MOST_ITERATIONS = 1e-8, 1000
@@ -373,8 +375,8 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
         >>> Y = X[:, :2] + 0.5 * rng.normal(size=(500, 2))
         >>> model = CCA().fit(X[:400], Y[:400])
         >>> predicted, low, high = model.translate(X[400:])
-        >>> round(float(((low < Y[400:]) & (Y[400:] < high)).mean()), 2)
-        0.94
+        >>> bool(0.9 < ((low < Y[400:]) & (Y[400:] < high)).mean() < 0.99)
+        True
         """
         check_is_fitted(self)
         level = number(above=0, below=1)("confidence", confidence)
@@ -1026,7 +1028,7 @@ class CCA(LinearTwoView):
         and "covariance" otherwise; see ``solver_``. "iterative" finds ``n_components`` leading pairs by
         products with the views alone, see :func:`~fastcca.functional.solve_matrix_free`: for very many
         columns, of sparse views above all. Of sparse views "auto" takes "covariance" for up to 8192 columns
-        in all, else "iterative".
+        in all (small ones, up to 64 MB, are fitted as dense views), else "iterative".
     n_threads : int, optional
         Threads to use; by default :func:`fastcca.get_num_threads`. Results do not depend on it.
 
@@ -1382,8 +1384,14 @@ class CCA(LinearTwoView):
         Z: NDArray[Any] | None,
         weights: Weights,
     ) -> None:
-        """Fit to the moments of views of which one is sparse."""
+        """Fit to views of which one is sparse: to their moments, or as dense ones if they are small."""
         dtypes = X.dtype, y.dtype
+        bytes_ = X.shape[0] * (X.shape[1] * X.dtype.itemsize + y.shape[1] * y.dtype.itemsize)
+        if shrinkage is None and Z is None and bytes_ <= SMALL:
+            given: list[Any] = [X, y]
+            full = [a.toarray() if is_sparse(a) else a for a in given]
+            self._fit_arrays(full[0], full[1], weights)
+            return
         moments = (
             self._moments(X, y, weights) if Z is None else moments_with(X, y, Z, weights, self.n_threads)
         )

@@ -32,7 +32,7 @@ class Checkpoint:
     fingerprint : str
         Of the fit: a file of another one is refused.
     device : torch.device
-        The one whose generator the training draws from, beside that of the CPU.
+        The one whose generator the training draws from, next to that of the CPU.
     """
 
     def __init__(self, path: str | os.PathLike[str], fingerprint: str, device: torch.device) -> None:

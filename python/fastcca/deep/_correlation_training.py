@@ -267,12 +267,13 @@ def correlation_of(
 
 def _correlation(outputs: list[NDArray[np.float64]], plan: Plan) -> float:
     loss = plan.loss
-    return -correlation_loss(outputs[0], outputs[1], loss.n_components, loss.reg, gradient=False)[0]
+    reg: Any = loss.reg
+    return -correlation_loss(outputs[0], outputs[1], loss.n_components, reg, gradient=False)[0]
 
 
 @torch.no_grad()
 def outputs_of(
-    encoders: Sequence[nn.Module], batches: Iterable[Sequence[Any]], views: Sequence[str] = VIEWS
+    encoders: Iterable[nn.Module], batches: Iterable[Sequence[Any]], views: Sequence[str] = VIEWS
 ) -> list[Tensor]:
     """Outputs of all batches, a matrix for each encoder, in double on the CPU."""
     parts: list[list[Tensor]] = []

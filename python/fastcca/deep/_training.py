@@ -362,10 +362,11 @@ def _optimizer(parameters: list[nn.Parameter], schedule: Schedule) -> torch.opti
         if not isinstance(made, torch.optim.Optimizer):
             raise ValueError(f"optimizer must return a torch.optim.Optimizer, got {type(made).__name__}")
         return made
-    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    return kinds[schedule.optimizer](
+    kinds: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    built: torch.optim.Optimizer = kinds[schedule.optimizer](
         parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay
     )
+    return built
 
 
 @contextmanager
@@ -373,7 +374,7 @@ def compiled(modules: Iterable[nn.Module], wanted: bool) -> Iterator[None]:
     """The modules compiled by ``torch.compile`` meanwhile, in place."""
     modules = list(modules) if wanted else []
     for module in modules:
-        module.compile()  # type: ignore[no-untyped-call]
+        module.compile()
     try:
         yield
     finally:

@@ -326,7 +326,7 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
         refuse_both(validation, groups)
         if y is None and holds_batches(X):
             return self._fit_batches(X, validation, groups, checkpoint)
-        vars(self).pop("_of_batches", None)
+        self.__dict__.pop("_of_batches", None)
         x_data, y_data, _ = self._check_pair(X, y, reset=True)
         held_out = None if validation is None else self._validation_pair(validation)
         views = [self._scaled_view(name, data) for name, data in (("X", x_data), ("y", y_data))]
@@ -402,7 +402,7 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
         self.x_scale_, self.y_scale_ = np.ones(H1.shape[1]), np.ones(H2.shape[1])
         self._y_is_vector = False
         for name in ("feature_names_in_", "y_feature_names_in_"):
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
 
     # ---- the parts of fit
 
@@ -578,7 +578,7 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
         else:
             rows = Batches([[data]], 1, place, getattr(torch, self.dtype))
             whole = rows.moved(data)
-            parts = whole.split(self.batch_size) if isinstance(whole, torch.Tensor) else [whole]
+            parts = torch.split(whole, self.batch_size) if isinstance(whole, torch.Tensor) else [whole]
             inputs = ([part] for part in parts)
         (H,) = outputs_of([encoder], inputs, (view,))
         scores = (self.cca_.transform, self.cca_.transform_y)[k](H.numpy())

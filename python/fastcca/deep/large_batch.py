@@ -86,7 +86,7 @@ def large_batch_step(
     >>> torch.allclose(value, whole), torch.allclose(found, f.weight.grad, atol=1e-6)
     (True, True)
     """
-    networks = [encoders] if isinstance(encoders, nn.Module) else list(encoders)
+    networks: list[Any] = [encoders] if isinstance(encoders, nn.Module) else list(encoders)
     if not networks or not all(callable(network) for network in networks):
         raise ValueError(f"encoders must be one or more networks, got {encoders!r}")
     parts = batches if isinstance(batches, Sequence) else list(batches)

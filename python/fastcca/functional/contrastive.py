@@ -141,12 +141,13 @@ def contrastive_loss(
     codes = None if given is None else _codes(kind, given, n)
     weights: float | Array = 1.0 / n if reduction == "mean" else 1.0
     if sample_weight is not None:
-        weights = as_weights(sample_weight, n)
+        given_weights = np.asarray(as_weights(sample_weight, n))
+        weights = given_weights
         if reduction == "mean":
-            total = weights.sum()
+            total = given_weights.sum()
             if total == 0:
                 raise ValueError("sample_weight must contain at least one weight that is not zero")
-            weights = weights / total
+            weights = given_weights / total
     scale = 1.0 / float(temperature)
     half = 0.5 * weights
     answer, grad1, grad2, slope, grad_bias = batch_contrastive_loss(

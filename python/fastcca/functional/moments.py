@@ -337,14 +337,17 @@ class Moments:
             return
         n = self.n + other.n
         # Two shifts near each other differ by an exact number; the offsets are small beside the spread.
-        offset = (other.shift - self.shift) + other.offset
-        delta = offset - self.offset
-        scatter = self.scatter + other.scatter
-        weighted = (self.n * (other.n / n)) * delta
-        step = max(1, 2**20 // max(1, delta.size))
-        for start in range(0, delta.size, step):  # no second matrix of this size
-            rows = slice(start, start + step)
-            scatter[rows] += np.outer(weighted[rows], delta)
+        with np.errstate(over="ignore", invalid="ignore"):
+            offset = (other.shift - self.shift) + other.offset
+            scatter = self.scatter + other.scatter
+            delta = offset - self.offset
+            weighted = (self.n * (other.n / n)) * delta
+            step = max(1, 2**20 // max(1, delta.size))
+            for start in range(0, delta.size, step):  # no second matrix of this size
+                rows = slice(start, start + step)
+                scatter[rows] += np.outer(weighted[rows], delta)
+        if not np.isfinite(scatter.diagonal()).all():  # which bounds the other entries
+            raise NumericalError("the merged moments overflow: scale the columns down")
         errors = self.rounding * self.scatter.diagonal() + other.rounding * other.scatter.diagonal()
         rounding = _relative(errors, scatter.diagonal(), np.maximum(self.rounding, other.rounding))
         offset = (self.n * self.offset + other.n * offset) / n

@@ -405,7 +405,7 @@ class _Draws:
     def blocks(self) -> Iterator[tuple[int, Floats]]:
         """How often each row is drawn."""
         d = self.r + len(self.views[1].variances)
-        size = max(1, min(_BLOCK // d**2, _BLOCK // self.n))
+        size = max(1, min(_BLOCK // d**2, _BLOCK // (self.n * d)))
         for start in range(0, self.n_bootstrap, size):
             counts = np.empty((min(size, self.n_bootstrap - start), self.n))
             for row in counts:

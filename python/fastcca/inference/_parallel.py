@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from functools import cache
+from itertools import chain, islice
+from typing import Any, TypeVar
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 from tqdm import tqdm
 
 from fastcca._config import get_num_threads
@@ -33,30 +35,39 @@ def in_threads(
     or Ctrl-C ends it after the blocks at hand.
     """
     threads = get_num_threads() if n_threads is None else n_threads
-    pending: deque[tuple[int, Future[Result]]] = deque()
+    rest = iter(blocks)
+    first = list(islice(rest, 2))
+    everything = chain(first, rest)
     with (
-        _bar(total, label, verbose) as bar,
-        threadpool_limits(1, "blas"),
-        ThreadPoolExecutor(threads) as pool,
+        tqdm(total=total, desc=label, disable=not verbose) as bar,
+        _libraries().limit(limits=1, user_api="blas"),
     ):
-        try:
-            for count, block in blocks:
-                pending.append((count, pool.submit(work, block)))
-                while len(pending) > threads or (pending and pending[0][1].done()):
+        if threads == 1 or len(first) < 2:  # a thread costs more than a small test
+            for count, block in everything:
+                yield work(block)
+                bar.update(count)
+            return
+        pending: deque[tuple[int, Future[Result]]] = deque()
+        with ThreadPoolExecutor(threads) as pool:
+            try:
+                for count, block in everything:
+                    pending.append((count, pool.submit(work, block)))
+                    while len(pending) > threads or (pending and pending[0][1].done()):
+                        yield _next(pending, bar)
+                while pending:
                     yield _next(pending, bar)
-            while pending:
-                yield _next(pending, bar)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
 
-def _bar(total: int, label: str, verbose: bool) -> tqdm[None]:
-    bar: tqdm[None] = tqdm(total=total, desc=label, disable=not verbose)
-    return bar
+@cache
+def _libraries() -> ThreadpoolController:
+    """What is loaded; looked for once, which takes longer than a small test."""
+    return ThreadpoolController()
 
 
-def _next(pending: deque[tuple[int, Future[Result]]], bar: tqdm[None]) -> Result:
+def _next(pending: deque[tuple[int, Future[Result]]], bar: Any) -> Result:
     count, future = pending.popleft()
     result = future.result()
     bar.update(count)

@@ -121,8 +121,9 @@ def permutation_test(
         so with rows that stay as near as can be to those of the data, and exchanges them within their blocks
         (as many rows are left out as there are confounds and one); "freedman-lane" shuffles the residuals and
         takes the confounds out again, approximately right for any exchange. "auto" is the first of these that
-        applies: "theil" with blocks exchanged within, "freedman-lane" with kernels, whole blocks, shifts and
-        ``permutations``.
+        applies: "theil" with blocks exchanged within, "freedman-lane" with whole blocks, shifts and
+        ``permutations``. Kernels are those of the rows that are exchanged; "freedman-lane", with kernels of
+        the residuals, rejects far too seldom.
     cv : int, splitter or iterable, default=5
         Folds of "held-out", as in scikit-learn.
     random_state : int, RandomState or None
@@ -206,8 +207,7 @@ def permutation_test(
             )
         aside = confound_basis(confounds, n, blocks if exchange == "within" else None)
         a, b = residual("X", a, aside), residual("y", b, aside)
-        model.fit(a, b)
-        method = _method(residuals, model, blocks, exchange, permutations)
+        method = _method(residuals, blocks, exchange, permutations)
         if method == "huh-jhun":  # with what the blocks have in common taken out, all of it is exchanged
             reduced = huh_jhun(aside)
             orders = Orders(n - 1 - aside.shape[1], n_permutations, rng)
@@ -216,6 +216,10 @@ def permutation_test(
             orders = Orders(len(kept), n_permutations, rng, blocks=_kept(blocks, kept), exchange=exchange)
         if method != "freedman-lane":
             aside = np.empty((orders.n, 0))
+        if method != "freedman-lane" and isinstance(model, KernelCCA):
+            # functions of residuals depend on one another, those of these rows do not
+            a, b, reduced = reduced(a.astype(np.float64)), reduced(b.astype(np.float64)), _as_they_are
+        model.fit(a, b)
     if statistic == "held-out":
         found = _held_out(model, a, b, reduced, aside, orders, cv, verbose)
     elif isinstance(model, CCACV):
@@ -235,17 +239,18 @@ def _as_they_are(scores: Floats) -> Floats:
     return scores
 
 
-def _method(residuals: str, model: Any, blocks: Any, exchange: str, permutations: Any) -> str:
+def _method(residuals: str, blocks: Any, exchange: str, permutations: Any) -> str:
     """How residuals are made exchangeable."""
-    kernel = isinstance(model, KernelCCA)
     of_rows = exchange == "shift" or permutations is not None  # which only the rows as they are have
     if residuals == "auto":
-        if kernel or of_rows or exchange == "whole":
+        if of_rows or exchange == "whole":
             return "freedman-lane"
         return "huh-jhun" if blocks is None else "theil"
-    if residuals != "freedman-lane" and (kernel or of_rows):
-        what = "a kernel" if kernel else "circular shifts and permutations of your own"
-        raise ValueError(f"residuals={residuals!r} is not for {what}: use residuals='freedman-lane'")
+    if residuals != "freedman-lane" and of_rows:
+        raise ValueError(
+            f"residuals={residuals!r} is not for circular shifts and permutations of your own: use "
+            "residuals='freedman-lane'"
+        )
     if residuals != "freedman-lane" and exchange == "whole":
         raise ValueError(
             f"residuals={residuals!r} leaves no whole blocks to exchange: use residuals='freedman-lane'"
@@ -331,7 +336,7 @@ def _held_out(
     def work(block: list[NDArray[np.intp]]) -> Floats:
         return np.array([[held_out.of(order, j)[j] for j in range(k)] for order in block])
 
-    size = max(1, _ROWS // n)
+    size = max(1, _ROWS // (n * k * len(held_out.folds)))
     blocks = in_threads(
         work, orders.blocks(size), model.n_threads, total=orders.count, label="permutations", verbose=verbose
     )

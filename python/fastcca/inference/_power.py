@@ -183,9 +183,9 @@ def sample_size(
     Examples
     --------
     >>> from fastcca.inference import sample_size
-    >>> few = sample_size([0.5], 10, 10, random_state=0)
-    >>> many = sample_size([0.5], 10, 10, similarity=0.9, random_state=0)
-    >>> 70 < few < 130 < many
+    >>> few = sample_size([0.5], 10, 10, test="roy", random_state=0)
+    >>> many = sample_size([0.5], 10, 10, similarity=0.95, random_state=0)
+    >>> 100 < few < 180 < many
     True
     """
     rho = _population(correlations, n_features_x, n_features_y)

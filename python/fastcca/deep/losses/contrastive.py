@@ -373,7 +373,8 @@ def _answer(
             loss,
             Z1.new_empty(0, Z1.shape[1]),
             Z2.new_empty(0, Z2.shape[1]),
-            *(t.new_empty(0) for t in (scale, bias)),
+            scale.new_empty(0),
+            bias.new_empty(0),
         )
     of_scale, of_bias = (
         like.new_empty(1).fill_(slope) for slope, like in zip(gradients[2:], (scale, bias), strict=True)
@@ -604,7 +605,8 @@ def _torch_softmax(
         to_a = y.new_full((len(y),), -math.inf)
         for part in parts:
             to_a = torch.logaddexp(to_a, torch.logsumexp(scores(part), 0))
-    value, ways = x.new_zeros(()), []
+    value = x.new_zeros(())
+    ways: list[tuple[Tensor, Any, Any]] = []
     of_own = torch.zeros_like(s_own)
     for total, weights in ((to_b, wa), (to_a, wb)):
         if total is None or weights is None:

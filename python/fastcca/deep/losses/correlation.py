@@ -130,7 +130,8 @@ class CorrelationLoss(nn.Module):
                 f"objective must be one of {', '.join(map(repr, OBJECTIVES))}, got {objective!r}"
             )
         large = 2**31  # the widths are not known yet
-        for one in reg if isinstance(reg, (tuple, list)) and len(reg) > 1 else [reg]:
+        ridges: Sequence[Any] = reg if isinstance(reg, (tuple, list)) and len(reg) > 1 else [reg]
+        for one in ridges:
             checked_options(large, large, n_components, one, "trace_norm")
         self.n_components = None if n_components is None else int(n_components)
         self.reg = reg
@@ -145,7 +146,7 @@ class CorrelationLoss(nn.Module):
         """The loss of paired rows, ``H1`` (m, d1), ``H2`` (m, d2) and so on: at least two views."""
         if len(views) < 2:
             raise ValueError(f"a correlation takes at least two views, got {len(views)}")
-        regs = list(self.reg) if isinstance(self.reg, (tuple, list)) else [self.reg] * len(views)
+        regs: list[Any] = list(self.reg) if isinstance(self.reg, (tuple, list)) else [self.reg] * len(views)
         if len(regs) != len(views):
             raise ValueError(f"reg is of {len(regs)} views, but there are {len(views)}")
         views = _checked(views)
@@ -227,7 +228,7 @@ def _on_cpu(H: Tensor) -> bool:
     return H.device.type == "cpu"
 
 
-def _name(squares: bool) -> Objective:
+def _name(squares: bool) -> Literal["trace_norm", "frobenius"]:
     return "frobenius" if squares else "trace_norm"
 
 

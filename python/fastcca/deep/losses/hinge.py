@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from fastcca._arguments.warn import warn
 from fastcca.deep.losses._operator import ClosedFormLoss, apply_eagerly, common_precision, transformed
 from fastcca.deep.losses._workers import gathered, own_rows, refuse_transforms, summed
+from fastcca.errors import NumericalError
 from fastcca.functional.hinge import ConstraintTable, batch_hinge_loss
 
 __all__ = [
@@ -215,7 +216,7 @@ class HingeEmbeddingLoss(nn.Module):
             _check_classes(y, n_classes)
             pairs = None if table is None else _padded(y, *parts, *self._most)
             losses = sample_losses(Z, U, y, costs, self.margin, self.similarity, form, None, pairs)
-            return losses if weights is None else weights * losses
+            return _in_range(losses if weights is None else weights * losses)
         weight = 1 / len(Z) if self.reduction == "mean" else 1.0
         weights = normalised_weights(weights, self.reduction)
         options = (costs, self.margin, self.similarity, form, weight, weights, None)
@@ -332,10 +333,10 @@ class PairEmbeddingLoss(nn.Module):
             y, others = torch.arange(len(Z1), device=Z1.device), _other_groups(groups)
             losses = sample_losses(Z1, Z2, y, None, self.margin, self.similarity, form, others)
             losses = losses + sample_losses(Z2, Z1, y, None, self.margin, self.similarity, form, others)
-            return losses if weights is None else weights * losses
+            return _in_range(losses if weights is None else weights * losses)
         weight = 1 / len(Z1) if self.reduction == "mean" else 1.0
         normalised = normalised_weights(weights, self.reduction)
-        value = _pair_loss(Z1, Z2, self.margin, self.similarity, form, weight, normalised, groups)
+        value = _in_range(_pair_loss(Z1, Z2, self.margin, self.similarity, form, weight, normalised, groups))
         if form == "hardest" and weights is None and at_hand(value) and value.requires_grad:
             self._watch(value.item() if self.reduction == "mean" else value.item() / len(Z1))
         return value
@@ -359,6 +360,13 @@ class PairEmbeddingLoss(nn.Module):
 def at_hand(value: Tensor) -> bool:
     """Whether the number can be read without waiting for a device, outside of compilers and transforms."""
     return value.device.type == "cpu" and not torch.compiler.is_compiling() and not transformed(value)
+
+
+def _in_range(value: Tensor) -> Tensor:
+    """The value, refused on the CPU where it is infinite: the core refuses each sum alone."""
+    if at_hand(value) and not bool(torch.isfinite(value).all()):
+        raise NumericalError("the hinge loss overflows: scale the rows or the margin down")
+    return value
 
 
 def _check_classes(y: Tensor, n_classes: int) -> None:
@@ -444,7 +452,8 @@ def checked_pair(A: Tensor, B: Tensor, a: str, b: str) -> tuple[Tensor, Tensor]:
         raise ValueError(f"{a} is on {A.device} and {b} on {B.device}: they must be on one device")
     if A.shape[1] != B.shape[1]:
         raise ValueError(f"{a} has {A.shape[1]} columns and {b} has {B.shape[1]}: they must be of one space")
-    return common_precision(A, B)
+    first, second = common_precision(A, B)
+    return first, second
 
 
 # ---- the operators
@@ -551,9 +560,8 @@ def _pairs_in_group(
     """The same of the batch that the workers hold together: of its own rows with all of the other view."""
     whole1, start = gathered(Z1, group)
     whole2, _ = gathered(Z2, group)
-    every = gathered(Z1.new_ones(len(Z1)) if weights is None else weights, group)[0]
-    if mean:
-        every = normalised_weights(every, "mean")
+    together = gathered(Z1.new_ones(len(Z1)) if weights is None else weights, group)[0]
+    every = normalised_weights(together, "mean") if mean else together
     own = None if every is None else every[start : start + len(Z1)]
     others = None if groups is None else _other_groups(gathered(groups, group)[0])
     y = torch.arange(start, start + len(Z1), device=Z1.device)

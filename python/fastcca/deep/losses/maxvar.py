@@ -115,7 +115,8 @@ def _by_moments(S: Tensor, reg: float) -> Tensor | None:
     if not bool((info == 0) & (pivot > (1e-5 if S.dtype == torch.float64 else 1e-2))):
         return None
     eye = torch.eye(len(S), dtype=S.dtype, device=S.device)
-    return torch.linalg.solve_triangular(L, eye, upper=False).mT
+    inverse: Tensor = torch.linalg.solve_triangular(L, eye, upper=False)
+    return inverse.mT
 
 
 def _by_rows(rows: Tensor, reg: float, n: float, name: str) -> Tensor:
@@ -127,7 +128,8 @@ def _by_rows(rows: Tensor, reg: float, n: float, name: str) -> Tensor:
             f"the covariance of {name} is not positive definite: its {rows.shape[1]} columns have rank "
             f"{rank}; take reg > 0"
         )
-    return Vh[:rank].mT / (s[:rank].square() / (n - 1) + reg).sqrt()
+    root: Tensor = Vh[:rank].mT / (s[:rank].square() / (n - 1) + reg).sqrt()
+    return root
 
 
 def _refuse(C: Tensor, widths: list[int]) -> None:
