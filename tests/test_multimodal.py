@@ -552,7 +552,7 @@ def test_bad_rows_are_named(fitted):
         ({"n_components": 0}, "n_components must be an integer >= 1, got 0"),
         ({"n_epochs": 1.5}, "epochs must be an integer >= 1"),
         ({"batch_size": None}, "batch_size must be an integer >= 1"),
-        ({"optimizer": "lbfgs"}, "optimizer must be one of 'adam', 'adamw', got 'lbfgs'"),
+        ({"optimizer": "lbfgs"}, "optimizer must be one of 'adam', 'adamw' or a callable, got 'lbfgs'"),
         ({"modality_subsets": "some"}, "modality_subsets must be one of 'sampled', 'exhaustive', got 'some'"),
         ({"pretrain": "gan"}, "pretrain must be one of None, 'denoising', 'rbm'"),
         ({"pretrain": "rbm"}, "needs activation='sigmoid', got 'tanh'"),
