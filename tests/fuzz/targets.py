@@ -472,6 +472,28 @@ def solve_matrix_free(d):
 
 
 @target
+def em_moments(d):
+    x, y = pair(d, 12)
+    if d.chance(0.6) and getattr(x, "ndim", 0) == 2 and getattr(x, "dtype", np.dtype("O")).kind == "f":
+        x = np.where(d.rng.uniform(size=x.shape) < 0.1, np.nan, x)
+    found = functional.em_moments(x, y, max_iter=d.count(1, 30))
+    return found.moments.mean, found.moments.scatter
+
+
+@target
+def hierarchies(d):
+    tree = Taxonomy.from_edges([("a", "r"), ("b", "r"), ("c", "a"), ("d", "a"), ("e", "b")])
+    leaves = np.array(["c", "d", "e"])
+    n = d.size(1, 12)
+    true, predicted = (leaves[np.asarray(d.rng.integers(3, size=n))] for _ in range(2))
+    if d.odd(0.1):
+        predicted = d.pick(predicted[:-1], None, predicted[:, None], np.array(["z"] * n))
+    scores = metrics.hierarchical_scores(true, predicted, tree)
+    curve = metrics.seen_unseen_curve(true, d.matrix(n, 3), d.pick(["e"], ["c", "e"]), classes=leaves)
+    return [*scores, metrics.lca_height(true, predicted, tree), curve.area]
+
+
+@target
 def single_cells(d):
     genes = d.size(3, 12)
     x, y = (d.matrix(d.size(4, 20), genes) for _ in range(2))
@@ -962,11 +984,11 @@ LEFT_OUT = {
         "streaming": "reads files: tests/test_streaming.py",
     },
     "embedding": {"Explanation": "a result", "InputScaling": "a fitted part of the estimators"},
-    "functional": dict.fromkeys(("MatrixFreeSolution", "Solution"), "a result"),
+    "functional": dict.fromkeys(("CompletedMoments", "MatrixFreeSolution", "Solution"), "a result"),
     "inference": dict.fromkeys(
         ("BootstrapResult", "PermutationTest", "PowerAnalysis", "Stability", "WilksTest"), "a result"
     ),
-    "metrics": {"GeneralisedZeroShot": "a result"},
+    "metrics": dict.fromkeys(("GeneralisedZeroShot", "HierarchicalScores", "SeenUnseenCurve"), "a result"),
     "retrieval": {"Found": "a result", "LabelSearch": "a SearchIndex of label_embeddings"},
     "synchrony": dict.fromkeys(("SynchronyLag", "SynchronyWindows"), "a result"),
 }

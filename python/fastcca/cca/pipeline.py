@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
 from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing
+from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import _num_samples, check_is_fitted, has_fit_parameter, validate_data
 
@@ -708,6 +708,8 @@ class TwoViewPipeline(
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.target_tags.multi_output = True
+        first = self.x[0] if self.x else self.model
+        tags.input_tags.sparse = get_tags(first[1] if isinstance(first, tuple) else first).input_tags.sparse
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 

@@ -186,8 +186,7 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
     _schema = Schema(
         "DeepCCA",
         fields="singular_values_ total_correlation_ x_loadings_ y_loadings_ x_cross_loadings_ "
-        "y_cross_loadings_ x_scale_ y_scale_ history_ best_epoch_ cca_",
-        optional="of_batches=_of_batches",
+        "y_cross_loadings_ x_scale_ y_scale_ history_ best_epoch_ cca_ of_batches=_of_batches",
     )
     _saved_networks = ("encoder_x_", "encoder_y_")
     _own_modules = ("encoders",)
@@ -326,7 +325,7 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
         refuse_both(validation, groups)
         if y is None and holds_batches(X):
             return self._fit_batches(X, validation, groups, checkpoint)
-        self.__dict__.pop("_of_batches", None)
+        self._of_batches = False
         x_data, y_data, _ = self._check_pair(X, y, reset=True)
         held_out = None if validation is None else self._validation_pair(validation)
         views = [self._scaled_view(name, data) for name, data in (("X", x_data), ("y", y_data))]
