@@ -313,12 +313,16 @@ class _Expectations:
             raise ValueError(f"{labels[int(known.argmin())]} has no value at all: leave it out")
         data = np.where(missing, 0.0, data)
         first = data[(~missing & (weights > 0)[:, np.newaxis]).argmax(axis=0), np.arange(data.shape[1])]
-        centred = np.where(missing, 0.0, data - first)  # a constant column becomes exactly 0
-        offset = (w * centred).sum(axis=0) / known
-        self.centre = first + offset
-        centred = np.where(missing, 0.0, centred - offset)
-        variance = (w * centred**2).sum(axis=0) / known
-        self.varies = variance > (4 * np.finfo(float).eps * np.abs(self.centre)) ** 2
+        with np.errstate(over="ignore", invalid="ignore"):
+            centred = np.where(missing, 0.0, data - first)  # a constant column becomes exactly 0
+            offset = (w * centred).sum(axis=0) / known
+            self.centre = first + offset
+            centred = np.where(missing, 0.0, centred - offset)
+            variance = (w * centred**2).sum(axis=0) / known
+            self.varies = variance > (4 * np.finfo(float).eps * np.abs(self.centre)) ** 2
+        if not np.isfinite(variance).all():
+            column = labels[int((~np.isfinite(variance)).argmax())]
+            raise NumericalError(f"the variance of {column} overflows: scale the columns down")
         self.scale = np.sqrt(np.where(self.varies, variance, 1.0))
         # rows that have a value in a column that varies
         missing = missing[:, self.varies]
