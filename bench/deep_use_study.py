@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -268,7 +268,7 @@ class Study:
         model: DeepLabelEmbedding = fastcca.load(file, encoder=cnn(0))
         return model
 
-    def _last(self, labels: Sequence[str]) -> Array:
+    def _last(self, labels: Iterable[str]) -> Array:
         """The last 200 training images of each label."""
         return np.concatenate([np.flatnonzero(self.y == label)[-200:] for label in labels])
 

@@ -39,7 +39,7 @@ class Null(NamedTuple):
     y: Array
     estimator: Any
     which: int = 0
-    confounds: Array | None = None
+    options: dict[str, Any] = {}  # noqa: RUF012
 
 
 def paired(
@@ -83,10 +83,47 @@ def _later(n: int, p: int, q: int, *true: float, reg: float = 0.0) -> Callable[[
     return lambda rng: Null(*paired(rng, n, p, q, true), CCA(len(true) + 1, reg=reg), len(true))
 
 
-def _confounded(rng: Rng) -> Null:
-    C = rng.standard_normal((40, 10))
-    X, y = (rng.standard_normal((40, 3)) + C @ rng.standard_normal((10, 3)) for _ in range(2))
-    return Null(X, y, CCA(1), confounds=C)
+def _confounded(c: int, **options: Any) -> Callable[[Rng], Null]:
+    def make(rng: Rng) -> Null:
+        Z = rng.standard_normal((40, c))
+        X, y = (rng.standard_normal((40, d)) + Z @ rng.standard_normal((c, d)) for d in (4, 3))
+        return Null(X, y, CCA(1), options={"confounds": Z if c else None, **options})
+
+    return make
+
+
+def _confounded_kernel(rng: Rng) -> Null:
+    null = _confounded(5)(rng)
+    return null._replace(estimator=KernelCCA(1))
+
+
+def _within(rng: Rng) -> Null:
+    """Blocks whose means correlate, and confounds."""
+    blocks, Z = np.repeat(np.arange(8), 6), rng.standard_normal((48, 4))
+    shared = np.repeat(2 * rng.standard_normal((8, 1)), 6, axis=0)
+    X, y = (shared + rng.standard_normal((48, d)) + Z @ rng.standard_normal((4, d)) for d in (3, 2))
+    return Null(X, y, CCA(1), options={"blocks": blocks, "confounds": Z})
+
+
+def _whole(rng: Rng) -> Null:
+    """Rows that hardly vary within blocks."""
+    X, y = (
+        np.repeat(rng.standard_normal((16, d)), 4, axis=0) + 0.3 * rng.standard_normal((64, d))
+        for d in (3, 2)
+    )
+    return Null(X, y, CCA(1), options={"blocks": np.repeat(np.arange(16), 4), "exchange": "whole"})
+
+
+def _series(rng: Rng) -> Null:
+    series = rng.standard_normal((300, 4))
+    for t in range(1, 300):
+        series[t] += 0.9 * series[t - 1]
+    return Null(series[100:, :2], series[100:, 2:], CCA(1), options={"exchange": "shift"})
+
+
+def _held_out(rng: Rng) -> Null:
+    null = _confounded(3)(rng)
+    return null._replace(options={**null.options, "statistic": "held-out"})
 
 
 PERMUTED: dict[str, Callable[[Rng], Null]] = {
@@ -100,18 +137,28 @@ PERMUTED: dict[str, Callable[[Rng], Null]] = {
     "the same, 8 + 10": _later(30, 8, 10, 0.99, 0.98, 0.97),
     "the same, ridge .1": _later(30, 10, 8, 0.99, 0.98, 0.97, reg=0.1),
     "2nd after .9, n = 20, 4 + 3": _later(20, 4, 3, 0.9),
-    "10 confounds, n = 40": _confounded,
+    **{f"{c} confounds, n = 40, 4 + 3": _confounded(c) for c in (0, 3, 8, 15)},
+    **{f"{c} confounds, Wilks's lambda": _confounded(c, statistic="wilks") for c in (0, 3, 8, 15)},
+    "8 confounds, Theil": _confounded(8, residuals="theil"),
+    "8 confounds, Freedman-Lane": _confounded(8, residuals="freedman-lane"),
+    "5 confounds, rbf kernels": _confounded_kernel,
+    "3 confounds, held-out correlation": _held_out,
+    "8 blocks of 6, within, 4 confounds": _within,
+    "16 blocks of 4, as wholes": _whole,
+    "series (autocorrelation .9), shifts": _series,
 }
 
 
-def permutation_levels(count: int) -> Iterator[dict[str, Any]]:
+def permutation_levels(count: int, only: str = "") -> Iterator[dict[str, Any]]:
     for name, make in PERMUTED.items():
+        if only not in name:
+            continue
         n = count // 4 if name == "ridge chosen by CCACV" else count
         hits = 0
         for seed in range(n):
             null = make(np.random.default_rng(seed))
-            options: dict[str, Any] = {"confounds": null.confounds, "random_state": seed}
-            test = permutation_test(null.estimator, null.X, null.y, n_permutations=39, **options)
+            options = {"n_permutations": 39, "random_state": seed, **null.options}
+            test = permutation_test(null.estimator, null.X, null.y, **options)
             hits += test.p_value[null.which] <= LEVEL
         yield {
             "test": "permutation",
@@ -222,15 +269,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=200, help="data sets of each row (default 200)")
     parser.add_argument("--part", choices=("permutation", "wilks", "coverage"), action="append")
+    parser.add_argument("--only", help="rows of the permutation tests whose name contains this")
     parser.add_argument("--json", help="file for the rows")
     parser.add_argument("--page", action="store_true", help=f"write the tables into {PAGE.name}")
     arguments = parser.parse_args()
     set_num_threads(1)
     warnings.simplefilter("ignore", UserWarning)  # of n - 1 < rank X + rank y, which is meant
-    parts = {"permutation": permutation_levels, "wilks": wilks_levels, "coverage": coverage}
+    parts: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
+        "permutation": permutation_levels,
+        "wilks": wilks_levels,
+        "coverage": coverage,
+    }
     rows = []
     for part in arguments.part or parts:
-        for row in parts[part](arguments.count):
+        only = (arguments.only,) if arguments.only and part == "permutation" else ()
+        for row in parts[part](arguments.count, *only):
             rows.append(row)
             print(_line(row), flush=True)
             if arguments.json:

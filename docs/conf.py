@@ -50,7 +50,11 @@ numpydoc_xref_param_type = False
 # to be fetched.
 nitpicky = True
 nitpick_ignore_regex = [
-    ("py:.*", r"(sklearn|numpy|scipy|matplotlib|torch|pandas|networkx|dask|distributed|pathlib)\..*")
+    ("py:.*", r"(sklearn|numpy|scipy|matplotlib|torch|pandas|networkx|dask|distributed|pathlib)\..*"),
+    (
+        "py:class",
+        r"(D\[k\] if k in D|a set-like object providing|an object providing).*",
+    ),  # of Python's Mapping
 ]
 
 html_theme = "pydata_sphinx_theme"

@@ -68,7 +68,7 @@ CALLS = {
     "fusion": lambda f: EarlyFusion().fit({"x": X, "y": f(Y)}),
     "permutation_test": lambda f: permutation_test(CCA(), X, f(Y), n_permutations=1),
     "confounds": lambda f: permutation_test(CCA(), X, Y, n_permutations=1, confounds=f(ONES * 0 + NUMBERS)),
-    "permutation groups": lambda f: permutation_test(CCA(), X, Y, n_permutations=1, groups=f(NUMBERS)),
+    "permutation blocks": lambda f: permutation_test(CCA(), X, Y, n_permutations=1, blocks=f(NUMBERS)),
     "bootstrap": lambda f: bootstrap(CCA(), X, f(Y), n_bootstrap=2),
     "detector": lambda f: SynchronyDetector(max_lag=1).fit(X, f(Y)),
     "total_correlation": lambda f: metrics.total_correlation(Y, f(Y)),

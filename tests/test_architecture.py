@@ -24,8 +24,9 @@ LAYERS = (
     {"_models"},
     {"cca", "embedding", "fusion", "similarity"},
     {"deep"},
-    {"synchrony", "datasets", "distributed"},
+    {"synchrony", "datasets", "distributed", "streaming", "singlecell"},
     {"inference", "retrieval", "plotting"},
+    {"reporting"},
     {"_load"},
     {"cli"},
     {"__init__", "__main__"},  # the front doors open on every layer
@@ -48,6 +49,7 @@ CPP_LAYERS = [
     "kernels",
     "correlation",
     "hinge",
+    "contrastive",
     "warp",
     "retrieval",
     "level",

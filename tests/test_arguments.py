@@ -9,11 +9,10 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.sparse
 from sklearn.base import BaseEstimator
 
 import fastcca
-from fastcca import CCA, CCACV, KernelCCA, KernelCCACV, Moments, embedding, functional, metrics
+from fastcca import CCA, CCACV, KernelCCA, KernelCCACV, Moments, embedding, functional, fusion, metrics
 from fastcca._arguments import arrays, parameters
 from fastcca._arguments.parameters import Constraint
 from fastcca._models.atomic_fit import AtomicFit
@@ -111,7 +110,7 @@ def test_every_parameter_has_a_constraint() -> None:
         KernelCCACV,
         SynchronyDetector,
         embedding.RidgeEmbedding,
-        fastcca.fusion.EarlyFusion,
+        fusion.EarlyFusion,
     } <= checked
     if importlib.util.find_spec("torch"):
         assert fastcca.deep.DeepCCA in set(estimators())
@@ -214,11 +213,6 @@ def test_one_answer_to_nan_and_infinity(value: float, kind: str) -> None:
         (X + 1j, ValueError, "X: Complex data not supported; stack the real and the imaginary parts"),
         (X.astype(str), ValueError, "X must hold numbers, got dtype <U32"),
         ([*X.astype(object).tolist()[:29], ["a"] * 4], ValueError, "X must hold numbers, got dtype"),
-        (
-            scipy.sparse.csr_array(X),
-            TypeError,
-            r"X is sparse, but dense data is required: use its toarray\(\)",
-        ),
         (np.ma.masked_greater(X, 1), ValueError, "X has masked values: fill them or leave their rows out"),
         (X[None], ValueError, "X: Expected 2D array, got 3D array of shape"),
         (X[:, :0], ValueError, r"X has 0 feature\(s\) \(shape=\(30, 0\)\)"),

@@ -11,9 +11,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
 
 import fastcca
-from fastcca import CCA, CCACV, GCCA, MCCA, MCCACV, KernelCCA, KernelCCACV, Moments, NumericalError
+from fastcca import (
+    CCA,
+    CCACV,
+    GCCA,
+    MCCA,
+    MCCACV,
+    KernelCCA,
+    KernelCCACV,
+    Moments,
+    NumericalError,
+    TwoViewPipeline,
+)
 from fastcca._models.atomic_fit import METHODS, AtomicFit
 from fastcca.embedding import (
     AttributeHierarchyLabelEmbedding,
@@ -130,6 +143,8 @@ CASES = {
     "CCACV": (CCACV(regs=[1e-3, 1.0, 10.0]), WIDER),
     "KernelCCA": (KernelCCA(2, rank=10), WIDER),
     "KernelCCACV": (KernelCCACV(2, rank=10, regs=[1e-3, 1e-2, 1e-1]), WIDER),
+    "TwoViewPipeline": (TwoViewPipeline(x=[StandardScaler(), PCA(2)], model=CCA(1)), WIDER),
+    "TwoViewPipeline-CCACV": (TwoViewPipeline(x=PCA(2), model=CCACV(1, regs=[0.1, 1.0], cv=3)), WIDER),
     "MCCA": (MCCA(2), [([X, Y],), (views(1, 5, 2),)]),
     "GCCA": (GCCA(2, reg=0.1), [([X, Y],), (views(1, 5, 2),)]),
     "MCCACV": (MCCACV(2, regs=[0.1, 1.0]), [([X, Y],), (views(1, 5, 2),)]),

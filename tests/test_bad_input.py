@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import scipy.sparse
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
@@ -95,8 +94,6 @@ def objects(a, value):
             ValueError,
             r"y must hold numbers, got dtype datetime64\[D\]",
         ),
-        (scipy.sparse.csr_array(X), Y, TypeError, "X is sparse"),
-        (X, scipy.sparse.csr_array(Y), TypeError, "y is sparse"),
         (np.ma.masked_greater(X, 1.0), Y, ValueError, "X has masked values"),
         (X, None, ValueError, "requires y to be passed, but the target y is None"),
         (None, Y, ValueError, "X must be an array, got None"),
@@ -153,7 +150,7 @@ def test_all_constant_view_is_found_on_every_road():
         ({"reg": (1, 2, 3)}, r"reg must be a finite number >= 0 or a pair .* got \(1, 2, 3\)"),
         ({"reg": "ridge"}, "reg must be a finite number >= 0 or a pair .* got 'ridge'"),
         ({"reg": None}, "reg must be a finite number >= 0 or a pair .* got None"),
-        ({"solver": "svd"}, "solver must be one of 'auto', 'covariance', 'qr', 'gram', got 'svd'"),
+        ({"solver": "svd"}, "solver must be one of 'auto', .*'gram', 'iterative', got 'svd'"),
         ({"scale": "yes"}, "scale must be True or False, got 'yes'"),
         ({"n_threads": 0}, "n_threads must be an integer >= 1 or None, got 0"),
         ({"n_threads": 1.5}, r"n_threads must be an integer >= 1 or None, got 1\.5"),
@@ -301,11 +298,10 @@ def test_columns_too_small_to_square_are_not_called_constant():
         CCA().fit(np.ones_like(X), Y)
 
 
-def test_moments_take_no_text_masks_or_sparse_matrices():
+def test_moments_take_no_text_or_masks():
     masked = np.ma.masked_array(X, X > 2)
     for bad, message in (
         (masked, "X has masked values"),
-        (scipy.sparse.csr_matrix(X), "X is sparse"),
         (X.astype(str), "X must hold numbers, got dtype <U"),
         (np.zeros((40, 4), "M8[s]"), "X must hold numbers, got dtype datetime64"),
     ):

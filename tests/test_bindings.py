@@ -48,6 +48,12 @@ def called_cholesky(columns=None, square=None, diagonal=None):
     return factor
 
 
+def moments_stream(columns=P + Q, views=(X, Y), names=("X", "y")):
+    stream = _core.MomentsStream64(columns)
+    stream.add(list(views), list(names), 1)
+    return stream.finish(1)
+
+
 def feature_moments(x=(), y=(), names=("X", "y"), weights=None, **changed):
     maps = [(POINTS, F_OF_M, RBF, np.zeros(P)), (OTHERS, F_OF_M, RBF, np.zeros(Q))]
     for view, name in enumerate(("x_map", "y_map")):
@@ -393,6 +399,8 @@ OTHERS_OF_CORE = {  # functions of no arrays, and the classes that the tests bel
     "PivotedCholesky64",
     "FeatureMoments32",
     "FeatureMoments64",
+    "MomentsStream32",
+    "MomentsStream64",
 }
 
 
@@ -532,3 +540,30 @@ def test_feature_moments_refuse_sizes(changed):
     assert feature_moments()[0] == N
     with pytest.raises(ValueError):
         feature_moments(**changed)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"columns": 0},
+        {"columns": P},
+        {"views": (X, Y[:-1])},
+        {"views": (X[0], Y)},
+        {"views": ()},
+        {"names": ("X",)},
+    ],
+)
+def test_a_stream_of_rows_refuses_sizes(changed):
+    assert moments_stream()[0] == N
+    with pytest.raises(ValueError):
+        moments_stream(**changed)
+
+
+def test_a_stream_of_rows_that_has_failed_goes_no_further():
+    stream = _core.MomentsStream64(P)
+    stream.add([X], ["X"], 1)
+    with pytest.raises(ValueError, match="Input X contains NaN: the first is at row 0, column 0"):
+        stream.add([np.full((2, P), np.nan)], ["X"], 1)
+    for go_on in (lambda: stream.add([X], ["X"], 1), lambda: stream.finish(1)):
+        with pytest.raises(ValueError, match="has ended by an error"):
+            go_on()

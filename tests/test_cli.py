@@ -1,6 +1,7 @@
 """The command line: the same numbers as the Python interface, exit codes, one line an error."""
 
 import errno
+import importlib.util
 import io
 import os
 import re
@@ -264,10 +265,78 @@ def test_long_files_are_read_piece_by_piece(views, files, monkeypatch):
             *arguments, "-o", files / ("bad.safetensors" if arguments[0] == "fit" else "bad.npy")
         )
         assert code == 2
+        if arguments[0] == "fit":
+            assert "the first is at row 399, column 2 (row " in err
+            continue
         place, start = (int(number) for number in re.search(r"(\d+).*counted from row (\d+)", err).groups())
         assert place + start == 399
     run_well("transform", files / "m.safetensors", files / "X.npy", "-o", files / "Z.npy")
     np.testing.assert_allclose(np.load(files / "Z.npy"), expected.transform(views.X), atol=1e-10)
+
+
+def test_a_fit_goes_on_from_its_checkpoint(views, files, monkeypatch):
+    monkeypatch.setattr("fastcca.cli._input.CHUNK", 4000)
+    update, calls = fastcca.Moments.update, []
+
+    def interrupted(self, *arrays, **options):
+        calls.append(len(arrays[0]))
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return update(self, *arrays, **options)
+
+    arguments = ["fit", files / "X.npy", files / "Y.npy", "-k", 3, "--checkpoint", files / "sums"]
+    with monkeypatch.context() as patched:
+        patched.setattr(fastcca.Moments, "update", interrupted)
+        code, _, err = run(*arguments, "-o", files / "m.safetensors")
+    assert (code, err.strip()) == (130, "fastcca: error: interrupted")
+    assert (files / "sums").exists()
+    calls.clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(fastcca.Moments, "update", lambda *a, **o: calls.append(len(a[1])) or update(*a, **o))
+        run_well(*arguments, "-o", files / "m.safetensors")
+    rows = max(calls)
+    assert sum(calls) == len(views.X) - 3 * rows
+    assert not (files / "sums").exists()
+    run_well("fit", files / "X.npy", files / "Y.npy", "-k", 3, "-o", files / "whole.safetensors")
+    got, want = (fastcca.load(files / f"{name}.safetensors") for name in ("m", "whole"))
+    np.testing.assert_allclose(got.x_weights_, want.x_weights_, atol=1e-10)
+    for extra in (["--cv", 3], ["--method", "pls"], ["--solver", "qr"]):
+        code, _, err = run("fit", files / "X.npy", files / "Y.npy", "--checkpoint", files / "sums", *extra)
+        assert code == 2
+        assert "--checkpoint is for --method cca by moments" in err
+
+
+def test_a_fit_by_dask(views, files):
+    dask_distributed = pytest.importorskip(
+        "distributed", reason="dask (the extra `distributed`) is not installed"
+    )
+    arguments = ["fit", files / "X.npy", files / "Y.npy", "-k", 3]
+    run_well(*arguments, "--reg", 0.1, "-o", files / "whole.safetensors")
+    want = fastcca.load(files / "whole.safetensors")
+    cluster = dask_distributed.LocalCluster(
+        n_workers=1, processes=False, dashboard_address=None, protocol="tcp"
+    )
+    with cluster:
+        for scheduler in ("threads", cluster.scheduler_address):
+            out = run_well(*arguments, "--reg", 0.1, "--scheduler", scheduler, "-o", files / "m.safetensors")
+            assert f"{len(views.X)} rows" in out
+            got = fastcca.load(files / "m.safetensors")
+            np.testing.assert_allclose(got.x_weights_, want.x_weights_, atol=1e-10)
+    run_well(*arguments, "--cv", 4, "-o", files / "whole.safetensors")
+    run_well(*arguments, "--cv", 4, "--scheduler", "synchronous", "-o", files / "m.safetensors")
+    got, want = (fastcca.load(files / f"{name}.safetensors") for name in ("m", "whole"))
+    assert got.reg == pytest.approx(want.reg)
+    for extra, message in (
+        (["--scheduler", "cluster"], "--scheduler must be an address such as tcp://HOST:PORT, threads"),
+        (["--scheduler", "threads", "--method", "pls"], "--scheduler is for --method cca by moments"),
+        (
+            ["--scheduler", "threads", "--checkpoint", files / "c"],
+            "--scheduler is for --method cca by moments",
+        ),
+        (["--scheduler", "threads", "--cv", 3, "--reg", 1], "--cv chooses the ridge itself"),
+    ):
+        code, _, err = run(*arguments, *extra, "-o", files / "m.safetensors")
+        assert (code, message in err) == (2, True), err
 
 
 class Terminal(io.StringIO):
@@ -483,7 +552,9 @@ def test_info(model):
     assert lines["levels"] == ", ".join(info["levels"])
     out = run_well("info", model)
     cca = fastcca.load(model)
-    assert "CCA(n_components=3, n_threads=None, reg=0.001, scale=False, shrinkage=None, solver='auto')" in out
+    assert (
+        "CCA(missing='error', n_components=3, n_threads=None, reg=0.001, scale=False, shrinkage=None" in out
+    )
     assert "6 in X, 4 in Y" in out
     assert " ".join(f"{value:.4f}" for value in cca.canonical_correlations_) in out
 
@@ -533,3 +604,55 @@ def test_the_article_is_that_of_the_name(views, files):
     code, _, err = run("search", files / "fusion.safetensors", files / "X.npy", files / "Y.npy")
     assert code == 2
     assert "holds an EarlyFusion, which has neither a second view nor labels" in err
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_report(files, views, tmp_path):
+    model = tmp_path / "m.safetensors"
+    run_well("fit", files / "X.csv", files / "Y.csv", "-o", model)
+    fitted = fastcca.load(model)
+    assert run_well("report", model) == f"{fitted.summary()}\n"
+    expected = fastcca.report(fitted, views.X, views.y, permutations=9, bootstraps=20, random_state=3)
+    out = run_well(
+        "report",
+        model,
+        files / "X.csv",
+        files / "Y.csv",
+        "--permutations",
+        9,
+        "--bootstraps",
+        20,
+        "--seed",
+        3,
+    )
+    assert out == f"{expected}\n"
+    assert "Permutation test, 9 shuffles" in out
+    page = tmp_path / "report.html"
+    out = run_well("report", model, files / "X.csv", files / "Y.csv", "-o", page, "--names", "left", "right")
+    assert out == f"saved to {page}\n"
+    text = page.read_text(encoding="utf-8")
+    assert "Correlations of left with its own variates" in text
+    assert ("data:image/png;base64" in text) == (importlib.util.find_spec("matplotlib") is not None)
+    assert "http" not in text
+    for arguments, match in (
+        ((model, files / "X.csv"), "both tables, or neither"),
+        ((model, "--permutations", 9), "take the tables X and Y"),
+        ((model, "-o", tmp_path / "report.pdf"), r"\.html"),
+        ((model, files / "Y.csv", files / "X.csv"), "the model was fitted with"),
+    ):
+        code, _, err = run("report", *arguments)
+        assert code == 2
+        assert re.search(match, err)
+        assert err.count("\n") == 1
+
+
+def test_report_of_other_models(files, tmp_path):
+    model = tmp_path / "views.safetensors"
+    run_well("fit", files / "X.npy", files / "Y.npy", "--method", "mcca", "-k", 2, "-o", model)
+    out = run_well("report", model)
+    assert out.startswith("MCCA: 2 views")
+    code, _, err = run("report", model, files / "X.npy", files / "Y.npy")
+    assert (code, "takes no tables" in err) == (2, True)
+    NearestClassMean().fit(np.eye(4), [0, 0, 1, 1]).save(tmp_path / "labels.safetensors")
+    code, _, err = run("report", tmp_path / "labels.safetensors")
+    assert (code, "a NearestClassMean has no report" in err) == (2, True)

@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 import fastcca
-from fastcca import GCCA, MCCA, MCCACV, PLSRegression, SparseCCA, cli
+from fastcca import GCCA, MCCA, MCCACV, KernelCCA, PLSRegression, SparseCCA, cli
 from fastcca.similarity import compare
 
 
@@ -79,15 +79,76 @@ def test_similarity(files):
     assert f"{expected.values[0, 1]:.4f} [{expected.low[0, 1]:.4f}, {expected.high[0, 1]:.4f}]" in out
 
 
+def test_transform_and_score_of_many_views(files, rng):
+    views, paths, folder = files
+    model = MCCA(2, reg=0.1).fit(views)
+    saved, output = folder / "model.safetensors", folder / "z.npy"
+    model.save(saved)
+    for arguments, name in (
+        ((paths[1],), "b"),  # by what the table is called
+        ((f"{folder}/all.npz:c",), "c"),
+        ((folder / "all.npz:c", "--view", "c"), "c"),
+    ):
+        code, out, err = run("transform", saved, *arguments, "-o", output)
+        assert (code, err) == (0, "")
+        assert "80 rows, 2 variates" in out
+        np.testing.assert_allclose(np.load(output), model.transform_view(name, views[name]), atol=1e-12)
+    new = {name: view[:30] + 0.1 * rng.normal(size=(30, view.shape[1])) for name, view in views.items()}
+    for name, view in new.items():
+        np.save(folder / f"{name}_new.npy", view)
+    of_new = [folder / f"{name}_new.npy" for name in new]
+    code, out, err = run("score", saved, *of_new)  # in the order of the fit
+    assert (code, err) == (0, "")
+    assert f"     mean  {model.score(new):11.6f}" in out
+    pair = model.score({"a": new["a"], "c": new["c"]})
+    assert f"a and c: mean {pair:.6f}" in out
+    code, out, _ = run("score", saved, paths[2], paths[0])  # by name
+    assert code == 0
+    assert f"     mean  {model.score({name: views[name] for name in 'ac'}):11.6f}" in out
+    assert "c and a: mean" not in out
+    for arguments, message in (
+        (("transform", saved, of_new[0], "-o", output), "has the views a, b, c"),
+        (("transform", saved, paths[0], "--view", "x", "-o", output), "a, b, c, got --view x"),
+        (("score", saved, *of_new[:2]), "'a_new' is no view of the model"),
+    ):
+        code, _, err = run(*arguments)
+        assert code == 2
+        assert message in err
+        assert err.count("\n") == 1
+
+
+def test_precomputed_kernels(files):
+    views, _, folder = files
+    for name, view in views.items():
+        np.save(folder / f"K{name}.npy", view @ view.T)
+    saved, output = folder / "model.safetensors", folder / "z.npy"
+    options = ("--method", "kernel-cca", "--kernel", "precomputed", "--reg", 0.1, "-k", 2, "-o", saved)
+    code, _, err = run("fit", folder / "Ka.npy", folder / "Kb.npy", *options)
+    assert (code, err) == (0, "")
+    a, b = views["a"] @ views["a"].T, views["b"] @ views["b"].T
+    expected = KernelCCA(2, kernel="precomputed", reg=0.1).fit(a, b)
+    code, _, err = run("transform", saved, folder / "Ka.npy", "-o", output)
+    assert (code, err) == (0, "")
+    np.testing.assert_array_equal(np.load(output), expected.transform(a))
+    code, out, _ = run("score", saved, folder / "Ka.npy", folder / "Kb.npy")
+    assert f"     mean  {expected.score(a, b):11.6f}" in out
+    code, _, err = run("fit", folder / "Ka.npy", folder / "c.npy", *options)
+    assert code == 2
+    assert "the precomputed kernel of y must be square" in err
+
+
 def test_errors_are_one_line(files):
     _, (a, b, c), folder = files
     np.save(folder / "short.npy", np.ones((5, 2)))
+    SparseCCA(1).fit(np.load(a), np.load(b)).save(folder / "two.safetensors")
     for arguments, message in (
         (("fit", a, b, c, "--method", "pls"), "--method pls takes two tables, got 3"),
         (("fit", a, b, "--penalty", 0.3), "--penalty is for --method sparse"),
         (("fit", a, b, "--method", "sparse", "--reg", 1), "are not for --method sparse"),
         (("fit", a, b, c, "--solver", "qr"), "--solver and --reg-y are for --method cca"),
         (("fit", a, b, a), "two views are called 'a'"),
+        (("score", folder / "two.safetensors", a, b, c), "has two views, got 3 tables"),
+        (("transform", folder / "two.safetensors", a, "--view", "z", "-o", folder / "z.npy"), "x and y, got"),
         (("similarity", a), "takes two tables or more, got 1"),
         (("similarity", a, folder / "short.npy"), "same rows, got 80 in a, 5 in short"),
     ):

@@ -393,7 +393,7 @@ def test_bad_input_is_named():
     X, Y = circles(50)
     for options, message in {
         ("n_components", 0): "n_components must be an integer >= 1, got 0",
-        ("optimizer", "sgd"): "optimizer must be one of 'adam', 'adamw', 'lbfgs', got 'sgd'",
+        ("optimizer", "sgd"): "optimizer must be one of 'adam', 'adamw', 'lbfgs' or a callable, got 'sgd'",
         ("schedule", "step"): "schedule must be one of",
         ("pretrain", "rbm"): "pretrain must be one of",
         ("dtype", "float16"): "dtype must be one of",

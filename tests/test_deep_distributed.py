@@ -119,6 +119,107 @@ def test_two_workers_equal_one(tmp_path):
         assert np.linalg.norm(found - np.hstack(expected)) < 1e-4 * np.linalg.norm(np.hstack(expected))
 
 
+def losses_of_pairs(group):
+    """Name, loss, further arguments by rows."""
+    from fastcca.deep import ContrastiveLoss, CorrelationLoss, PairEmbeddingLoss, SigmoidContrastiveLoss
+
+    labels, weights = torch.arange(24) % 7, torch.linspace(0.1, 1, 24, dtype=torch.float64)
+    own = {"process_group": group}
+    return [
+        ("contrastive", ContrastiveLoss(0.2, **own).double(), {}),
+        ("labels", ContrastiveLoss(0.2, **own).double(), {"labels": labels}),
+        ("groups", ContrastiveLoss(0.2, **own).double(), {"groups": labels, "sample_weight": weights}),
+        ("inner products", ContrastiveLoss(similarity="inner_product", reduction="sum", **own).double(), {}),
+        ("sigmoid", SigmoidContrastiveLoss(0.2, -1.0, **own).double(), {"sample_weight": weights}),
+        ("sigmoid of labels", SigmoidContrastiveLoss(0.2, -1.0, **own).double(), {"labels": labels}),
+        ("sigmoid of groups", SigmoidContrastiveLoss(0.2, -1.0, **own).double(), {"groups": labels}),
+        ("pairs", PairEmbeddingLoss(0.7, **own), {}),
+        ("hardest pairs", PairEmbeddingLoss(0.7, "cosine", "sum", "hardest", **own), {"groups": labels}),
+        ("softmax of pairs", PairEmbeddingLoss(loss="softmax", **own), {"sample_weight": weights}),
+        ("maxvar", CorrelationLoss(2, 1e-2, "maxvar", **own), {}),
+    ]
+
+
+def views_of_pairs(dtype=torch.float64):
+    generator = torch.Generator().manual_seed(5)
+    Z = torch.randn(24, 3, generator=generator, dtype=torch.float64)
+    return [(Z + torch.randn(24, 3, generator=generator, dtype=torch.float64)).to(dtype) for _ in range(3)]
+
+
+def results_of_pairs(group, rows):
+    found = {}
+    for name, loss, arguments in losses_of_pairs(group):
+        a, b = (H[rows].clone().requires_grad_() for H in views_of_pairs()[:2])
+        value = loss(a, b, **{key: given[rows] for key, given in arguments.items()})
+        (2 * value).backward()
+        with torch.no_grad():
+            again = loss(a, b, **{key: given[rows] for key, given in arguments.items()})
+        own = [p.grad for p in loss.parameters()]
+        found[name] = (value.item(), again.item(), torch.cat([a.grad, b.grad], 1), own)
+    for objective in ("trace_norm", "maxvar"):  # three views, of which one lacks rank
+        from fastcca.deep import CorrelationLoss
+
+        for exponent in (0, 6):
+            H = views_of_pairs()
+            H[1][:, 2] = H[1][:, 0] + 10.0**-exponent * H[1][:, 2]
+            H = [h[rows].clone().requires_grad_() for h in H]
+            value = CorrelationLoss(2, 1e-9, objective, process_group=group)(*H)
+            value.backward()
+            found[objective, exponent] = (value.item(), value.item(), torch.cat([h.grad for h in H], 1), [])
+    return found
+
+
+def worker_of_pairs(rank, path):
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{path}/rendezvous", rank=rank, world_size=2
+    )
+    rows = slice(0, 9) if rank == 0 else slice(9, 24)  # parts of different sizes
+    torch.save(results_of_pairs(torch.distributed.group.WORLD, rows), f"{path}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+    os._exit(0)
+
+
+def test_losses_of_pairs_and_of_many_views_of_two_workers(tmp_path):
+    import subprocess
+
+    code = (
+        f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r}); import test_deep_distributed as t; "
+    )
+    code += "t.worker_of_pairs(int(sys.argv[1]), sys.argv[2])"
+    workers = [subprocess.Popen([sys.executable, "-c", code, str(rank), str(tmp_path)]) for rank in (0, 1)]
+    expected = results_of_pairs(None, slice(None))
+    assert [w.wait(timeout=120) for w in workers] == [0, 0]
+    top, rest = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    for name, (value, _, gradient, own) in expected.items():
+        tolerance = 1e-5 if name[1] == 6 else 1e-8
+        for found in (top[name], rest[name]):
+            assert found[0] == pytest.approx(value, rel=tolerance, abs=1e-10), name
+            assert found[1] == pytest.approx(value, rel=tolerance, abs=1e-10), name
+            for p, q in zip(found[3], own, strict=True):
+                torch.testing.assert_close(p, q, rtol=1e-8, atol=1e-10)
+        found = torch.cat([top[name][2], rest[name][2]]) / 2  # the workers' number is a factor
+        assert (found - gradient).norm() <= tolerance * gradient.norm(), name
+
+
+def test_one_worker_of_pairs_on_other_devices(tmp_path, monkeypatch):
+    from fastcca.deep.losses import contrastive, hinge
+
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/one", rank=0, world_size=1)
+    try:
+        expected = results_of_pairs(None, slice(None))
+        for module in (contrastive, hinge):
+            monkeypatch.setattr(module, "_runs_in_core", lambda Z: False)
+        found = results_of_pairs(torch.distributed.group.WORLD, slice(None))
+        for name, (value, _, gradient, own) in expected.items():
+            assert found[name][0] == pytest.approx(value, rel=1e-6), name
+            assert (found[name][2] - gradient).norm() <= 1e-5 * gradient.norm(), name
+            for p, q in zip(found[name][3], own, strict=True):
+                torch.testing.assert_close(p, q, rtol=1e-8, atol=1e-10)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
 def hard_views(dtype, exponent):
     """Copied outputs in one view, in the other a condition number of 10 to this power."""
     rng = np.random.default_rng(0)

@@ -31,6 +31,10 @@ def test_plain_loop():
     assert 0.6 < printed("deep_torch_loop.py") <= 1
 
 
+def test_images_from_a_loader():
+    assert 0.7 < printed("deep_cca_images.py") <= 1
+
+
 def test_lightning_module():
     pytest.importorskip("lightning", reason="lightning is not installed")
     assert 6 < printed("deep_lightning.py") <= 10

@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from scipy.stats import binom, kstest
+from scipy.stats import binom, kstest, norm
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
@@ -315,18 +315,16 @@ def test_level_of_the_permutation_test(kind):
         assert hits >= binom.ppf(0.001, count, level)
 
 
-def test_level_with_confounds():
-    count, hits, residual_hits = 200, 0, 0
+def test_a_test_of_residuals_rejects_too_often():
+    count, hits = 200, 0
     for seed in range(count):
         rng = np.random.default_rng(seed)
         C = rng.standard_normal((40, 10))
         X, y = (rng.standard_normal((40, 3)) + C @ rng.standard_normal((10, 3)) for _ in range(2))
-        options = {"n_permutations": 19, "random_state": seed}
-        hits += permutation_test(CCA(1), X, y, confounds=C, **options).p_value[0] <= 0.05
         R = np.eye(40) - np.column_stack([np.ones(40), C]) @ np.linalg.pinv(np.column_stack([np.ones(40), C]))
-        residual_hits += permutation_test(CCA(1), R @ X, R @ y, **options).p_value[0] <= 0.05
-    assert binom.ppf(0.001, count, 0.05) <= hits <= binom.ppf(0.999, count, 0.05)
-    assert residual_hits > binom.ppf(0.999, count, 0.05)  # what a test of the residuals would say
+        test = permutation_test(CCA(1), R @ X, R @ y, n_permutations=19, random_state=seed)
+        hits += test.p_value[0] <= 0.05
+    assert hits > binom.ppf(0.999, count, 0.05)  # hence confounds=
 
 
 def test_confounds_are_taken_out_of_statistics(rng):
@@ -392,7 +390,7 @@ def test_permutation_p_values_under_the_null(rng):
     assert np.mean(second <= 0.1) < 0.2
 
 
-def test_groups_confine_the_shuffle(rng):
+def test_blocks_confine_the_shuffle(rng):
     # a difference between groups is all that the views share
     groups = np.repeat([0, 1, 2, 3], 15)
     confined = []
@@ -401,7 +399,7 @@ def test_groups_confine_the_shuffle(rng):
         y = rng.standard_normal((60, 2)) - 3 * groups[:, None]
         options = {"n_permutations": 39, "random_state": seed}
         assert permutation_test(CCA(), X, y, **options).p_value[0] == 1 / 40
-        confined.append(permutation_test(CCA(), X, y, groups=groups, **options).p_value[0])
+        confined.append(permutation_test(CCA(), X, y, blocks=groups, **options).p_value[0])
     assert 0.35 < np.mean(confined) < 0.7
 
 
@@ -462,6 +460,53 @@ def test_a_resample_is_a_fit_to_the_rows_drawn(estimator, X, y):
             if "weights" in name and np.linalg.matrix_rank(X - X.mean(0)) < X.shape[1] and not fitted.reg:
                 continue  # of dummies other weights give the same scores
             np.testing.assert_allclose(np.abs(ours), np.abs(value), atol=tol)
+        for side, data in (("x", X[rows]), ("y", y[rows])):
+            value = getattr(fitted, f"{side}_cross_loadings_")
+            ours = getattr(found, f"{side}_cross_loadings")[i][:, order]
+            varies = data.std(axis=0) > 0
+            np.testing.assert_allclose(np.abs(ours)[varies], np.abs(value)[varies], atol=1e-5)
+            redundancy = getattr(found, f"{side}_redundancy")[i][order]
+            np.testing.assert_allclose(redundancy, (value[varies] ** 2).mean(axis=0), atol=1e-5)
+
+
+def test_a_false_discovery_rate(rng):
+    # two of twenty columns carry the pair
+    X, y = rng.standard_normal((300, 20)), rng.standard_normal((300, 3))
+    y[:, 0] += X[:, 0] - X[:, 1]
+    found = bootstrap(CCA(1), X, y, n_bootstrap=200, random_state=0)
+    for name in ("x_weights", "x_loadings", "x_cross_loadings"):
+        plain, adjusted = (found.p_value(name, adjusted=a)[:, 0] for a in (False, True))
+        assert set(np.flatnonzero(adjusted < 0.01)) == {0, 1}
+        # Benjamini and Hochberg's step-up: the largest rank i with p <= a i / n selects all before it
+        for level in (0.01, 0.05, 0.2, 0.5):
+            ordered = np.sort(plain)
+            below = np.flatnonzero(ordered <= level * np.arange(1, 21) / 20)
+            selected = plain <= ordered[below[-1]] if len(below) else np.zeros(20, bool)
+            assert ((adjusted <= level) == selected).all()
+    ratio = CCA(1).fit(X, y).x_weights_[:, 0] / found.standard_error("x_weights")[:, 0]
+    np.testing.assert_allclose(
+        found.p_value("x_weights", adjusted=False)[:, 0], 2 * norm.sf(abs(ratio)), rtol=1e-8
+    )
+    with pytest.raises(ValueError, match="name must be one of 'x_loadings'"):
+        found.p_value("x_redundancy")
+
+
+def test_intervals_of_redundancies():
+    views = make_two_views(2000, (3, 2), [0.8], random_state=5)
+    found = bootstrap(CCA(), views.X, views.y, n_bootstrap=150, random_state=0)
+    fitted = CCA().fit(views.X, views.y)
+    for side in "xy":
+        hat = (getattr(fitted, f"{side}_cross_loadings_") ** 2).mean(axis=0)
+        resampled = getattr(found, f"{side}_redundancy")
+        low, high = found.interval(f"{side}_redundancy")
+        first, last = found.interval(f"{side}_redundancy", "percentile")
+        np.testing.assert_allclose(low, np.maximum(2 * hat - last, 0), atol=1e-10)
+        np.testing.assert_allclose(high, 2 * hat - first, atol=1e-10)
+        assert low[0] < hat[0] < high[0]
+        assert high[0] - low[0] < 0.1
+        np.testing.assert_allclose(found.standard_error(f"{side}_redundancy"), resampled.std(axis=0, ddof=1))
+    low, high = found.interval("x_cross_loadings")
+    assert np.all((low <= fitted.x_cross_loadings_) & (fitted.x_cross_loadings_ <= high))
 
 
 def test_components_keep_their_signs_and_order():
@@ -573,7 +618,7 @@ def test_resamples_do_not_depend_on_threads(estimator, rng):
     one, three = (
         bootstrap(estimator.set_params(n_threads=n), X, y, n_bootstrap=9, random_state=0) for n in (1, 3)
     )
-    for name in ("canonical_correlations", "x_loadings", "y_weights"):
+    for name in ("canonical_correlations", "x_loadings", "y_cross_loadings", "y_weights"):
         assert getattr(one, name).tobytes() == getattr(three, name).tobytes()
     assert np.array(one.interval()).tobytes() == np.array(three.interval()).tobytes()
 
@@ -701,8 +746,8 @@ def test_permutations_of_wide_views(rng, reg):
         (lambda X, y: wilks_test([0.2, 0.5], 20, 3, 2), "in descending order"),
         (lambda X, y: permutation_test(CCA(), X, y, n_permutations=0), "n_permutations"),
         (lambda X, y: permutation_test(CCA(), X, y[:-1]), "same number of rows"),
-        (lambda X, y: permutation_test(CCA(), X, y, groups=[1, 2]), "groups must have shape"),
-        (lambda X, y: permutation_test(CCA(), X, y, groups=np.arange(10)), "nothing to shuffle"),
+        (lambda X, y: permutation_test(CCA(), X, y, blocks=[1, 2]), "blocks must have shape"),
+        (lambda X, y: permutation_test(CCA(), X, y, blocks=np.arange(10)), "nothing to exchange"),
         (lambda X, y: bootstrap(CCA(), X, y, n_bootstrap=1), "n_bootstrap"),
         (lambda X, y: bootstrap(CCA(), X, y, confidence=1.0), "confidence"),
         (lambda X, y: bootstrap(CCA(), X, y, confidence="high"), "confidence must be a number"),

@@ -434,7 +434,7 @@ def test_a_single_distinct_row(constant: str, kernel: Any, views: Any) -> None:
             "gamma must be a finite number > 0 or 'median' or a pair of them (x, y), got (1.0, 1.0, 1.0)",
         ),
         ({"kernel": "gaussian"}, "kernel must be one of"),
-        ({"kernel": ("rbf",)}, "'cosine' or a callable or a pair of them (x, y), got ('rbf',)"),
+        ({"kernel": ("rbf",)}, "'precomputed' or a callable or a pair of them (x, y), got ('rbf',)"),
         ({"reg": -1e-3}, "reg must be a finite number >= 0 or a pair of them (x, y), got -0.001"),
         ({"reg": (1e-3, np.inf)}, "reg must be a finite number >= 0 or a pair of them (x, y)"),
         ({"penalty": "lasso"}, "penalty must be one of 'ridge', 'bach-jordan', got 'lasso'"),

@@ -238,3 +238,129 @@ def test_what_is_no_taxonomy_is_refused():
         metrics.hierarchical_precision_at_k([0, 1], np.eye(2), 1, {0: None, 1: 0})
     with pytest.raises(TypeError, match="taxonomy must be a Taxonomy, got NoneType"):
         metrics.superclass_confusion([0, 1], [0, 1], None)
+
+
+# ---- mistakes by the taxonomy
+
+
+def test_height_of_the_lowest_common_ancestor(rng):
+    nodes = list(ANIMALS.nodes)
+    true, pred = rng.choice(nodes, 80), rng.choice(nodes, 80)
+    w = rng.uniform(0, 2, 80)
+
+    def height(node):
+        return max([0, *(1 + height(child) for child in ANIMALS.children(node))])
+
+    heights = np.array([height(ANIMALS.lca(a, b)) for a, b in zip(true, pred, strict=True)])
+    assert metrics.lca_height(true, pred, ANIMALS) == pytest.approx(heights.mean())
+    assert metrics.lca_height(true, pred, ANIMALS, sample_weight=w) == pytest.approx(
+        (heights * w).sum() / w.sum()
+    )
+    wrong = true != pred
+    found = metrics.lca_height(true, pred, ANIMALS, mistakes_only=True)
+    assert found == pytest.approx(heights[wrong].mean())
+    assert metrics.lca_height(["pig"], ["pig"], ANIMALS) == 0.0
+    assert np.isnan(metrics.lca_height(["pig"], ["pig"], ANIMALS, mistakes_only=True))
+    assert [ANIMALS.height(node) for node in nodes] == [height(node) for node in nodes]
+
+
+def test_hierarchical_precision_recall_and_f(rng):
+    nodes = list(ANIMALS.nodes)
+    true, pred = rng.choice(nodes, 80), rng.choice(nodes, 80)
+    w = rng.integers(0, 3, 80)
+    sets = [[{n, *ANIMALS.ancestors(n, root=True)} - {"animal"} for n in of] for of in (true, pred)]
+    for weights in (None, w):
+        factor = np.ones(80) if weights is None else weights
+        both = sum(f * len(a & b) for f, a, b in zip(factor, *sets, strict=True))
+        precision = both / sum(f * len(b) for f, b in zip(factor, sets[1], strict=True))
+        recall = both / sum(f * len(a) for f, a in zip(factor, sets[0], strict=True))
+        found = metrics.hierarchical_scores(true, pred, ANIMALS, sample_weight=weights)
+        np.testing.assert_allclose(found, [precision, recall, 2 * precision * recall / (precision + recall)])
+    assert metrics.hierarchical_scores(["animal"], ["animal"], ANIMALS) == (0.0, 0.0, 0.0)
+    assert metrics.hierarchical_scores(["pig"], ["deer"], ANIMALS).f == 0.5
+
+
+@pytest.mark.parametrize("measure", [metrics.lca_height, metrics.hierarchical_scores])
+def test_what_these_refuse(measure):
+    with pytest.raises(ValueError, match="'cow' is not a node"):
+        measure(["pig"], ["cow"], ANIMALS)
+    with pytest.raises(ValueError, match="same shape"):
+        measure(["pig"], ["pig", "deer"], ANIMALS)
+    with pytest.raises(TypeError, match="taxonomy must be a Taxonomy"):
+        measure(["pig"], ["pig"], {})
+
+
+# ---- seen and unseen classes
+
+
+def accuracies(true, scores, classes, unseen, calibration):
+    """The definition: lower the seen scores, predict, and average the accuracies of each kind."""
+    lowered = scores - calibration * ~np.isin(classes, unseen)
+    pred = classes[lowered.argmax(axis=1)]
+    of = {c: np.mean(pred[true == c] == c) for c in np.unique(true)}
+    return (
+        np.mean([a for c, a in of.items() if c not in unseen]),
+        np.mean([a for c, a in of.items() if c in unseen]),
+    )
+
+
+@pytest.mark.parametrize("ties", [True, False])
+def test_the_curve_is_that_of_every_calibration(ties, rng):
+    classes, unseen = np.array(CLASSES), ["moose", "pig"]
+    true = rng.choice(classes, 90, p=[0.3, 0.1, 0.1, 0.1, 0.2, 0.1, 0.1])
+    scores = rng.normal(size=(90, 7))
+    scores[np.arange(90), np.searchsorted(classes, true)] += 1.5
+    if ties:
+        scores = (2 * scores).round()
+    curve = metrics.seen_unseen_curve(true, scores, set(unseen), classes=classes)
+    for gamma, seen, found in zip(curve.calibration, curve.seen, curve.unseen, strict=True):
+        np.testing.assert_allclose(
+            (seen, found), accuracies(true, scores, classes, unseen, gamma), atol=1e-12
+        )
+    assert (np.diff(curve.seen) <= 1e-12).all()
+    assert (np.diff(curve.unseen) >= -1e-12).all()
+    assert curve.unseen[0] == curve.seen[-1] == 0
+    # the area by many calibrations
+    grid = np.linspace(curve.calibration[0], curve.calibration[-1], 20001)
+    s, u = np.array([accuracies(true, scores, classes, unseen, g) for g in np.unique(grid.round(3))]).T
+    assert curve.area == pytest.approx(((s[1:] + s[:-1]) / 2 * np.diff(u)).sum(), abs=0.01)
+    lowered = scores - curve.best_calibration * ~np.isin(classes, unseen)
+    expected = metrics.generalised_zero_shot(true, classes[lowered.argmax(axis=1)], unseen)
+    np.testing.assert_allclose(curve.best, expected, atol=1e-12)
+    assert (
+        curve.best.harmonic_mean >= max(2 * curve.seen * curve.unseen / (curve.seen + curve.unseen)) - 1e-12
+    )
+
+
+def test_chosen_calibration_of_a_model(rng):
+    from fastcca.embedding import AttributeLabelEmbedding
+
+    vectors = {name: rng.normal(size=4) for name in "abcdef"}
+    code = rng.choice(list("abcdef"), 400)
+    X = np.array([vectors[c] for c in code]) + 0.7 * rng.normal(size=(400, 4))
+    train = np.isin(code, list("abcd")) & (np.arange(400) < 200)
+    model = AttributeLabelEmbedding(vectors, n_epochs=20, random_state=0).fit(X[train], code[train])
+    both = model.with_classes(["e", "f"])
+    rest = np.arange(400) >= 200
+    curve = metrics.seen_unseen_curve(
+        code[rest], both.decision_function(X[rest]), ["e", "f"], classes=both.classes_
+    )
+    chosen = model.with_classes(["e", "f"], seen_calibration=curve.best_calibration)
+    found = metrics.generalised_zero_shot(code[rest], chosen.predict(X[rest]), ["e", "f"])
+    assert found.harmonic_mean == pytest.approx(curve.best.harmonic_mean)
+    assert (
+        found.harmonic_mean
+        >= metrics.generalised_zero_shot(code[rest], both.predict(X[rest]), ["e", "f"]).harmonic_mean
+    )
+
+
+def test_what_the_curve_refuses():
+    scores = np.ones((2, 2))
+    with pytest.raises(ValueError, match="y_true must hold seen and unseen labels, it has only seen"):
+        metrics.seen_unseen_curve(["a", "a"], scores, ["b"], classes=["a", "b"])
+    with pytest.raises(ValueError, match="it has only unseen ones"):
+        metrics.seen_unseen_curve(["a", "b"], scores, ["a", "b"])
+    with pytest.raises(ValueError, match="scores must have a column for each of 2 classes, got 1"):
+        metrics.seen_unseen_curve(["a", "b"], [[1.0], [2.0]], ["b"])
+    with pytest.raises(ValueError, match="NaN"):
+        metrics.seen_unseen_curve(["a", "b"], [[1.0, np.nan], [2.0, 1.0]], ["b"])

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +254,19 @@ def test_bad_input_is_refused() -> None:
         Moments().update(X[:1], X[:1]).covariance(0, 0)
     with pytest.raises(ValueError, match="do not add up"):
         _ = Moments().update(X, X) + Moments().update(X, X[:, :1])
+
+
+@pytest.mark.parametrize("far", [1e160, 1e308])
+def test_merging_moments_far_apart_is_refused(far: float) -> None:
+    x = np.array([[1.0], [2.0]])
+    first, second = Moments().update(x - far), Moments().update(x + far)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(fastcca.NumericalError, match="merged moments overflow"):
+            first + second
+        with pytest.raises(fastcca.NumericalError, match="overflow"):
+            first.update(x + far)
+    assert first.n == 2
 
 
 def test_overflow_is_an_error_not_an_infinity() -> None:

@@ -1,5 +1,6 @@
 """Indexes: the kernel behind them, faiss's candidates, search across views, by image and by label."""
 
+import io
 import re
 import sys
 from importlib.util import find_spec
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import fastcca
 from fastcca import CCA, KernelCCA
 from fastcca.datasets import make_two_views
 from fastcca.embedding import JointEmbedding, NearestClassMean, RidgeEmbedding, UnifiedSemanticEmbedding
@@ -306,13 +308,135 @@ def test_label_search_refusals(clusters):
         LabelSearch(model).fit(X).search_labels(["cat", "cow"])
 
 
+# ---- files, rows that come and go, large galleries ---------------------------------------------------
+
+
+def saved(search):
+    memory = io.BytesIO()
+    search.save(memory)
+    memory.seek(0)
+    return fastcca.load(memory)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_index_in_a_file(faiss, rng, dtype):
+    gallery = rng.normal(size=(60, 5)).astype(dtype)
+    for options in ({}, {"backend": "faiss"}):
+        index = SearchIndex("euclidean", **options).fit(gallery, ids=[f"row {i}" for i in range(60)])
+        index.search(gallery[:2], 1)
+        loaded = saved(index)
+        assert repr(loaded) == repr(index)
+        assert equal(loaded.search(gallery[:7], 4), index.search(gallery[:7], 4))
+        assert loaded.ids_.tolist() == index.ids_.tolist()
+    with pytest.raises(ValueError, match="no gallery yet: call fit before save"):
+        SearchIndex().save(io.BytesIO())
+
+
+def test_searches_in_files(views, clusters):
+    model = CCA(reg=1e-3).fit(views.X[:1000], views.y[:1000])
+    search = CrossViewSearch(model, correlation_power=1.0, n_threads=1).fit(views.y[1000:])
+    loaded = saved(search)
+    assert (loaded.correlation_power, loaded.gallery_view, loaded.n_threads) == (1.0, "y", 1)
+    assert equal(loaded.search(views.X[1000:1020], 3), search.search(views.X[1000:1020], 3))
+    assert loaded.model.moments_ is None  # of no use to a search
+    X, y = clusters
+    labels = LabelSearch(NearestClassMean().fit(X, y)).fit(X, ids=np.arange(120) + 1000)
+    loaded = saved(labels)
+    assert equal(loaded.search_labels("whale", 5), labels.search_labels("whale", 5))
+    np.testing.assert_array_equal(loaded.ids_, labels.ids_)
+
+
+def test_a_search_of_networks_in_a_file(views):
+    pytest.importorskip("torch")
+    from fastcca.deep import DeepCCA
+
+    model = DeepCCA(3, hidden=(8,), n_epochs=1, random_state=0).fit(views.X[:300], views.y[:300])
+    search = CrossViewSearch(model).fit(views.y[:50])
+    assert equal(saved(search).search(views.X[:5], 2), search.search(views.X[:5], 2))
+
+
+def test_rows_that_come_and_go(faiss, rng):
+    rows = rng.normal(size=(40, 6)).astype(np.float32)
+    for options in ({}, {"backend": "faiss"}):
+        index = SearchIndex(**options).fit(rows[:20])
+        before = index.gallery_
+        index.search(rows[:3], 2)
+        index.add(rows[20:30]).remove([3, 25]).add(rows[30:])
+        assert before is not index.gallery_
+        kept = np.delete(np.arange(40), [3, 25])
+        np.testing.assert_array_equal(index.ids_, kept)
+        found = index.search(rows[5:6], 4)
+        expected = top_k(rows[5:6], rows[kept], 4)
+        assert equal(found, expected)
+        np.testing.assert_array_equal(index.ids_[found.indices], kept[expected[0]])
+        assert index.remove(5).search(rows[5:6], 1).indices[0, 0] != 5
+
+
+def test_ids_of_a_gallery(rng):
+    rows = rng.normal(size=(4, 3))
+    index = SearchIndex().fit(rows, ids=["a", "b", "c", "d"])
+    index.add(rows[:1] + 1, ids=["e"]).remove("b")
+    assert index.ids_.tolist() == ["a", "c", "d", "e"]
+    for call, match in (
+        (lambda: index.add(rows), "ids must be given"),
+        (lambda: index.add(rows[:1], ["a"]), "ids must be different, a is given twice"),
+        (lambda: index.add(rows[:1], ["x", "y"]), r"ids must have shape \(1,\)"),
+        (lambda: index.add(rows[:, :2]), "rows must have 3 columns, got 2"),
+        (lambda: index.remove("z"), "there is no row with the id z"),
+        (lambda: index.remove(["a", "c", "d", "e"]), "remove would leave no row"),
+        (lambda: SearchIndex().fit(rows, ids=[0.5, 1, 2, 3]), "ids must be integers or text"),
+        (lambda: SearchIndex().fit(rows, ids=[1, 1, 2, 3]), "1 is given twice"),
+        (lambda: SearchIndex().add(rows), "call fit before add"),
+        (lambda: SearchIndex().remove(1), "call fit before remove"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            call()
+    assert index.ids_.tolist() == ["a", "c", "d", "e"]
+    single = SearchIndex().fit(rows.astype(np.float32)).add(rows)
+    assert single.gallery_.dtype == np.float32
+
+
+def test_searches_grow(views, clusters):
+    model = CCA(reg=1e-3).fit(views.X[:1000], views.y[:1000])
+    whole = CrossViewSearch(model, correlation_power=2.0).fit(views.y[1000:])
+    grown = CrossViewSearch(model, correlation_power=2.0).fit(views.y[1000:1100]).add(views.y[1100:])
+    assert equal(grown.search(views.X[1000:1050], 3), whole.search(views.X[1000:1050], 3))
+    assert grown.remove(np.arange(100)).ids_.tolist() == list(range(100, 200))
+    X, y = clusters
+    labels = LabelSearch(NearestClassMean().fit(X, y)).fit(X[:50]).add(X[50:]).remove([0])
+    expected = LabelSearch(labels.model).fit(X[1:])
+    assert equal(labels.search_labels("cat", 5), expected.search_labels("cat", 5))
+
+
+def test_large_galleries_are_read_block_by_block(views, tmp_path, monkeypatch):
+    from fastcca.retrieval import _saved
+
+    model = CCA(reg=1e-3).fit(views.X[:1000], views.y[:1000])
+    np.save(tmp_path / "y.npy", views.y)
+    gallery = np.load(tmp_path / "y.npy", mmap_mode="r")
+    whole = CrossViewSearch(model).fit(gallery)
+    seen = []
+    transform = model.transform_y
+    monkeypatch.setattr(model, "transform_y", lambda rows: (seen.append(len(rows)), transform(rows))[1])
+    monkeypatch.setattr(_saved, "BLOCK", 6 * 500)
+    parts = CrossViewSearch(model).fit(gallery)
+    assert seen == [500, 500, 200]
+    np.testing.assert_allclose(parts.index_.gallery_, whole.index_.gallery_, atol=1e-12)
+    np.testing.assert_array_equal(parts.search(views.X, 1).indices, whole.search(views.X, 1).indices)
+    bad = views.y.copy()
+    bad[600, 2] = np.nan
+    with pytest.raises(ValueError, match=r"row 100, column 2 \(counted from row 500\)"):
+        CrossViewSearch(model).fit(bad)
+
+
 # ---- the documentation's page ------------------------------------------------------------------------
 
 PAGE = Path(__file__).parents[1] / "docs" / "retrieval.md"
 
 
 @pytest.mark.skipif(not PAGE.is_file(), reason="the documentation is not beside the tests")
-def test_the_page_runs():
+def test_the_page_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     names = {}
     for block in re.findall(r"```python\n(.+?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
         exec(block, names)

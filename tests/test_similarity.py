@@ -1,5 +1,7 @@
 """Similarities of representations, against n × n kernels and orthogonal factors of the rows."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -109,6 +111,40 @@ def test_streams_merge_and_give_jackknife_intervals(layers, method):
     np.testing.assert_allclose(found.standard_error, error, atol=1e-10)
     np.testing.assert_allclose(found.high - found.values, 2.131846786 * error, atol=1e-9)
     np.testing.assert_allclose(found.values - found.low, 2.131846786 * error, atol=1e-9)
+
+
+def test_batches_of_any_size_and_type_are_the_whole(layers):
+    """Also between copies, and where float32 comes among float64."""
+    mixed = {name: a.astype(np.float32).astype(np.float64) for name, a in layers.items()}
+    whole = Moments().update(*mixed.values())
+    for method in ("cka", "debiased_cka"):
+        activations = Activations()
+        for i, rows in enumerate((slice(2), slice(2, 3), slice(3, 40), slice(40, 60))):
+            kind = np.float32 if i == 2 else np.float64
+            activations.update({name: a[rows].astype(kind) for name, a in mixed.items()})
+            if i == 1:
+                activations = pickle.loads(pickle.dumps(activations))
+        assert activations.n == 60
+        np.testing.assert_allclose(
+            compare(activations, method).values, compare(mixed, method).values, atol=1e-6
+        )
+    np.testing.assert_allclose(activations.moments.mean, whole.mean, rtol=1e-7)
+    np.testing.assert_allclose(
+        activations.moments.scatter, whole.scatter, atol=1e-4 * np.abs(whole.scatter).max()
+    )
+    assert activations.moments.eps.max() == np.finfo(np.float32).eps
+    for n_threads in (1, 2, 7):
+        again = Activations(n_threads=n_threads)
+        for start in range(0, 60, 13):
+            again.update({name: a[start : start + 13] for name, a in layers.items()})
+        if n_threads == 1:
+            first = again.moments
+            np.testing.assert_allclose(first.scatter, Moments().update(*layers.values()).scatter, rtol=1e-12)
+        np.testing.assert_array_equal(again.moments.scatter, first.scatter)
+    before = again.moments
+    with pytest.raises(ValueError, match="'x'"):
+        again.update({**layers, "x": np.full((60, 7), np.nan)})
+    np.testing.assert_array_equal(again.moments.scatter, before.scatter)
 
 
 def test_moments_serve_all_but_the_debiased(layers):

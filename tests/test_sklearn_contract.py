@@ -27,6 +27,7 @@ from fastcca import (
     ProbabilisticCCA,
     SparseCCA,
     SparseCCACV,
+    TwoViewPipeline,
 )
 from fastcca.embedding import (
     AttributeHierarchyLabelEmbedding,
@@ -56,6 +57,8 @@ from fastcca.fusion import EarlyFusion
         ProbabilisticCCA(reg=0.1),
         SparseCCA(),
         SparseCCACV(penalties=[0.3, 1.0]),
+        TwoViewPipeline(),
+        TwoViewPipeline(x=StandardScaler(), y=[StandardScaler()], model=CCA(1, reg=0.1)),
         NearestClassMean(),
         RidgeEmbedding(),
         AttributeLabelEmbedding(),
@@ -186,6 +189,7 @@ def test_parameters_are_stored_as_given():
         "solver": "auto",
         "n_threads": None,
         "shrinkage": None,
+        "missing": "error",
     }
     assert repr(CCA(reg=0.5)) == "CCA(reg=0.5)"
 

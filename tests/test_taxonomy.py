@@ -438,3 +438,44 @@ def test_wordnet_labels_are_nouns_not_letters(wordnet):
         Taxonomy.from_wordnet("cat", wordnet[0])
     with pytest.raises(ValueError, match="WordNet has no noun ''"):
         Taxonomy.from_wordnet(["cat", ""], wordnet[0])
+
+
+# ---- what becomes of one ------------------------------------------------------------------------------
+
+
+def test_text(animals):
+    assert (
+        str(animals)
+        == animals.to_text()
+        == ("animal\n├── deer\n│   └── moose\n├── cat\n│   ├── tiger\n│   └── lion\n└── mole")
+    )
+    assert animals.to_text(max_depth=1) == "animal\n├── deer (1 below)\n├── cat (2 below)\n└── mole"
+    assert animals.to_text(0) == "animal (6 below)"
+    assert str(Taxonomy({7: None})) == "7"
+    with pytest.raises(ValueError, match="max_depth must be an integer >= 0"):
+        animals.to_text(-1)
+    deep = Taxonomy({i: i - 1 if i else None for i in range(5000)})  # deeper than Python recurses
+    assert str(deep).count("\n") == deep.height(0) == 4999
+    assert deep.to_dict()[0][1][2] is not None
+
+
+def test_dicts_and_graphs_make_the_same_tree(animals):
+    assert animals.to_dict() == {
+        "animal": {"deer": {"moose": None}, "cat": {"tiger": None, "lion": None}, "mole": None}
+    }
+    for back in (Taxonomy.from_dict(animals.to_dict()), Taxonomy.from_networkx(animals.to_networkx())):
+        assert back == animals
+        assert back.nodes == animals.nodes
+    single = Taxonomy({"a": None})
+    assert single.to_dict() == {"a": None}
+    assert Taxonomy.from_dict(single.to_dict()) == single
+    assert list(single.to_networkx().nodes) == ["a"]
+
+
+def test_height(animals):
+    graph = animals.to_networkx()
+    for node in animals:
+        lengths = nx.single_source_shortest_path_length(graph, node)
+        assert animals.height(node) == max(lengths.values())
+    with pytest.raises(ValueError, match="is not a node"):
+        animals.height("cow")

@@ -6,32 +6,74 @@ namespace fastcca::bindings {
 namespace {
 
 template <typename T>
-py::tuple moments(const std::vector<Array<T>>& views, const std::vector<std::string>& names,
-                  const std::optional<Array<double>>& weights, bool in_double, int n_threads) {
+std::vector<MatrixView<T>> matrices_of(const std::vector<Array<T>>& views,
+                                       const std::vector<std::string>& names) {
     require(!views.empty() && names.size() == views.size(), "every view must have a name");
     std::vector<MatrixView<T>> matrices;
     for (std::size_t v = 0; v < views.size(); ++v)
         matrices.push_back(matrix_view(views[v], names.at(v).c_str()));
+    return matrices;
+}
+
+py::tuple parts(MomentSums sums) {
+    return py::make_tuple(sums.n, to_numpy(std::move(sums.shift)), to_numpy(std::move(sums.offset)),
+                          to_numpy(std::move(sums.scatter)));
+}
+
+// Rows that come in batches: their products are brought together once, at the end.
+template <typename T>
+class PyMomentsStream {
+ public:
+    explicit PyMomentsStream(Index columns) {
+        require(columns >= 1, "there must be columns");
+        stream_ = core<T>().moments_stream(columns);
+    }
+    // After an error part of the rows are counted: there is nothing to go on from.
+    void add(const std::vector<Array<T>>& views, const std::vector<std::string>& names, int n_threads) {
+        require(!ended_, "the stream of rows has ended by an error");
+        const std::vector<MatrixView<T>> matrices = matrices_of(views, names);
+        ended_ = true;
+        checked(n_threads, names, [&] { core<T>().add_rows(*stream_, matrices); });
+        ended_ = false;
+    }
+    py::tuple finish(int n_threads) const {
+        require(!ended_, "the stream of rows has ended by an error");
+        return parts(without_gil(n_threads, [&] { return core<T>().finish_rows(*stream_); }));
+    }
+
+ private:
+    std::shared_ptr<MomentsAccumulator<T>> stream_;
+    bool ended_ = false;
+};
+
+template <typename T>
+py::tuple moments(const std::vector<Array<T>>& views, const std::vector<std::string>& names,
+                  const std::optional<Array<double>>& weights, bool in_double, int n_threads) {
+    const std::vector<MatrixView<T>> matrices = matrices_of(views, names);
     Vector<double> w;
     if (weights) w = vector_of(*weights, "sample_weight");
     if (weights && !matrices.empty() && w.size() != matrices.front().rows)
         throw std::invalid_argument("sample_weight must have one entry per row");
-    MomentSums sums = checked(n_threads, names, [&] {
+    return parts(checked(n_threads, names, [&] {
         return core<T>().moments(matrices, weights ? w.data() : nullptr, in_double);
-    });
-    return py::make_tuple(sums.n, to_numpy(std::move(sums.shift)), to_numpy(std::move(sums.offset)),
-                          to_numpy(std::move(sums.scatter)));
+    }));
 }
 
 }  // namespace
 
 void register_moments(py::module_& m) {
-    const auto define = [&](auto type) {
-        m.def("moments", &moments<decltype(type)>, py::arg("views").noconvert(), py::arg("names"),
-              py::arg("weights"), py::arg("in_double"), py::arg("n_threads"));
+    const auto define = [&](auto type, const char* stream) {
+        using T = decltype(type);
+        m.def("moments", &moments<T>, py::arg("views").noconvert(), py::arg("names"), py::arg("weights"),
+              py::arg("in_double"), py::arg("n_threads"));
+        using Stream = PyMomentsStream<T>;
+        py::class_<Stream>(m, stream, py::module_local())
+            .def(py::init<Index>(), py::arg("columns"))
+            .def("add", &Stream::add, py::arg("views").noconvert(), py::arg("names"), py::arg("n_threads"))
+            .def("finish", &Stream::finish, py::arg("n_threads"));
     };
-    define(double{});
-    define(float{});
+    define(double{}, "MomentsStream64");
+    define(float{}, "MomentsStream32");
 }
 
 }  // namespace fastcca::bindings

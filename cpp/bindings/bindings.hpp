@@ -12,6 +12,7 @@ void register_linalg(pybind11::module_& m);
 void register_solver(pybind11::module_& m);
 void register_correlation(pybind11::module_& m);
 void register_hinge(pybind11::module_& m);
+void register_contrastive(pybind11::module_& m);
 void register_warp(pybind11::module_& m);
 void register_retrieval(pybind11::module_& m);
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "fastcca/contrastive/contrastive.hpp"
 #include "fastcca/hinge/hinge.hpp"
 #include "fastcca/kernels/incomplete_cholesky.hpp"
 #include "fastcca/kernels/kernel.hpp"
@@ -33,6 +34,15 @@ constexpr Names<HingeLoss, 6> names_of(HingeLoss) {
              {"rank", HingeLoss::kRank},
              {"warp", HingeLoss::kSampled},
              {"softmax", HingeLoss::kSoftmax}}};
+}
+constexpr Names<ContrastiveLoss, 2> names_of(ContrastiveLoss) {
+    return {{{"softmax", ContrastiveLoss::kSoftmax}, {"sigmoid", ContrastiveLoss::kSigmoid}}};
+}
+constexpr Names<ContrastiveSimilarity, 2> names_of(ContrastiveSimilarity) {
+    return {{{"cosine", ContrastiveSimilarity::kCosine}, {"inner_product", ContrastiveSimilarity::kDot}}};
+}
+constexpr Names<ContrastiveCodes, 2> names_of(ContrastiveCodes) {
+    return {{{"groups", ContrastiveCodes::kItems}, {"labels", ContrastiveCodes::kLabels}}};
 }
 constexpr Names<KernelType, 6> names_of(KernelType) {
     return {{{"rbf", KernelType::kRbf},
@@ -75,6 +85,13 @@ template <>
 struct type_caster<fastcca::HingeSimilarity> : fastcca::bindings::EnumCaster<fastcca::HingeSimilarity> {};
 template <>
 struct type_caster<fastcca::HingeLoss> : fastcca::bindings::EnumCaster<fastcca::HingeLoss> {};
+template <>
+struct type_caster<fastcca::ContrastiveLoss> : fastcca::bindings::EnumCaster<fastcca::ContrastiveLoss> {};
+template <>
+struct type_caster<fastcca::ContrastiveSimilarity>
+    : fastcca::bindings::EnumCaster<fastcca::ContrastiveSimilarity> {};
+template <>
+struct type_caster<fastcca::ContrastiveCodes> : fastcca::bindings::EnumCaster<fastcca::ContrastiveCodes> {};
 template <>
 struct type_caster<fastcca::KernelType> : fastcca::bindings::EnumCaster<fastcca::KernelType> {};
 template <>

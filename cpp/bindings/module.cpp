@@ -11,6 +11,7 @@ PYBIND11_MODULE(_bindings, m, pybind11::mod_gil_not_used()) {
     fastcca::bindings::register_solver(m);
     fastcca::bindings::register_correlation(m);
     fastcca::bindings::register_hinge(m);
+    fastcca::bindings::register_contrastive(m);
     fastcca::bindings::register_warp(m);
     fastcca::bindings::register_retrieval(m);
 }

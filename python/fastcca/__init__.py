@@ -29,8 +29,11 @@ if TYPE_CHECKING:
         inference,
         metrics,
         plotting,
+        reporting,
         retrieval,
         similarity,
+        singlecell,
+        streaming,
         synchrony,
         taxonomy,
     )
@@ -41,9 +44,11 @@ if TYPE_CHECKING:
     from fastcca.cca.linear import CCA
     from fastcca.cca.model_selection import CCACV, KernelCCACV
     from fastcca.cca.multiview import GCCA, MCCA, MCCACV
+    from fastcca.cca.pipeline import TwoViewPipeline
     from fastcca.cca.pls import PLSSVD, PLSCanonical, PLSRegression, PLSRegressionCV
     from fastcca.cca.probabilistic import ProbabilisticCCA
     from fastcca.cca.sparse import SparseCCA, SparseCCACV
+    from fastcca.reporting import Report, report
 
     __version__: str
 
@@ -63,8 +68,10 @@ __all__ = [
     "PLSRegression",
     "PLSRegressionCV",
     "ProbabilisticCCA",
+    "Report",
     "SparseCCA",
     "SparseCCACV",
+    "TwoViewPipeline",
     "align",
     "build_info",
     "datasets",
@@ -79,9 +86,13 @@ __all__ = [
     "load",
     "metrics",
     "plotting",
+    "report",
+    "reporting",
     "retrieval",
     "set_num_threads",
     "similarity",
+    "singlecell",
+    "streaming",
     "synchrony",
     "taxonomy",
 ]
@@ -101,10 +112,13 @@ _LAZY = {
     "PLSRegressionCV": "fastcca.cca",
     "PLSSVD": "fastcca.cca",
     "ProbabilisticCCA": "fastcca.cca",
+    "Report": "fastcca.reporting",
     "SparseCCA": "fastcca.cca",
     "SparseCCACV": "fastcca.cca",
+    "TwoViewPipeline": "fastcca.cca",
     "align": "fastcca._arguments.alignment",
     "load": "fastcca._load",
+    "report": "fastcca.reporting",
 }
 _LAZY_MODULES = {
     "datasets",
@@ -117,8 +131,11 @@ _LAZY_MODULES = {
     "inference",
     "metrics",
     "plotting",
+    "reporting",
     "retrieval",
     "similarity",
+    "singlecell",
+    "streaming",
     "synchrony",
     "taxonomy",
 }

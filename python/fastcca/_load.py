@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["load"]
 
 # Where the classes are whose models can be saved; each adds its own to what class_of knows.
-PACKAGES = ("cca", "embedding", "fusion", "synchrony")
+PACKAGES = ("cca", "embedding", "fusion", "synchrony", "retrieval")
 WITH_NETWORKS = ("deep",)
 
 

@@ -19,7 +19,7 @@ from fastcca._arguments.modalities import check_modalities
 from fastcca._arguments.parameters import integer
 from fastcca.errors import NumericalError
 from fastcca.functional.linalg import product
-from fastcca.functional.moments import Moments
+from fastcca.functional.moments import Moments, MomentsStream, from_parts
 from fastcca.functional.multiview import whiten
 
 __all__ = [
@@ -80,7 +80,7 @@ class Activations:
         self.debiased = bool(debiased)
         self.n_threads = n_threads
         self.names: tuple[str, ...] = ()
-        self._parts: list[_Sums] = []
+        self._parts: list[_Rows] = []
         self._batches = 0
         self._columns: dict[str, Any] = {}
 
@@ -102,7 +102,7 @@ class Activations:
         ValueError
             For other layers than before, other numbers of rows or columns, NaN or infinity.
         """
-        widths = dict(zip(self.names, self._parts[0].moments.dims, strict=True)) if self._parts else None
+        widths = dict(zip(self.names, self._parts[0].dims, strict=True)) if self._parts else None
         found = check_modalities(layers, type(self).__name__, widths, self._columns or None)
         if self.names and set(found.data) != set(self.names):
             missing = next(name for name in self.names if name not in found.data)
@@ -113,13 +113,12 @@ class Activations:
                     f"layer {name!r} contains NaN: the first is at row {int(np.argmin(present))}"
                 )
         names = self.names or tuple(found.data)
-        sums = _Sums.of([found.data[name] for name in names], names, self.debiased, self.n_threads)
-        self.names, self._columns = names, self._columns or found.names
+        arrays = [found.data[name] for name in names]
         place = self._batches % self.groups if self.groups else 0
-        if place < len(self._parts):
-            self._parts[place] = self._parts[place] + sums
-        else:
-            self._parts.append(sums)
+        if place == len(self._parts):
+            self._parts.append(_Rows(names, tuple(a.shape[1] for a in arrays), self.debiased))
+        self._parts[place].add(arrays, self.n_threads)
+        self.names, self._columns = names, self._columns or found.names
         self._batches += 1
         return self
 
@@ -129,14 +128,14 @@ class Activations:
 
     @property
     def n(self) -> float:
-        return sum(part.moments.n for part in self._parts)
+        return sum(part.n for part in self._parts)
 
     def _total(self) -> _Sums:
         if not self._parts:
             raise ValueError("there are no activations yet: call update first")
-        total = self._parts[0]
+        total = self._parts[0].sums(self.n_threads)
         for part in self._parts[1:]:
-            total = total + part
+            total = total + part.sums(self.n_threads)
         return total
 
     def __add__(self, other: Activations) -> Activations:
@@ -147,12 +146,12 @@ class Activations:
             raise ValueError(f"activations of {self.names} and {other.names} do not add up")
         both = Activations(max(self.groups, other.groups), self.debiased and other.debiased, self.n_threads)
         both.names, both._columns = self.names or other.names, self._columns or other._columns
-        if both.groups:
-            both._parts = [*self._parts, *other._parts]
-        elif self._parts and other._parts:
-            both._parts = [self._parts[0] + other._parts[0]]
+        parts = [_Rows.of(part.sums(self.n_threads), both.names) for part in (*self._parts, *other._parts)]
+        if both.groups or len(parts) < 2:
+            both._parts = parts
         else:
-            both._parts = [*self._parts, *other._parts]
+            whole = parts[0].sums(self.n_threads) + parts[1].sums(self.n_threads)
+            both._parts = [_Rows.of(whole, both.names)]
         both._batches = self._batches + other._batches
         return both
 
@@ -171,24 +170,6 @@ class _Sums:
     moments: Moments
     squares: Floats | None  # (m, m)
     cubes: Floats | None  # (m, d)
-
-    @staticmethod
-    def of(
-        arrays: Sequence[NDArray[Any]], names: Sequence[str], debiased: bool, n_threads: int | None
-    ) -> _Sums:
-        moments = Moments().update(*arrays, names=names, n_threads=n_threads)
-        if not debiased:
-            return _Sums(moments, None, None)
-        m, d, n = len(arrays), sum(moments.dims), len(arrays[0])
-        squares, cubes = np.zeros((m, m)), np.zeros((m, d))
-        step = max(1, 2**20 // d)
-        for start in range(0, n, step):
-            z = np.hstack([a[start : start + step] for a in arrays]).astype(np.float64, copy=False)
-            z = z - moments.shift
-            k = np.column_stack([np.einsum("ij,ij->i", z[:, s], z[:, s]) for s in moments.slices])
-            squares += k.T @ k
-            cubes += k.T @ z
-        return _Sums(moments, squares, cubes)
 
     def about(self, shift: Floats) -> tuple[Floats, Floats]:
         """squares and cubes about another shift: z + δ in the place of z, k + 2 z·δ + |δ|² in that of k."""
@@ -241,6 +222,77 @@ class _Sums:
             return _Sums(moments, None, None)
         squares, cubes = other.about(moments.shift)
         return _Sums(moments, self.squares - squares, self.cubes - cubes)
+
+
+class _Rows:
+    """Grows by batches: what :class:`_Sums` hold of them."""
+
+    def __init__(self, names: Sequence[str], dims: tuple[int, ...], debiased: bool) -> None:
+        self.names, self.dims, self.debiased = tuple(names), dims, debiased
+        self.n = 0.0
+        self._known: _Sums | None = None  # of rows before the stream's
+        self._stream: MomentsStream | None = None
+        # about a centre of their own, a mean of the stream's first rows
+        self._centre, self._squares, self._cubes = np.zeros(0), np.zeros(0), np.zeros(0)
+
+    @staticmethod
+    def of(sums: _Sums, names: Sequence[str]) -> _Rows:
+        rows = _Rows(names, sums.moments.dims, sums.squares is not None)
+        rows._known, rows.n = sums, sums.moments.n
+        return rows
+
+    def add(self, arrays: Sequence[NDArray[Any]], n_threads: int | None) -> None:
+        if self._stream is not None and self._stream.takes(arrays):
+            self._stream.update(arrays, n_threads)
+        else:
+            known = self.sums(n_threads) if self._stream is not None else self._known
+            self._stream, self._known = MomentsStream(arrays, self.names, n_threads), known
+            if self.debiased:
+                self._centre = np.concatenate([a[:64].mean(axis=0, dtype=np.float64) for a in arrays])
+                m, d = len(arrays), sum(self.dims)
+                self._squares, self._cubes = np.zeros((m, m)), np.zeros((m, d))
+        self.n += len(arrays[0])
+        if self.debiased:
+            self._add_squares(arrays)
+
+    def _add_squares(self, arrays: Sequence[NDArray[Any]]) -> None:
+        ends = np.cumsum(self.dims).tolist()
+        slices = [slice(end - dim, end) for end, dim in zip(ends, self.dims, strict=True)]
+        step = max(1, 2**20 // ends[-1])
+        for start in range(0, len(arrays[0]), step):
+            z = np.hstack([a[start : start + step] for a in arrays]).astype(np.float64, copy=False)
+            z = z - self._centre
+            k = np.column_stack([np.einsum("ij,ij->i", z[:, s], z[:, s]) for s in slices])
+            self._squares += k.T @ k
+            self._cubes += k.T @ z
+
+    def sums(self, n_threads: int | None) -> _Sums:
+        if self._stream is None:
+            assert self._known is not None
+            return self._known
+        moments = self._stream.moments(n_threads)
+        new = _Sums(moments, None, None)
+        if self.debiased:
+            # the same about the centre of the other sums
+            centred = from_parts(
+                moments.dims,
+                moments.eps,
+                moments.n,
+                self._centre,
+                (moments.shift - self._centre) + moments.offset,
+                moments.scatter,
+                rounding=moments.rounding,
+            )
+            new = _Sums(centred, self._squares.copy(), self._cubes.copy())
+        return new if self._known is None else self._known + new
+
+    def __getstate__(self) -> dict[str, Any]:  # the stream's products lie in the core
+        sums = self.sums(None) if self.n else None
+        return {"names": self.names, "dims": self.dims, "debiased": self.debiased, "n": self.n, "sums": sums}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["names"], state["dims"], state["debiased"])  # type: ignore[misc]
+        self._known, self.n = state["sums"], state["n"]
 
 
 # ---- the measures, of two matrices
@@ -756,7 +808,9 @@ def compare(
         return SimilarityMatrix(values, collected.names, method)
     if g < 2:
         raise ValueError(f"intervals take at least 2 groups of rows, got {g}")
-    left_out = np.array([measure(total.without(part), n_threads) for part in collected._parts])
+    left_out = np.array(
+        [measure(total.without(part.sums(n_threads)), n_threads) for part in collected._parts]
+    )
     error = np.sqrt((g - 1) / g * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0))
     reach = student.ppf((1 + confidence) / 2, g - 1) * error
     return SimilarityMatrix(

@@ -7,6 +7,9 @@ import re
 from pathlib import Path
 
 import numpy as np
+from scipy import sparse
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
 
 import fastcca
 from fastcca import (
@@ -438,6 +441,47 @@ def top_k(d):
     return scores
 
 
+@target
+def contrastive_loss(d):
+    n, width = d.size(2, 20), d.size(1, 6)
+    z1, z2 = d.matrix(n, width), d.matrix(n, width)
+    kind = d.pick(None, "labels", "groups")
+    return functional.contrastive_loss(
+        z1,
+        z2,
+        loss=d.word("softmax", "sigmoid"),
+        temperature=d.real(0.07, 1.0),
+        bias=d.real(0.0, -10.0),
+        similarity=d.word("cosine", "inner_product"),
+        reduction=d.word("mean", "sum"),
+        sample_weight=d.weights(n),
+        n_threads=d.threads(),
+        **({} if kind is None else {kind: d.labels(n, 3)}),
+    )
+
+
+@target
+def solve_matrix_free(d):
+    x, y = pair(d, 12)
+    if d.chance(0.6) and getattr(x, "ndim", 0) == 2 and getattr(x, "dtype", np.dtype("O")).kind == "f":
+        x = d.pick(sparse.csr_array, sparse.csc_matrix)(np.where(np.abs(x) < 1, 0, x).astype(np.float64))
+    s = functional.solve_matrix_free(
+        x, y, d.count(1, 3), reg(d), d.weights(x.shape[0] if hasattr(x, "shape") else 1), max_iter=50
+    )
+    return s.x_weights, s.y_weights, s.singular_values
+
+
+@target
+def single_cells(d):
+    genes = d.size(3, 12)
+    x, y = (d.matrix(d.size(4, 20), genes) for _ in range(2))
+    found = fastcca.singlecell.integrate(x, y, d.count(1, 3), n_threads=d.threads())
+    zx, zy = found.transform(x), found.transform_y(y)
+    anchors = fastcca.singlecell.find_anchors(zx, zy, d.count(1, 3))
+    fastcca.singlecell.transfer_labels(zy, zx, d.labels(len(zx), 3), d.count(1, 3))
+    return zx, zy, anchors.similarities
+
+
 # ---- estimators of two views
 
 
@@ -707,15 +751,19 @@ def wilks(d):
 def permutation_tests(d):
     x, y = pair(d, 12)
     n = len(x) if hasattr(x, "__len__") else 1
-    groups = d.labels(n, 3) if d.chance(0.2) else None
+    blocks = d.labels(n, 3) if d.chance(0.3) else None
     confounds = d.matrix(n, d.size(1, 3)) if d.chance(0.3) else None
     test = inference.permutation_test(
         model_to_test(d, kernel=True),
         x,
         y,
         n_permutations=d.count(1, 9),
-        groups=groups,
+        statistic=d.pick("correlation", "correlation", "roy", "wilks", "held-out"),
+        blocks=blocks,
+        exchange=d.pick("within", "within", "whole", "shift"),
         confounds=confounds,
+        residuals=d.pick("auto", "auto", "huh-jhun", "theil", "freedman-lane"),
+        cv=d.count(2, 4),
         random_state=0,
     )
     assert np.all((test.p_value > 0) & (test.p_value <= 1))
@@ -736,6 +784,58 @@ def bootstraps(d):
     name = d.word("canonical_correlations", "x_loadings", "y_loadings", "x_weights", "y_weights")
     found.standard_error(name)  # NaN stands for what fewer than two resamples have
     return found.interval(name, d.word("corrected", "basic", "percentile")) if d.tame else None
+
+
+@target
+def stability_of_halves(d):
+    x, y = pair(d, 12)
+    n = len(x) if hasattr(x, "__len__") else 1
+    blocks = d.labels(n, 4) if d.chance(0.3) else None
+    inference.stability(
+        model_to_test(d, kernel=False), x, y, n_resamples=d.count(1, 4), blocks=blocks, random_state=0
+    )  # NaN stands for what a half lacks
+
+
+@target
+def power_of_studies(d):
+    rho = (
+        d.pick([0.5], [0.6, 0.3], 0.4) if not d.odd(0.1) else d.pick([1.0], [np.nan], [], [-0.1], "a", [2.0])
+    )
+    options = {
+        "test": d.word("wilks", "roy"),
+        "alpha": d.real(0.05, 0.2),
+        "n_confounds": d.count(0, 2),
+        "n_simulations": d.count(2, 20),
+        "random_state": 0,
+    }
+    if d.chance(0.7):
+        found = inference.power(rho, d.count(12, 60), d.count(2, 4), d.count(2, 3), **options)
+        assert np.all((np.asarray(found.power) >= 0) & (np.asarray(found.power) <= 1))
+        return found.power
+    return float(inference.sample_size(rho, d.count(2, 4), d.count(2, 3), power=d.real(0.5, 0.8), **options))
+
+
+@target
+def reports(d):
+    x, y = pair(d, 12)
+    model = d.pick(
+        lambda: CCA(d.count(1, 3, none=True), reg(d), d.word(True, False)),
+        lambda: CCACV(1, regs=[0.1, 1.0], cv=2),
+        lambda: fastcca.PLSCanonical(1),
+        lambda: fastcca.TwoViewPipeline(x=[StandardScaler()], model=CCA(1, reg=0.1)),
+    )().fit(x, y)
+    found = fastcca.report(model, x, y)
+    assert str(found).strip()
+    assert found.to_html().startswith("<")
+
+
+@target
+def pipelines(d):
+    x, y = pair(d, 12)
+    steps = {"x": [StandardScaler(), PCA(d.count(1, 2))], "y": d.pick(None, [StandardScaler()])}
+    model = d.pick(CCA(1, reg=0.1), CCACV(1, regs=[0.1, 1.0], cv=2), KernelCCA(1, rank=10))
+    fitted = fastcca.TwoViewPipeline(**steps, model=model).fit(x, y)
+    return [*fitted.transform_views(x, y), fitted.score(x, y)]
 
 
 @target
@@ -858,10 +958,14 @@ LEFT_OUT = {
         **dict.fromkeys(("datasets", "plotting"), "read files and draw figures"),
         "distributed": "takes arrays of dask: tests/test_distributed.py",
         "errors": "exceptions",
+        **dict.fromkeys(("Report", "reporting"), "a result, and what formats it"),
+        "streaming": "reads files: tests/test_streaming.py",
     },
     "embedding": {"Explanation": "a result", "InputScaling": "a fitted part of the estimators"},
-    "functional": {"Solution": "a result"},
-    "inference": dict.fromkeys(("BootstrapResult", "PermutationTest", "WilksTest"), "a result"),
+    "functional": dict.fromkeys(("MatrixFreeSolution", "Solution"), "a result"),
+    "inference": dict.fromkeys(
+        ("BootstrapResult", "PermutationTest", "PowerAnalysis", "Stability", "WilksTest"), "a result"
+    ),
     "metrics": {"GeneralisedZeroShot": "a result"},
     "retrieval": {"Found": "a result", "LabelSearch": "a SearchIndex of label_embeddings"},
     "synchrony": dict.fromkeys(("SynchronyLag", "SynchronyWindows"), "a result"),

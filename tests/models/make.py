@@ -29,10 +29,12 @@ from fastcca import (
     ProbabilisticCCA,
     SparseCCA,
     SparseCCACV,
+    TwoViewPipeline,
     embedding,
 )
 from fastcca.deep import DeepCCA, DeepLabelEmbedding, MultimodalAutoencoder
 from fastcca.fusion import EarlyFusion
+from fastcca.retrieval import CrossViewSearch, LabelSearch, SearchIndex
 from fastcca.synchrony import SynchronyDetector
 from fastcca.taxonomy import Taxonomy
 from models import FOLDER, answer, to_json
@@ -99,6 +101,7 @@ RECIPES = [
     (SparseCCA(2, 0.7), (X, Y), TWO_VIEWS + GROWS),
     (SparseCCACV(2, [0.7, 0.9], cv=3), (X, Y), TWO_VIEWS),
     (ProbabilisticCCA(2), (X, Y), (*TWO_VIEWS, [("log_likelihood", [x, y])])),
+    (TwoViewPipeline(model=CCACV(2, regs=[0.1, 1.0], cv=3)), (X, Y), TWO_VIEWS),
     (embedding.JointEmbedding(2, **SHORT), (X, Y), TWO_VIEWS),
     (embedding.NearestClassMean(), (X, LABELS), ONE_SPACE),
     (embedding.RidgeEmbedding(), (X, LABELS), ONE_SPACE),
@@ -115,6 +118,9 @@ RECIPES = [
     (embedding.UnifiedSemanticEmbedding(TREE, ATTRIBUTES, **SHORT), (X, LABELS), ONE_SPACE + ZERO_SHOT),
     (EarlyFusion(), (VIEWS,), ([("transform", [views])], [("inverse_transform", [np.ones((2, 7))])])),
     (SynchronyDetector(max_lag=2), (X, Y), ([("correlation", [X, Y])],)),
+    (SearchIndex(), (X, [f"row {i}" for i in range(60)]), ([("search", [x, 3])],)),
+    (CrossViewSearch(CCA(2).fit(X, Y), correlation_power=1.0), (Y,), ([("search", [x, 3])],)),
+    (LabelSearch(embedding.NearestClassMean().fit(X, LABELS)), (X,), ([("search_labels", [["dog"], 3])],)),
     (DeepCCA(2, **DEEP), (X, Y), TWO_VIEWS),
     (DeepLabelEmbedding(TREE, ATTRIBUTES, **DEEP), (X, LABELS), ONE_SPACE + ZERO_SHOT),
     (

@@ -100,3 +100,24 @@ def low_rank_problem(seed: int, most_rows: int = 600, most_columns: int = 128) -
         elif kind == "constant":
             H[view][:, rng.permutation(d)[: d - rank]] = rng.choice([0.0, 0.7])
     return H[0], H[1], float(10.0 ** -rng.integers(1, 7))
+
+
+def maxvar(views, n_components, regs):
+    """K r minus the r largest eigenvalues of the sum of the regularised projections, and its gradients.
+
+    From n x n projections: with G the eigenvectors, P = H C^-1 H' and C = H'H + (n - 1) reg I, the sum of the
+    eigenvalues changes by tr(G'dP G), dP = 2 (I - P) dH C^-1 H' (symmetrised).
+    """
+    centred = [view.astype(np.longdouble).astype(float) - view.astype(float).mean(0) for view in views]
+    n = len(centred[0])
+    inverses = [
+        np.linalg.inv(H.T @ H + (n - 1) * reg * np.eye(H.shape[1]))
+        for H, reg in zip(centred, regs, strict=True)
+    ]
+    projections = [H @ C @ H.T for H, C in zip(centred, inverses, strict=True)]
+    values, vectors = np.linalg.eigh(sum(projections))
+    G = vectors[:, -n_components:]
+    grads = [
+        -2 * (np.eye(n) - P) @ G @ G.T @ H @ C for H, C, P in zip(centred, inverses, projections, strict=True)
+    ]
+    return len(views) * n_components - values[-n_components:].sum(), [g - g.mean(0) for g in grads]

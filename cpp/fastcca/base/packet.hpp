@@ -16,17 +16,24 @@ using HalfOf = typename Eigen::internal::unpacket_traits<Packet>::half;
 
 namespace packets {
 
+using Eigen::internal::pabs;
 using Eigen::internal::PacketBlock;
 using Eigen::internal::padd;
 using Eigen::internal::pand;
+using Eigen::internal::pandnot;
+using Eigen::internal::pcmp_eq;
 using Eigen::internal::pcmp_lt;
+using Eigen::internal::pdiv;
+using Eigen::internal::pexp;
 using Eigen::internal::pload;
 using Eigen::internal::ploadu;
+using Eigen::internal::plog;
 using Eigen::internal::pmadd;
 using Eigen::internal::pmax;
 using Eigen::internal::pmul;
 using Eigen::internal::predux;
 using Eigen::internal::predux_max;
+using Eigen::internal::pselect;
 using Eigen::internal::pset1;
 using Eigen::internal::pstore;
 using Eigen::internal::pstoreu;

@@ -7,72 +7,16 @@
 #include <string>
 
 #include "fastcca/base/errors.hpp"
-#include "fastcca/base/thread_pool.hpp"
 #include "fastcca/hinge/parts.hpp"
+#include "fastcca/linalg/rows.hpp"
 #include "fastcca/moments/moments.hpp"
 
 namespace fastcca {
 namespace {
 
-constexpr Index kRowsPerTask = 256;
+constexpr const char* kOverflow = "the hinge loss overflows: scale Z and U down";
 
-// Rows in blocks, side by side.
-template <typename F>
-void for_row_blocks(Index rows, const F& f) {
-    parallel_for((rows + kRowsPerTask - 1) / kRowsPerTask, [&](Index block) {
-        f(block * kRowsPerTask, std::min(kRowsPerTask, rows - block * kRowsPerTask));
-    });
-}
-
-[[noreturn]] void overflow() { throw NumericalError("the hinge loss overflows: scale Z and U down"); }
-
-template <typename T>
-[[noreturn]] void report_non_finite(const MatrixView<T>& view, std::size_t which) {
-    for (Index i = 0; i < view.rows; ++i)
-        for (Index j = 0; j < view.cols; ++j)
-            if (!std::isfinite(view(i, j))) throw NonFiniteError(which, i, j, std::isnan(view(i, j)));
-    overflow();
-}
-
-// X = (view − shift)ᵀ, and the squared length of each column.
-template <typename T>
-void load(const MatrixView<T>& view, std::size_t which, const Vector<T>& shift, Scratch<T>& X,
-          Vector<double>& squares) {
-    squares.resize(view.rows);
-    for_row_blocks(view.rows, [&](Index start, Index rows) {
-        for (Index i = start; i < start + rows; ++i) {
-            T* x = X.data() + i * view.cols;
-            const T* from = view.data + i * view.row_stride;
-            if (view.col_stride == 1) {
-                for (Index k = 0; k < view.cols; ++k) x[k] = from[k] - shift[k];
-            } else {
-                for (Index k = 0; k < view.cols; ++k) x[k] = from[k * view.col_stride] - shift[k];
-            }
-            squares[i] = static_cast<double>(X.col(i).squaredNorm());
-        }
-    });
-    // Not finite only if an entry is not, or where squares end.
-    if (!std::isfinite(squares.sum())) report_non_finite(view, which);
-}
-
-// X ← X / ‖X‖, column by column, and the lengths.
-template <typename T>
-void normalise(Scratch<T>& X, Vector<double>& squares) {
-    // Squares this small have lost digits, if not everything.
-    const double small = static_cast<double>(std::numeric_limits<T>::min()) / 1e-16;
-    for_row_blocks(X.cols(), [&](Index start, Index rows) {
-        for (Index i = start; i < start + rows; ++i) {
-            squares[i] =
-                squares[i] < small ? X.col(i).template cast<double>().stableNorm() : std::sqrt(squares[i]);
-            if (!(squares[i] > 0)) continue;
-            if (squares[i] < small) {
-                X.col(i) = (X.col(i).template cast<double>() / squares[i]).template cast<T>();
-            } else {
-                X.col(i) *= static_cast<T>(1 / squares[i]);
-            }
-        }
-    });
-}
+[[noreturn]] void overflow() { throw NumericalError(kOverflow); }
 
 // About the mean of the rows: that of some of them.
 template <typename T>
@@ -88,7 +32,7 @@ Vector<T> approximate_mean(const MatrixView<T>& view) {
         view.col_stride == 1 ? add(row, 1) : add(row, view.col_stride);
     }
     sum /= static_cast<T>(n);
-    // Beyond the largest number, or none: no shift, and load() says what is wrong.
+    // Beyond the largest number, or none: no shift, and load_rows says what is wrong.
     if (!sum.allFinite()) sum.setZero();
     return sum;
 }
@@ -99,8 +43,8 @@ HingeOperands<T> prepare(const HingeProblem<T>& problem) {
     const bool euclidean = problem.similarity == HingeSimilarity::kEuclidean;
     const Vector<T> shift =
         euclidean ? approximate_mean(problem.U) : Vector<T>(Vector<T>::Zero(problem.U.cols));
-    load(problem.Z, 0, shift, o.Z, o.z_norm);
-    load(problem.U, 1, shift, o.U, o.u_norm);
+    load_rows(problem.Z, 0, shift.data(), kOverflow, o.Z, o.z_norm);
+    load_rows(problem.U, 1, shift.data(), kOverflow, o.U, o.u_norm);
     if (euclidean) {
         // |q| ≤ ‖z‖ ‖u‖ + ‖u‖²/2, and so is every part of its sum.
         const double u = std::sqrt(o.u_norm.maxCoeff()), z = std::sqrt(o.z_norm.maxCoeff());
@@ -109,8 +53,8 @@ HingeOperands<T> prepare(const HingeProblem<T>& problem) {
         o.slope = 2;
     } else {
         o.bias.setZero();
-        normalise(o.Z, o.z_norm);
-        normalise(o.U, o.u_norm);
+        normalise_columns(o.Z, o.z_norm);
+        normalise_columns(o.U, o.u_norm);
     }
     return o;
 }

@@ -49,6 +49,21 @@ MomentSums moments(const std::vector<MatrixView<T>>& views, const double* weight
 }
 
 template <typename T>
+std::shared_ptr<MomentsAccumulator<T>> moments_stream(Index columns) {
+    return std::make_shared<MomentsAccumulator<T>>(columns);
+}
+
+template <typename T>
+void add_rows(MomentsAccumulator<T>& stream, const std::vector<MatrixView<T>>& views) {
+    stream.add(views);
+}
+
+template <typename T>
+MomentSums finish_rows(const MomentsAccumulator<T>& stream) {
+    return stream.finish();
+}
+
+template <typename T>
 Matrix<T> scores(const LandmarkPoints<T>& points, const MatrixView<T>& X, const Matrix<double>& coefficients,
                  const Vector<double>& offset) {
     return kernel_scores<T>(landmarks(points), X, coefficients, offset);
@@ -102,6 +117,9 @@ TypedLevel<T> typed() {
     TypedLevel<T> level{};
     level.scratch = &scratch<T>;
     level.moments = &moments<T>;
+    level.moments_stream = &moments_stream<T>;
+    level.add_rows = &add_rows<T>;
+    level.finish_rows = &finish_rows<T>;
     level.centre = &centre<T>;
     level.kernel_matrix = &kernel_matrix<T>;
     level.symmetric_kernel_matrix = &kernel_matrix<T>;
@@ -116,6 +134,7 @@ TypedLevel<T> typed() {
     level.correlation_gradients = &gradients<T>;
     level.correlation_factor = &correlation_factor<T>;
     level.hinge_loss = &hinge_loss<T>;
+    level.contrastive_loss = &contrastive_loss<T>;
     level.warp_epoch = &warp_epoch<T>;
     level.top_k = &top_k<T>;
     return level;

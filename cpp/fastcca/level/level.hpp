@@ -19,6 +19,7 @@
 #include "fastcca/base/errors.hpp"
 #include "fastcca/base/scratch.hpp"
 #include "fastcca/base/thread_pool.hpp"
+#include "fastcca/contrastive/contrastive.hpp"
 #include "fastcca/correlation/correlation.hpp"
 #include "fastcca/hinge/hinge.hpp"
 #include "fastcca/kernels/dual.hpp"
@@ -46,6 +47,10 @@ struct TypedLevel {
     std::shared_ptr<Scratch<T>> (*scratch)(Index rows, Index cols);
     // in_double: products in double, whatever T is.
     MomentSums (*moments)(const std::vector<MatrixView<T>>& views, const double* weights, bool in_double);
+    // The same of rows that come in batches.
+    std::shared_ptr<MomentsAccumulator<T>> (*moments_stream)(Index columns);
+    void (*add_rows)(MomentsAccumulator<T>&, const std::vector<MatrixView<T>>& views);
+    MomentSums (*finish_rows)(const MomentsAccumulator<T>&);
     CentredView (*centre)(const MatrixView<T>& data, const Vector<double>& weights, const std::string& name);
 
     Matrix<T> (*kernel_matrix)(const KernelSpec&, const MatrixView<T>& Z, const MatrixView<T>& X);
@@ -72,6 +77,7 @@ struct TypedLevel {
     Matrix<double> (*correlation_factor)(const MatrixView<T>& H1, const MatrixView<T>& H2,
                                          const Vector<double>& mean);
     HingeValue (*hinge_loss)(const HingeProblem<T>&, T* grad_Z, T* grad_U);
+    ContrastiveValue (*contrastive_loss)(const ContrastiveProblem<T>&, T* grad_A, T* grad_B);
     WarpResult (*warp_epoch)(const WarpEpoch<T>&, T* W, T* V);
     void (*top_k)(const MatrixView<T>& gallery, const MatrixView<T>& queries, Similarity, Index k,
                   Index* indices, T* scores);

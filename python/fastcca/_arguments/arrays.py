@@ -18,10 +18,12 @@ __all__ = [
     "column_names",
     "common_float",
     "contiguous",
+    "filled_masked",
     "finite_matrix",
     "index_of",
     "narrowed",
     "place_of",
+    "refuse_infinite",
     "refuse_non_finite",
     "unwrapped",
 ]
@@ -229,10 +231,13 @@ def as_weights(
 # ---- NaN and infinity
 
 
-def refuse_non_finite(name: str, a: Array, table: Any = None) -> None:
+def refuse_non_finite(
+    name: str, a: Array, table: Any = None, *, first_row: int = 0, within: str = ""
+) -> None:
     """Raise a ValueError with the first position of a NaN or an infinity in ``a``, row by row.
 
-    ``table`` is the data frame that ``a`` came from: its labels are named as well.
+    ``table`` is the data frame that ``a`` came from: its labels are named as well. ``first_row`` is what the
+    first row of a part is counted as; ``within`` then says what part that is, with {} for the row there.
     """
     step = max(1, 2**20 // max(1, a.shape[1]))
     for start in range(0, len(a), step):
@@ -240,8 +245,28 @@ def refuse_non_finite(name: str, a: Array, table: Any = None) -> None:
         if bad.any():
             row, column = (int(i) for i in np.argwhere(bad)[0])
             kind = "NaN" if np.isnan(a[start + row, column]) else "infinity"
-            where = place_of(table, start + row, column)
+            where = place_of(table, first_row + start + row, column) + within.format(start + row)
             raise ValueError(f"Input {name} contains {kind}: the first is at {where}")
+
+
+def refuse_infinite(name: str, a: Array, table: Any = None) -> None:
+    """Raise a ValueError with the first position of an infinity in ``a``; NaN are values that are missing."""
+    step = max(1, 2**20 // max(1, a.shape[1]))
+    for start in range(0, len(a), step):
+        bad = np.isinf(a[start : start + step])
+        if bad.any():
+            row, column = (int(i) for i in np.argwhere(bad)[0])
+            raise ValueError(
+                f"Input {name} contains infinity: the first is at {place_of(table, start + row, column)}"
+            )
+
+
+def filled_masked(value: Any) -> Any:
+    """A masked array with NaN where it is masked; anything else as it is."""
+    if not np.ma.is_masked(value):
+        return value
+    dtype = value.dtype if value.dtype.kind == "f" else np.float64
+    return value.astype(dtype).filled(np.nan)
 
 
 def place_of(table: Any, row: int, column: int) -> str:
@@ -297,12 +322,11 @@ def index_of(table: Any) -> Any:
 
 def check_same_length(**arrays: Any) -> None:
     """Refuse arrays of different numbers of rows that are taken together."""
-    (first, a), *others = arrays.items()
+    counts = {name: a.shape[0] if hasattr(a, "shape") else len(a) for name, a in arrays.items()}
+    (first, a), *others = counts.items()
     for name, b in others:
-        if len(a) != len(b):
-            raise ValueError(
-                f"{first} and {name} must have the same number of rows, got {len(a)} and {len(b)}"
-            )
+        if a != b:
+            raise ValueError(f"{first} and {name} must have the same number of rows, got {a} and {b}")
 
 
 def check_same_rows(**tables: Any) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcca._arguments.arrays import as_matrix, check_same_rows, column_names, place_of
+from fastcca._arguments.sparse import as_rows, is_sparse
 
 __all__ = ["Modalities", "Names", "check_modalities", "named", "per_view", "pick"]
 
@@ -65,8 +66,10 @@ def check_modalities(
     owner: str,
     widths: Mapping[str, int] | None = None,
     names: Mapping[str, Names] | None = None,
+    *,
+    sparse: bool = False,
 ) -> Modalities:
-    """``views`` as float arrays with the rows that are present.
+    """``views`` as float arrays with the rows that are present; where ``sparse``, sparse ones in CSR.
 
     Without ``widths`` the views are those of a fit: at least two rows, and of every modality at least one.
     With them they must be some of the modalities fitted, of those widths and column names. Nothing is copied
@@ -84,7 +87,9 @@ def check_modalities(
     found = {name: view for name, view in found.items() if view is not None}
     check_same_rows(**found)
     data = {
-        name: as_matrix(name, _filled(view), min_rows=1 + fitting, frames_finite=False)
+        name: as_rows(name, view, min_rows=1 + fitting)
+        if sparse and is_sparse(view)
+        else as_matrix(name, _filled(view), min_rows=1 + fitting, frames_finite=False)
         for name, view in found.items()
     }
     columns = {name: column_names(view) for name, view in found.items()}
@@ -99,7 +104,7 @@ def check_modalities(
                 f"The feature names of {name} should match those that were passed during fit: "
                 f"expected {list(expected)!r}, got {list(now)!r}"
             )
-    rows = {name: len(a) for name, a in data.items()}
+    rows = {name: a.shape[0] for name, a in data.items()}
     if len(set(rows.values())) > 1:
         told = ", ".join(f"{n} in {name!r}" for name, n in rows.items())
         raise ValueError(f"all modalities must have the same number of rows, got {told}")
@@ -126,6 +131,8 @@ def _filled(view: Any) -> Any:
 
 def _present(name: str, a: NDArray[Any], view: Any) -> NDArray[np.bool_]:
     """Rows that are not NaN throughout; refuses NaN and infinity in those, with the first position."""
+    if is_sparse(a):  # whose entries were looked at
+        return np.ones(a.shape[0], dtype=bool)
     present = np.empty(len(a), dtype=bool)
     for rows in blocks(len(a), a.shape[1]):
         finite = np.isfinite(a[rows])

@@ -19,6 +19,7 @@ __all__ = [
     "FLAG",
     "FRACTION",
     "LEARNING_RATE",
+    "MISSING",
     "NOT_NEGATIVE",
     "NUMBER",
     "N_COMPONENTS",
@@ -184,6 +185,7 @@ FRACTION = number(0, below=1)
 RIDGE = NOT_NEGATIVE
 RIDGES = real_pair(RIDGE)
 FLAG = Constraint("True or False", lambda value: isinstance(value, (bool, np.bool_)), bool)
+MISSING = choice("error", "drop", "em")
 CALLABLES = Constraint(
     "a sequence of callables", lambda value: isinstance(value, Sequence) and all(map(callable, value))
 )

@@ -25,6 +25,20 @@ def moments(
     n_threads: int,
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
 
+class MomentsStream64:
+    def __init__(self, columns: int) -> None: ...
+    def add(self, views: Sequence[NDArray[np.float64]], names: Sequence[str], n_threads: int) -> None: ...
+    def finish(
+        self, n_threads: int
+    ) -> tuple[float, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
+
+class MomentsStream32:
+    def __init__(self, columns: int) -> None: ...
+    def add(self, views: Sequence[NDArray[np.float32]], names: Sequence[str], n_threads: int) -> None: ...
+    def finish(
+        self, n_threads: int
+    ) -> tuple[float, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
+
 # linalg
 def inverse_sqrt(S: NDArray[np.float64], floor: float, n_threads: int) -> NDArray[np.float64]: ...
 def polar(T: NDArray[np.float64], eps: float, n_threads: int) -> NDArray[np.float64]: ...
@@ -103,6 +117,26 @@ def correlation_coefficients(
 def correlation_factor(
     H1: NDArray[Any], H2: NDArray[Any], mean: NDArray[np.float64], n_threads: int
 ) -> NDArray[np.float64]: ...
+
+# contrastive
+def contrastive_loss(
+    A: NDArray[Any],
+    B: NDArray[Any],
+    shift: int,
+    a_codes: NDArray[np.int64] | None,
+    b_codes: NDArray[np.int64] | None,
+    codes: str,
+    a_weights: NDArray[np.float64] | None,
+    b_weights: NDArray[np.float64] | None,
+    a_weight: float,
+    b_weight: float,
+    scale: float,
+    bias: float,
+    loss: str,
+    similarity: str,
+    gradient: bool,
+    n_threads: int,
+) -> tuple[float, NDArray[Any] | None, NDArray[Any] | None, float, float]: ...
 
 # hinge
 _Table = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]

@@ -4,7 +4,7 @@ A class takes part by deriving from :class:`SavedModel` and declaring a :class:`
 a version, and the keys under which a file has what ``fit`` sets. A file knows neither modules nor private
 attributes, so that both can change. Values may be numbers, text, None, arrays, lists, tuples, dicts, data
 frames of pandas, scikit-learn's splitters, :class:`~fastcca.Moments`, :class:`~fastcca.taxonomy.Taxonomy`
-and other saved models, nested at will.
+and other saved models, nested at will; other estimators by skops, as far as it trusts their types.
 """
 
 import hashlib
@@ -139,9 +139,7 @@ class SavedModel(AtomicFit):
         >>> fastcca.load(path)
         CCA(reg=0.1)
         """
-        from sklearn.utils.validation import check_is_fitted
-
-        check_is_fitted(self)
+        self._check_saved()
         writer = Writer(moments, type(self).__name__)
         header = {
             "format": FORMAT,
@@ -158,6 +156,12 @@ class SavedModel(AtomicFit):
             write_tensors(file, writer.tensors, metadata)
 
     # ---- what a class may do in its own way
+
+    def _check_saved(self) -> None:
+        """Refuse what is not fitted."""
+        from sklearn.utils.validation import check_is_fitted
+
+        check_is_fitted(self)
 
     def _packed(self, writer: "Writer", where: str) -> dict[str, Any]:
         """This model as an entry of the header; arrays go to ``writer``, named after ``where``."""
@@ -448,11 +452,26 @@ class Writer:
             own = {**vars(value), **vars(value).get("cvargs", {})}
             names = [n for n in inspect.signature(type(value)).parameters if n not in ("args", "kwargs")]
             return {"splitter": name, "parameters": self.encode_items({n: own[n] for n in names}, where)}
+        if hasattr(value, "get_params") and not isinstance(value, type):
+            return self._encode_estimator(value, where)
         place = ".".join(filter(None, (self._name, where)))
         raise TypeError(
             f"{place} is a {name}, which cannot be stored without pickle; "
             "set that parameter to something plain before save, or use joblib or pickle"
         )
+
+    def _encode_estimator(self, value: Any, where: str) -> dict[str, Any]:
+        """An estimator of another library, as skops writes it."""
+        io = _skops(f"a model with a {type(value).__name__}")
+        content = io.dumps(value)
+        odd = io.get_untrusted_types(data=content)
+        if odd:
+            place = ".".join(filter(None, (self._name, where)))
+            raise TypeError(
+                f"{place} holds a {odd[0]}, which cannot be stored without pickle: use joblib or pickle"
+            )
+        data = np.frombuffer(content, np.uint8)
+        return {"skops": self.add(Tensor("U8", data.shape, data), where)}
 
     def _encode_array(self, value: NDArray[Any], where: str) -> dict[str, Any]:
         # a search and its best estimator share their arrays: once is enough
@@ -495,6 +514,13 @@ _NATIVE = {
     "<f8": "F64",
 }
 _DTYPES = {name: np.dtype(text) for text, name in _NATIVE.items()}
+
+
+def _skops(what: str) -> Any:
+    try:
+        return import_module("skops.io")
+    except ImportError as error:
+        raise ImportError(f"{what} takes the package skops: pip install skops") from error
 
 
 def _plain(description: Any) -> Any:
@@ -563,6 +589,12 @@ class Reader:
                 return moments
             case {"taxonomy": pairs}:
                 return Taxonomy(dict(self.decode(pairs)))
+            case {"skops": tensor}:
+                io, data = _skops("this model"), self.tensors[tensor].data.tobytes()
+                odd = io.get_untrusted_types(data=data)
+                if odd:
+                    raise RefusedError(f"it holds a {odd[0]}, a type that is not to be trusted")
+                return io.loads(data)
             case {"frozen": estimator}:
                 return import_module("sklearn.frozen").FrozenEstimator(self.decode(estimator))
             case {"splitter": name, "parameters": parameters}:

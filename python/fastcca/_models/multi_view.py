@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +12,9 @@ from sklearn.utils.validation import check_is_fitted
 from fastcca._arguments.arrays import as_weights
 from fastcca._arguments.modalities import Modalities, Names, check_modalities, named
 from fastcca._models.files import SavedModel, Schema
+from fastcca._models.report import Report
 from fastcca._models.statistics import Weights, column_statistics, least_squares, loadings
+from fastcca._models.summaries import summary_of_views
 from fastcca.errors import NumericalError
 from fastcca.functional.multiview import patterns
 from fastcca.metrics import column_correlations
@@ -62,6 +64,8 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
         "column_covariances=_column_covariances common_factors=_common_factors"
     )
 
+    _takes_sparse: ClassVar[bool] = False  # whether views may be sparse matrices
+
     views_: tuple[str, ...]
     n_components_: int
     n_features_in_: int
@@ -95,7 +99,8 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
                 f"{owner} takes two views or more, got 1: a mapping name -> array, or a list of arrays"
             )
         fitted = None if reset else self._widths
-        found = check_modalities(views, owner, fitted, None if reset else self._columns)
+        names = None if reset else self._columns
+        found = check_modalities(views, owner, fitted, names, sparse=self._takes_sparse)
         weights = as_weights(sample_weight, found.n_rows, more_than=1.0 if reset else 0.0)
         if reset:
             self.views_ = tuple(found.data)
@@ -110,7 +115,8 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
         """Views of a fitted estimator, some of which may be missing; with ``whole`` none in any row."""
         check_is_fitted(self)
         widths = self._widths
-        found = check_modalities(views, type(self).__name__, widths, self._columns)
+        owner = type(self).__name__
+        found = check_modalities(views, owner, widths, self._columns, sparse=self._takes_sparse)
         if whole:
             for name, present in found.present.items():
                 if not present.all():
@@ -171,7 +177,9 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
         ValueError
             For an unknown view, a wrong number of features or rows, a row that lacks a view, NaN or infinity.
         """
-        found = self._check_rows(views, whole=True)
+        return self._transformed(self._check_rows(views, whole=True))
+
+    def _transformed(self, found: Modalities) -> dict[str, NDArray[Any]]:
         return {name: self._scores(name, data) for name, data in found.data.items()}
 
     def transform_view(self, name: str, X: ArrayLike) -> NDArray[Any]:
@@ -221,7 +229,9 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
         ValueError
             As :meth:`transform`, and for a row without any view.
         """
-        found = self._check_rows(views)
+        return self._common_of(self._check_rows(views))
+
+    def _common_of(self, found: Modalities) -> NDArray[Any]:
         m, k = self._common_factors.shape
         factors = np.vstack([np.diag(row) for row in self._common_factors])  # (m k, k)
 
@@ -255,7 +265,9 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
         ValueError
             For an unknown name; as :meth:`common_variate`.
         """
-        found = self._check_rows(views)
+        return self._predicted(self._check_rows(views), names)
+
+    def _predicted(self, found: Modalities, names: Sequence[str] | None) -> dict[str, NDArray[Any]]:
         if names is None:
             names = [n for n in self.views_ if n not in found.data or not found.present[n].all()]
         out = {}
@@ -306,6 +318,21 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
             out[slice(None) if rows is None else rows] = values
         return out
 
+    def summary(self) -> Report:
+        """What the fit found, as named tables: correlations, coefficients, loadings, redundancies.
+
+        Returns
+        -------
+        Report
+            ``print`` shows it as text, a notebook as HTML.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        """
+        return summary_of_views(self)
+
     def score(self, views: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Mean correlation of the views' scores on these rows.
 
@@ -328,7 +355,9 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
         ValueError
             For a single view or row, and as :meth:`transform`.
         """
-        found = self._check_rows(views, whole=True)
+        return self._score_of(self._check_rows(views, whole=True), sample_weight)
+
+    def _score_of(self, found: Modalities, sample_weight: Any) -> float:
         if len(found.data) < 2 or found.n_rows < 2:
             raise ValueError(
                 f"score takes two views or more of two rows or more, got {len(found.data)} of {found.n_rows}"

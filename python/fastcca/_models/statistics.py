@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcca._arguments.arrays import refuse_non_finite
+from fastcca._arguments.sparse import is_sparse
 from fastcca.errors import NumericalError
 from fastcca.functional.linalg import solve_positive
 
@@ -48,7 +49,7 @@ def score_statistics(
 
     ``scores(rows)`` gives the centred scores [Zx, Zy] of those rows, shape (rows, 2k), in float64.
     """
-    step = max(1, 2**20 // (X.shape[1] + y.shape[1]))
+    step = 2**20 // max(1, X.shape[1] + y.shape[1]) or 1
     total: list[Any] = [0.0, 0.0, 0.0]
     for start in range(0, len(X), step):
         rows = slice(start, start + step)
@@ -114,7 +115,14 @@ def cast_weights(name: str, weights: NDArray[np.float64], dtype: np.dtype[Any]) 
 
 
 def project(data: NDArray[Any], weights: NDArray[Any], mean: NDArray[Any]) -> NDArray[Any]:
-    """(data - mean) weights by blocks of rows; centred first, so that a large mean costs no digits."""
+    """(data - mean) weights by blocks of rows; centred first, so that a large mean costs no digits.
+
+    Sparse rows are centred by what the mean is mapped to.
+    """
+    if is_sparse(data):
+        with np.errstate(invalid="ignore", over="ignore"):
+            shifted = data @ weights - mean @ weights
+        return np.asarray(shifted, dtype=data.dtype)
     out = np.empty((len(data), weights.shape[1]), dtype=data.dtype)
     step = max(1, 2**19 // data.shape[1])
     with np.errstate(invalid="ignore", over="ignore"):  # the caller looks at the result

@@ -5,7 +5,7 @@ calls :meth:`_set_statistics`, and implements :meth:`_scores`. Everything else (
 names, dtypes, save) follows.
 """
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,11 +19,16 @@ from fastcca._arguments.arrays import (
     check_same_length,
     check_same_rows,
     column_names,
+    filled_masked,
     finite_matrix,
 )
+from fastcca._arguments.sparse import as_rows
 from fastcca._models.files import SavedModel, Schema
+from fastcca._models.report import Report
 from fastcca._models.statistics import ScoreStatistics, Weights, least_squares, loadings, score_statistics
+from fastcca._models.summaries import summary_of_two_views
 from fastcca.errors import NumericalError
+from fastcca.functional.moments import Moments
 from fastcca.metrics import column_correlations
 
 __all__ = ["ScoreStatistics", "TwoViewTransformer", "View", "Weights", "score_statistics"]
@@ -43,8 +48,10 @@ class TwoViewTransformer(
         fields="n_components_ n_features_in_ n_y_features_in_ y_is_vector=_y_is_vector "
         "canonical_correlations_ x_mean_ y_mean_ y_on_x=_y_on_x x_on_y=_x_on_y x_on_x=_x_on_x "
         "y_on_y=_y_on_y",
-        optional="feature_names_in_ y_feature_names_in_",
+        optional="feature_names_in_ y_feature_names_in_ score_covariance=_score_covariance",
     )
+
+    _takes_sparse: ClassVar[bool] = False  # whether views may be sparse matrices
 
     n_components_: int
     n_features_in_: int
@@ -63,6 +70,7 @@ class TwoViewTransformer(
     _x_on_y: NDArray[Any]
     _x_on_x: NDArray[Any]
     _y_on_y: NDArray[Any]
+    _score_covariance: NDArray[np.float64]  # (2k, 2k): of the training scores of both views
 
     # ---- what a subclass gives
 
@@ -70,21 +78,46 @@ class TwoViewTransformer(
         """Scores of checked rows, in their dtype; refuses NaN and infinity with the position."""
         raise NotImplementedError
 
+    def _maps(self) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:
+        """What centred columns are multiplied by to be scores, where they are linear."""
+        return None, None
+
+    def _view_moments(self) -> Moments | None:
+        """Moments of both views, less what confounds explain, where the fit kept them."""
+        return None
+
+    def _all_correlations(self) -> tuple[NDArray[np.float64], float, int, int]:
+        """All correlations of a plain linear fit, its degrees of freedom and one, its ranks: what tests take.
+
+        Raises where no test of Gaussian data holds, and says why.
+        """
+        raise ValueError(
+            f"tests of Gaussian data are for the correlations of a CCA without a ridge, not of a "
+            f"{type(self).__name__}"
+        )
+
     # ---- input
 
     def _check_pair(
-        self, X: Any, y: Any, sample_weight: Any = None, *, reset: bool
+        self, X: Any, y: Any, sample_weight: Any = None, *, reset: bool, missing: bool = False
     ) -> tuple[NDArray[Any], NDArray[Any], Weights]:
-        """Both views as 2-d float arrays, and the weights; sets (without reset, checks) names and widths."""
+        """Both views as 2-d float arrays, and the weights; sets (without reset, checks) names and widths.
+
+        Values may be ``missing``: they are NaN.
+        """
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y is None."
             )
         check_same_rows(X=X, y=y, sample_weight=sample_weight)
-        x_checked = as_matrix("X", X, min_rows=2 if reset else 1)
-        y_checked = as_matrix("y", y, vector=True, min_rows=2 if reset else 1)
+        if missing:
+            X, y = filled_masked(X), filled_masked(y)
+        as_view = as_rows if self._takes_sparse and not missing else as_matrix
+        options = {"frames_finite": False} if missing else {}
+        x_checked = as_view("X", X, min_rows=2 if reset else 1, **options)
+        y_checked = as_view("y", y, vector=True, min_rows=2 if reset else 1, **options)
         check_same_length(X=x_checked, y=y_checked)
-        weights = as_weights(sample_weight, len(x_checked), more_than=1.0 if reset else 0.0)
+        weights = as_weights(sample_weight, x_checked.shape[0], more_than=1.0 if reset else 0.0)
         validate_data(self, X, y, reset=reset, skip_check_array=True)
         if reset:
             self.n_features_in_ = x_checked.shape[
@@ -100,7 +133,8 @@ class TwoViewTransformer(
     def _check_view(self, view: View, data: Any) -> NDArray[Any]:
         """One view of a fitted estimator as a 2-d float array of the right width."""
         check_is_fitted(self)
-        checked = as_matrix(view, data, vector=view == "y")
+        as_view = as_rows if self._takes_sparse else as_matrix
+        checked: NDArray[Any] = as_view(view, data, vector=view == "y")
         if view == "X":
             validate_data(self, data, reset=False, skip_check_array=True)
         else:
@@ -142,11 +176,11 @@ class TwoViewTransformer(
         than these covariances give.
         """
         k = len(self.singular_values_)
-        zz = statistics.scores
+        zz = self._score_covariance = statistics.scores
         variance = zz.diagonal().copy()
         # a score without variance beyond rounding (its ridge alone gave it a place) correlates with nothing
         for block in (slice(0, k), slice(k, 2 * k)):
-            d = max(len(statistics.x), len(statistics.y))
+            d = max(len(statistics.x), len(statistics.y), 1)
             variance[block][variance[block] <= 4 * d * np.finfo(float).eps * variance[block].max()] = 0.0
         if canonical_correlations is None:
             scale = np.sqrt(variance[:k]) * np.sqrt(variance[k:])  # their product may underflow
@@ -336,6 +370,8 @@ class TwoViewTransformer(
 
     @staticmethod
     def _regress(z: NDArray[Any], coefficients: NDArray[Any], mean: NDArray[Any]) -> NDArray[Any]:
+        if not coefficients.shape[1]:
+            raise ValueError("the kernel of this view is precomputed: its columns are not known to predict")
         # in the wider dtype: targets in float64 keep their digits when the rows come in float32
         dtype = np.result_type(z, coefficients)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -344,6 +380,24 @@ class TwoViewTransformer(
         if not np.isfinite(out).all():
             raise NumericalError(f"the predicted values overflow {dtype}: rescale the data")
         return out
+
+    def summary(self) -> Report:
+        """What the fit found, as named tables.
+
+        Correlations (of a plain linear CCA with adjusted ones, standard errors and tests), coefficients,
+        loadings, cross-loadings, redundancies; see :func:`fastcca.report`, which takes the rows as well.
+
+        Returns
+        -------
+        Report
+            ``print`` shows it as text, a notebook as HTML.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        """
+        return summary_of_two_views(self)
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Mean canonical correlation on these rows, which ``GridSearchCV`` maximises.
@@ -378,7 +432,7 @@ class TwoViewTransformer(
         """
         check_is_fitted(self)
         X, y, weights = self._check_pair(X, y, sample_weight, reset=False)
-        if len(X) < 2:
+        if X.shape[0] < 2:
             raise ValueError(f"score needs at least 2 rows to correlate: X has 1 sample (shape={X.shape})")
         zx, zy = self._scores("X", X), self._scores("y", y)
         return float(column_correlations(zx, zy, sample_weight=weights).mean())
@@ -390,6 +444,7 @@ class TwoViewTransformer(
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
+        tags.input_tags.sparse = self._takes_sparse
         tags.target_tags.single_output = True
         tags.target_tags.multi_output = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]

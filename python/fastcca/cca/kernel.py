@@ -29,10 +29,18 @@ from fastcca._arguments.parameters import (
 from fastcca._arguments.warn import warn
 from fastcca._models.files import Schema
 from fastcca._models.two_view import ScoreStatistics, TwoViewTransformer, View, Weights, score_statistics
+from fastcca.cca.precomputed import (
+    KERNEL_OR_PRECOMPUTED,
+    PRECOMPUTED,
+    PrecomputedKernel,
+    bound,
+    check_precomputed,
+    is_precomputed,
+    row_numbers,
+)
 from fastcca.errors import NumericalError
 from fastcca.functional.kernels import (
     GAMMA,
-    KERNEL,
     PIVOTING,
     Kernel,
     KernelFunction,
@@ -72,6 +80,16 @@ class LandmarkView:
     @property
     def rank(self) -> int:
         return len(self.points)
+
+    @property
+    def shift(self) -> Array:
+        """About the means of the view's columns: those of the landmarks."""
+        means: Array = self.columns_of(self.points).mean(axis=0, dtype=np.float64)
+        return means
+
+    def columns_of(self, rows: Array) -> Array:
+        """The columns of the data, of which a precomputed kernel knows none."""
+        return rows[:, :0] if is_precomputed(self.kernel) else rows
 
     @staticmethod
     def of(kernel: Kernel, points: Array, n_threads: int | None) -> LandmarkView:
@@ -151,7 +169,7 @@ def choose_landmarks(
 
 def _varying_part(kernel: Kernel, data: Array, weights: Weights, name: str) -> float:
     """The part of the kernel's trace that centring leaves, where it may be little; warns of too little."""
-    if kernel.kernel not in ("linear", "polynomial"):
+    if kernel.kernel not in ("linear", "polynomial") and not is_precomputed(kernel):
         return 1.0
     rows = data if weights is None else data[weights > 0]
     rows = rows[:: max(1, len(rows) // SAMPLED_ROWS)].astype(np.float64)
@@ -161,8 +179,9 @@ def _varying_part(kernel: Kernel, data: Array, weights: Weights, name: str) -> f
     eps = float(np.finfo(np.float64).eps)
     part = min(1.0, max(part, eps))
     if 16 * eps < part < LEAST_PART:  # below that nothing varies, which is an error later
+        kind = PRECOMPUTED if is_precomputed(kernel) else kernel.kernel
         warn(
-            f"the values of {name}'s {kernel.kernel} kernel vary by {part:.0e} of their size: directions are "
+            f"the values of {name}'s {kind} kernel vary by {part:.0e} of their size: directions are "
             "lost to rounding. Centre the columns of the data, for instance by StandardScaler"
         )
     return part
@@ -180,7 +199,7 @@ def collect(
     """One pass over the data."""
     dtype = np.result_type(X.dtype, Y.dtype)
     # The columns' shift is a function of the landmarks, so that sums of several passes add up.
-    shifts = [view.points.mean(axis=0, dtype=np.float64).astype(dtype) for view in (x, y)]
+    shifts = [view.shift.astype(dtype) for view in (x, y)]
     maps = [
         (view.points.astype(dtype, copy=False), view.factor, view.kernel.spec, shift)
         for view, shift in zip((x, y), shifts, strict=True)
@@ -193,7 +212,7 @@ def collect(
         rows = rows.astype(dtype, copy=False)
         if not callable(view.kernel.kernel):
             return rows, rows, None
-        return view.kernel.matrix(rows, view.points), rows, view.kernel.diagonal(rows)
+        return view.kernel.matrix(rows, view.points), view.columns_of(rows), view.kernel.diagonal(rows)
 
     with tqdm(total=len(X), desc="moments: rows", disable=not verbose) as bar:
         for start in range(0, len(X), slab):
@@ -281,7 +300,7 @@ class KernelTwoView(TwoViewTransformer):
     )
     _constraints = {  # noqa: RUF012
         "n_components": N_COMPONENTS,
-        "kernel": real_pair(KERNEL),
+        "kernel": real_pair(KERNEL_OR_PRECOMPUTED),
         "degree": DEGREE,
         "coef0": NUMBER,
         "penalty": choice("ridge", "bach-jordan"),
@@ -309,8 +328,10 @@ class KernelTwoView(TwoViewTransformer):
     total_correlation_: float
     x_weights_: NDArray[np.float64]
     y_weights_: NDArray[np.float64]
-    x_landmarks_: Array
-    y_landmarks_: Array
+    x_landmarks_: Array | None
+    y_landmarks_: Array | None
+    x_landmark_indices_: NDArray[np.intp] | None
+    y_landmark_indices_: NDArray[np.intp] | None
     x_gamma_: float
     y_gamma_: float
     _x_offset: NDArray[np.float64]
@@ -321,12 +342,14 @@ class KernelTwoView(TwoViewTransformer):
     def _scores(self, view: View, data: Array) -> Array:
         x = view == "X"
         kernel = self._kernels((self.x_gamma_, self.y_gamma_))[0 if x else 1]
-        landmarks, coefficients, offset = (
-            (self.x_landmarks_, self.x_weights_, self._x_offset)
+        landmarks, indices, coefficients, offset = (
+            (self.x_landmarks_, self.x_landmark_indices_, self.x_weights_, self._x_offset)
             if x
-            else (self.y_landmarks_, self.y_weights_, self._y_offset)
+            else (self.y_landmarks_, self.y_landmark_indices_, self.y_weights_, self._y_offset)
         )
         dtype = data.dtype
+        if landmarks is None:  # of a precomputed kernel: the data are its values
+            landmarks = np.empty((len(coefficients), 1), dtype=dtype)
         with np.errstate(over="ignore"):
             converted = landmarks.astype(dtype, copy=False)
         if np.isfinite(converted).all():
@@ -341,6 +364,8 @@ class KernelTwoView(TwoViewTransformer):
         if not callable(kernel.kernel):
             return scores(data)
         refuse_non_finite(view, data)
+        if indices is not None and is_precomputed(kernel):
+            return scores(data[:, indices])
         slabs = [slice(i, i + CALLED_SLAB) for i in range(0, len(data), CALLED_SLAB)]
         return np.concatenate([scores(kernel.matrix(data[rows], landmarks)) for rows in slabs])
 
@@ -348,8 +373,30 @@ class KernelTwoView(TwoViewTransformer):
 
     def _kernels(self, gamma: Any) -> tuple[Kernel, Kernel]:
         kernels, gammas = _pair_of(self.kernel, "kernel"), _pair_of(gamma, "gamma")
-        x, y = (Kernel(k, g, self.degree, self.coef0, "kernel") for k, g in zip(kernels, gammas, strict=True))
+        x, y = (
+            Kernel(PrecomputedKernel() if is_precomputed(k) else k, g, self.degree, self.coef0, "kernel")
+            for k, g in zip(kernels, gammas, strict=True)
+        )
         return x, y
+
+    @property
+    def _precomputed(self) -> tuple[bool, bool]:
+        """Which views are kernel matrices."""
+        x, y = map(is_precomputed, _pair_of(self.kernel, "kernel"))
+        return x, y
+
+    def _check_kernels(self, X: Array, Y: Array) -> None:
+        """Refuse NaN and infinity, and matrices that are no kernels where they should be."""
+        for name, data, precomputed in zip("Xy", (X, Y), self._precomputed, strict=True):
+            refuse_non_finite(name, data)
+            if precomputed:
+                check_precomputed(name, data, self.n_threads)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        first = self.kernel[0] if isinstance(self.kernel, (tuple, list)) and self.kernel else self.kernel
+        tags.input_tags.pairwise = is_precomputed(first)
+        return tags
 
     # ---- the fit
 
@@ -373,6 +420,8 @@ class KernelTwoView(TwoViewTransformer):
                 points = data[indices]
             else:
                 name = f"landmarks[{0 if view == 'X' else 1}]"
+                if is_precomputed(kernel):
+                    raise ValueError(f"{name} cannot be given: the kernel of {view} is precomputed")
                 points = as_matrix(name, given, vector=view == "y")
                 refuse_non_finite(name, points)
                 if points.shape[1] != data.shape[1]:
@@ -394,9 +443,9 @@ class KernelTwoView(TwoViewTransformer):
     ) -> FeatureSums | None:
         """Fit to checked arrays; what a later ``partial_fit`` may go on from."""
         regs = RIDGES("reg", reg)
-        refuse_non_finite("X", X)
-        refuse_non_finite("y", Y)
+        self._check_kernels(X, Y)
         kernels = self._fitted_kernels(gamma, X, Y, weights)
+        X, Y = (row_numbers(kernel, data) for kernel, data in zip(kernels, (X, Y), strict=True))
         if (
             landmarks is None
             and weights is None
@@ -415,7 +464,7 @@ class KernelTwoView(TwoViewTransformer):
         if self.n_components is not None:
             at_most("n_components", self.n_components, self.rank, f"rank = {self.rank}, the most landmarks")
         kx, ky = self._kernels(gamma)
-        return kx.fitted(X, weights), ky.fitted(Y, weights)
+        return bound(kx, X).fitted(X, weights), bound(ky, Y).fitted(Y, weights)
 
     def _fit_dual(self, kernels: tuple[Kernel, Kernel], X: Array, Y: Array, reg: tuple[float, float]) -> bool:
         """With every row a landmark. False, with nothing set, where that method does not apply."""
@@ -446,12 +495,14 @@ class KernelTwoView(TwoViewTransformer):
             (0.0, 0.0),
             singular_values,
         )
+        dtypes = X.dtype, Y.dtype
+        X, Y = (a[:, :0] if is_precomputed(kernel) else a for kernel, a in zip(kernels, (X, Y), strict=True))
         x_mean, y_mean = (data.mean(axis=0, dtype=np.float64) for data in (X, Y))
         variances = tuple(data.var(axis=0, dtype=np.float64, ddof=1) for data in (X, Y))
         statistics = score_statistics(
             X, Y, None, (x_mean, y_mean), variances, lambda rows: np.hstack([zx[rows], zy[rows]])
         )
-        self._finish(statistics, (x_mean, y_mean), (X.dtype, Y.dtype))
+        self._finish(statistics, (x_mean, y_mean), dtypes)
         return True
 
     def _fit_sums(
@@ -505,7 +556,7 @@ class KernelTwoView(TwoViewTransformer):
         )
 
         # Covariances of the scores with each other and with the columns of the data.
-        n, p = moments.n, views[0].points.shape[1]
+        n, p = moments.n, len(views[0].shift)
         of_x, of_y = moments.scatter[:, sx] @ wx, moments.scatter[:, sy] @ wy
         between = np.block([[wx.T @ of_x[sx], wx.T @ of_y[sx]], [wy.T @ of_x[sy], wy.T @ of_y[sy]]]) / (n - 1)
         cross = sums.cross - np.outer(moments.mean, sums.column_sum)
@@ -516,9 +567,7 @@ class KernelTwoView(TwoViewTransformer):
         if not np.isfinite(variance).all():
             name = "X" if not np.isfinite(variance[:p]).all() else "y"
             raise NumericalError(f"the variances of {name} overflow: scale its columns down")
-        shift = np.concatenate(
-            [view.points.mean(axis=0, dtype=np.float64).astype(np.result_type(*dtypes)) for view in views]
-        )
+        shift = np.concatenate([view.shift.astype(np.result_type(*dtypes)) for view in views])
         mean = mean + shift
         statistics = ScoreStatistics(between, with_scores[:p], with_scores[p:], variance[:p], variance[p:])
         self._finish(statistics, (mean[:p], mean[p:]), dtypes)
@@ -532,7 +581,10 @@ class KernelTwoView(TwoViewTransformer):
         residuals: tuple[float, ...],
         singular_values: NDArray[np.float64],
     ) -> None:
-        self.x_landmarks_, self.y_landmarks_ = landmarks
+        self.x_landmarks_, self.y_landmarks_ = (
+            None if is_precomputed(kernel) else points
+            for kernel, points in zip(kernels, landmarks, strict=True)
+        )
         self.x_weights_, self.y_weights_ = coefficients
         self._x_offset, self._y_offset = offsets
         self.x_gamma_, self.y_gamma_ = (float(kernel.gamma) for kernel in kernels)
@@ -588,8 +640,10 @@ class KernelCCA(KernelTwoView):
     n_components : int, optional
         Number of pairs of functions; by default 10, or the smaller rank if that is less.
     kernel : str, callable or pair of them, default="rbf"
-        "rbf", "laplacian", "polynomial", "linear", "cosine" (:func:`fastcca.functional.kernel_matrix`), or a
-        function of two arrays of rows that returns their kernel values. A pair gives each view its own.
+        "rbf", "laplacian", "polynomial", "linear", "cosine" (:func:`fastcca.functional.kernel_matrix`), a
+        function of two arrays of rows that returns their kernel values, or "precomputed": the view is its
+        kernel matrix (n, n) in ``fit``, symmetric and positive semidefinite, and afterwards kernel values
+        between new rows and all rows of the fit, (m, n). A pair gives each view its own.
     gamma : float, "median" or pair of them, default="median"
         Width of rbf and laplacian kernels, scale of the polynomial. "median": 1 / the median of the squared
         distances in that view, for laplacian of those in the 1-norm
@@ -604,9 +658,9 @@ class KernelCCA(KernelTwoView):
     rank : int, default=1000
         The largest number of landmarks of a view; above n it means n.
     tol : float, default=1e-8
-        In [0, 1). Landmarks are added until they leave out at most this part of the kernel's trace; of linear
-        and polynomial kernels, whose values may be large compared with what varies in them, of that of the
-        centred kernel.
+        In [0, 1). Landmarks are added until they leave out at most this part of the kernel's trace; of
+        linear, polynomial and precomputed kernels, whose values may be large compared with what varies in
+        them, of that of the centred kernel.
     pivoting : {"greedy", "random", "uniform"}, default="greedy"
         How landmarks are chosen: see :func:`fastcca.functional.incomplete_cholesky`; among all rows as long
         as n · rank numbers take at most a gibibyte, else among a fixed sample of that many rows.
@@ -620,7 +674,7 @@ class KernelCCA(KernelTwoView):
     Attributes
     ----------
     x_landmarks_, y_landmarks_ : ndarray of shape (m, p), (m, q)
-        The rows that the functions are expanded in.
+        The rows that the functions are expanded in; None of a precomputed kernel.
     x_landmark_indices_, y_landmark_indices_ : ndarray of shape (m,) or None
         Where they stood in the training data (in the first chunk after ``partial_fit``); None where given.
     x_weights_, y_weights_ : ndarray of shape (m, n_components_)
@@ -637,9 +691,10 @@ class KernelCCA(KernelTwoView):
     canonical_correlations_ : ndarray of shape (n_components_,)
         Pearson correlations of the training scores.
     x_loadings_, y_loadings_, x_cross_loadings_, y_cross_loadings_ : ndarray
-        Pearson correlations of the views' columns with the scores of their own and of the other view.
+        Pearson correlations of the views' columns with the scores of their own and of the other view; no rows
+        of a precomputed kernel.
     x_mean_, y_mean_ : ndarray
-        Column means.
+        Column means; none of a precomputed kernel.
     solver_ : {"incomplete-cholesky", "full"}
         Which solver ran: on the features of the landmarks, or on n × n factors with every row a landmark.
     n_components_, n_features_in_, n_y_features_in_ : int
@@ -649,7 +704,8 @@ class KernelCCA(KernelTwoView):
     ------
     ValueError
         In ``fit``: parameters out of range, views that are not numbers or do not pair, NaN or infinity, a
-        callable kernel that returns another shape or NaN.
+        callable kernel that returns another shape or NaN, a precomputed one that is not square or not
+        symmetric. In ``predict`` and the like: where the view to predict is a precomputed kernel.
     NumericalError
         In ``fit``: a kernel that is not positive semidefinite, rows that are all the same.
 
@@ -662,6 +718,9 @@ class KernelCCA(KernelTwoView):
     -----
     Where every row may be a landmark (rank >= n, some hundreds of rows or more) the same solution comes from
     two n × n Cholesky factors, which are then cheaper than moments of 2n features.
+
+    scikit-learn's cross-validation slices the kernel matrix of X; of y it takes rows alone, so that
+    precomputed kernels of both views are for :class:`KernelCCACV`.
 
     References
     ----------
@@ -754,7 +813,7 @@ class KernelCCA(KernelTwoView):
         X, y, weights = self._check_pair(X, y, sample_weight, reset=True)
         sums = self._fit_kernels(X, y, weights, self.gamma, self.reg, _check_landmarks(landmarks))
         self.__dict__.pop("_sums", None)
-        if sums is not None and sums.moments.scatter.nbytes <= KEPT_BYTES:
+        if sums is not None and not any(self._precomputed) and sums.moments.scatter.nbytes <= KEPT_BYTES:
             self._sums = tuple(vars(sums).values())
         return self
 
@@ -792,6 +851,11 @@ class KernelCCA(KernelTwoView):
         ValueError
             As in ``fit``; after a ``fit`` that kept no moments; for landmarks in a later call.
         """
+        if any(self._precomputed):
+            raise ValueError(
+                "partial_fit takes rows: a precomputed kernel has no values between new rows. Fit to the "
+                "whole matrix"
+            )
         first = not hasattr(self, "x_landmarks_")
         if not first and not hasattr(self, "_sums"):
             raise ValueError(
@@ -804,15 +868,14 @@ class KernelCCA(KernelTwoView):
             )
         X, y, weights = self._check_pair(X, y, sample_weight, reset=first)
         reg = RIDGES("reg", self.reg)
-        dtypes = (X.dtype, y.dtype) if first else (self.x_landmarks_.dtype, self.y_landmarks_.dtype)
+        points: Any = None if first else (self.x_landmarks_, self.y_landmarks_)
+        dtypes = (X.dtype, y.dtype) if first else (points[0].dtype, points[1].dtype)
         if first:
-            refuse_non_finite("X", X)
-            refuse_non_finite("y", y)
+            self._check_kernels(X, y)
             kernels = self._fitted_kernels(self.gamma, X, y, weights)
             views = self._choose_views(kernels, X, y, weights, _check_landmarks(landmarks))
         else:
             kernels = self._kernels((self.x_gamma_, self.y_gamma_))
-            points = self.x_landmarks_, self.y_landmarks_
             of_x, of_y = (
                 LandmarkView.of(kernel, rows, self.n_threads)
                 for kernel, rows in zip(kernels, points, strict=True)

@@ -1,7 +1,7 @@
 """Kernel canonical correlation analysis of any number of views: :class:`KernelMCCA`."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,8 +25,16 @@ from fastcca._models.multi_view import MultiViewModel, ViewStatistics
 from fastcca._models.statistics import Weights, column_statistics
 from fastcca.cca.kernel import LandmarkView, choose_landmarks
 from fastcca.cca.multiview import ForViews
+from fastcca.cca.precomputed import (
+    KERNEL_OR_PRECOMPUTED,
+    PrecomputedKernel,
+    bound,
+    check_precomputed,
+    is_precomputed,
+    row_numbers,
+)
 from fastcca.errors import NumericalError
-from fastcca.functional.kernels import GAMMA, KERNEL, PIVOTING, Kernel, kernel_scores, landmark_coefficients
+from fastcca.functional.kernels import GAMMA, PIVOTING, Kernel, kernel_scores, landmark_coefficients
 from fastcca.functional.moments import Moments
 from fastcca.functional.multiview import fixed_signs, solve_views
 
@@ -34,9 +42,6 @@ __all__ = ["KernelMCCA"]
 
 Array = NDArray[Any]
 SLAB = 4096  # rows whose kernel values are held at a time
-SYMMETRIC = (
-    1e-8  # by how much, relative to the largest entry, a precomputed kernel may differ from its transpose
-)
 
 
 class KernelMCCA(MultiViewModel):
@@ -91,7 +96,7 @@ class KernelMCCA(MultiViewModel):
     ------
     ValueError
         In ``fit``: a single view, rows that lack a view, parameters out of range, a precomputed kernel that
-        is not square or not symmetric, NaN or infinity.
+        is not square or not symmetric, NaN or infinity. In ``predict_views``: a precomputed view to predict.
     NumericalError
         In ``fit``: a kernel that is not positive semidefinite, rows that are all the same. (It is a
         ValueError as well.)
@@ -180,13 +185,17 @@ class KernelMCCA(MultiViewModel):
     def _widths(self) -> dict[str, int]:
         return self._view_widths
 
-    def _kernel_of(self, name: str, names: Sequence[str]) -> Kernel | None:
-        """The kernel of a view, or None where it is precomputed."""
-        kernel = _named(self.kernel, name, names, "kernel", "rbf")
-        if isinstance(kernel, str) and kernel == "precomputed":
-            return None
-        gamma = _named(self.gamma, name, names, "gamma", "median")
-        return Kernel(KERNEL("kernel", kernel), GAMMA("gamma", gamma), self.degree, self.coef0, "kernel")
+    def _kernel_of(self, name: str, names: Sequence[str]) -> Kernel:
+        kernel = KERNEL_OR_PRECOMPUTED("kernel", _named(self.kernel, name, names, "kernel", "rbf"))
+        gamma = GAMMA("gamma", _named(self.gamma, name, names, "gamma", "median"))
+        if is_precomputed(kernel):
+            kernel = PrecomputedKernel()
+        return Kernel(kernel, gamma, self.degree, self.coef0, "kernel")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.pairwise = is_precomputed(self.kernel)
+        return tags
 
     def fit(self, views: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> "KernelMCCA":
         """Choose landmarks, take the moments of the features and solve.
@@ -223,10 +232,7 @@ class KernelMCCA(MultiViewModel):
         for start in range(0, found.n_rows, SLAB):
             rows = slice(start, start + SLAB)
             w = None if weights is None else weights[rows]
-            features = [
-                m.features(found.data[name][rows], self.n_threads)
-                for name, m in zip(names, maps, strict=True)
-            ]
+            features = [m.features(rows, self.n_threads) for m in maps]
             if w is None or w.any():
                 moments.update(*features, sample_weight=w, names=names, n_threads=self.n_threads)
         for name, s in zip(names, moments.slices, strict=True):
@@ -267,8 +273,8 @@ class KernelMCCA(MultiViewModel):
             self._offsets[name] = moments.mean[s] @ (w * signs)
             self.landmark_indices_[name] = m.indices[: m.view.rank]
             self._view_widths[name] = found.data[name].shape[1]
-            if m.kernel is not None:
-                self.landmarks_[name], self.gammas_[name] = m.view.points, float(m.kernel.gamma)
+            if not is_precomputed(m.view.kernel):
+                self.landmarks_[name], self.gammas_[name] = m.view.points, float(m.view.kernel.gamma)
         self.eigenvalues_, self.n_samples_ = solution.eigenvalues, float(moments.n)
         weight = np.asarray(omega)[:, np.newaxis]
         common = weight / (
@@ -286,23 +292,17 @@ class KernelMCCA(MultiViewModel):
             "random_state": self.random_state,
             "n_threads": self.n_threads,
         }
-        if kernel is None:
-            K = np.asarray(data, dtype=np.float64)
-            if K.shape[0] != K.shape[1]:
-                raise ValueError(f"the precomputed kernel of {name} must be square, got shape {K.shape}")
-            if np.abs(K - K.T).max() > SYMMETRIC * np.abs(K).max():
-                raise ValueError(f"the precomputed kernel of {name} must be symmetric")
-            indices = _pivots(K, int(self.rank), float(self.tol), name)
-            view = LandmarkView.of(_Given(name), K[np.ix_(indices, indices)], self.n_threads)  # type: ignore[arg-type]
-            return _Map(None, view, indices)
-        kernel = kernel.fitted(data, weights)
+        if is_precomputed(kernel):
+            check_precomputed(name, data, self.n_threads)
+        kernel = bound(kernel, data).fitted(data, weights)
+        data = row_numbers(kernel, data)
         indices = choose_landmarks(kernel, data, weights, name, verbose=False, **options)
-        return _Map(kernel, LandmarkView.of(kernel, data[indices], self.n_threads), indices)
+        return _Map(LandmarkView.of(kernel, data[indices], self.n_threads), indices, data)
 
     def _scores(self, name: str, data: Array) -> Array:
         kernel = self._kernel_of(name, self.views_)
         coefficients, offset = self.weights_[name], self._offsets[name]
-        if kernel is None:
+        if is_precomputed(kernel):
             scores = data[:, self.landmark_indices_[name]].astype(np.float64) @ coefficients - offset
             return np.asarray(scores, dtype=data.dtype)
         fitted = Kernel(kernel.kernel, self.gammas_[name], self.degree, self.coef0, "kernel")
@@ -375,53 +375,18 @@ class KernelMCCA(MultiViewModel):
         return statistics, [data[name].dtype for name in names]
 
 
-class _Map:
+class _Map(NamedTuple):
     """From rows of a view to its features."""
 
-    def __init__(self, kernel: Kernel | None, view: LandmarkView, indices: NDArray[np.intp]) -> None:
-        self.kernel, self.view, self.indices = kernel, view, indices
+    view: LandmarkView
+    indices: NDArray[np.intp]
+    data: Array
 
-    def features(self, rows: Array, n_threads: int | None) -> NDArray[np.float64]:
-        rows = rows.astype(np.float64, copy=False)
-        if self.kernel is None:
-            K = rows[:, self.indices[: self.view.rank]]
-        else:
-            K = np.asarray(self.kernel.matrix(rows, self.view.points.astype(np.float64), n_threads))
+    def features(self, rows: slice, n_threads: int | None) -> NDArray[np.float64]:
+        given, points = (a.astype(np.float64, copy=False) for a in (self.data[rows], self.view.points))
+        K = np.asarray(self.view.kernel.matrix(given, points, n_threads))
         # g = L⁻¹ k(landmarks, x)
         return np.asarray(solve_triangular(self.view.factor, K.T, lower=True).T)
-
-
-class _Given:
-    """Stands for the kernel of a precomputed view: the "points" are its values between the landmarks."""
-
-    def __init__(self, name: str) -> None:
-        self.name = self.kernel = name
-
-    def matrix(self, points: Array, other: None, n_threads: int | None) -> Array:
-        return points
-
-
-def _pivots(K: NDArray[np.float64], rank: int, tol: float, name: str) -> NDArray[np.intp]:
-    """Greedy pivots of an incomplete Cholesky factorisation of a given matrix."""
-    n = len(K)
-    residual = K.diagonal().copy()
-    whole = float(residual.sum())
-    if not whole > 0 or residual.min() < -1e-10 * whole:
-        raise NumericalError(f"the precomputed kernel of {name} is not positive semidefinite")
-    rank = min(rank, n)
-    G = np.zeros((n, rank))
-    pivots = []
-    for t in range(rank):
-        i = int(residual.argmax())
-        if residual[i] <= 0 or residual.clip(min=0.0).sum() <= tol * whole:
-            break
-        G[:, t] = (K[:, i] - G[:, :t] @ G[i, :t]) / np.sqrt(residual[i])
-        residual = residual - G[:, t] ** 2
-        if residual.min() < -1e-8 * whole:
-            raise NumericalError(f"the precomputed kernel of {name} is not positive semidefinite")
-        residual[i] = 0.0
-        pivots.append(i)
-    return np.asarray(pivots, dtype=np.intp)
 
 
 def _named(given: Any, name: str, names: Sequence[str], what: str, missing: Any) -> Any:

@@ -8,13 +8,27 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import block_diag
+from scipy.stats import t as student
 from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import check_is_fitted
 
-from fastcca._arguments.arrays import as_matrix, check_same_rows, refuse_non_finite
-from fastcca._arguments.parameters import FLAG, N_COMPONENTS, N_THREADS, RIDGES, check_n_components, choice
+from fastcca._arguments.arrays import check_same_rows, refuse_non_finite
+from fastcca._arguments.parameters import (
+    FLAG,
+    MISSING,
+    N_COMPONENTS,
+    N_THREADS,
+    RIDGES,
+    check_n_components,
+    choice,
+    number,
+)
+from fastcca._arguments.sparse import dense, is_sparse
 from fastcca._arguments.warn import warn
+from fastcca._models.docstrings import with_paragraphs
 from fastcca._models.files import Schema
+from fastcca._models.missing import MISSING_PARAMETER, MissingValues
+from fastcca._models.shared_part import SharedPart
 from fastcca._models.statistics import (
     ScoreStatistics,
     Weights,
@@ -24,18 +38,39 @@ from fastcca._models.statistics import (
     score_statistics,
 )
 from fastcca._models.two_view import TwoViewTransformer, View
-from fastcca.cca.partial import Confounding, confounding_of_rows, moments_with, partial_moments
+from fastcca.cca.partial import (
+    Confounding,
+    check_confounds,
+    confounding_of_rows,
+    moments_with,
+    partial_moments,
+)
 from fastcca.cca.shrinkage import SHRINKAGE, ledoit_wolf, oracle_approximating, shrunk_moments
 from fastcca.errors import NumericalError
 from fastcca.functional.linalg import product
+from fastcca.functional.matrix_free import solve_matrix_free
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import Solution, solve_gram, solve_moments, solve_qr
 from fastcca.metrics import column_correlations
 
-__all__ = ["CCA", "MOST_ERROR", "SOLVERS", "LinearTwoView", "column_variances", "fine_error"]
+__all__ = [
+    "CCA",
+    "MOST_ERROR",
+    "SOLVERS",
+    "LinearTwoView",
+    "Translation",
+    "column_variances",
+    "fine_error",
+]
 
 
 SOLVERS = ("auto", "covariance", "qr", "gram")
+# Bytes of sparse views up to which they are fitted as dense ones, which every solver can take …
+SMALL = 2**26
+# … columns of both views up to which the others are solved by their moments …
+MOST_SPARSE = 8192
+# … and where the iteration for more of them ends.
+RESIDUAL, MOST_ITERATIONS = 1e-8, 1000
 
 DOUBLE = float(np.finfo(np.float64).eps)
 # Estimated error of correlations above which moments do not serve …
@@ -46,6 +81,22 @@ MOST_LOSS = 1e-4
 Dtypes = tuple[np.dtype[Any], np.dtype[Any]]
 Floats = NDArray[np.float64]
 Pair = tuple[Floats, Floats]
+
+
+class Translation(NamedTuple):
+    """What ``translate`` gives.
+
+    Attributes
+    ----------
+    predicted : ndarray of shape (n, q) or (n, p)
+        The other view.
+    low, high : ndarray of the same shape
+        Ends of the interval of each value.
+    """
+
+    predicted: NDArray[Any]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
 
 
 class Columns(NamedTuple):
@@ -70,7 +121,7 @@ class Fit(NamedTuple):
     errors: Sequence[float]  # estimates of what rounding cost the correlations, by view
 
 
-class LinearTwoView(TwoViewTransformer):
+class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
     """A linear map of each view: what :class:`CCA` and :class:`CCACV` share."""
 
     _schema = Schema(
@@ -122,7 +173,8 @@ class LinearTwoView(TwoViewTransformer):
         scores = project(data, weights, mean)
         # NaN and infinity in the data reach their row's scores: a look at those spares a pass over the data
         if not np.isfinite(scores).all():
-            refuse_non_finite(view, data)
+            if not is_sparse(data):  # whose entries were looked at
+                refuse_non_finite(view, data)
             raise NumericalError(
                 f"the scores of {view} overflow {data.dtype}: rescale the data or use float64"
             )
@@ -134,23 +186,11 @@ class LinearTwoView(TwoViewTransformer):
 
     # ---- confounds
 
-    def _check_confounds(self, confounds: Any, n_rows: int, *, reset: bool) -> NDArray[Any] | None:
-        """Confounds as a 2-d float array of so many rows, those of the fit again without ``reset``."""
-        if confounds is None:
-            return None
-        Z = as_matrix("confounds", confounds, vector=True)
-        if len(Z) != n_rows:
-            raise ValueError(f"confounds must have the rows of X, {n_rows}, got {len(Z)}")
-        if reset:
-            return Z
-        if self._confounding is None:
-            raise ValueError(f"this {type(self).__name__} was fitted without confounds, and takes none")
-        if Z.shape[1] != len(self._confounding.mean):
-            raise ValueError(
-                f"confounds has {Z.shape[1]} columns, but the fit had {len(self._confounding.mean)}"
-            )
-        refuse_non_finite("confounds", Z)
-        return Z
+    def _check_confounds(
+        self, confounds: Any, n_rows: int, *, reset: bool, missing: bool = False
+    ) -> NDArray[Any] | None:
+        fitted = None if reset else self._confounding
+        return check_confounds(type(self).__name__, confounds, n_rows, fitted, reset=reset, missing=missing)
 
     def transform(self, X: ArrayLike, y: Any = None, confounds: ArrayLike | None = None) -> NDArray[Any]:
         """Scores of the first view.
@@ -178,7 +218,7 @@ class LinearTwoView(TwoViewTransformer):
             For a wrong number of features, NaN or infinity, or confounds that are missing or not expected.
         """
         checked = self._check_view("X", X)
-        return self._scores("X", checked, self._check_confounds(confounds, len(checked), reset=False))
+        return self._scores("X", checked, self._check_confounds(confounds, checked.shape[0], reset=False))
 
     def transform_y(self, y: ArrayLike, confounds: ArrayLike | None = None) -> NDArray[Any]:
         """Scores of the second view.
@@ -207,7 +247,7 @@ class LinearTwoView(TwoViewTransformer):
 
     def _scores_of_y(self, y: ArrayLike, confounds: ArrayLike | None) -> NDArray[Any]:
         checked = self._check_view("y", y)
-        return self._scores("y", checked, self._check_confounds(confounds, len(checked), reset=False))
+        return self._scores("y", checked, self._check_confounds(confounds, checked.shape[0], reset=False))
 
     def transform_views(
         self, X: ArrayLike, y: ArrayLike, confounds: ArrayLike | None = None
@@ -229,7 +269,7 @@ class LinearTwoView(TwoViewTransformer):
             Shapes (n, n_components_) and (m, n_components_).
         """
         checked = self._check_view("X", X)
-        Z = self._check_confounds(confounds, len(checked), reset=False)
+        Z = self._check_confounds(confounds, checked.shape[0], reset=False)
         return self._scores("X", checked, Z), self._scores_of_y(y, confounds)
 
     def predict(self, X: ArrayLike, confounds: ArrayLike | None = None) -> NDArray[Any]:
@@ -259,7 +299,7 @@ class LinearTwoView(TwoViewTransformer):
         array([6.])
         """
         checked = self._check_view("X", X)
-        Z = self._check_confounds(confounds, len(checked), reset=False)
+        Z = self._check_confounds(confounds, checked.shape[0], reset=False)
         predicted = self._regress(self._scores("X", checked, Z), self._y_on_x, self.y_mean_)
         predicted = self._with_explained(predicted, 1, Z)
         return predicted.ravel() if self._y_is_vector else predicted
@@ -280,9 +320,107 @@ class LinearTwoView(TwoViewTransformer):
             In the units of X.
         """
         checked = self._check_view("y", y)
-        Z = self._check_confounds(confounds, len(checked), reset=False)
+        Z = self._check_confounds(confounds, checked.shape[0], reset=False)
         predicted = self._regress(self._scores("y", checked, Z), self._x_on_y, self.x_mean_)
         return self._with_explained(predicted, 0, Z)
+
+    def translate(
+        self, X: ArrayLike | None = None, y: ArrayLike | None = None, *, confidence: float = 0.95
+    ) -> Translation:
+        r"""One view as the other predicts it, with intervals for a new row.
+
+        The values are those of :meth:`predict` or :meth:`predict_x`. An interval of a column is that of
+        linear regression on all columns of the view that is given: :math:`\hat y \pm t\, s \sqrt{1 + h}` with
+        the residual deviation s, which counts the rank of that view as degrees of freedom, and the leverage h
+        of the row.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, p), optional
+            Rows of the first view, for the second.
+        y : array_like of shape (n, q), optional
+            Rows of the second view, for the first. One of the two is given.
+        confidence : float, default=0.95
+            Coverage of each interval.
+
+        Returns
+        -------
+        Translation
+            ``predicted``, ``low`` and ``high``, each of shape (n, q) or (n, p).
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            For both views or none, a model with confounds or without its moments, no more rows than columns
+            in training; as :meth:`predict`.
+
+        Notes
+        -----
+        Without a ridge and with all components (``n_components`` of the smaller number of columns) these are
+        the prediction intervals of least squares, exact for normal errors. With fewer components, or a ridge,
+        the residuals hold what these leave out, and the intervals are wider accordingly.
+
+        References
+        ----------
+        G. A. F. Seber and A. J. Lee, "Linear Regression Analysis", Wiley 2003, chapter 5.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastcca import CCA
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.normal(size=(500, 3))
+        >>> Y = X[:, :2] + 0.5 * rng.normal(size=(500, 2))
+        >>> model = CCA().fit(X[:400], Y[:400])
+        >>> predicted, low, high = model.translate(X[400:])
+        >>> bool(0.9 < ((low < Y[400:]) & (Y[400:] < high)).mean() < 0.99)
+        True
+        """
+        check_is_fitted(self)
+        level = number(above=0, below=1)("confidence", confidence)
+        if (X is None) == (y is None):
+            raise ValueError(
+                "translate takes rows of X or of y, got " + ("both" if y is not None else "neither")
+            )
+        if self._confounding is not None:
+            raise ValueError(
+                "translate has no intervals for a model with confounds: use predict or predict_x"
+            )
+        if self.moments_ is None:
+            raise ValueError(
+                "translate takes the moments of the fit, which were not kept: there were more features than "
+                "samples, or the model was saved without moments"
+            )
+        sx, sy = self.moments_.slices
+        if X is not None:
+            rows, predicted, view = self._check_view("X", X), self.predict(X), "X"
+            given, wanted, rank, mean, B = sx, sy, self.x_rank_, self.x_mean_, self.coef_.T
+        else:
+            assert y is not None
+            rows, predicted, view = self._check_view("y", y), self.predict_x(y), "y"
+            given, wanted, rank, mean = sy, sx, self.y_rank_, self.y_mean_
+            B = self.y_weights_ @ self._x_on_y
+        n = float(self.moments_.n)
+        freedom = n - 1 - rank
+        if freedom < 1:
+            raise ValueError(
+                f"intervals take more rows than columns: {n:g} rows leave nothing of a rank of {rank} "
+                f"of {view}"
+            )
+        S, B = self.moments_.scatter, np.asarray(B, dtype=np.float64)
+        # of y - B'x: S_yy - 2 B'S_xy + B'S_xx B
+        left = S.diagonal()[wanted] - 2 * (B * S[given, wanted]).sum(axis=0)
+        left = left + (B * (S[given, given] @ B)).sum(axis=0)
+        deviation = np.sqrt(left.clip(min=0.0) / freedom)
+        scale = np.sqrt(np.where(S.diagonal()[given] > 0, S.diagonal()[given], 1.0))
+        inverse = np.linalg.pinv(S[given, given] / np.outer(scale, scale), rcond=1e-12, hermitian=True)
+        away = (dense(rows) - mean) / scale
+        leverage = 1 / n + np.einsum("ij,ij->i", away @ inverse, away)
+        half = student.ppf((1 + level) / 2, freedom) * np.sqrt(1 + leverage)[:, np.newaxis] * deviation
+        half = half.reshape(predicted.shape)
+        return Translation(predicted, predicted - half, predicted + half)
 
     def _with_explained(self, predicted: NDArray[Any], view: int, Z: NDArray[Any] | None) -> NDArray[Any]:
         if self._confounding is None or Z is None:
@@ -323,9 +461,9 @@ class LinearTwoView(TwoViewTransformer):
         """
         check_is_fitted(self)
         X, y, weights = self._check_pair(X, y, sample_weight, reset=False)
-        if len(X) < 2:
+        if X.shape[0] < 2:
             raise ValueError(f"score needs at least 2 rows to correlate: X has 1 sample (shape={X.shape})")
-        Z = self._check_confounds(confounds, len(X), reset=False)
+        Z = self._check_confounds(confounds, X.shape[0], reset=False)
         zx, zy = self._scores("X", X, Z), self._scores("y", y, Z)
         return float(column_correlations(zx, zy, sample_weight=weights).mean())
 
@@ -391,6 +529,39 @@ class LinearTwoView(TwoViewTransformer):
         self.confounds_mean_ = confounding.mean
         self.x_confounds_coef_, self.y_confounds_coef_ = confounding.coefficients
         self.confounds_rank_ = confounding.rank
+
+    # ---- what tests and reports ask
+
+    def _maps(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        return self.x_weights_, self.y_weights_
+
+    def _view_moments(self) -> Moments | None:
+        moments = getattr(self, "moments_", None)
+        if moments is None or len(moments.dims) == 2:
+            return moments
+        return partial_moments(moments, n_threads=self.n_threads)[0]
+
+    def _ridges_of_fit(self) -> tuple[float, float]:
+        """Given, or chosen by cross-validation."""
+        return RIDGES("reg", self.reg_ if hasattr(self, "reg_") else self.reg)  # type: ignore[no-any-return]
+
+    def _all_correlations(self) -> tuple[Floats, float, int, int]:
+        if self._ridges_of_fit() != (0.0, 0.0):
+            raise ValueError(
+                f"Wilks's test does not hold for correlations with a ridge, reg = {self._ridges_of_fit()}: "
+                "use permutation_test, or fit with reg=0"
+            )
+        if getattr(self, "n_samples_", None) is None or not hasattr(self, "x_rank_"):
+            raise ValueError("this model was saved by an earlier version without its ranks: fit it again")
+        p, q = self.x_rank_, self.y_rank_
+        if self.n_components_ < min(p, q):
+            raise ValueError(
+                f"Wilks's test takes all min(rank of X, rank of y) = {min(p, q)} correlations, but only "
+                f"{self.n_components_} were computed: fit with n_components=None"
+            )
+        # confounds take as many degrees of freedom as they have rank
+        n = self.n_samples_ - getattr(self, "confounds_rank_", 0)
+        return np.asarray(self.canonical_correlations_, dtype=np.float64).clip(0.0, 1.0), n, p, q
 
     # ---- scikit-learn's names
 
@@ -816,6 +987,7 @@ def _gram_powers(data: NDArray[Any], mean: Floats, units: Floats, weights: Weigh
     return float(w @ (K * K) @ w / w.sum() ** 2), float(w @ K.diagonal() ** 2 / w.sum())
 
 
+@with_paragraphs({"missing": MISSING_PARAMETER})
 class CCA(LinearTwoView):
     r"""Canonical correlation analysis with a ridge.
 
@@ -845,14 +1017,18 @@ class CCA(LinearTwoView):
         In the place of ``reg``: covariances are :math:`(1 - \tau) S_{ii} + \tau \mu_i I` with the mean
         variance :math:`\mu_i` of the view's columns. 0 is CCA, 1 partial least squares (:class:`PLSSVD`);
         "ledoit-wolf" and "oas" estimate :math:`\tau` of each view, see ``shrinkage_``.
-    solver : {"auto", "covariance", "qr", "gram"}, default="auto"
+    {missing}
+    solver : {"auto", "covariance", "qr", "gram", "iterative"}, default="auto"
         "covariance" works on the moments, the fastest; of views that are not well-conditioned it goes through
         the data once more, to multiply float32 data in double or to refine the correlations. "qr" works on
         orthogonal factors of the data (Björck and Golub), accurate up to condition numbers of 1e13; "gram"
         on n × n matrices, for more features than samples. "auto" takes "gram" where a view has more features
         than there are rows, "qr" where the estimated condition number of a regularised view, its columns
         brought to unit variance, exceeds 5e4 or directions that are not constant columns would be dropped,
-        and "covariance" otherwise; see ``solver_``.
+        and "covariance" otherwise; see ``solver_``. "iterative" finds ``n_components`` leading pairs by
+        products with the views alone, see :func:`~fastcca.functional.solve_matrix_free`: for very many
+        columns, of sparse views above all. Of sparse views "auto" takes "covariance" for up to 8192 columns
+        in all (small ones, up to 64 MB, are fitted as dense views), else "iterative".
     n_threads : int, optional
         Threads to use; by default :func:`fastcca.get_num_threads`. Results do not depend on it.
 
@@ -894,6 +1070,9 @@ class CCA(LinearTwoView):
         directions the ridge carries counts the columns that vary.
     n_samples_ : float
         Number of rows N; with sample weights their sum.
+    n_incomplete_, n_iter_ : int
+        Rows with missing values, with ``missing`` "drop" or "em": left out of ``n_samples_``, or counted; and
+        iterations of the latter.
     confounds_rank_ : int
         Rank of the confounds, 0 without: tests of the correlations take N − ``confounds_rank_`` for N.
     confounds_mean_, x_confounds_coef_, y_confounds_coef_ : ndarray of shape (c,), (c, p), (c, q)
@@ -956,16 +1135,24 @@ class CCA(LinearTwoView):
     """
 
     _schema = Schema("CCA")
-    _constraints = {**LinearTwoView._constraints, "reg": RIDGES, "shrinkage": SHRINKAGE}  # noqa: RUF012
+    _constraints = {  # noqa: RUF012
+        **LinearTwoView._constraints,
+        "solver": choice(*SOLVERS, "iterative"),
+        "reg": RIDGES,
+        "shrinkage": SHRINKAGE,
+        "missing": MISSING,
+    }
+    _takes_sparse = True
 
     def __init__(
         self,
         n_components: int | None = None,
         reg: float | tuple[float, float] = 0.0,
         scale: bool = False,
-        solver: Literal["auto", "covariance", "qr", "gram"] = "auto",
+        solver: Literal["auto", "covariance", "qr", "gram", "iterative"] = "auto",
         n_threads: int | None = None,
         shrinkage: Any = None,
+        missing: Literal["error", "drop", "em"] = "error",
     ) -> None:
         self.n_components = n_components
         self.reg = reg
@@ -973,6 +1160,7 @@ class CCA(LinearTwoView):
         self.solver = solver
         self.n_threads = n_threads
         self.shrinkage = shrinkage
+        self.missing = missing
 
     def _ridges(self) -> tuple[float, float]:
         return super()._ridges() if self.shrinkage is None else self.reg_
@@ -1075,6 +1263,8 @@ class CCA(LinearTwoView):
         self.y_weights_ = self.y_weights_ * self.y_weights_.dtype.type(fy)
         self._y_on_x, self._x_on_x = self._y_on_x / fx, self._x_on_x / fx
         self._x_on_y, self._y_on_y = self._x_on_y / fy, self._y_on_y / fy
+        factors = np.repeat([fx, fy], self.n_components_)
+        self._score_covariance = self._score_covariance * np.outer(factors, factors)
         self.singular_values_ = self.singular_values_ * self.singular_values_.dtype.type(fx * fy)
         self.total_correlation_ = float(self.singular_values_.sum())
         self.shrinkage_ = (taus[0], taus[1])
@@ -1090,9 +1280,10 @@ class CCA(LinearTwoView):
 
         Parameters
         ----------
-        X : array_like of shape (n, p)
+        X : array_like or sparse matrix of shape (n, p)
             First view. float32 and float64 arrays are read in place: C or F order, strided, read-only,
-            memory-mapped. float32 gives float32 results.
+            memory-mapped. float32 gives float32 results. Sparse matrices and arrays of SciPy are never made
+            dense as a whole; entries that stand twice are summed.
         y : array_like of shape (n, q) or (n,)
             Second view: row i belongs to row i of ``X``.
         sample_weight : array_like of shape (n,), optional
@@ -1123,18 +1314,154 @@ class CCA(LinearTwoView):
         >>> bool(CCA(1).fit(X, y, confounds=age).canonical_correlations_[0] < 0.15)
         True
         """
-        x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
+        takes = self._takes_missing
+        x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True, missing=takes)
         shrinkage = self._start()
-        Z = self._check_confounds(confounds, len(x_checked), reset=True)
+        Z = self._check_confounds(confounds, x_checked.shape[0], reset=True, missing=takes)
         if Z is not None:
             check_same_rows(X=X, confounds=confounds)
-        if shrinkage is not None:
+        views = {"X": x_checked, "y": y_checked, **({} if Z is None else {"confounds": Z})}
+        tables = {"X": X, "y": y, "confounds": confounds}
+        incomplete = self._incomplete(views, tables)
+        if incomplete is not None and self.missing == "em":
+            self._fit_em(views, tables, weights, shrinkage)
+            return self
+        if incomplete is not None:
+            kept = self._complete(incomplete, views, tables)
+            x_checked, y_checked = x_checked[kept], y_checked[kept]
+            Z, weights = (None if a is None else a[kept] for a in (Z, weights))
+        solver = self.solver
+        if is_sparse(x_checked) or is_sparse(y_checked):
+            solver = self._sparse_solver(x_checked.shape[1] + y_checked.shape[1])
+            if solver == "covariance":
+                self._fit_sparse(shrinkage, x_checked, y_checked, Z, weights)
+                return self
+        if solver == "iterative":
+            self._fit_iterative(shrinkage, x_checked, y_checked, Z, weights)
+        elif shrinkage is not None:
             self._fit_rows_shrunk(shrinkage, x_checked, y_checked, Z, weights)
         elif Z is None:
             self._fit_arrays(x_checked, y_checked, weights)
         else:
             self._fit_partial(x_checked, y_checked, Z, weights)
         return self
+
+    def _fit_em(
+        self,
+        views: dict[str, NDArray[Any]],
+        tables: dict[str, Any],
+        weights: Weights,
+        shrinkage: tuple[float | str, float | str] | None,
+    ) -> None:
+        """Fit to the moments of rows some of whose values are missing."""
+        self._refuse_data_solvers("missing='em'")
+        moments = self._em_moments(views, tables, weights)
+        dtypes = views["X"].dtype, views["y"].dtype
+        if shrinkage is not None:
+            self._fit_shrunk(shrinkage, moments, dtypes, confounded=len(views) == 3)
+        elif len(views) == 3:
+            self._fit_partial_moments(moments, dtypes)
+        else:
+            self._fit_moments(moments, dtypes)
+
+    # ---- sparse views, and very many columns
+
+    def _sparse_solver(self, columns: int) -> str:
+        if self.solver in ("qr", "gram"):
+            raise ValueError(
+                f"solver={self.solver!r} takes dense views: use 'auto', 'covariance' or 'iterative', or "
+                "toarray()"
+            )
+        if self.solver == "auto":
+            return "covariance" if columns <= MOST_SPARSE else "iterative"
+        return self.solver
+
+    def _fit_sparse(
+        self,
+        shrinkage: tuple[float | str, float | str] | None,
+        X: NDArray[Any],
+        y: NDArray[Any],
+        Z: NDArray[Any] | None,
+        weights: Weights,
+    ) -> None:
+        """Fit to views of which one is sparse: to their moments, or as dense ones if they are small."""
+        dtypes = X.dtype, y.dtype
+        bytes_ = X.shape[0] * (X.shape[1] * X.dtype.itemsize + y.shape[1] * y.dtype.itemsize)
+        if shrinkage is None and Z is None and bytes_ <= SMALL:
+            given: list[Any] = [X, y]
+            full = [a.toarray() if is_sparse(a) else a for a in given]
+            self._fit_arrays(full[0], full[1], weights)
+            return
+        moments = (
+            self._moments(X, y, weights) if Z is None else moments_with(X, y, Z, weights, self.n_threads)
+        )
+        if shrinkage is not None:
+            self._fit_shrunk(shrinkage, moments, dtypes, confounded=Z is not None)
+        elif Z is not None:
+            self._fit_partial_moments(moments, dtypes)
+        else:
+            self._fit_moments(moments, dtypes)
+
+    def _fit_iterative(
+        self,
+        shrinkage: tuple[float | str, float | str] | None,
+        X: NDArray[Any],
+        y: NDArray[Any],
+        Z: NDArray[Any] | None,
+        weights: Weights,
+    ) -> None:
+        """Fit by products with the views alone."""
+        if shrinkage is not None:
+            raise ValueError("solver='iterative' takes no shrinkage: give reg")
+        if Z is not None:
+            raise ValueError("solver='iterative' takes no confounds: take another solver, or fewer columns")
+        if self.n_components is None:
+            raise ValueError(
+                "solver='iterative', which very many columns take, finds the leading pairs: give n_components"
+            )
+        k, reg = self._parameters(X.shape[1], y.shape[1])
+        found = solve_matrix_free(
+            X,
+            y,
+            k,
+            reg,
+            weights,
+            scale=self.scale,
+            tol=RESIDUAL,
+            max_iter=MOST_ITERATIONS,
+            n_threads=self.n_threads,
+        )
+        worst = float(found.residuals.max())
+        if worst > RESIDUAL and found.n_iter >= MOST_ITERATIONS:
+            warn(
+                f"the solver ended after {found.n_iter} iterations with a residual of {worst:.0e}, above "
+                f"{RESIDUAL:.0e}: the last pairs may be inaccurate. Raise reg, or ask for other "
+                "n_components, so that the last pair stands apart from the next"
+            )
+        rows = X.shape[0] if weights is None else int(np.count_nonzero(weights))
+        varying = [int((variance > 0).sum()) for variance in found.variances]
+        solution = Solution(
+            x_weights=found.x_weights * found.scales[0][:, np.newaxis],
+            y_weights=found.y_weights * found.scales[1][:, np.newaxis],
+            singular_values=found.singular_values,
+            rank=(min(varying[0], rows - 1), min(varying[1], rows - 1)),
+            condition=(1.0, 1.0),
+            dropped=(False, False),
+            lost=(0.0, 0.0),
+        )
+        wx, wy, sign = _in_units(solution, found.scales)
+        signs = np.tile(sign, 2)
+        statistics = ScoreStatistics(
+            found.score_covariance * np.outer(signs, signs),
+            found.x_covariance * signs,
+            found.y_covariance * signs,
+            *found.variances,
+        )
+        columns = Columns(found.means, found.variances, found.scales)
+        n = float(rows if weights is None else weights.sum())
+        self._set_confounding(None)
+        fit = Fit(solution, (wx, wy), columns, statistics, (0.0, 0.0))
+        self._adopt("iterative", fit, None, n, (X.dtype, y.dtype), reg, rows)
 
     def _fit_rows_shrunk(
         self,
@@ -1218,10 +1545,24 @@ class CCA(LinearTwoView):
                 "partial_fit cannot go on from this fit, of which no moments were kept: it had more features "
                 "than samples, or was saved without moments. Start with partial_fit on a new estimator"
             )
-        x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=first)
+        self._refuse_em("partial_fit")
+        takes = self._takes_missing
+        x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=first, missing=takes)
         dtypes = x_checked.dtype, y_checked.dtype
         shrinkage = self._start()
-        Z = self._check_confounds(confounds, len(x_checked), reset=first)
+        Z = self._check_confounds(confounds, x_checked.shape[0], reset=first, missing=takes)
+        views = {"X": x_checked, "y": y_checked, **({} if Z is None else {"confounds": Z})}
+        tables = {"X": X, "y": y, "confounds": confounds}
+        before = 0 if first else getattr(self, "n_incomplete_", 0)
+        incomplete = self._incomplete(views, tables)
+        if takes:
+            self.n_incomplete_ += before
+        if incomplete is not None:
+            kept = self._complete(incomplete, views, tables, least=2 if first else 0)
+            if not len(kept):
+                return self
+            x_checked, y_checked = x_checked[kept], y_checked[kept]
+            Z, weights = (None if a is None else a[kept] for a in (Z, weights))
         if Z is not None or self._confounding is not None:
             if Z is None:
                 raise ValueError("the rows so far had confounds: pass those of these rows, confounds=...")
@@ -1313,7 +1654,7 @@ class CCA(LinearTwoView):
         return self
 
     def _refuse_data_solvers(self, method: str) -> None:
-        if self.solver in ("qr", "gram"):
+        if self.solver in ("qr", "gram", "iterative"):
             raise ValueError(
                 f"solver={self.solver!r} needs the data, but {method} has their moments alone: "
                 "use solver='auto' or 'covariance', or fit"

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import reduce
 from itertools import product
 from operator import add
@@ -12,11 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 from sklearn.base import clone
 from sklearn.model_selection import check_cv
+from sklearn.utils import _safe_indexing
 
-from fastcca._arguments.arrays import check_same_rows, refuse_non_finite
-from fastcca._arguments.parameters import RIDGES, anything, check_n_components
+from fastcca._arguments.arrays import check_same_rows, column_names, refuse_non_finite
+from fastcca._arguments.parameters import MISSING, RIDGES, anything, check_n_components
 from fastcca._arguments.warn import warn
+from fastcca._models.docstrings import with_paragraphs
 from fastcca._models.files import Schema
+from fastcca._models.missing import MISSING_PARAMETER
 from fastcca._models.statistics import Weights, column_statistics
 from fastcca.cca.kernel import (
     FeatureSums,
@@ -34,7 +38,9 @@ from fastcca.cca.partial import (
     moments_with,
     partial_moments,
 )
+from fastcca.cca.precomputed import feature_variance, is_precomputed, row_numbers
 from fastcca.functional.kernels import Kernel
+from fastcca.functional.missing import column_labels, completed, conditional_means
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import held_out_correlations
 from fastcca.metrics import column_correlations
@@ -216,6 +222,64 @@ def partial_scores(
             scores[i] = _scores_of(partial + rest, [rest], pairs, k, model.scale, data.n_threads)[0]
         if np.isnan(scores[i]).any():
             slow_scores(scores[i : i + 1], residuals(i), [splits[i]], pairs, model)
+    return scores
+
+
+def completed_scores(
+    data: Rows,
+    Z: NDArray[Any] | None,
+    splits: list[Split],
+    pairs: list[Reg],
+    model: LinearTwoView,
+    labels: list[str],
+) -> NDArray[np.float64]:
+    """Scores of rows with missing values, by moments of maximum likelihood of the training rows.
+
+    What is missing of a row held out is filled in from its own view (and confounds) alone, by the covariances
+    of the training rows: the other view would bring the correlation along.
+    """
+    if pools(splits):
+        raise ValueError(f"cv: with missing='em' each split takes at least {FEWEST} test rows to correlate")
+    views = {"X": data.X, "y": data.y, **({} if Z is None else {"confounds": Z})}
+    k = model.n_components or min(data.X.shape[1], data.y.shape[1])
+    scores = np.empty((len(splits), len(pairs)))
+    for i, (train, test) in enumerate(splits):
+        w = None if data.weights is None else data.weights[train]
+        training = completed({name: a[train] for name, a in views.items()}, w, labels).moments
+        # a row that lacks a view has no pair of scores
+        test = test[~(np.isnan(data.X[test]).all(axis=1) | np.isnan(data.y[test]).all(axis=1))]
+        if len(test) < FEWEST:
+            raise ValueError(
+                f"cv: split {i} has {len(test)} test rows with values in both views, at least {FEWEST} are "
+                "needed to correlate"
+            )
+        rest, confounding = training, None
+        if Z is not None:
+            rest, confounding = partial_moments(training, n_threads=data.n_threads)
+        parts, place = [], np.arange(len(training.mean))
+        for j, a in enumerate((data.X, data.y)):
+            known = [a] if Z is None else [a, Z]
+            columns = np.concatenate([place[s] for s in (training.slices[j], *training.slices[2:])])
+            S = training.scatter[np.ix_(columns, columns)] / (training.n - 1)
+            filled = conditional_means(np.hstack([each[test] for each in known]), training.mean[columns], S)
+            own, others = filled[:, : a.shape[1]], filled[:, a.shape[1] :]
+            parts.append(own if confounding is None else confounding.residuals(j, own, others))
+        w = None if data.weights is None else data.weights[test]
+        held_out = Moments().update(*parts, sample_weight=w, dtype=np.float64, n_threads=data.n_threads)
+        training = rest
+        scores[i] = _scores_of(training + held_out, [held_out], pairs, k, model.scale, data.n_threads)[0]
+        for unknown in np.flatnonzero(np.isnan(scores[i])):
+            fitted: LinearTwoView = clone(model).set_params(reg=pairs[unknown])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                fitted._fit_moments(training, (np.dtype(np.float64), np.dtype(np.float64)))
+            S, (sx, sy) = held_out.scatter, held_out.slices
+            wx, wy = fitted.x_weights_, fitted.y_weights_
+            across = np.einsum("ij,ij->j", wx, S[sx, sy] @ wy)
+            scale = np.sqrt(
+                np.einsum("ij,ij->j", wx, S[sx, sx] @ wx) * np.einsum("ij,ij->j", wy, S[sy, sy] @ wy)
+            )
+            scores[i, unknown] = np.divide(across, scale, out=np.zeros_like(scale), where=scale > 0).mean()
     return scores
 
 
@@ -408,6 +472,20 @@ def row_splits(cv: Any, X: NDArray[Any], y: Any, groups: Any, weights: Weights) 
     return splits
 
 
+def _splits_of(
+    cv: Any, kept: NDArray[np.intp], X: NDArray[Any], y: Any, groups: Any, weights: Weights
+) -> list[Split]:
+    """Splits of the rows that are kept, by their places among these; given indices are those of all rows."""
+    if np.iterable(cv) and not hasattr(cv, "split"):
+        place = np.full(len(X), -1)
+        place[kept] = np.arange(len(kept))
+        every = np.arange(len(X))
+        parts = [tuple(place[every[np.asarray(rows)].ravel()] for rows in split) for split in cv]
+        cv = [tuple(part[part >= 0] for part in split) for split in parts]
+    target, labels, w = (None if a is None else _safe_indexing(a, kept) for a in (y, groups, weights))
+    return row_splits(cv, X[kept], target, labels, w)
+
+
 def search_results(params: list[dict[str, Any]], scores: NDArray[np.float64]) -> dict[str, Any]:
     """``cv_results_`` of ``scores`` (splits, parameters) in the layout of GridSearchCV.
 
@@ -448,6 +526,7 @@ def adopt_features(model: Any, search: Any) -> None:
 RIDGE_FACTORS = np.logspace(-6, 3, 19)
 
 
+@with_paragraphs({"missing": MISSING_PARAMETER})
 class CCACV(LinearTwoView):
     r"""Canonical correlation analysis whose ridge is chosen by cross-validation.
 
@@ -476,6 +555,10 @@ class CCACV(LinearTwoView):
         a variance of 1.
     n_threads : int, optional
         Threads to use; by default :func:`fastcca.get_num_threads`. Results do not depend on it.
+    {missing}
+        Splits are of the rows that are left, or of all; indices of rows in ``cv`` are those of all. With "em"
+        the moments of each split are those of its training rows, and what is missing of a row held out is
+        filled in from its own view alone.
 
     Attributes
     ----------
@@ -541,6 +624,7 @@ class CCACV(LinearTwoView):
         **{name: LinearTwoView._constraints[name] for name in ("n_components", "scale", "n_threads")},
         "regs": anything("a sequence of ridges"),  # checked with the data
         "cv": anything("a number of folds or a splitter"),  # by scikit-learn
+        "missing": MISSING,
     }
 
     def __init__(
@@ -550,12 +634,14 @@ class CCACV(LinearTwoView):
         cv: Any = 5,
         scale: bool = False,
         n_threads: int | None = None,
+        missing: Literal["error", "drop", "em"] = "error",
     ) -> None:
         self.n_components = n_components
         self.regs = regs
         self.cv = cv
         self.scale = scale
         self.n_threads = n_threads
+        self.missing = missing
 
     def fit(
         self,
@@ -591,13 +677,27 @@ class CCACV(LinearTwoView):
             See :class:`CCACV`.
         """
         check_same_rows(X=X, y=y, groups=groups, confounds=confounds)
-        x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
-        Z = self._check_confounds(confounds, len(x_checked), reset=True)
+        takes = self._takes_missing
+        x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True, missing=takes)
+        Z = self._check_confounds(confounds, len(x_checked), reset=True, missing=takes)
+        views = {"X": x_checked, "y": y_checked, **({} if Z is None else {"confounds": Z})}
+        tables = {"X": X, "y": y, "confounds": confounds}
+        incomplete = self._incomplete(views, tables)
         k = check_n_components(self.n_components, x_checked.shape[1], y_checked.shape[1])
         given = None if self.regs is None else ridge_grid(self.regs)
         pairs = [] if given is None else [RIDGES("regs", reg) for reg in given]
-        splits = row_splits(self.cv, x_checked, y, groups, weights)
+        if incomplete is not None and self.missing == "drop":
+            kept = self._complete(incomplete, views, tables)
+            splits = _splits_of(self.cv, kept, x_checked, y, groups, weights)
+            x_checked, y_checked = x_checked[kept], y_checked[kept]
+            Z, weights = (None if a is None else a[kept] for a in (Z, weights))
+            incomplete = None
+        else:
+            splits = row_splits(self.cv, x_checked, y, groups, weights)
         data = Rows(x_checked, y_checked, weights, self.n_threads)
+        if incomplete is not None:
+            self.n_splits_ = len(splits)
+            return self._fit_em(data, Z, splits, given, k, views, tables)
         if Z is not None:
             refuse_non_finite("confounds", Z)
         shared = FoldMoments(data, splits)
@@ -616,6 +716,123 @@ class CCACV(LinearTwoView):
                 slow_scores(scores, data, splits, pairs, model)
 
         self.n_splits_ = len(splits)
+        self._choose(regs, pairs, scores)
+        best = self._best()
+        if Z is None:
+            best._fit_arrays(data.X, data.y, data.weights, shared.total)
+        else:
+            best._fit_partial(data.X, data.y, Z, data.weights)
+        self._take_over(best)
+        return self
+
+    def _fit_em(
+        self,
+        data: Rows,
+        Z: NDArray[Any] | None,
+        splits: list[Split],
+        given: list[RegParameter] | None,
+        k: int,
+        views: dict[str, NDArray[Any]],
+        tables: dict[str, Any],
+    ) -> "CCACV":
+        """Of rows that have missing values."""
+        labels = column_labels({name: column_names(tables[name]) for name in views}, views)
+        moments = self._em_moments(views, tables, data.weights)
+        variances = column_variances(moments)
+        units = [float(v[v > 0].mean()) for v in (variances[s] for s in moments.slices[:2])]
+        unit = (1.0, 1.0) if self.scale or given is not None else (units[0], units[1])
+        regs = default_grid(RIDGE_FACTORS, unit) if given is None else given
+        pairs = [RIDGES("regs", reg) for reg in regs]
+        model = CCA(k, scale=self.scale, n_threads=self.n_threads)
+        self._choose(regs, pairs, completed_scores(data, Z, splits, pairs, model, labels))
+        best = self._best()
+        dtypes = data.X.dtype, data.y.dtype
+        if Z is None:
+            best._fit_moments(moments, dtypes)
+        else:
+            best._fit_partial_moments(moments, dtypes)
+        self._take_over(best)
+        return self
+
+    def fit_moments(self, folds: Sequence[Moments]) -> "CCACV":
+        """Choose the ridge and fit with it, from the moments of the folds alone.
+
+        Parameters
+        ----------
+        folds : sequence of Moments
+            Of two views, of the rows that each split holds out: two folds or more. The training rows of a
+            split are those of all other folds. ``cv`` is not looked at.
+
+        Returns
+        -------
+        CCACV
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            For fewer than two folds, for moments that are not of the same two views, and if every ridge is
+            too small for moments.
+        TypeError
+            For anything that is not :class:`~fastcca.Moments`.
+
+        Warns
+        -----
+        UserWarning
+            If ridges are left out, as the covariances stay ill-conditioned with them: ``fit`` has the rows to
+            try these too.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastcca import CCACV, Moments
+        >>> X = np.random.default_rng(0).normal(size=(100, 4))
+        >>> Y = X[:, :2] + np.random.default_rng(1).normal(size=(100, 2))
+        >>> folds = [Moments().update(X[i : i + 20], Y[i : i + 20]) for i in range(0, 100, 20)]
+        >>> bool(np.allclose(CCACV().fit_moments(folds).reg_, CCACV().fit(X, Y).reg_))
+        True
+        """
+        folds = list(folds)
+        for fold in folds:
+            if not isinstance(fold, Moments):
+                raise TypeError(f"folds must be fastcca.Moments, got {type(fold).__name__}")
+        if len(folds) < 2:
+            raise ValueError(f"fit_moments takes the moments of two folds or more, got {len(folds)}")
+        if any(len(fold.dims) != 2 or fold.dims != folds[0].dims for fold in folds):
+            raise ValueError("the folds must be of the same two views: Moments().update(X, y)")
+        total = sum(folds, Moments())
+        k = check_n_components(self.n_components, *total.dims)
+        if self.regs is None:
+            variances = [column_variances(total)[s] for s in total.slices]
+            x, y = (float(v[v > 0].mean()) if (v > 0).any() else 1.0 for v in variances)
+            regs = default_grid(RIDGE_FACTORS, (1.0, 1.0) if self.scale else (x, y))
+        else:
+            regs = ridge_grid(self.regs)
+        pairs = [RIDGES("regs", reg) for reg in regs]
+        scores = _scores_of(total, folds, pairs, k, self.scale, self.n_threads)
+        fine: NDArray[np.bool_] = np.asarray(np.isfinite(scores).all(axis=0))
+        if not fine.any():
+            raise ValueError(
+                "every ridge of regs is too small for moments: give larger ones, or fit the rows"
+            )
+        if not fine.all():
+            warn(
+                f"{int((~fine).sum())} of {len(regs)} ridges are left out: the covariances stay "
+                "ill-conditioned with them. fit, which has the rows, can try them"
+            )
+            regs = [reg for reg, is_fine in zip(regs, fine, strict=True) if is_fine]
+            pairs = [pair for pair, is_fine in zip(pairs, fine, strict=True) if is_fine]
+        for name in ("feature_names_in_", "y_feature_names_in_"):  # of an earlier fit
+            if hasattr(self, name):
+                delattr(self, name)
+        self.n_splits_ = len(folds)
+        self._choose(regs, pairs, scores[:, fine])
+        best = CCA(self.n_components, self.reg_, self.scale, "auto", self.n_threads).fit_moments(total)
+        self._take_over(best)
+        return self
+
+    def _choose(self, regs: Sequence[RegParameter], pairs: list[Reg], scores: NDArray[np.float64]) -> None:
+        """The ridge with the best mean score; of equal ones the largest."""
         self.cv_results_ = search_results([{"reg": reg} for reg in regs], scores)
         mean = self.cv_results_["mean_test_score"]
         ties = np.flatnonzero(self.cv_results_["rank_test_score"] == 1)
@@ -623,19 +840,18 @@ class CCACV(LinearTwoView):
         self.best_score_ = float(mean[self.best_index_])
         self.reg_ = regs[self.best_index_]
         warn_of_end(pairs, mean, self.best_index_, self.regs is None)
-        self._refit(data, shared.total, Z)
-        return self
 
-    def _refit(self, data: Rows, moments: Moments | None, Z: NDArray[Any] | None) -> None:
-        best = CCA(self.n_components, self.reg_, self.scale, "auto", self.n_threads)
-        adopt_features(best, self)
-        if Z is None:
-            best._fit_arrays(data.X, data.y, data.weights, moments)
-        else:
-            best._fit_partial(data.X, data.y, Z, data.weights)
+    def _take_over(self, best: CCA) -> None:
+        """Every fitted attribute of the best estimator."""
         self.best_estimator_ = best
         parameters = best.get_params()
         self.__dict__.update({name: value for name, value in vars(best).items() if name not in parameters})
+
+    def _best(self) -> CCA:
+        options: dict[str, Any] = {"n_threads": self.n_threads, "missing": self.missing}
+        best = CCA(self.n_components, self.reg_, self.scale, **options)
+        adopt_features(best, self)
+        return best
 
 
 Gamma = float | str | tuple[float | str, float | str]
@@ -659,14 +875,14 @@ class KernelCCACV(KernelTwoView):
     n_components : int, optional
         Number of pairs of functions; by default 10, or the smaller rank if that is less.
     kernel : str, callable or pair of them, default="rbf"
-        As in :class:`KernelCCA`.
+        As in :class:`KernelCCA`. Of "precomputed" kernel matrices (n, n) rows and columns go to the folds.
     gammas : sequence of float, "median" or pairs of them, optional
         Widths to compare, each for both views or as a pair (x, y). By default 1/4, 1/2, 1, 2 and 4 times the
         median widths of the views.
     regs : array_like, or pair of array_like, optional
         Regularisations to compare, each for both views; or a pair of grids ``(regs_x, regs_y)``, every
-        combination of which is tried. By default ``numpy.logspace(-6, 0, 7)``; for the linear kernel, whose
-        features have the units of the data, times the total variance of each view.
+        combination of which is tried. By default ``numpy.logspace(-6, 0, 7)``; for linear and precomputed
+        kernels, whose features have a unit, times the total variance of each view's features.
     cv : int, splitter or iterable, default=5
         As in scikit-learn: the number of contiguous folds, a splitter, or pairs of row indices (train, test).
         Where a test part has fewer than five rows the held-out rows of all splits are scored together, as in
@@ -797,8 +1013,7 @@ class KernelCCACV(KernelTwoView):
         """
         check_same_rows(X=X, y=y, groups=groups)
         x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
-        refuse_non_finite("X", x_checked)
-        refuse_non_finite("y", y_checked)
+        self._check_kernels(x_checked, y_checked)
         if self.regs is not None:
             regs = ridge_grid(self.regs)
         else:
@@ -809,6 +1024,9 @@ class KernelCCACV(KernelTwoView):
             regs = default_grid(PENALTY_FACTORS, (of_x, of_y))
         pairs = [RIDGES("regs", reg) for reg in regs]
         kernels = self._grid_of_kernels(x_checked, y_checked, weights)
+        x_checked, y_checked = (
+            row_numbers(kernel, data) for kernel, data in zip(kernels[0], (x_checked, y_checked), strict=True)
+        )
         splits = row_splits(self.cv, x_checked, y, groups, weights)
 
         pooled = pools(splits)
@@ -847,9 +1065,13 @@ class KernelCCACV(KernelTwoView):
         if self.gammas is not None:
             return [self._fitted_kernels(gamma, X, Y, weights) for gamma in _plain(self.gammas)]
         kx, ky = self._fitted_kernels("median", X, Y, weights)
-        if {kx.kernel, ky.kernel} <= {"linear", "cosine"} or (callable(kx.kernel) and callable(ky.kernel)):
+        without = "linear", "cosine"
+        if all(callable(k.kernel) or k.kernel in without for k in (kx, ky)):
             return [(kx, ky)]  # no width to choose
-        return [self._kernels((f * float(kx.gamma), f * float(ky.gamma))) for f in WIDTH_FACTORS]
+        return [
+            (replace(kx, gamma=f * float(kx.gamma)), replace(ky, gamma=f * float(ky.gamma)))
+            for f in WIDTH_FACTORS
+        ]
 
     def _model(self, gamma: tuple[float, float], reg: Any) -> KernelCCA:
         names = set(KernelCCA().get_params()) - {"gamma", "reg"}
@@ -940,6 +1162,8 @@ class KernelCCACV(KernelTwoView):
 
 def _unit(kernel: Kernel, name: str, data: Array, weights: Weights) -> float:
     """The variance of all features together where they have units of the data, else 1."""
+    if is_precomputed(kernel):
+        return feature_variance(data, weights) or 1.0
     if kernel.kernel != "linear":
         return 1.0
     return float(column_statistics(name, data, weights)[1].sum()) or 1.0

@@ -14,10 +14,18 @@ from fastcca._models.multi_view import MultiViewModel, ViewStatistics, mean_of_p
 from fastcca._models.statistics import Weights, cast_weights, project
 from fastcca.cca.linear import MOST_ERROR, column_variances, fine_error
 from fastcca.cca.model_selection import pools, row_splits, search_results
+from fastcca.cca.partial import Confounding, check_confounds, mapped_residuals, partial_moments
 from fastcca.errors import NumericalError
 from fastcca.functional.linalg import product
 from fastcca.functional.moments import Moments
-from fastcca.functional.multiview import PairwiseMoments, ViewsSolution, Whitening, fixed_signs, solve_views
+from fastcca.functional.multiview import (
+    PairwiseMoments,
+    ViewsSolution,
+    Whitening,
+    fixed_signs,
+    select,
+    solve_views,
+)
 
 __all__ = ["GCCA", "MCCA", "MCCACV", "LinearMultiView"]
 
@@ -39,6 +47,7 @@ class LinearMultiView(MultiViewModel):
 
     _schema = Schema(
         fields="weights_ scales_ eigenvalues_ ranks_ n_samples_ pairwise_n_ moments_",
+        optional="confounds_rank_ confounds_mean_ confounds_coef_",
         partial_fit="parts=_parts",
     )
     _constraints = {  # noqa: RUF012
@@ -61,6 +70,9 @@ class LinearMultiView(MultiViewModel):
     n_samples_: float
     pairwise_n_: NDArray[np.float64]
     moments_: Moments
+    confounds_rank_: int
+    confounds_mean_: NDArray[np.float64]
+    confounds_coef_: dict[str, NDArray[np.float64]]
     _parts: dict[tuple[int, ...], Moments] | None
     _criterion: Literal["sumcor", "maxvar"] = "sumcor"
 
@@ -74,6 +86,192 @@ class LinearMultiView(MultiViewModel):
                 f"the scores of {name} overflow {data.dtype}: rescale the data or use float64"
             )
         return scores
+
+    # ---- confounds
+
+    @property
+    def _confounding(self) -> Confounding | None:
+        if not getattr(self, "confounds_rank_", 0):
+            return None
+        coefficients = tuple(self.confounds_coef_[name] for name in self.views_)
+        return Confounding(self.confounds_mean_, coefficients, self.confounds_rank_)
+
+    def _set_confounding(self, confounding: Confounding | None) -> None:
+        self.confounds_rank_ = 0 if confounding is None else confounding.rank
+        if confounding is not None:
+            self.confounds_mean_ = confounding.mean
+            self.confounds_coef_ = dict(zip(self.views_, confounding.coefficients, strict=True))
+            return
+        for name in ("confounds_mean_", "confounds_coef_"):
+            self.__dict__.pop(name, None)
+
+    def _check_confounds(self, confounds: Any, n_rows: int, *, reset: bool) -> NDArray[Any] | None:
+        fitted = None if reset else self._confounding
+        owner = type(self).__name__
+        if fitted is not None and confounds is None:
+            raise ValueError(
+                f"this {owner} was fitted with confounds: pass those of these rows, confounds=..."
+            )
+        return check_confounds(owner, confounds, n_rows, fitted, reset=reset, of="the views")
+
+    def _rows_without(self, views: Any, confounds: Any, *, whole: bool = False) -> Modalities:
+        """Checked rows less what the confounds explain of them."""
+        found = self._check_rows(views, whole=whole)
+        Z, confounding = self._check_confounds(confounds, found.n_rows, reset=False), self._confounding
+        if Z is None or confounding is None:
+            return found
+        left = {
+            name: confounding.residuals(self.views_.index(name), data, Z) for name, data in found.data.items()
+        }
+        return found._replace(data=left)
+
+    # ---- what users call
+
+    def transform(self, views: Any, confounds: ArrayLike | None = None) -> dict[str, NDArray[Any]]:
+        """Scores of each view.
+
+        Parameters
+        ----------
+        views : mapping of str to array_like of shape (n, p_i), or sequence of such
+            As for ``fit``; views may be left out of a mapping.
+        confounds : array_like of shape (n, c), optional
+            Confounds of these rows, where the fit was given some: what they explain, by the coefficients of
+            the fit, is taken out first.
+
+        Returns
+        -------
+        dict of str to ndarray of shape (n, n_components_)
+            In the dtype of each view.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            For an unknown view, a wrong number of features or rows, a row that lacks a view, NaN or infinity,
+            or confounds that are missing or not expected.
+        """
+        return self._transformed(self._rows_without(views, confounds, whole=True))
+
+    def transform_view(self, name: str, X: ArrayLike, confounds: ArrayLike | None = None) -> NDArray[Any]:
+        """Scores of one view.
+
+        Parameters
+        ----------
+        name : str
+            Which view.
+        X : array_like of shape (n, p)
+            Its rows.
+        confounds : array_like of shape (n, c), optional
+            As in :meth:`transform`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_components_)
+            In the dtype of ``X``.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            As in :meth:`transform`.
+        """
+        return self.transform({name: X}, confounds)[name]
+
+    def common_variate(self, views: Any, confounds: ArrayLike | None = None) -> NDArray[Any]:
+        """What the views have in common, of variance 1 in the training rows.
+
+        Where a row has every view it is the weighted sum of the views' scores; else that sum's least-squares
+        regression on the scores of the views that the row has.
+
+        Parameters
+        ----------
+        views : mapping of str to array_like of shape (n, p_i), or sequence of such
+            As for ``fit``. Views may be missing as a whole, or in rows that are NaN throughout.
+        confounds : array_like of shape (n, c), optional
+            As in :meth:`transform`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_components_)
+            float32 if every view is, else float64.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            As :meth:`transform`, and for a row without any view.
+        """
+        return self._common_of(self._rows_without(views, confounds))
+
+    def predict_views(
+        self, views: Any, names: Sequence[str] | None = None, confounds: ArrayLike | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Views as their least-squares regression on the scores of the views that each row has.
+
+        Parameters
+        ----------
+        views : mapping of str to array_like of shape (n, p_i), or sequence of such
+            As for ``fit``. Views may be missing as a whole, or in rows that are NaN throughout.
+        names : sequence of str, optional
+            Which views to predict; by default those that are missing as a whole or in a row.
+        confounds : array_like of shape (n, c), optional
+            As in :meth:`transform`; what they explain of the view to predict is added.
+
+        Returns
+        -------
+        dict of str to ndarray of shape (n, p_i)
+            In the units of the views. A view that a row has is predicted from the other views of the row,
+            where it has any, so that what is predicted is not part of what it is predicted from.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            For an unknown name; as :meth:`common_variate`.
+        """
+        found = self._rows_without(views, confounds)
+        predicted = self._predicted(found, names)
+        Z, confounding = self._check_confounds(confounds, found.n_rows, reset=False), self._confounding
+        if Z is not None and confounding is not None:
+            for name, rows in predicted.items():
+                rows += confounding.explained(self.views_.index(name), Z).astype(rows.dtype)
+        return predicted
+
+    def score(
+        self,
+        views: Any,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        confounds: ArrayLike | None = None,
+    ) -> float:
+        """Mean correlation of the views' scores on these rows.
+
+        Parameters
+        ----------
+        views : mapping of str to array_like of shape (n, p_i), or sequence of such
+            Two of the views or more, of at least two rows.
+        y : ignored
+        sample_weight : array_like of shape (n,), optional
+            Weights count as repetitions of a row.
+        confounds : array_like of shape (n, c), optional
+            As in :meth:`transform`.
+
+        Returns
+        -------
+        float
+            Mean over components and pairs of views of the Pearson correlation of the two scores; a score that
+            is constant counts 0.
+
+        Raises
+        ------
+        ValueError
+            For a single view or row, and as :meth:`transform`.
+        """
+        return self._score_of(self._rows_without(views, confounds, whole=True), sample_weight)
 
     # ---- the fit
 
@@ -93,10 +291,20 @@ class LinearMultiView(MultiViewModel):
         return int(self.n_components or most), regs, np.asarray(omega)
 
     def _collect(
-        self, found: Modalities, weights: Weights, rows: Any = None, dtype: Any = np.float64
+        self,
+        found: Modalities,
+        weights: Weights,
+        rows: Any = None,
+        dtype: Any = np.float64,
+        confounds: NDArray[Any] | None = None,
     ) -> PairwiseMoments:
-        names = self.views_
+        """Moments of the views, and of the confounds as one more that every row has."""
+        names = list(self.views_)
         views, present = [found.data[n] for n in names], [found.present[n] for n in names]
+        if confounds is not None:
+            names.append("confounds")
+            views.append(confounds)
+            present.append(np.ones(len(confounds), dtype=bool))
         if rows is not None:
             run = len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all()
             part: Any = slice(int(rows[0]), int(rows[-1]) + 1) if run else rows
@@ -105,9 +313,9 @@ class LinearMultiView(MultiViewModel):
         moments = PairwiseMoments([v.shape[1] for v in views])
         return moments.update(views, present, weights, names=names, dtype=dtype, n_threads=self.n_threads)
 
-    def _fit_rows(self, found: Modalities, weights: Weights) -> None:
+    def _fit_rows(self, found: Modalities, weights: Weights, Z: NDArray[Any] | None) -> None:
         dtypes = [found.data[name].dtype for name in self.views_]
-        if all(dtype == np.float32 for dtype in dtypes):
+        if Z is None and all(dtype == np.float32 for dtype in dtypes):
             # products in float32 serve well-conditioned views
             try:
                 rows = self._collect(found, weights, dtype=None)
@@ -115,13 +323,52 @@ class LinearMultiView(MultiViewModel):
                     return
             except NumericalError:  # overflow, which products in double spare
                 pass
-        self._fit_pairwise(self._collect(found, weights), dtypes)
+        self._fit_pairwise(self._collect(found, weights, confounds=Z), dtypes, confounded=Z is not None)
+
+    def _without_confounds(
+        self, rows: PairwiseMoments, confounded: bool
+    ) -> tuple[Moments, Moments, Confounding | None]:
+        """Moments as they are, of what the confounds, their last view, leave of the others, and how."""
+        if not confounded:
+            moments = rows.stacked(self.views_)
+            return moments, moments, None
+        if rows.complete:
+            moments = rows.stacked((*self.views_, "confounds"))
+            partial, confounding = partial_moments(moments, self.views_, self.n_threads)
+        else:
+            moments, confounding = self._pairwise_residuals(rows)
+            partial = moments
+        if partial.n - confounding.rank <= 1:
+            raise ValueError(
+                f"{confounding.rank} confounds leave nothing of n = {partial.n:g} rows to correlate"
+            )
+        return moments, partial, confounding
+
+    def _pairwise_residuals(self, rows: PairwiseMoments) -> tuple[Moments, Confounding]:
+        """Of rows that lack views: confounds are regressed out of each view by the rows that have it."""
+        names, last = self.views_, len(self.views_)
+        every = [partial_moments(rows.pair(i, last), (name,), self.n_threads) for i, name in enumerate(names)]
+        total = Moments()
+        for pattern, moments in rows.parts.items():
+            total = total + select(moments, [pattern.index(last)])
+        coefficients = tuple(found.coefficients[0] for _, found in every)
+        confounding = Confounding(total.mean, coefficients, max(found.rank for _, found in every))
+        left = _residual_moments(rows, confounding).stacked(names)
+        gone = np.concatenate([partial.scatter.diagonal() == 0 for partial, _ in every])
+        left.scatter[gone] = 0
+        left.scatter[:, gone] = 0
+        return left, confounding
 
     def _fit_pairwise(
-        self, rows: PairwiseMoments, dtypes: Sequence[np.dtype[Any]], *, cautious: bool = False
+        self,
+        rows: PairwiseMoments,
+        dtypes: Sequence[np.dtype[Any]],
+        *,
+        cautious: bool = False,
+        confounded: bool = False,
     ) -> bool:
         """Fit to these moments; with ``cautious`` not where they are inaccurate. Returns whether."""
-        moments = rows.stacked(self.views_)
+        whole, moments, confounding = self._without_confounds(rows, confounded)
         solved = self._solve(moments, self.reg)
         if cautious:
             whitenings = solved.solution.whitenings
@@ -129,9 +376,12 @@ class LinearMultiView(MultiViewModel):
                 return False
             if max(_errors(whitenings, moments)) > fine_error(dtypes, moments.n):
                 return False
+        self._set_confounding(confounding)
         self._adopt(solved, moments, dtypes)
+        self.moments_ = whole
         self.n_samples_ = float(rows.n)
-        self.pairwise_n_ = rows.pairwise_n()
+        m = len(self.views_)
+        self.pairwise_n_ = rows.pairwise_n()[:m, :m]
         self._parts = None if rows.complete else rows.parts
         return True
 
@@ -173,7 +423,7 @@ class LinearMultiView(MultiViewModel):
                 f"n_components={self.n_components} is reduced to {k}, the second largest rank "
                 f"of a view ({told})"
             )
-        elif not self._warn_if_undetermined(ranks, moments.n):
+        elif not self._warn_if_undetermined(ranks, moments.n - self.confounds_rank_):
             most = max(MOST_ERROR, fine_error(dtypes, moments.n))
             for name, w, error in zip(
                 names, solution.whitenings, _errors(solution.whitenings, moments), strict=True
@@ -185,7 +435,7 @@ class LinearMultiView(MultiViewModel):
             self.scales_[name] = scale.astype(dtype)
             self.means_[name] = moments.mean[s]
         self.eigenvalues_ = solution.eigenvalues.astype(np.result_type(*dtypes))
-        self.ranks_, self.moments_ = ranks, moments
+        self.ranks_ = ranks
         self.n_features_in_ = sum(moments.dims)
         if self._criterion == "sumcor":
             common = omega[:, np.newaxis] / np.sqrt(omega.sum() * solution.eigenvalues)
@@ -229,13 +479,17 @@ class LinearMultiView(MultiViewModel):
         )
         return True
 
-    def _fit_given(self, moments: Moments, names: Sequence[str] | None) -> None:
-        """Fit to moments of views of these names."""
+    def _fit_given(self, moments: Moments, names: Sequence[str] | None, confounds: bool) -> None:
+        """Fit to moments of views of these names, and of confounds after them."""
         if not isinstance(moments, Moments):
             raise TypeError(f"moments must be fastcca.Moments, got {type(moments).__name__}")
-        m = len(moments.dims)
+        confounds = FLAG("confounds", confounds)
+        m = len(moments.dims) - confounds
         if m < 2:
-            raise ValueError(f"moments must be of two views or more, got {m}: Moments().update(X, Y, Z, ...)")
+            besides = " besides the confounds" if confounds else ""
+            raise ValueError(
+                f"moments must be of two views or more{besides}, got {m}: Moments().update(X, Y, Z, ...)"
+            )
         if names is None:
             names = [f"view{i}" for i in range(m)]
         if len(names) != m or not all(isinstance(name, str) and name for name in names):
@@ -247,9 +501,10 @@ class LinearMultiView(MultiViewModel):
         self._columns = dict.fromkeys(names)
         dtypes = [
             np.dtype(np.float32 if moments.eps[s].max() > np.finfo(np.float64).eps else np.float64)
-            for s in moments.slices
+            for s in moments.slices[:m]
         ]
-        self._fit_pairwise(PairwiseMoments(moments.dims, {tuple(range(m)): moments.copy()}), dtypes)
+        rows = PairwiseMoments(moments.dims, {tuple(range(len(moments.dims))): moments.copy()})
+        self._fit_pairwise(rows, dtypes, confounded=confounds)
 
 
 def _errors(whitenings: Sequence[Whitening], moments: Moments) -> list[float]:
@@ -279,6 +534,8 @@ class EigenMultiView(LinearMultiView):
 
     _constraints = {**LinearMultiView._constraints, "reg": anything("a ridge for each view")}  # noqa: RUF012
 
+    _takes_sparse = True
+
     def __init__(
         self,
         n_components: int | None = None,
@@ -293,7 +550,13 @@ class EigenMultiView(LinearMultiView):
         self.scale = scale
         self.n_threads = n_threads
 
-    def fit(self: Self, views: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self: Self,
+        views: Any,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        confounds: ArrayLike | None = None,
+    ) -> Self:
         """Fit to rows of all views.
 
         Parameters
@@ -303,6 +566,9 @@ class EigenMultiView(LinearMultiView):
         y : ignored
         sample_weight : array_like of shape (n,), optional
             Weights >= 0, which count as repetitions of a row; their sum must exceed 1.
+        confounds : array_like of shape (n, c), optional
+            Columns whose linear effect is taken out of every view first. Later rows bring theirs,
+            ``transform(views, confounds=Z)``.
 
         Returns
         -------
@@ -312,12 +578,19 @@ class EigenMultiView(LinearMultiView):
         Raises
         ------
         ValueError
-            See the class.
+            See the class; for confounds of other rows, or that span a view.
         """
-        self._fit_rows(*self._check_fit(views, sample_weight))
+        found, weights = self._check_fit(views, sample_weight)
+        self._fit_rows(found, weights, self._check_confounds(confounds, found.n_rows, reset=True))
         return self
 
-    def partial_fit(self: Self, views: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+    def partial_fit(
+        self: Self,
+        views: Any,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        confounds: ArrayLike | None = None,
+    ) -> Self:
         """Add rows to those fitted so far and solve again, from the moments alone.
 
         The result is that of one ``fit`` to all rows, to rounding.
@@ -329,6 +602,8 @@ class EigenMultiView(LinearMultiView):
         y : ignored
         sample_weight : array_like of shape (n,), optional
             Weights >= 0, which count as repetitions of a row.
+        confounds : array_like of shape (n, c), optional
+            Confounds of these rows, in every call or in none.
 
         Returns
         -------
@@ -338,24 +613,27 @@ class EigenMultiView(LinearMultiView):
         Raises
         ------
         ValueError
-            As in ``fit``; for a model saved without moments.
+            As in ``fit``; for a model saved without moments; for confounds that are missing or not expected.
         """
         first = not hasattr(self, "moments_")
         if not first and self.moments_ is None:
             raise ValueError("partial_fit cannot go on from a model that was saved without moments")
         found, weights = self._check_fit(views, sample_weight, reset=first)
-        rows = self._collect(found, weights)
+        Z = self._check_confounds(confounds, found.n_rows, reset=first)
+        rows = self._collect(found, weights, confounds=Z)
         if first:
             dtypes = [found.data[name].dtype for name in self.views_]
         else:
-            every = tuple(range(len(self.views_)))
+            every = tuple(range(len(rows.dims)))
             known = {every: self.moments_} if self._parts is None else self._parts
             rows = PairwiseMoments(rows.dims, known) + rows
             dtypes = [self.weights_[name].dtype for name in self.views_]
-        self._fit_pairwise(rows, dtypes)
+        self._fit_pairwise(rows, dtypes, confounded=Z is not None)
         return self
 
-    def fit_moments(self: Self, moments: Moments, names: Sequence[str] | None = None) -> Self:
+    def fit_moments(
+        self: Self, moments: Moments, names: Sequence[str] | None = None, confounds: bool = False
+    ) -> Self:
         """Fit to the moments of all views: of files read in chunks, or merged from several machines.
 
         Parameters
@@ -364,6 +642,8 @@ class EigenMultiView(LinearMultiView):
             Of two views or more, ``Moments().update(X, Y, Z, ...)``.
         names : sequence of str, optional
             Names of the views in the order of the moments; by default "view0", "view1", ...
+        confounds : bool, default=False
+            Whether the last view of the moments are confounds, which has no name.
 
         Returns
         -------
@@ -378,7 +658,7 @@ class EigenMultiView(LinearMultiView):
         TypeError
             For anything that is not :class:`~fastcca.Moments`.
         """
-        self._fit_given(moments, names)
+        self._fit_given(moments, names, confounds)
         return self
 
 
@@ -433,7 +713,13 @@ class MCCA(EigenMultiView):
     pairwise_n_ : ndarray of shape (m, m)
         Rows that have both views of a pair.
     moments_ : Moments
-        What the solution was computed from.
+        What the solution was computed from; with confounds, where no row lacks a view, of the views and them.
+    confounds_rank_ : int
+        Rank of the confounds, 0 without.
+    confounds_mean_ : ndarray of shape (c,)
+    confounds_coef_ : dict of str to ndarray of shape (c, p_i)
+        What the confounds explain of a view is ``(Z - confounds_mean_) @ confounds_coef_[name]``; only with
+        confounds.
     n_components_, n_features_in_ : int
         Number of components found; columns of all views.
 
@@ -457,7 +743,7 @@ class MCCA(EigenMultiView):
     ...). A row that lacks a view is NaN throughout there. Then covariances between two views are those of
     the rows that have both, and where these do not make a positive semidefinite matrix its nearest one is
     taken: negative eigenvalues of the matrix of correlations are set to 0, and its diagonal is brought back
-    to 1.
+    to 1. Confounds, which every row has, are regressed out of a view by the rows that have it.
 
     Everything is computed from the moments, which square condition numbers, and take memory for d² numbers,
     where the views have d columns in all.
@@ -638,6 +924,7 @@ class MCCACV(LinearMultiView):
         y: Any = None,
         sample_weight: ArrayLike | None = None,
         groups: ArrayLike | None = None,
+        confounds: ArrayLike | None = None,
     ) -> "MCCACV":
         """Choose the ridge, and fit with it to all rows.
 
@@ -651,6 +938,8 @@ class MCCACV(LinearMultiView):
             Weights >= 0, which count as repetitions of a row, in fits and in scores.
         groups : array_like of shape (n,), optional
             Handed to the splitter ``cv``.
+        confounds : array_like of shape (n, c), optional
+            As in :meth:`MCCA.fit`. What they explain is learned from the training rows of each split alone.
 
         Returns
         -------
@@ -666,25 +955,28 @@ class MCCACV(LinearMultiView):
         names = self.views_
         first = found.data[names[0]]
         splits = row_splits(self.cv, first, y, groups, weights)
-        total, parts = self._parts_of(found, weights, splits)
-        regs = self._grid(total.stacked(names), names)
+        Z = self._check_confounds(confounds, found.n_rows, reset=True)
+        total, parts = self._parts_of(found, weights, splits, Z)
+        _, left, _ = self._without_confounds(total, Z is not None)
+        regs = self._grid(left, names)
         model = self._model(regs[0])
         model.views_ = names
-        k, _, _ = model._parameters(names, total.dims, regs[0])
+        k, _, _ = model._parameters(names, left.dims, regs[0])
 
         pooled = pools(splits)
         m = len(names)
         scores = np.empty((len(splits), len(regs)))
         sums = np.zeros((len(regs), m, m, k))
         for i, (train, test) in enumerate(parts):
-            training = train.stacked(names)
+            _, training, confounding = self._without_confounds(train, Z is not None)
+            held_out = test if confounding is None else _residual_moments(test, confounding)
             for j, reg in enumerate(regs):
                 solved = model._solve(training, reg)
                 if pooled:
                     found_k = len(solved.solution.eigenvalues)
-                    sums[j, :, :, :found_k] += _pooled_products(test, training, solved.weights)
+                    sums[j, :, :, :found_k] += _pooled_products(held_out, training, solved.weights)
                 else:
-                    scores[i, j] = _held_out_correlation(test, solved.weights, names)
+                    scores[i, j] = _held_out_correlation(held_out, solved.weights, names)
         if pooled:
             scores_of = [_mean_correlation(np.moveaxis(part, -1, 0)) for part in sums]
         results = search_results([{"reg": reg} for reg in regs], np.array(scores_of) if pooled else scores)
@@ -697,8 +989,10 @@ class MCCACV(LinearMultiView):
 
         best = self._model(self.reg_)
         best.views_, best._columns, best.n_features_in_ = names, self._columns, self.n_features_in_
-        best._fit_pairwise(total, [found.data[name].dtype for name in names])
+        dtypes = [found.data[name].dtype for name in names]
+        best._fit_pairwise(total, dtypes, confounded=Z is not None)
         self.best_estimator_ = best
+        self._set_confounding(None)
         parameters = best.get_params()
         self.__dict__.update({name: value for name, value in vars(best).items() if name not in parameters})
         return self
@@ -721,23 +1015,33 @@ class MCCACV(LinearMultiView):
         return grid
 
     def _parts_of(
-        self, found: Modalities, weights: Weights, splits: list[Any]
+        self, found: Modalities, weights: Weights, splits: list[Any], Z: NDArray[Any] | None
     ) -> tuple[PairwiseMoments, list[tuple[PairwiseMoments, PairwiseMoments]]]:
         """Moments of all rows, and of what each split trains and tests on."""
         n = found.n_rows
-        tests = [self._collect(found, weights, test) for _, test in splits]
+        tests = [self._collect(found, weights, test, confounds=Z) for _, test in splits]
         each_once = (np.bincount(np.concatenate([test for _, test in splits]), minlength=n) == 1).all()
         if each_once and all(len(train) + len(test) == n for train, test in splits):
             total = PairwiseMoments(tests[0].dims)
             for part in tests:
                 total = total + part
         else:
-            total = self._collect(found, weights)
+            total = self._collect(found, weights, confounds=Z)
         parts = []
         for (train, test), held_out in zip(splits, tests, strict=True):
             whole = (np.bincount(np.concatenate([train, test]), minlength=n) == 1).all()
-            parts.append((total - held_out if whole else self._collect(found, weights, train), held_out))
+            rest = total - held_out if whole else self._collect(found, weights, train, confounds=Z)
+            parts.append((rest, held_out))
         return total, parts
+
+
+def _residual_moments(rows: PairwiseMoments, confounding: Confounding) -> PairwiseMoments:
+    """Moments of the views' residuals, by coefficients of other rows. Confounds are the last of ``rows``."""
+    parts = {
+        pattern[:-1]: mapped_residuals(moments, confounding.of(pattern[:-1]))
+        for pattern, moments in rows.parts.items()
+    }
+    return PairwiseMoments(rows.dims[:-1], parts)
 
 
 def _across(

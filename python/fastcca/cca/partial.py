@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcca._arguments.arrays import refuse_non_finite
+from fastcca._arguments.arrays import as_matrix, filled_masked, refuse_non_finite
 from fastcca.errors import NumericalError
 from fastcca.functional.linalg import product
 from fastcca.functional.moments import Moments, from_parts
@@ -15,6 +16,7 @@ from fastcca.functional.multiview import Whitening, select, whiten
 
 __all__ = [
     "Confounding",
+    "check_confounds",
     "confounding_of_rows",
     "mapped_residuals",
     "moments_with",
@@ -34,8 +36,46 @@ class Confounding(NamedTuple):
 
     def residuals(self, view: int, data: NDArray[Any], Z: NDArray[Any]) -> NDArray[Any]:
         """The rows less what the confounds explain of them, in the dtype of the rows."""
-        explained = (Z - self.mean) @ self.coefficients[view]
-        return np.asarray(data - explained, dtype=data.dtype)
+        return np.asarray(data - self.explained(view, Z), dtype=data.dtype)
+
+    def explained(self, view: int, Z: NDArray[Any]) -> Floats:
+        """What the confounds explain of the rows."""
+        return np.asarray((Z - self.mean) @ self.coefficients[view])
+
+    def of(self, views: Sequence[int]) -> Confounding:
+        """The same of some of the views."""
+        return self._replace(coefficients=tuple(self.coefficients[view] for view in views))
+
+
+def check_confounds(
+    owner: str,
+    confounds: Any,
+    n_rows: int,
+    fitted: Confounding | None,
+    *,
+    reset: bool,
+    of: str = "X",
+    missing: bool = False,
+) -> NDArray[Any] | None:
+    """Confounds as a 2-d float array of this number of rows, those of the fit again without ``reset``.
+
+    Values may be ``missing``: they are NaN.
+    """
+    if confounds is None:
+        return None
+    if missing:
+        confounds = filled_masked(confounds)
+    Z = as_matrix("confounds", confounds, vector=True, frames_finite=not missing)
+    if len(Z) != n_rows:
+        raise ValueError(f"confounds must have the rows of {of}, {n_rows}, got {len(Z)}")
+    if reset:
+        return Z
+    if fitted is None:
+        raise ValueError(f"this {owner} was fitted without confounds, and takes none")
+    if Z.shape[1] != len(fitted.mean):
+        raise ValueError(f"confounds has {Z.shape[1]} columns, but the fit had {len(fitted.mean)}")
+    refuse_non_finite("confounds", Z)
+    return Z
 
 
 def moments_with(
@@ -72,7 +112,7 @@ def confounding_of_rows(
 
 
 def partial_moments(
-    moments: Moments, names: tuple[str, ...] = ("X", "y"), n_threads: int | None = None
+    moments: Moments, names: Sequence[str] = ("X", "y"), n_threads: int | None = None
 ) -> tuple[Moments, Confounding]:
     """Moments of the views' residuals, given the last view, the confounds.
 

@@ -1,16 +1,21 @@
 """Partial least squares from moments: :class:`PLSRegression`, :class:`PLSCanonical`, :class:`PLSSVD`."""
 
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import block_diag
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from fastcca._arguments.arrays import refuse_non_finite
-from fastcca._arguments.parameters import FLAG, N_THREADS, POSITIVE_INTEGER, anything, at_most
+from fastcca._arguments.parameters import FLAG, MISSING, N_THREADS, POSITIVE_INTEGER, anything, at_most
+from fastcca._arguments.sparse import is_sparse
 from fastcca._arguments.warn import warn
+from fastcca._models.docstrings import with_paragraphs
 from fastcca._models.files import Schema
+from fastcca._models.missing import MISSING_PARAMETER, MissingValues
+from fastcca._models.shared_part import SharedPart
 from fastcca._models.statistics import Weights, cast_weights, least_squares, project
 from fastcca._models.two_view import TwoViewTransformer, View
 from fastcca.cca.linear import column_variances
@@ -25,7 +30,7 @@ Floats = NDArray[np.float64]
 Self = TypeVar("Self", bound="FittedToMoments")
 
 
-class PartialLeastSquares(TwoViewTransformer):
+class PartialLeastSquares(SharedPart, TwoViewTransformer):
     """What the estimators of partial least squares share: their input and scores."""
 
     _schema = Schema(
@@ -55,6 +60,12 @@ class PartialLeastSquares(TwoViewTransformer):
 
     def _factors(self, Sxx: Floats, Sxy: Floats, Syy: Floats, k: int, rounding: float) -> PLSFactors:
         raise NotImplementedError
+
+    def _maps(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        return self._map_x, self._map_y
+
+    def _view_moments(self) -> Moments | None:
+        return getattr(self, "moments_", None)
 
     # ---- the fit
 
@@ -91,6 +102,8 @@ class PartialLeastSquares(TwoViewTransformer):
         self.singular_values_ = factors.covariances.astype(np.result_type(x_dtype, y_dtype))
 
         Rx, Ry = factors.x_rotations, factors.y_rotations
+        R = block_diag(Rx, Ry)
+        self._score_covariance = R.T @ S @ R
         across = np.einsum("ij,ij->j", Rx, S[sx, sy] @ Ry)
         scale = np.sqrt(np.einsum("ij,ij->j", Rx, S[sx, sx] @ Rx) * np.einsum("ij,ij->j", Ry, S[sy, sy] @ Ry))
         r = np.divide(across, scale, out=np.zeros_like(across), where=scale > 0).clip(-1.0, 1.0)
@@ -137,22 +150,35 @@ class PartialLeastSquares(TwoViewTransformer):
         with np.errstate(over="ignore"):
             scores = project(data, weights.astype(data.dtype, copy=False), mean)
         if not np.isfinite(scores).all():
-            refuse_non_finite(view, data)
+            if not is_sparse(data):  # whose entries were looked at
+                refuse_non_finite(view, data)
             raise NumericalError(
                 f"the scores of {view} overflow {data.dtype}: rescale the data or use float64"
             )
         return scores
 
 
-class FittedToMoments(PartialLeastSquares):
-    """PLS with a given number of components: fits to rows and to moments."""
+class FittedToMoments(MissingValues, PartialLeastSquares):
+    """PLS with a given number of components: fits to rows, sparse ones too, and to moments."""
 
-    _constraints = {**PartialLeastSquares._constraints, "n_components": POSITIVE_INTEGER}  # noqa: RUF012
+    _takes_sparse = True
+    _constraints = {  # noqa: RUF012
+        **PartialLeastSquares._constraints,
+        "n_components": POSITIVE_INTEGER,
+        "missing": MISSING,
+    }
 
-    def __init__(self, n_components: int = 2, scale: bool = True, n_threads: int | None = None) -> None:
+    def __init__(
+        self,
+        n_components: int = 2,
+        scale: bool = True,
+        n_threads: int | None = None,
+        missing: Literal["error", "drop", "em"] = "error",
+    ) -> None:
         self.n_components = n_components
         self.scale = scale
         self.n_threads = n_threads
+        self.missing = missing
 
     def fit(self: Self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit to paired rows.
@@ -178,11 +204,30 @@ class FittedToMoments(PartialLeastSquares):
         NumericalError
             If every column of X or of y is constant.
         """
-        x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
+        takes = self._takes_missing
+        x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True, missing=takes)
         self._check_components(x_checked.shape[1], y_checked.shape[1])
-        moments = self._moments(x_checked, y_checked, weights)
+        moments = self._moments_of(x_checked, y_checked, weights, {"X": X, "y": y})
         self._fit_moments(moments, (x_checked.dtype, y_checked.dtype))
         return self
+
+    def _moments_of(
+        self,
+        X: NDArray[Any],
+        y: NDArray[Any],
+        weights: Weights,
+        tables: dict[str, Any],
+        least: int = 2,
+    ) -> Moments:
+        """Moments of rows that may have missing values."""
+        views = {"X": X, "y": y}
+        incomplete = self._incomplete(views, tables)
+        if incomplete is None:
+            return self._moments(X, y, weights)
+        if self.missing == "em":
+            return self._em_moments(views, tables, weights)
+        kept = self._complete(incomplete, views, tables, least=least)
+        return self._moments(X[kept], y[kept], None if weights is None else weights[kept])
 
     def partial_fit(self: Self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Add rows to those fitted so far and solve again, from the moments alone.
@@ -209,8 +254,14 @@ class FittedToMoments(PartialLeastSquares):
         first = not hasattr(self, "moments_")
         if not first and self.moments_ is None:
             raise ValueError("partial_fit cannot go on from a model that was saved without moments")
-        x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=first)
-        moments = self._moments(x_checked, y_checked, weights)
+        self._refuse_em("partial_fit")
+        takes = self._takes_missing
+        x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=first, missing=takes)
+        before = 0 if first else getattr(self, "n_incomplete_", 0)
+        tables = {"X": X, "y": y}
+        moments = self._moments_of(x_checked, y_checked, weights, tables, least=2 if first else 0)
+        if takes:
+            self.n_incomplete_ += before
         dtypes = x_checked.dtype, y_checked.dtype
         if not first and self.moments_ is not None:
             moments = self.moments_ + moments
@@ -278,6 +329,26 @@ class DeflatedPLS(
         self.coef_ = cast_weights("y", coef.T, np.result_type(*dtypes))
         self.intercept_ = self.y_mean_.astype(dtypes[1])
 
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Coefficient of determination of the predictions, averaged over the columns of y.
+
+        Parameters
+        ----------
+        X : array_like or sparse matrix of shape (n, p)
+            Predictors.
+        y : array_like or sparse matrix of shape (n, q)
+            The targets.
+        sample_weight : array_like of shape (n,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+        """
+        known: Any = y
+        targets = known.toarray() if is_sparse(known) else known
+        return float(RegressorMixin.score(self, X, targets, sample_weight))
+
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Targets of these rows, ``(X - x_mean_) @ coef_.T + intercept_``.
 
@@ -342,6 +413,7 @@ class DeflatedPLS(
         return y.ravel() if self._y_is_vector else y
 
 
+@with_paragraphs({"missing": MISSING_PARAMETER})
 class PLSRegression(FittedToMoments, DeflatedPLS):
     """Partial least squares regression from the moments of the data.
 
@@ -356,6 +428,7 @@ class PLSRegression(FittedToMoments, DeflatedPLS):
         Divide the columns of both views by their standard deviation first.
     n_threads : int, optional
         Threads to use; by default :func:`fastcca.get_num_threads`. Results do not depend on it.
+    {missing}
 
     Attributes
     ----------
@@ -382,6 +455,8 @@ class PLSRegression(FittedToMoments, DeflatedPLS):
         Components found: fewer than asked for, with a warning, where nothing of y is left.
     n_samples_ : float
         Number of rows; with sample weights their sum.
+    n_incomplete_, n_iter_ : int
+        Rows with missing values, with ``missing`` "drop" or "em", and iterations of the latter.
     n_features_in_, n_y_features_in_ : int
         p and q.
 
@@ -442,7 +517,7 @@ class PLSCanonical(FittedToMoments, DeflatedPLS):
     ----------
     n_components : int, default=2
         Number of components, at most min(p, q).
-    scale, n_threads
+    scale, n_threads, missing
         As in :class:`PLSRegression`.
 
     Attributes
@@ -496,7 +571,7 @@ class PLSSVD(FittedToMoments):
     ----------
     n_components : int, default=2
         Number of components, at most min(p, q).
-    scale, n_threads
+    scale, n_threads, missing
         As in :class:`PLSRegression`.
 
     Attributes

@@ -27,6 +27,7 @@ from fastcca._arguments.parameters import (
 )
 from fastcca._arguments.warn import warn
 from fastcca._models.files import Schema
+from fastcca._models.shared_part import SharedPart
 from fastcca._models.statistics import ScoreStatistics, Weights, cast_weights, project
 from fastcca._models.two_view import TwoViewTransformer, View
 from fastcca.cca.linear import column_variances
@@ -51,7 +52,7 @@ class Standard(NamedTuple):
     slices: tuple[slice, ...]
 
 
-class SparseTwoView(TwoViewTransformer):
+class SparseTwoView(SharedPart, TwoViewTransformer):
     """What :class:`SparseCCA` and :class:`SparseCCACV` share."""
 
     _schema = Schema(
@@ -94,6 +95,12 @@ class SparseTwoView(TwoViewTransformer):
                 f"the scores of {view} overflow {data.dtype}: rescale the data or use float64"
             )
         return scores
+
+    def _maps(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        return self.x_weights_, self.y_weights_
+
+    def _view_moments(self) -> Moments | None:
+        return getattr(self, "moments_", None)
 
     def top_features(self, n: int = 10, component: int = 0) -> dict[str, list[tuple[str, float]]]:
         """The columns of largest weight, in standard deviations, by name.

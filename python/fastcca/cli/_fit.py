@@ -1,18 +1,20 @@
 """``fastcca fit``: from two tables to a model in a file."""
 
 import sys
-from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 import numpy as np
 
+from fastcca import streaming
 from fastcca.cli._input import (
     Source,
-    by_chunks,
     header_option,
+    missing_option,
     read_pair,
     read_views,
+    rows_of_chunk,
     source_argument,
     source_arguments,
     threads_option,
@@ -20,7 +22,6 @@ from fastcca.cli._input import (
 from fastcca.cli._output import describe
 from fastcca.cli._program import main
 from fastcca.cli._tables import Table, check_output
-from fastcca.functional.moments import Moments
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,6 +32,8 @@ __all__ = ["fit"]
 
 # Above this many bytes of input, fit reads chunk by chunk with a progress bar.
 LONG = 2**28
+# Seconds to wait for a scheduler.
+CONNECT = 10
 
 
 @main.command()
@@ -63,8 +66,8 @@ LONG = 2**28
 )
 @click.option(
     "--kernel",
-    type=click.Choice(["rbf", "laplacian", "polynomial", "linear", "cosine"]),
-    help="kernel-cca: of both views.  [default: rbf]",
+    type=click.Choice(["rbf", "laplacian", "polynomial", "linear", "cosine", "precomputed"]),
+    help="kernel-cca: of both views; precomputed: the tables are kernel matrices.  [default: rbf]",
 )
 @click.option(
     "--penalty",
@@ -76,6 +79,16 @@ LONG = 2**28
 @click.option("--epochs", type=click.IntRange(min=1), help="deep-cca: passes over the data.")
 @click.option("--seed", type=int, default=0, show_default=True, help="deep-cca: of all that is drawn.")
 @click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="cca: by dask, tcp://HOST:PORT or threads, processes or synchronous; workers read the files.",
+)
+@click.option(
+    "--checkpoint",
+    metavar="FILE",
+    help="cca: keep what is read so far here, and go on from there.",
+)
+@click.option(
     "-o",
     "--output",
     default="model.safetensors",
@@ -83,6 +96,7 @@ LONG = 2**28
     metavar="FILE",
     help="Where the model goes.",
 )
+@missing_option
 @header_option
 @threads_option
 def fit(
@@ -102,7 +116,10 @@ def fit(
     rank: int | None,
     epochs: int | None,
     seed: int,
+    scheduler: str | None,
+    checkpoint: str | None,
     output: str,
+    missing: Literal["error", "drop", "em"],
 ) -> None:
     """Fit a model to two tables with the same rows, X and Y, or to more of them, and save it."""
     model = model or ("mcca" if more else "cca")
@@ -122,6 +139,16 @@ def fit(
         raise click.UsageError("--cv, --solver and --scale are for --method cca")
     if model == "kernel-cca" and (solver != "auto" or scale):
         raise click.UsageError("--solver and --scale are for --method cca")
+    if missing != "error" and not (model == "cca" or (model == "pls" and cv is None)):
+        raise click.UsageError("--missing is for --method cca, and pls without --cv")
+    if checkpoint is not None and (model != "cca" or cv is not None or solver not in ("auto", "covariance")):
+        raise click.UsageError("--checkpoint is for --method cca by moments, without --cv")
+    if scheduler is not None and (
+        model != "cca" or solver not in ("auto", "covariance") or checkpoint is not None
+    ):
+        raise click.UsageError("--scheduler is for --method cca by moments, without --checkpoint")
+    if missing != "error" and (scheduler is not None or checkpoint is not None):
+        raise click.UsageError("--missing goes with neither --scheduler nor --checkpoint")
     check_output(output, (".safetensors",), inputs=(x.path, y.path, *(source.path for source in more)))
     search = None
     if model == "deep-cca":
@@ -131,10 +158,14 @@ def fit(
     elif model in ("mcca", "gcca"):
         fitted, search = _fit_views((x, y, *more), model, components, reg, scale, cv)
     elif model in ("pls", "sparse"):
-        fitted, search = _fit_pair(x, y, model, components, penalty, cv)
+        fitted, search = _fit_pair(x, y, model, components, penalty, cv, missing)
+    elif scheduler is not None:
+        fitted, search = _fit_by_dask(x, y, components, reg, reg_y, scale, cv, scheduler)
     else:
-        fitted, search = _fit_linear(x, y, components, reg, reg_y, scale, solver, cv)
+        fitted, search = _fit_linear(x, y, components, reg, reg_y, scale, solver, cv, checkpoint, missing)
     fitted.save(output)
+    if checkpoint is not None:  # the model is on the disk
+        Path(checkpoint).unlink(missing_ok=True)
     describe(fitted, search)
     click.echo(f"saved to {output}")
 
@@ -215,6 +246,8 @@ def _fit_linear(
     scale: bool,
     solver: Literal["auto", "covariance", "qr", "gram"],
     cv: int | None,
+    checkpoint: str | None,
+    missing: Literal["error", "drop", "em"],
 ) -> tuple[Any, Any]:
     from fastcca.cca.linear import CCA
     from fastcca.cca.model_selection import CCACV
@@ -225,17 +258,69 @@ def _fit_linear(
         )
     search = None
     x_table, y_table = read_pair(x, y)
+    views = _values(x_table, missing), _values(y_table, missing)
     if cv is not None:
-        search = CCACV(n_components=components, scale=scale, cv=cv).fit(x_table.values, y_table.values)
+        search = CCACV(components, cv=cv, scale=scale, missing=missing).fit(*views)
         fitted = search.best_estimator_
     else:
         x_reg = 0.0 if reg is None else reg
         ridge = x_reg if reg_y is None else (x_reg, reg_y)
-        cca = CCA(n_components=components, reg=ridge, scale=scale, solver=solver)
-        fitted = _fit_cca(cca, x_table.values, y_table.values)
+        cca = CCA(n_components=components, reg=ridge, scale=scale, solver=solver, missing=missing)
+        fitted = _fit_cca(cca, *views, checkpoint)
     _set_names(fitted, x_table, y_table)
     click.echo(f"{x.path} and {y.path}, {len(x_table.values)} rows")
     return fitted, search
+
+
+def _fit_by_dask(
+    x: Source,
+    y: Source,
+    components: int | None,
+    reg: float | None,
+    reg_y: float | None,
+    scale: bool,
+    cv: int | None,
+    scheduler: str,
+) -> tuple[Any, Any]:
+    try:
+        import dask
+
+        from fastcca import distributed
+    except ImportError as error:
+        raise click.UsageError(str(error)) from None
+    from fastcca.cca.linear import CCA
+    from fastcca.cca.model_selection import CCACV
+
+    if cv is not None and (reg is not None or reg_y is not None):
+        raise click.UsageError("--cv chooses the ridge itself: it goes with neither --reg nor --reg-y")
+    paths = []
+    for source in (x, y):
+        if source.path.suffix.lower() not in (".npy", ".npz", ".parquet"):
+            raise click.UsageError(f"{source.path}: --scheduler takes .npy, .npz and .parquet files")
+        paths.append(f"{source.path.absolute()}:{source.key}" if source.key else source.path.absolute())
+    chunks = streaming.read(*paths)
+    x_reg = 0.0 if reg is None else reg
+    model: Any = (
+        CCA(components, reg=x_reg if reg_y is None else (x_reg, reg_y), scale=scale)
+        if cv is None
+        else CCACV(components, scale=scale, cv=cv)
+    )
+    if "://" in scheduler:
+        import distributed as dask_distributed
+
+        connect: Any = dask_distributed.Client
+        with connect(scheduler, timeout=CONNECT):
+            fitted = distributed.fit(model, chunks)
+    else:
+        if scheduler not in ("threads", "processes", "synchronous"):
+            raise click.UsageError(
+                "--scheduler must be an address such as tcp://HOST:PORT, threads, processes or "
+                f"synchronous, got {scheduler!r}"
+            )
+        with dask.config.set(scheduler=scheduler):
+            fitted = distributed.fit(model, chunks)
+    click.echo(f"{x.path} and {y.path}, {chunks.n_rows} rows")
+    return (fitted, None) if cv is None else (fitted.best_estimator_, fitted)
 
 
 def _fit_views(
@@ -269,13 +354,19 @@ def _fit_views(
 
 
 def _fit_pair(
-    x: Source, y: Source, method: str, components: int | None, penalty: float | None, cv: int | None
+    x: Source,
+    y: Source,
+    method: str,
+    components: int | None,
+    penalty: float | None,
+    cv: int | None,
+    missing: Literal["error", "drop", "em"],
 ) -> tuple[Any, Any]:
     from fastcca.cca.pls import PLSRegression, PLSRegressionCV
     from fastcca.cca.sparse import SparseCCA, SparseCCACV
 
     x_table, y_table = read_pair(x, y)
-    views = x_table.values, y_table.values
+    views = _values(x_table, missing), _values(y_table, missing)
     search: Any = None
     fitted: Any
     if cv is not None and penalty is not None:
@@ -283,7 +374,7 @@ def _fit_pair(
     if method == "pls" and cv is not None:
         search = PLSRegressionCV(components or 10, cv=cv).fit(*views)
     elif method == "pls":
-        fitted = PLSRegression(components or min(2, views[0].shape[1])).fit(*views)
+        fitted = PLSRegression(components or min(2, views[0].shape[1]), missing=missing).fit(*views)
     elif cv is not None:
         search = SparseCCACV(components or 1, cv=cv).fit(*views)
     else:
@@ -295,20 +386,39 @@ def _fit_pair(
     return fitted, search
 
 
+class _Columns(np.ndarray):
+    """A table whose columns have names, for messages about them."""
+
+    columns: list[str]
+
+
+def _values(table: Table, missing: str) -> "NDArray[Any]":
+    if missing == "error" or table.names is None:
+        return table.values
+    values = table.values.view(_Columns)
+    values.columns = table.names
+    return values
+
+
 def _set_names(fitted: Any, x: Table, y: Table) -> None:
     for name, table in (("feature_names_in_", x), ("y_feature_names_in_", y)):
         if table.names is not None:
             setattr(fitted, name, np.array(table.names, dtype=object))
 
 
-def _fit_cca(cca: "CCA", x: "NDArray[Any]", y: "NDArray[Any]") -> "CCA":
+def _fit_cca(cca: "CCA", x: "NDArray[Any]", y: "NDArray[Any]", checkpoint: str | None) -> "CCA":
     """Fit; where that takes long, from moments gathered with a progress bar. The fit is the same."""
     from_moments = cca.solver in ("auto", "covariance") and len(x) > max(x.shape[1], y.shape[1])
-    if x.nbytes + y.nbytes <= LONG or not from_moments:
+    if checkpoint is not None and not from_moments:
+        raise click.UsageError("--checkpoint is for tables with more rows than columns")
+    if (x.nbytes + y.nbytes <= LONG and checkpoint is None) or not from_moments or cca.missing != "error":
         return cca.fit(x, y)
-    moments = Moments()
     # products in double, as the fit wants them of moments that it is given
-    for _ in by_chunks("reading", partial(moments.update, dtype=np.float64), x, y):
-        pass
+    moments = streaming.moments(
+        streaming.read(x, y, rows=rows_of_chunk(x, y)),
+        dtype=np.float64,
+        checkpoint=checkpoint,
+        progress=sys.stderr.isatty(),
+    )
     cca._fit_arrays(*cca._check_pair(x, y, None, reset=True), moments)  # fit, which knows the moments already
     return cca

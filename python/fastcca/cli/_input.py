@@ -16,20 +16,23 @@ __all__ = [
     "Source",
     "by_chunks",
     "header_option",
+    "missing_option",
     "read_pair",
     "read_views",
+    "rows_of_chunk",
     "source_argument",
     "source_arguments",
     "threads_option",
 ]
 
 # One chunk of both views, in bytes.
-CHUNK = 2**25
+CHUNK = 2**24
 # Seconds before a progress bar appears.
 PATIENCE = 0.5
 
 
 _HEADER = "fastcca.header"
+_MISSING = "fastcca.missing"
 
 
 class Source(NamedTuple):
@@ -38,10 +41,15 @@ class Source(NamedTuple):
     path: Path
     key: str | None
 
+    @property
+    def name(self) -> str:
+        """What a view of it is called."""
+        return self.key or self.path.stem
+
     def read(self) -> Table:
         context = click.get_current_context(silent=True)
-        header = None if context is None else context.meta.get(_HEADER)
-        return read_table(*self) if header is None else read_table(*self, header=header)
+        meta = {} if context is None else context.meta
+        return read_table(*self, header=meta.get(_HEADER), missing=meta.get(_MISSING, "error") != "error")
 
 
 def source_argument(ctx: click.Context, param: click.Parameter, value: str | None) -> Source | None:
@@ -66,7 +74,7 @@ def read_views(sources: Sequence[Source]) -> dict[str, Table]:
     """Tables with the same rows, by the names of their files (and arrays)."""
     tables: dict[str, Table] = {}
     for source in sources:
-        name = source.key or source.path.stem
+        name = source.name
         if name in tables:
             raise click.UsageError(f"two views are called {name!r}: rename a file, or choose FILE.npz:NAME")
         tables[name] = source.read()
@@ -91,6 +99,23 @@ def header_option(command: Callable[..., None]) -> Callable[..., None]:
     )(command)
 
 
+def missing_option(command: Callable[..., None]) -> Callable[..., None]:
+    def set_missing(ctx: click.Context, param: click.Parameter, value: str) -> str:
+        ctx.meta[_MISSING] = value
+        return value
+
+    return click.option(
+        "--missing",
+        type=click.Choice(["error", "drop", "em"]),
+        default="error",
+        show_default=True,
+        is_eager=True,
+        callback=set_missing,
+        help="Of missing values (empty fields, NA, NaN): refuse them, leave their rows out, or estimate the "
+        "moments by maximum likelihood.",
+    )(command)
+
+
 def threads_option(command: Callable[..., None]) -> Callable[..., None]:
     def set_threads(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
         if value is not None:
@@ -106,12 +131,15 @@ def threads_option(command: Callable[..., None]) -> Callable[..., None]:
     )(command)
 
 
+def rows_of_chunk(*tables: "NDArray[Any]") -> int:
+    return max(1, CHUNK * len(tables[0]) // sum(table.nbytes for table in tables))
+
+
 def by_chunks(label: str, work: Callable[..., Any], *tables: "NDArray[Any]") -> Iterator[Any]:
     """What ``work`` makes of some megabytes of rows after the other, with a progress bar on a terminal."""
     from tqdm import tqdm
 
-    n_rows = len(tables[0])
-    size = max(1, CHUNK * n_rows // sum(table.nbytes for table in tables))
+    n_rows, size = len(tables[0]), rows_of_chunk(*tables)
     # disable=None: no bar where stderr is no terminal.
     with tqdm(
         total=n_rows, desc=label, unit=" rows", unit_scale=True, leave=False, delay=PATIENCE, disable=None

@@ -27,6 +27,7 @@ def describe(fitted: Any, search: Any = None) -> None:
         "columns": f"{x_columns} in X" + ("" if y_columns is None else f", {y_columns} in Y"),
         **({"components": fitted.n_components_} if hasattr(fitted, "n_components_") else {}),
         **({"solver": fitted.solver_} if hasattr(fitted, "solver_") else {}),
+        **({"rows": _rows(fitted)} if hasattr(fitted, "n_incomplete_") else {}),
         **({"landmarks": _landmarks(fitted)} if hasattr(fitted, "x_landmarks_") else {}),
     }
     if hasattr(fitted, "classes_"):
@@ -46,8 +47,14 @@ def describe(fitted: Any, search: Any = None) -> None:
     print_lines(lines)
 
 
+def _rows(fitted: Any) -> str:
+    """How many rows a fit counts, and how many of all had missing values."""
+    what = "left out" if fitted.missing == "drop" else "of the rows counted"
+    return f"{fitted.n_samples_:g}; {fitted.n_incomplete_} with missing values, {what}"
+
+
 def _describe_views(lines: dict[str, Any], fitted: Any, search: Any) -> None:
-    columns = (f"{len(fitted.means_[name])} in {name}" for name in fitted.views_)
+    columns = (f"{width} in {name}" for name, width in fitted._widths.items())
     lines |= {"columns": ", ".join(columns), "components": fitted.n_components_}
     correlations = " ".join(f"{value:.4f}" for value in fitted.canonical_correlations_[:10])
     lines["correlations"] = _some(correlations, fitted.n_components_)

@@ -26,7 +26,13 @@ class Table(NamedTuple):
     names: list[str] | None = None
 
 
-def read_table(path: str | os.PathLike[str], key: str | None = None, *, header: bool | None = None) -> Table:
+def read_table(
+    path: str | os.PathLike[str],
+    key: str | None = None,
+    *,
+    header: bool | None = None,
+    missing: bool = False,
+) -> Table:
     """The two-dimensional array in a file; its suffix says how to read it.
 
     ===================  ====================================================================================
@@ -49,6 +55,8 @@ def read_table(path: str | os.PathLike[str], key: str | None = None, *, header: 
         Which array of the file.
     header : bool or None
         Whether the first line of a text file names the columns; None: as it looks.
+    missing : bool
+        Whether empty fields, NA and the like of a text file are read, as NaN.
 
     Returns
     -------
@@ -84,7 +92,7 @@ def read_table(path: str | os.PathLike[str], key: str | None = None, *, header: 
         raise ValueError(f"{path}: a {suffix} file holds one table, it has none called {key!r}")
     try:
         table = (
-            _read_text(path, _DELIMITERS[suffix], header)
+            _read_text(path, _DELIMITERS[suffix], header, missing)
             if suffix in _DELIMITERS
             else _READERS[suffix](path, key)
         )
@@ -221,7 +229,7 @@ def _without_row_labels(path: Path, table: Table) -> Table:
     return Table(values[:, 1:], names[1:])
 
 
-def _read_text(path: Path, delimiter: str, header: bool | None) -> Table:
+def _read_text(path: Path, delimiter: str, header: bool | None, missing: bool) -> Table:
     named = labelled = False
     try:
         with path.open(encoding="utf-8-sig", newline="") as file, warnings.catch_warnings():
@@ -241,6 +249,8 @@ def _read_text(path: Path, delimiter: str, header: bool | None) -> Table:
                 quotechar='"',
                 ndmin=2,
                 usecols=range(1, len(first)) if labelled else None,
+                converters=_number if missing else None,
+                encoding="utf-8",
             )
         if header is None and not named and _is_numbered_header(path, first, values):
             named, values = True, values[1:]
@@ -251,7 +261,8 @@ def _read_text(path: Path, delimiter: str, header: bool | None) -> Table:
     except csv.Error as error:
         raise ValueError(f"{path}: {_csv_fault(path, delimiter, error)}") from error
     except ValueError as error:
-        raise ValueError(f"{path}: {_first_fault(path, delimiter, named, labelled) or error}") from error
+        fault = _first_fault(path, delimiter, named, labelled, missing)
+        raise ValueError(f"{path}: {fault or error}") from error
     names = first[1:] if labelled else first
     if len(values) and values.shape[1] != len(names):
         raise ValueError(f"{path}: the first line has {len(names)} fields, the next {values.shape[1]}")
@@ -270,6 +281,10 @@ def _is_number(field: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _number(field: str) -> float:
+    return np.nan if _is_missing(field) else float(field)
 
 
 def _is_missing(field: str) -> bool:
@@ -373,7 +388,7 @@ def _csv_fault(path: Path, delimiter: str, error: csv.Error) -> str:
     return f"line {line}: {error} (is a quote not closed?)"
 
 
-def _first_fault(path: Path, delimiter: str, named: bool, labelled: bool) -> str | None:
+def _first_fault(path: Path, delimiter: str, named: bool, labelled: bool, missing: bool) -> str | None:
     """The first field of a text file that is not a number: called when numpy has refused the file."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, delimiter=delimiter, strict=True)
@@ -386,7 +401,7 @@ def _first_fault(path: Path, delimiter: str, named: bool, labelled: bool) -> str
                 if len(row) != len(first):
                     return f"line {reader.line_num} has {len(row)} fields, the first line {len(first)}"
                 for column in range(int(labelled), len(row)):
-                    if not _is_number(row[column]):
+                    if not _is_number(row[column]) and not (missing and _is_missing(row[column])):
                         name = f" ({first[column]!r})" if named else ""
                         field = row[column] if len(row[column]) <= 60 else row[column][:60] + "…"
                         return f"line {reader.line_num}, column {column + 1}{name}: {field!r} is not a number"

@@ -16,7 +16,15 @@ except ImportError as error:
 from fastcca.deep.deep_cca import DeepCCA, DeepCCAEpoch
 from fastcca.deep.denoising import DenoisingAutoencoder
 from fastcca.deep.label_embedding import DeepLabelEmbedding, LabelEmbeddingEpoch
-from fastcca.deep.losses import CorrelationLoss, HingeEmbeddingLoss, PairEmbeddingLoss, UnifiedSemanticLoss
+from fastcca.deep.large_batch import large_batch_step
+from fastcca.deep.losses import (
+    ContrastiveLoss,
+    CorrelationLoss,
+    HingeEmbeddingLoss,
+    PairEmbeddingLoss,
+    SigmoidContrastiveLoss,
+    UnifiedSemanticLoss,
+)
 from fastcca.deep.multimodal import AutoencoderEpoch, MultimodalAutoencoder
 from fastcca.deep.networks import MLP, GaussianNoise, NonSaturatingSigmoid
 from fastcca.deep.rbm import RBM
@@ -26,6 +34,7 @@ __all__ = [
     "MLP",
     "RBM",
     "AutoencoderEpoch",
+    "ContrastiveLoss",
     "CorrelationLoss",
     "DeepCCA",
     "DeepCCAEpoch",
@@ -37,7 +46,9 @@ __all__ = [
     "MultimodalAutoencoder",
     "NonSaturatingSigmoid",
     "PairEmbeddingLoss",
+    "SigmoidContrastiveLoss",
     "UnifiedSemanticLoss",
+    "large_batch_step",
     "load",
     "record",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ from fastcca._arguments.parameters import (
     N_EPOCHS,
     N_THREADS,
     NOT_NEGATIVE,
+    POSITIVE,
     POSITIVE_INTEGER,
     RANDOM_STATE,
     Constraint,
@@ -28,6 +29,7 @@ from fastcca._arguments.parameters import (
     choice,
 )
 from fastcca._models.atomic_fit import keep_after
+from fastcca.deep._checkpoint import Checkpoint, open_checkpoint
 from fastcca.deep._files import SavedDeepModel
 from fastcca.deep._training import (
     Best,
@@ -40,7 +42,19 @@ from fastcca.deep._training import (
     torch_environment,
 )
 
-__all__ = ["SHARED", "DeepEstimator", "refuse_both"]
+__all__ = [
+    "OWN_TRAINING",
+    "SHARED",
+    "DeepEstimator",
+    "MakesOptimizer",
+    "MakesScheduler",
+    "or_callable",
+    "refuse_both",
+]
+
+
+MakesOptimizer = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+MakesScheduler = Callable[[torch.optim.Optimizer], Any]
 
 
 def _is_device(value: Any) -> bool:
@@ -52,6 +66,13 @@ def _is_device(value: Any) -> bool:
     except (TypeError, ValueError, RuntimeError, AssertionError):
         return False
     return True
+
+
+def or_callable(constraint: Constraint) -> Constraint:
+    """The same, or a callable that makes what the words stand for."""
+    return Constraint(
+        f"{constraint.expected} or a callable", lambda value: callable(value) or constraint.accepts(value)
+    )
 
 
 # By name: the same parameter means the same in every deep estimator.
@@ -75,6 +96,15 @@ SHARED: Mapping[str, Constraint] = {
     "verbose": FLAG,
     "callbacks": CALLABLES,
     "n_threads": N_THREADS,
+}
+
+
+# Of estimators that take optimisers and schedulers of the user's own.
+OWN_TRAINING: Mapping[str, Constraint] = {
+    "optimizer": or_callable(choice("adam", "adamw")),
+    "schedule": or_callable(choice("cosine", "constant")),
+    "clip_norm": POSITIVE.or_none,
+    "compile": FLAG,
 }
 
 
@@ -110,7 +140,15 @@ class DeepEstimator(SavedDeepModel):
             wanted, least, most = self._default_batches
             n_epochs = int(np.clip(np.ceil(wanted / batches(n, self.batch_size)[1]), least, most))
         names = ("optimizer", "learning_rate", "schedule", "weight_decay", "batch_size", "patience")
-        return {"n_epochs": n_epochs, **{name: getattr(self, name) for name in names}}
+        own = [name for name in ("clip_norm", "compile") if hasattr(self, name)]
+        return {"n_epochs": n_epochs, **{name: getattr(self, name) for name in (*names, *own)}}
+
+    def _open_checkpoint(self, path: Any, networks: nn.Module, arrays: Iterable[Any]) -> Checkpoint | None:
+        """The checkpoint of a fit that begins with these networks; ``arrays`` say which data it is of."""
+        told = ("callbacks", "verbose", "n_threads", "device", *self._own_modules)
+        params = self.get_params(deep=False)  # type: ignore[attr-defined]
+        said = {name: value for name, value in params.items() if name not in told}
+        return open_checkpoint(path, self.random_state, networks, self.device, said, arrays)
 
     @contextmanager
     def _environment(self) -> Iterator[Any]:
@@ -131,16 +169,27 @@ class DeepEstimator(SavedDeepModel):
         schedule: Schedule,
         epochs: Iterator[Epoch],
         keep: Callable[[], None],
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         """Trains the networks, ends with those of the best epoch, and makes this the estimator of these.
 
         The best epoch has the highest :attr:`Epoch.score`. ``keep`` sets the attributes of a fit with the
-        networks as they are. Interrupted, a first fit keeps the best epoch so far.
+        networks as they are. Interrupted, a first fit keeps the best epoch so far. With a ``checkpoint`` the
+        training goes on where that one's ended, and is saved after each epoch.
         """
         first = not hasattr(self, self._saved_networks[0])
         best = Best(networks)
         self.history_ = []
         self.best_epoch_ = 0
+        if checkpoint is not None:
+            checkpoint.resume(networks, best, self.history_)
+            if checkpoint.finished:
+                epochs = iter(())
+
+        def save(epoch: Epoch, ends: bool) -> None:
+            if checkpoint is not None:
+                ends = ends or epoch.number >= schedule.n_epochs
+                checkpoint.save(epoch.number, networks, best, self.history_, ends)
 
         def keep_best_epoch() -> None:
             self.best_epoch_ = best.epoch
@@ -148,7 +197,9 @@ class DeepEstimator(SavedDeepModel):
 
         with tqdm(total=schedule.n_epochs, disable=not self.verbose, unit="epoch") as bar:
             try:
-                keep_best(best, epochs, lambda epoch: self._after_epoch(epoch, bar, keep), schedule.patience)
+                keep_best(
+                    best, epochs, lambda epoch: self._after_epoch(epoch, bar, keep), schedule.patience, save
+                )
             except KeyboardInterrupt as interrupt:
                 if first:
                     keep_best_epoch()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fastcca._arguments.warn import warn
-from fastcca.deep._training import Epoch, Schedule, Source, batches, chunks, encode, minibatches, minimize
+from fastcca.deep._batches import Batches
+from fastcca.deep._training import (
+    Epoch,
+    Resumable,
+    RowFeed,
+    Schedule,
+    Source,
+    batches,
+    chunks,
+    compiled,
+    encode,
+    minibatches,
+    minimize,
+)
+from fastcca.deep.large_batch import backward_in_chunks
 from fastcca.deep.losses.correlation import CorrelationLoss
 from fastcca.deep.networks import TrainedModule, evaluation, trained_parameters
 from fastcca.errors import NumericalError
@@ -23,7 +38,9 @@ __all__ = [
     "Plan",
     "check_outputs",
     "epochs_of",
+    "epochs_of_batches",
     "full_batch_gradient",
+    "outputs_of",
     "warn_of_small_batches",
 ]
 
@@ -88,26 +105,58 @@ def epochs_of(
     plan: Plan,
     rows: NDArray[np.intp],
     validation: tuple[list[Source], NDArray[np.intp]] | None,
+    checkpoint: Resumable | None = None,
 ) -> Iterator[DeepCCAEpoch]:
     """Trains in place, an epoch at a time, and measures the total correlation of the ``validation`` rows."""
-    run = _lbfgs if plan.optimizer == "lbfgs" else _minibatches
-    for epoch in run(networks, sources, plan, rows):
-        if validation is not None:
-            held_out, held_out_rows = validation
-            epoch.validation_correlation = correlation_of(networks, held_out, plan, held_out_rows)
-        yield epoch
+    with compiled(networks.encoders, plan.compile):
+        epochs = (
+            _lbfgs(networks, sources, plan, rows, checkpoint)
+            if plan.optimizer == "lbfgs"
+            else _minibatches(networks, _RowPairs(sources, rows, plan.batch_size), plan, checkpoint)
+        )
+        for epoch in epochs:
+            if validation is not None:
+                held_out, held_out_rows = validation
+                epoch.validation_correlation = correlation_of(networks, held_out, plan, held_out_rows)
+            yield epoch
+
+
+def epochs_of_batches(
+    networks: EncoderPair,
+    pairs: Batches,
+    plan: Plan,
+    validation: Batches | None,
+    checkpoint: Resumable | None = None,
+) -> Iterator[DeepCCAEpoch]:
+    """The same on batches as they come."""
+    with compiled(networks.encoders, plan.compile):
+        for epoch in _minibatches(networks, pairs, plan, checkpoint):
+            if validation is not None:
+                outputs = [H.numpy() for H in outputs_of(networks.encoders, validation)]
+                epoch.validation_correlation = _correlation(outputs, plan)
+            yield epoch
+
+
+class _RowPairs:
+    """Batches of rows of both views."""
+
+    def __init__(self, sources: list[Source], rows: NDArray[np.intp], batch_size: int) -> None:
+        self.sources, self.feed = sources, RowFeed(rows, batch_size)
+        self.n_batches, self.device = self.feed.n_batches, sources[0].device
+
+    def __iter__(self) -> Iterator[list[Tensor]]:
+        for index in self.feed:
+            yield [source.rows(index) for source in self.sources]
 
 
 def _minibatches(
-    networks: EncoderPair, sources: list[Source], plan: Plan, rows: NDArray[np.intp]
+    networks: EncoderPair, pairs: Batches | _RowPairs, plan: Plan, checkpoint: Resumable | None
 ) -> Iterator[DeepCCAEpoch]:
-    device = sources[0].device.type
-    n_batches = batches(len(rows), plan.batch_size)[1]
+    device, n_batches = pairs.device.type, pairs.n_batches
     correlation = 0.0
 
-    def batch_loss(index: NDArray[np.intp], where: str) -> Tensor:
+    def batch_loss(inputs: list[Any], where: str) -> Tensor:
         nonlocal correlation
-        inputs = [s.rows(index) for s in sources]
         if plan.augment is not None:
             inputs = list(plan.augment(*inputs))
         with torch.autocast(device, plan.autocast or torch.bfloat16, enabled=plan.autocast is not None):
@@ -118,20 +167,24 @@ def _minibatches(
         if plan.reconstruction:
             with torch.autocast(device, plan.autocast or torch.bfloat16, enabled=plan.autocast is not None):
                 for decoder, H, x in zip(networks.decoders, outputs, inputs, strict=True):
-                    value = value + plan.reconstruction * (decoder(H) - x).square().sum() / len(index)
+                    value = value + plan.reconstruction * (decoder(H) - x).square().sum() / len(H)
         return value
 
-    for number, total, rate in minibatches(networks, plan, rows, batch_loss):
+    for number, total, rate in minibatches(networks, plan, pairs, batch_loss, checkpoint):
         yield DeepCCAEpoch(number=number, loss=total, learning_rate=rate, train_correlation=correlation)
         correlation = 0.0
 
 
 def _lbfgs(
-    networks: EncoderPair, sources: list[Source], plan: Plan, rows: NDArray[np.intp]
+    networks: EncoderPair,
+    sources: list[Source],
+    plan: Plan,
+    rows: NDArray[np.intp],
+    checkpoint: Resumable | None,
 ) -> Iterator[DeepCCAEpoch]:
     parameters = trained_parameters(networks)
     correlations: dict[float, float] = {}  # by the objective's value at the same point
-    number = 1
+    number = 1 + (checkpoint.number if checkpoint else 0)
 
     def evaluate() -> float:
         loss, correlation = full_batch_gradient(networks, sources, plan, rows, f"epoch {number}")
@@ -139,7 +192,7 @@ def _lbfgs(
         correlations[value] = correlation
         return value
 
-    for value in minimize(parameters, evaluate, plan.n_epochs):
+    for value in minimize(parameters, evaluate, plan.n_epochs, checkpoint=checkpoint):
         yield DeepCCAEpoch(
             number=number, loss=value, learning_rate=1.0, train_correlation=correlations[value]
         )
@@ -155,34 +208,31 @@ def full_batch_gradient(
 ) -> tuple[float, float]:
     """The loss over all rows and its correlation part; the exact gradient is added to ``.grad``.
 
-    Pass 1 computes the outputs in chunks without a graph; the loss gives its gradient with respect to them;
-    pass 2 runs every chunk forwards again and that gradient backwards. No more than one chunk's graph and the
-    outputs are ever held, whatever the number of rows. The networks run in evaluation mode: what
-    they compute must not depend on the chunk or on chance.
+    No more than one chunk's graph and the outputs are ever held, whatever the number of rows. The networks
+    run in evaluation mode: what they compute must not depend on the chunk or on chance.
     """
     networks.eval()
     n = len(sources[0]) if index is None else len(index)
-    with torch.no_grad():
-        outputs = [encode(e, s, plan.chunk, index) for e, s in zip(networks.encoders, sources, strict=True)]
-    check_outputs(outputs, where)
-    leaves = [H.requires_grad_() for H in outputs]
-    value = plan.loss(*leaves)
-    gradients = torch.autograd.grad(value, leaves)
-    total = float(value.detach())
-    for rows in chunks(n, plan.chunk):
-        take = rows if index is None else index[rows]
-        for i, (encoder, source) in enumerate(zip(networks.encoders, sources, strict=True)):
-            x = source.rows(take)
-            H = encoder(x)
-            parts = [(H, gradients[i][rows])]
-            if plan.reconstruction:
-                error = plan.reconstruction * (networks.decoders[i](H) - x).square().sum() / n
-                total += float(error.detach())
-                parts.append((error, torch.ones_like(error)))
-            parts = [(tensor, gradient) for tensor, gradient in parts if tensor.requires_grad]
-            if parts:  # none of an encoder that is frozen
-                torch.autograd.backward([tensor for tensor, _ in parts], [gradient for _, gradient in parts])
-    return total, total_correlation(value, outputs, plan.loss)
+    parts = list(chunks(n, plan.chunk))
+    inputs: list[Tensor] = []
+
+    def run(i: int) -> list[Tensor]:
+        inputs[:] = [s.rows(parts[i] if index is None else index[parts[i]]) for s in sources]
+        return [encoder(x) for encoder, x in zip(networks.encoders, inputs, strict=True)]
+
+    def reconstruction(_: int, outputs: Sequence[Tensor]) -> Tensor | None:
+        if not plan.reconstruction:
+            return None
+        errors = (
+            (decoder(H) - x).square().sum()
+            for decoder, H, x in zip(networks.decoders, outputs, inputs, strict=True)
+        )
+        return plan.reconstruction * sum(errors, inputs[0].new_zeros(())) / n
+
+    total, outputs, value = backward_in_chunks(
+        run, len(parts), plan.loss, [networks], lambda H: check_outputs(H, where), reconstruction
+    )
+    return float(total), total_correlation(value, outputs, plan.loss)
 
 
 def penalty(networks: EncoderPair, weight_decay: float) -> float:
@@ -212,13 +262,38 @@ def correlation_of(
             encode(e, s, plan.chunk, index).double().cpu().numpy()
             for e, s in zip(networks.encoders, sources, strict=True)
         ]
+    return _correlation(outputs, plan)
+
+
+def _correlation(outputs: list[NDArray[np.float64]], plan: Plan) -> float:
     loss = plan.loss
-    return -correlation_loss(outputs[0], outputs[1], loss.n_components, loss.reg, gradient=False)[0]
+    reg: Any = loss.reg
+    return -correlation_loss(outputs[0], outputs[1], loss.n_components, reg, gradient=False)[0]
 
 
-def check_outputs(outputs: list[Tensor], where: str) -> None:
+@torch.no_grad()
+def outputs_of(
+    encoders: Iterable[nn.Module], batches: Iterable[Sequence[Any]], views: Sequence[str] = VIEWS
+) -> list[Tensor]:
+    """Outputs of all batches, a matrix for each encoder, in double on the CPU."""
+    parts: list[list[Tensor]] = []
+    with evaluation(*encoders):
+        for inputs in batches:
+            outputs = [encoder(x) for encoder, x in zip(encoders, inputs, strict=True)]
+            check_outputs(outputs, "a pass over the data", views)
+            if len({len(H) for H in outputs}) > 1:
+                raise ValueError(
+                    f"the encoders return {[len(H) for H in outputs]} rows for one batch: they must be paired"
+                )
+            parts.append([H.double().cpu() for H in outputs])
+    if not parts:
+        raise ValueError("there are no batches")
+    return [torch.cat(of_view) for of_view in zip(*parts, strict=True)]
+
+
+def check_outputs(outputs: list[Tensor], where: str, views: Sequence[str] = VIEWS) -> None:
     """Refuses what is not a pair of finite matrices of numbers."""
-    for name, H in zip(VIEWS, outputs, strict=True):
+    for name, H in zip(views, outputs, strict=True):
         if not isinstance(H, Tensor) or H.ndim != 2 or not H.is_floating_point():
             shape = tuple(H.shape) if isinstance(H, Tensor) else type(H).__name__
             raise ValueError(f"the encoder of {name} must return a (rows, outputs) float tensor, got {shape}")

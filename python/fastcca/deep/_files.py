@@ -86,6 +86,11 @@ class SavedDeepModel(SavedModel):
         networks = {name: vars(plain).pop(name) for name in self._saved_networks if name in vars(self)}
         own = [name for name in self._own_modules if getattr(self, name) is not None]
         neutral = {**dict.fromkeys(self._own_modules), "callbacks": (), "augment": None, "device": "cpu"}
+        neutral |= {
+            name: word
+            for name, word in (("optimizer", "adam"), ("schedule", "cosine"))
+            if callable(getattr(self, name, None))
+        }
         vars(plain).update({name: value for name, value in neutral.items() if name in vars(self)})
         node = super(SavedDeepModel, plain)._packed(writer, where)
         node["own"] = own

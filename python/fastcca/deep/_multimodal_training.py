@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fastcca.deep._multimodal_network import MultimodalNetwork, SubsetSampling
-from fastcca.deep._training import Epoch, Schedule, Source, chunks, minibatches
+from fastcca.deep._training import Epoch, Resumable, RowFeed, Schedule, Source, chunks, compiled, minibatches
 from fastcca.deep.networks import evaluation
 from fastcca.errors import NumericalError
 
-__all__ = ["AutoencoderEpoch", "ModalityRows", "epochs_of", "inputs_of"]
+__all__ = ["AutoencoderEpoch", "BatchItems", "Item", "ModalityRows", "RowItems", "epochs_of", "inputs_of"]
+
+Item = tuple[list[Tensor | None], Tensor]  # of a batch: the modalities, and which rows have them
 
 
 class ModalityRows(NamedTuple):
@@ -25,6 +27,42 @@ class ModalityRows(NamedTuple):
     sources: Mapping[str, Source | None]
     present: NDArray[np.bool_]  # (n, M)
     rows: NDArray[np.intp]
+
+    def item(self, index: NDArray[np.intp], like: Tensor) -> Item:
+        here = torch.from_numpy(self.present[index]).to(like)
+        return inputs_of(list(self.sources.values()), index, here), here
+
+
+class RowItems:
+    """Batches of rows of arrays, drawn by torch's generator or (``in_order``) in their order."""
+
+    def __init__(self, data: ModalityRows, batch_size: int, like: Tensor, in_order: bool = False) -> None:
+        self.data, self.batch_size, self.like, self.in_order = data, batch_size, like, in_order
+        self.feed = RowFeed(data.rows, batch_size)
+        self.n_batches = self.feed.n_batches
+
+    def __iter__(self) -> Iterator[Item]:
+        rows = self.data.rows
+        parts = (rows[part] for part in chunks(len(rows), self.batch_size))
+        for index in parts if self.in_order else self.feed:
+            yield self.data.item(index, self.like)
+
+    def counts(self) -> Tensor:
+        """How many rows have each modality."""
+        return torch.from_numpy(self.data.present[self.data.rows].sum(axis=0)).to(self.like)
+
+
+class BatchItems:
+    """Batches as they come; ``item`` checks and scales one."""
+
+    def __init__(self, batches: Any, item: Callable[[Any], Item]) -> None:
+        self.batches, self.item, self.n_batches = batches, item, batches.n_batches
+
+    def __iter__(self) -> Iterator[Item]:
+        return map(self.item, self.batches.data)
+
+    def counts(self) -> Tensor:
+        return torch.stack([here.sum(0) for _, here in self]).sum(0)
 
 
 @dataclass(kw_only=True)
@@ -63,30 +101,24 @@ def inputs_of(sources: Sequence[Source | None], rows: Any, present: Tensor) -> l
 
 def epochs_of(
     network: MultimodalNetwork,
-    training: ModalityRows,
-    validation: ModalityRows | None,
+    names: Sequence[str],
+    training: RowItems | BatchItems,
+    validation: RowItems | BatchItems | None,
     sampling: SubsetSampling,
     weights: Mapping[str, float],
     schedule: Schedule,
+    checkpoint: Resumable | None = None,
 ) -> Iterator[AutoencoderEpoch]:
     """Trains in place, an epoch at a time, and measures the loss of the ``validation`` rows."""
-    like = network.shared.weight.detach()
 
-    def loss(
-        data: ModalityRows,
-        rows: NDArray[np.intp],
-        counts: Tensor,
-        where: str,
-        generator: torch.Generator | None,
-    ) -> Tensor:
+    def loss(item: Item, counts: Tensor, where: str, generator: torch.Generator | None) -> Tensor:
         """The part of these rows in the loss of a batch of which ``counts`` rows have each modality."""
-        here = torch.from_numpy(data.present[rows]).to(like)
-        inputs: list[Any] = inputs_of(list(data.sources.values()), rows, here)
+        inputs, here = item
         hidden = network.hidden(inputs)
         total = here.new_zeros(())
         for weight, given in sampling.masks(here, generator):
             outputs = network.decode(network.code(hidden, given))
-            for m, (name, x, out) in enumerate(zip(data.sources, inputs, outputs, strict=True)):
+            for m, (name, x, out) in enumerate(zip(names, inputs, outputs, strict=True)):
                 if not bool(torch.isfinite(out.detach()).all()):
                     raise NumericalError(
                         f"the reconstruction of {name} is NaN or infinite in {where}; "
@@ -100,25 +132,20 @@ def epochs_of(
                 total = total + weight * weights[name] * mean
         return total
 
-    def counts_of(data: ModalityRows, rows: NDArray[np.intp]) -> Tensor:
-        return torch.from_numpy(data.present[rows].sum(axis=0)).to(like)
-
-    def batch_loss(rows: NDArray[np.intp], where: str) -> Tensor:
-        return loss(training, rows, counts_of(training, rows), where, None)
+    def batch_loss(item: Item, where: str) -> Tensor:
+        return loss(item, item[1].sum(0), where, None)
 
     @torch.no_grad()
     def validation_loss() -> float | None:
         if validation is None:
             return None
         generator = torch.Generator().manual_seed(0)  # the same subsets in each epoch
-        counts = counts_of(validation, validation.rows)
+        counts = validation.counts()
         with evaluation(network):
-            return sum(
-                float(loss(validation, validation.rows[part], counts, "validation", generator))
-                for part in chunks(len(validation.rows), schedule.batch_size)
-            )
+            return sum(float(loss(item, counts, "validation", generator)) for item in validation)
 
-    for number, mean_loss, rate in minibatches(network, schedule, training.rows, batch_loss):
-        yield AutoencoderEpoch(
-            number=number, loss=mean_loss, learning_rate=rate, validation_loss=validation_loss()
-        )
+    with compiled((*network.encoders, *network.decoders), schedule.compile):
+        for number, mean_loss, rate in minibatches(network, schedule, training, batch_loss, checkpoint):
+            yield AutoencoderEpoch(
+                number=number, loss=mean_loss, learning_rate=rate, validation_loss=validation_loss()
+            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,7 +76,7 @@ def pretrain_pair(
     encoders: Iterable[nn.Module],
     sources: Sequence[Source],
     rows: NDArray[np.intp],
-    optimizer: str,
+    optimizer: Any,
     chunk: int,
 ) -> None:
     """Sets the weights of the two MLPs of Deep CCA in place: hidden layers, and outputs by a linear CCA."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -18,16 +18,22 @@ from fastcca.deep.networks import trained_parameters
 __all__ = [
     "Best",
     "Epoch",
+    "Feed",
+    "Resumable",
+    "RowFeed",
     "Schedule",
     "Source",
     "batches",
     "chunks",
+    "compiled",
     "encode",
+    "generator_states",
     "keep_best",
     "learning_rate",
     "minibatches",
     "minimize",
     "rows_like",
+    "set_generator_states",
     "split_rows",
     "torch_environment",
     "tried",
@@ -210,18 +216,20 @@ def keep_best(
     epochs: Iterator[AnyEpoch],
     after_epoch: Callable[[AnyEpoch], bool],
     patience: int | None,
+    save: Callable[[AnyEpoch, bool], None] = lambda epoch, ends: None,
 ) -> None:
     """Runs through the epochs and leaves the networks as they were at the highest score.
 
     Also when interrupted. ``after_epoch`` is called after each epoch and ends the training by returning
-    True, as do ``patience`` epochs without a higher score.
+    True, as do ``patience`` epochs without a higher score. ``save`` is called last, with whether it ends.
     """
     try:
         for epoch in epochs:
             best.offer(epoch.score, epoch.number)
-            if after_epoch(epoch):
-                break
-            if patience is not None and epoch.number - best.epoch >= patience:
+            ends = after_epoch(epoch)
+            ends = ends or (patience is not None and epoch.number - best.epoch >= patience)
+            save(epoch, ends)
+            if ends:
                 break
     finally:
         # Interrupted or failed: what was best so far is what is kept.
@@ -236,14 +244,16 @@ def keep_best(
 class Schedule:
     """How a network is optimised on minibatches, and when that ends."""
 
-    optimizer: str = "adam"
+    optimizer: str | Callable[..., Any] = "adam"  # or a maker: of the parameters
     learning_rate: float = 1e-3
-    schedule: str = "cosine"
+    schedule: str | Callable[..., Any] = "cosine"  # or a maker of a scheduler: of the optimiser
     warmup: float = 0.1
     weight_decay: float = 0.0
     n_epochs: int = 30
     batch_size: int = 1000
     patience: int | None = None
+    clip_norm: float | None = None
+    compile: bool = False
 
 
 def learning_rate(schedule: Schedule, progress: float) -> float:
@@ -268,41 +278,116 @@ def batches(n: int, batch_size: int) -> tuple[int, int]:
     return n, n_batches
 
 
+class Feed(Protocol):
+    """What an epoch trains on: batches, whatever they are, as often as it is iterated over."""
+
+    @property
+    def n_batches(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class RowFeed:
+    """Batches of nearly equal size of row numbers, whose order and members torch's generator draws."""
+
+    def __init__(self, rows: Rows, batch_size: int) -> None:
+        self.rows = rows
+        self.n_rows, self.n_batches = batches(len(rows), batch_size)
+
+    def __iter__(self) -> Iterator[Rows]:
+        order = self.rows[torch.randperm(len(self.rows)).numpy()[: self.n_rows]]
+        yield from np.array_split(order, self.n_batches)
+
+
+class Resumable(Protocol):
+    """What :class:`fastcca.deep._checkpoint.Checkpoint` is for an optimiser."""
+
+    notes: dict[str, Any]
+
+    @property
+    def number(self) -> int: ...
+
+    def attach(self, name: str, part: Any) -> None: ...
+
+    def resume_generators(self) -> None: ...
+
+
 def minibatches(
     networks: nn.Module,
     schedule: Schedule,
-    rows: NDArray[np.intp],
-    batch_loss: Callable[[NDArray[np.intp], str], Tensor],
+    feed: Feed | Rows,
+    batch_loss: Callable[[Any, str], Tensor],
+    checkpoint: Resumable | None = None,
 ) -> Iterator[tuple[int, float, float]]:
-    """Adam or AdamW; after each epoch its number, the mean loss and the last learning rate.
+    """An optimiser on minibatches; after each epoch its number, the mean loss and the last learning rate.
 
-    ``batch_loss`` is given the rows of a batch and words for the point of the training.
+    ``batch_loss`` is given a batch, by default the numbers of its rows, and words for the point of the
+    training. With a ``checkpoint`` of an earlier run the epochs after it follow.
     """
+    feed = RowFeed(feed, schedule.batch_size) if isinstance(feed, np.ndarray) else feed
     parameters = trained_parameters(networks)
-    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    optimizer = kinds[schedule.optimizer](
-        parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay
-    )
-    n_rows, n_batches = batches(len(rows), schedule.batch_size)
-    for number in range(1, schedule.n_epochs + 1):
+    optimizer = _optimizer(parameters, schedule)
+    scheduler = schedule.schedule(optimizer) if callable(schedule.schedule) else None
+    first_rates = [group["lr"] for group in optimizer.param_groups]
+    if checkpoint is not None:
+        checkpoint.attach("optimizer", optimizer)
+        if scheduler is not None:
+            checkpoint.attach("scheduler", scheduler)
+        checkpoint.resume_generators()
+    n_batches, rate = feed.n_batches, 0.0
+    for number in range(1 + (checkpoint.number if checkpoint else 0), schedule.n_epochs + 1):
         networks.train()
-        # Batches of nearly equal size, whose order and members torch's generator draws.
-        order = rows[torch.randperm(len(rows)).numpy()[:n_rows]]
         total = 0.0
-        for b, index in enumerate(np.array_split(order, n_batches)):
-            rate = learning_rate(schedule, (number - 1 + b / n_batches) / schedule.n_epochs)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            value = batch_loss(index, f"epoch {number}")
+        for b, batch in enumerate(feed):
+            if scheduler is None:
+                rate = learning_rate(schedule, (number - 1 + b / n_batches) / schedule.n_epochs)
+                for group, first in zip(optimizer.param_groups, first_rates, strict=True):
+                    group["lr"] = rate * (first / schedule.learning_rate)
+            rate = float(optimizer.param_groups[0]["lr"])
+            value = batch_loss(batch, f"epoch {number}")
             optimizer.zero_grad(set_to_none=True)
             value.backward()  # type: ignore[no-untyped-call]
+            if schedule.clip_norm is not None:
+                nn.utils.clip_grad_norm_(parameters, schedule.clip_norm)
             optimizer.step()
+            if scheduler is not None:
+                scheduler.step()
             total += float(value.detach()) / n_batches
         yield number, total, rate
 
 
+def _optimizer(parameters: list[nn.Parameter], schedule: Schedule) -> torch.optim.Optimizer:
+    if callable(schedule.optimizer):
+        made = schedule.optimizer(parameters)
+        if not isinstance(made, torch.optim.Optimizer):
+            raise ValueError(f"optimizer must return a torch.optim.Optimizer, got {type(made).__name__}")
+        return made
+    kinds: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    built: torch.optim.Optimizer = kinds[schedule.optimizer](
+        parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay
+    )
+    return built
+
+
+@contextmanager
+def compiled(modules: Iterable[nn.Module], wanted: bool) -> Iterator[None]:
+    """The modules compiled by ``torch.compile`` meanwhile, in place."""
+    modules = list(modules) if wanted else []
+    for module in modules:
+        module.compile()
+    try:
+        yield
+    finally:
+        for module in modules:
+            module._compiled_call_impl = None
+
+
 def minimize(
-    parameters: list[nn.Parameter], evaluate: Callable[[], float], iterations: int, history: int = 20
+    parameters: list[nn.Parameter],
+    evaluate: Callable[[], float],
+    iterations: int,
+    history: int = 20,
+    checkpoint: Resumable | None = None,
 ) -> Iterator[float]:
     """Full-batch L-BFGS: the objective after each iteration; ends early where no step lowers it any more.
 
@@ -336,15 +421,23 @@ def minimize(
         known.append(([p.detach().clone() for p in parameters], value, gradients))
         return value
 
-    for _ in range(iterations):
+    if checkpoint is not None:
+        checkpoint.attach("optimizer", optimizer)
+        checkpoint.resume_generators()
+        if checkpoint.notes.get("no step lowers it"):
+            return
+    for _ in range(checkpoint.number if checkpoint else 0, iterations):
         before = [p.detach().clone() for p in parameters]
         optimizer.step(closure)  # type: ignore[no-untyped-call]
         now = next(
             (e for e in known if all(torch.equal(p, q) for p, q in zip(parameters, e[0], strict=True))), None
         )
         known[:] = [now] if now is not None else []
+        ends = all(torch.equal(p, q) for p, q in zip(parameters, before, strict=True))
+        if checkpoint is not None:
+            checkpoint.notes["no step lowers it"] = ends
         yield closure()
-        if all(torch.equal(p, q) for p, q in zip(parameters, before, strict=True)):
+        if ends:
             return
 
 
@@ -359,7 +452,7 @@ def torch_environment(seed: int, n_threads: int | None, device: torch.device) ->
     """
     before = torch.get_num_threads()
     # Layers such as dropout draw from the devices' own generators: those take the states of local ones.
-    kept = [(d, _generator_state(d)) for d in {torch.device("cpu"), device} if _has_generator(d)]
+    kept = generator_states({torch.device("cpu"), device})
     try:
         for d, _ in kept:
             _set_generator_state(d, torch.Generator(device=d).manual_seed(seed).get_state())
@@ -368,8 +461,17 @@ def torch_environment(seed: int, n_threads: int | None, device: torch.device) ->
         yield
     finally:
         torch.set_num_threads(before)
-        for d, state in kept:
-            _set_generator_state(d, state)
+        set_generator_states(kept)
+
+
+def generator_states(devices: Iterable[torch.device]) -> list[tuple[torch.device, Tensor]]:
+    """The states of the generators of those devices that have one."""
+    return [(d, _generator_state(d)) for d in devices if _has_generator(d)]
+
+
+def set_generator_states(states: Iterable[tuple[torch.device, Tensor]]) -> None:
+    for device, state in states:
+        _set_generator_state(device, state)
 
 
 def _has_generator(device: torch.device) -> bool:

@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from fastcca._arguments.arrays import refuse_non_finite
+from fastcca._arguments.arrays import as_weights, refuse_non_finite
 from fastcca._arguments.parameters import FLAG, NOT_NEGATIVE, RIDGES, Constraint, anything, choice
 from fastcca._models.files import Schema
 from fastcca._models.multi_view import scaled_statistics
 from fastcca._models.two_view import TwoViewTransformer, View, score_statistics
 from fastcca.cca.linear import CCA
-from fastcca.deep._base import SHARED, DeepEstimator, refuse_both
+from fastcca.deep._base import (
+    OWN_TRAINING,
+    SHARED,
+    DeepEstimator,
+    MakesOptimizer,
+    MakesScheduler,
+    or_callable,
+    refuse_both,
+)
+from fastcca.deep._batches import Batches, attach_generators, batches_of, holds_batches, split_batches
 from fastcca.deep._correlation_training import (
     DeepCCAEpoch,
     EncoderPair,
     Plan,
     check_outputs,
     epochs_of,
+    epochs_of_batches,
+    outputs_of,
     warn_of_small_batches,
 )
 from fastcca.deep._pretraining import pretrain_pair
@@ -31,6 +44,7 @@ from fastcca.deep._training import Source, encode, tried
 from fastcca.deep.losses.correlation import CorrelationLoss
 from fastcca.deep.networks import MLP, evaluation
 from fastcca.errors import NumericalError
+from fastcca.metrics import column_correlations
 
 __all__ = ["DeepCCA", "DeepCCAEpoch"]
 
@@ -67,13 +81,16 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
     objective : {"trace_norm", "frobenius"}, default="trace_norm"
         Maximise the trace norm of T, the sum of the correlations, or its squared Frobenius norm, the sum of
         their squares.
-    optimizer : {"adam", "adamw", "lbfgs"}, default="adam"
-        Minibatches, or L-BFGS on all rows with exact gradients in memory that does not grow with them.
+    optimizer : {"adam", "adamw", "lbfgs"} or callable, default="adam"
+        Minibatches, or L-BFGS on all rows with exact gradients in memory that does not grow with them. A
+        callable is given the parameters and returns a ``torch.optim.Optimizer`` for minibatches, whose
+        learning rates stand in the place of ``learning_rate`` and ``weight_decay``.
     learning_rate : float, default=2e-3
         Initial learning rate of the optimiser on minibatches, after a linear warm-up over the first tenth of
         the training.
-    schedule : {"cosine", "constant"}, default="cosine"
-        The learning rate after the warm-up: cosine annealing to 0, or constant.
+    schedule : {"cosine", "constant"} or callable, default="cosine"
+        The learning rate after the warm-up: cosine annealing to 0, or constant. A callable is given the
+        optimiser and returns a scheduler of ``torch.optim.lr_scheduler``, which steps after each batch.
     n_epochs : int, optional
         Passes over the data, or iterations of L-BFGS (default 100). By default as many as give some 2000
         batches, between 30 and 300.
@@ -82,6 +99,10 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
         is an estimate: take at least ten times the number of components.
     weight_decay : float, default=0.0
         Of the optimiser; for "lbfgs" the weight of half the squared parameters.
+    clip_norm : float, optional
+        The norm of the gradient of a minibatch is scaled down to this where it is larger.
+    compile : bool, default=False
+        Compile the networks by ``torch.compile`` while training: worth its minutes for long trainings.
     input_noise : float, default=0.5
         Standard deviation of Gaussian noise on the (scaled) inputs of the encoders while training on
         minibatches: the regularisation that keeps the networks from overfitting.
@@ -132,7 +153,8 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
     best_epoch_ : int
         The epoch whose parameters are kept; 0 if training ended before the first was complete.
     x_mean_, y_mean_, x_scale_, y_scale_ : ndarray
-        What the views are centred by and divided by.
+        What the views are centred by and divided by. After a fit to pairs in batches the outputs of the
+        networks stand for the views, here and in all below.
     singular_values_, canonical_correlations_, total_correlation_, x_loadings_, y_loadings_
         As of :class:`fastcca.CCA`, for the training rows.
     n_components_, n_features_in_, n_y_features_in_, feature_names_in_, y_feature_names_in_
@@ -165,13 +187,15 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
         "DeepCCA",
         fields="singular_values_ total_correlation_ x_loadings_ y_loadings_ x_cross_loadings_ "
         "y_cross_loadings_ x_scale_ y_scale_ history_ best_epoch_ cca_",
+        optional="of_batches=_of_batches",
     )
     _saved_networks = ("encoder_x_", "encoder_y_")
     _own_modules = ("encoders",)
     _constraints: ClassVar = {
         **SHARED,
+        **OWN_TRAINING,
         "encoders": anything("networks of your own"),
-        "optimizer": choice("adam", "adamw", "lbfgs"),
+        "optimizer": or_callable(choice("adam", "adamw", "lbfgs")),
         "objective": choice("trace_norm", "frobenius"),
         "pretrain": choice(None, "denoising"),
         "autocast": choice(None, "bfloat16"),
@@ -184,6 +208,7 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
 
     encoder_x_: nn.Module
     encoder_y_: nn.Module
+    _of_batches: bool = False
 
     def __init__(
         self,
@@ -193,9 +218,9 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
         encoders: tuple[nn.Module, nn.Module] | None = None,
         reg: float | tuple[float, float] = 1e-3,
         objective: Literal["trace_norm", "frobenius"] = "trace_norm",
-        optimizer: Literal["adam", "adamw", "lbfgs"] = "adam",
+        optimizer: Literal["adam", "adamw", "lbfgs"] | MakesOptimizer = "adam",
         learning_rate: float = 2e-3,
-        schedule: Literal["cosine", "constant"] = "cosine",
+        schedule: Literal["cosine", "constant"] | MakesScheduler = "cosine",
         n_epochs: int | None = None,
         batch_size: int = 1000,
         weight_decay: float = 0.0,
@@ -215,6 +240,8 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
         verbose: bool = False,
         callbacks: Sequence[Callable[[DeepCCAEpoch], bool | None]] = (),
         n_threads: int | None = None,
+        clip_norm: float | None = None,
+        compile: bool = False,
     ) -> None:
         self.n_components = n_components
         self.hidden = hidden
@@ -244,30 +271,42 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
         self.verbose = verbose
         self.callbacks = callbacks
         self.n_threads = n_threads
+        self.clip_norm = clip_norm
+        self.compile = compile
 
     def fit(
         self,
-        X: ArrayLike,
-        y: ArrayLike,
+        X: ArrayLike | Iterable[Any],
+        y: ArrayLike | None = None,
         *,
-        validation: tuple[ArrayLike, ArrayLike] | None = None,
+        validation: tuple[ArrayLike, ArrayLike] | Iterable[Any] | None = None,
         groups: ArrayLike | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
     ) -> DeepCCA:
         """Train the networks on paired rows.
 
         Parameters
         ----------
-        X : array_like of shape (n, p)
-            First view; float32 and float64 arrays are read in place, a batch at a time.
+        X : array_like of shape (n, p), or Dataset, DataLoader or iterable of tuples
+            First view; float32 and float64 arrays are read in place, a batch at a time. Without ``y``, pairs
+            (x, y) for ``encoders`` of your own, whatever these take: a ``Dataset`` of pairs, which is
+            shuffled and cut into batches here; a ``DataLoader`` or another iterable, whose batches are taken
+            as they come in each epoch. Nothing is centred or scaled then.
         y : array_like of shape (n, q)
             Second view; row i corresponds to row i of ``X``.
-        validation : (X, y), optional
+        validation : (X, y) or pairs as for ``X``, optional
             Other paired rows to choose the best epoch by, at least two; all rows of the fit are trained on
-            then, and ``validation_fraction`` is not used.
+            then, and ``validation_fraction`` is not used. Nothing is set aside of a loader or an iterable.
         groups : array_like of shape (n,), optional
             Labels of what rows belong to: a speaker, a patient. The rows set aside are those of whole groups,
             so that no group is on both sides: some ``validation_fraction`` of the rows, the smallest group at
             least.
+        checkpoint : path, optional
+            File in which the training is saved after each epoch: networks, optimiser, schedule, generators of
+            random numbers, history. Where it holds a training of the same fit, that is gone on with: a fit
+            that was killed and is called again ends, on the CPU, with the same bits as one that was not. A
+            file of another fit is refused. It needs an integer ``random_state``; generators of your own, of
+            ``augment`` say, are not saved.
 
         Returns
         -------
@@ -285,6 +324,9 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
         """
         self._check_parameters()
         refuse_both(validation, groups)
+        if y is None and holds_batches(X):
+            return self._fit_batches(X, validation, groups, checkpoint)
+        self.__dict__.pop("_of_batches", None)
         x_data, y_data, _ = self._check_pair(X, y, reset=True)
         held_out = None if validation is None else self._validation_pair(validation)
         views = [self._scaled_view(name, data) for name, data in (("X", x_data), ("y", y_data))]
@@ -298,9 +340,69 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
             self._prepare(networks, sources, plan, rows)
             self.x_mean_, self.y_mean_ = (v.mean.astype(v.data.dtype) for v in views)
             self.x_scale_, self.y_scale_ = (v.scale.astype(v.data.dtype) for v in views)
-            epochs = epochs_of(networks, sources, plan, rows, checked_on)
-            self._train(networks, plan, epochs, lambda: self._finish(networks, sources, views, plan))
+            scales = [rows, self.x_mean_, self.y_mean_, self.x_scale_, self.y_scale_]
+            saved = self._open_checkpoint(checkpoint, networks, scales)
+            epochs = epochs_of(networks, sources, plan, rows, checked_on, saved)
+            self._train(networks, plan, epochs, lambda: self._finish(networks, sources, views, plan), saved)
         return self
+
+    def _fit_batches(self, data: Any, validation: Any, groups: Any, checkpoint: Any) -> DeepCCA:
+        """The fit to pairs that come in batches."""
+        if self.encoders is None:
+            raise ValueError(
+                "data in batches are for encoders of your own: give encoders, a pair of networks"
+            )
+        for name, other in (("optimizer", "lbfgs"), ("pretrain", "denoising")):
+            if getattr(self, name) == other:
+                raise ValueError(f"{name}={other!r} takes arrays, not batches")
+        if self.reconstruction:
+            raise ValueError("reconstruction takes arrays, not batches")
+        if validation is not None and not holds_batches(validation):
+            raise ValueError("validation must be pairs in batches, as X is")
+        self._of_batches = True
+        place = torch.device(self.device), getattr(torch, self.dtype)
+        with self._environment() as random:
+            fraction = 0.0 if validation is not None else self.validation_fraction
+            training, aside, rows = split_batches(data, fraction, self._least_validation_rows, groups, random)
+            pairs = batches_of(training, 2, self.batch_size, *place, shuffled=True)
+            everything = batches_of(data, 2, self.batch_size, *place, shuffled=False)
+            held_out = aside if validation is None else validation
+            checked_on = (
+                None if held_out is None else batches_of(held_out, 2, self.batch_size, *place, shuffled=False)
+            )
+            networks = self._networks([])
+            self._try_batch(networks, pairs)
+            plan = self._plan(len(training) if rows is not None else pairs.n_batches * self.batch_size)
+            saved = self._open_checkpoint(checkpoint, networks, [] if rows is None else [rows])
+            attach_generators(saved, data)
+            epochs = epochs_of_batches(networks, pairs, plan, checked_on, saved)
+            self._train(networks, plan, epochs, lambda: self._finish_batches(networks, everything), saved)
+        return self
+
+    def _try_batch(self, networks: EncoderPair, pairs: Batches) -> None:
+        """Tries the encoders on the first batch."""
+        first = next(iter(pairs))
+        for name, encoder, x in zip("Xy", networks.encoders, first, strict=True):
+            with tried(f"the encoder of {name}", "the first batch"), evaluation(encoder), torch.no_grad():
+                H = encoder(x)
+            width = H.shape[1] if isinstance(H, torch.Tensor) and H.ndim == 2 else -1
+            if width < self.n_components:
+                found = "no (rows, outputs) matrix" if width < 0 else f"{width} outputs"
+                raise ValueError(
+                    f"the encoder of {name} returns {found}, fewer than n_components={self.n_components}"
+                )
+
+    def _finish_batches(self, networks: EncoderPair, everything: Batches) -> None:
+        """The linear CCA of the outputs, which stand for the views in all statistics."""
+        self.encoder_x_, self.encoder_y_ = (e.eval() for e in networks.encoders)
+        H1, H2 = (H.numpy() for H in outputs_of(networks.encoders, everything))
+        self._fit_cca(H1, H2)
+        for name in ("n_features_in_", "n_y_features_in_", "canonical_correlations_", *_OF_VIEWS):
+            setattr(self, name, getattr(self.cca_, name))
+        self.x_scale_, self.y_scale_ = np.ones(H1.shape[1]), np.ones(H2.shape[1])
+        self._y_is_vector = False
+        for name in ("feature_names_in_", "y_feature_names_in_"):
+            self.__dict__.pop(name, None)
 
     # ---- the parts of fit
 
@@ -426,22 +528,31 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
         tensors = [encode(e, s, plan.chunk) for e, s in zip(networks.encoders, sources, strict=True)]
         check_outputs(tensors, "the trained model")
         H1, H2 = (H.cpu().numpy().astype(np.float64) for H in tensors)
-        # A trace of ridge: outputs that training made collinear are no reason to fail.
-        ridge = float(1e-8 * H1.var(axis=0).mean()), float(1e-8 * H2.var(axis=0).mean())
-        self.cca_ = CCA(self.n_components, reg=ridge, n_threads=self.n_threads).fit(H1, H2)
+        self._fit_cca(H1, H2)
         zx, zy = self.cca_.transform_views(H1, H2)
         z = np.hstack([zx, zy])
-        self.n_components_ = self.cca_.n_components_
-        self.singular_values_ = self.cca_.singular_values_
         x, y = views
         means, variances = (x.mean, y.mean), (x.variance, y.variance)
         found = score_statistics(x.data, y.data, None, means, variances, lambda rows: z[rows])
         self._set_statistics(found, (x.data.dtype, y.data.dtype))
+
+    def _fit_cca(self, H1: NDArray[np.float64], H2: NDArray[np.float64]) -> None:
+        # A trace of ridge: outputs that training made collinear are no reason to fail.
+        ridge = float(1e-8 * H1.var(axis=0).mean()), float(1e-8 * H2.var(axis=0).mean())
+        self.cca_ = CCA(self.n_components, reg=ridge, n_threads=self.n_threads).fit(H1, H2)
+        self.n_components_ = self.cca_.n_components_
+        self.singular_values_ = self.cca_.singular_values_
         self.total_correlation_ = float(self.singular_values_.sum())
 
     # ---- the fitted model
 
-    def _scores(self, view: View, data: NDArray[Any]) -> NDArray[Any]:
+    def _check_view(self, view: View, data: Any) -> Any:
+        check_is_fitted(self)
+        return data if self._of_batches else super()._check_view(view, data)
+
+    def _scores(self, view: View, data: Any) -> NDArray[Any]:
+        if self._of_batches:
+            return self._scores_of_batches(view, data)
         refuse_non_finite(view, data)
         first = view == "X"
         encoder = self.encoder_x_ if first else self.encoder_y_
@@ -454,6 +565,161 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
         H = outputs.cpu().numpy().astype(np.float64)
         scores = self.cca_.transform(H) if first else self.cca_.transform_y(H)
         return scores.astype(data.dtype, copy=False)
+
+    def _scores_of_batches(self, view: View, data: Any) -> NDArray[Any]:
+        """Scores of one view's rows, or of its part of pairs in batches."""
+        place, k = torch.device(self.device), int(view == "y")
+        encoder = (self.encoder_x_, self.encoder_y_)[k]
+        if holds_batches(data):
+            pairs = batches_of(
+                data, k + 1, self.batch_size, place, getattr(torch, self.dtype), shuffled=False
+            )
+            inputs: Iterable[Any] = (batch[k : k + 1] for batch in pairs)
+        else:
+            rows = Batches([[data]], 1, place, getattr(torch, self.dtype))
+            whole = rows.moved(data)
+            parts = torch.split(whole, self.batch_size) if isinstance(whole, torch.Tensor) else [whole]
+            inputs = ([part] for part in parts)
+        (H,) = outputs_of([encoder], inputs, (view,))
+        scores = (self.cca_.transform, self.cca_.transform_y)[k](H.numpy())
+        return scores.astype(self.dtype, copy=False)
+
+    def transform_views(self, X: Any, y: Any = None) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Scores of both views, ``(transform(X), transform_y(y))``, as plain arrays.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, p), or pairs in batches
+            Rows of the first view. After a fit to pairs in batches also such pairs, without ``y``.
+        y : array_like of shape (m, q)
+            Rows of the second view; they need not be paired with those of ``X``.
+
+        Returns
+        -------
+        tuple of ndarray
+            Shapes (n, n_components_) and (m, n_components_).
+        """
+        check_is_fitted(self)
+        if not self._of_batches or y is not None:
+            return super().transform_views(X, y)
+        if not holds_batches(X):
+            raise ValueError("without y, X must be pairs in batches: a Dataset, a DataLoader, an iterable")
+        place = torch.device(self.device), getattr(torch, self.dtype)
+        pairs = batches_of(X, 2, self.batch_size, *place, shuffled=False)
+        H1, H2 = (H.numpy() for H in outputs_of([self.encoder_x_, self.encoder_y_], pairs))
+        zx, zy = self.cca_.transform_views(H1, H2)
+        return zx.astype(self.dtype, copy=False), zy.astype(self.dtype, copy=False)
+
+    def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
+        """Mean canonical correlation on these rows, which ``GridSearchCV`` maximises.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, p), or pairs in batches
+            Rows of the first view, at least two. After a fit to pairs in batches also such pairs, without
+            ``y``.
+        y : array_like of shape (n, q)
+            The paired rows of the second view.
+        sample_weight : array_like of shape (n,), optional
+            Weights count as repetitions of a row.
+
+        Returns
+        -------
+        float
+            Mean over the components of the Pearson correlation of the two scores, with the projections and
+            the order of the fit; a score that is constant counts 0.
+
+        Raises
+        ------
+        ValueError
+            For a single row (no correlation can be computed) or rows that do not pair.
+        """
+        check_is_fitted(self)
+        if not self._of_batches:
+            return super().score(X, y, sample_weight)
+        zx, zy = self.transform_views(X, y)
+        if len(zx) != len(zy) or len(zx) < 2:
+            raise ValueError(f"score needs at least 2 paired rows, got {len(zx)} and {len(zy)}")
+        weights = as_weights(sample_weight, len(zx))
+        return float(column_correlations(zx, zy, sample_weight=weights).mean())
+
+    def to_module(self, view: View = "X") -> nn.Module:
+        """The map of a view, from rows in its units to scores, as one module of PyTorch.
+
+        Centring, scale, network and linear CCA in one: what :meth:`transform` (or :meth:`transform_y`)
+        computes, for ``torch.export``, ONNX, TorchServe, a device.
+
+        Parameters
+        ----------
+        view : {"X", "y"}
+
+        Returns
+        -------
+        torch.nn.Module
+            In evaluation mode, with copies of all weights, in ``dtype``; its inputs are (rows, features), or
+            what the encoder takes after a fit to pairs in batches.
+
+        Examples
+        --------
+        >>> import numpy as np, torch
+        >>> from fastcca.deep import DeepCCA
+        >>> X = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
+        >>> model = DeepCCA(2, (8,), n_epochs=2, random_state=0).fit(X, X[:, ::-1] ** 3)
+        >>> rows, n = torch.from_numpy(X[:5]), torch.export.Dim("n")
+        >>> program = torch.export.export(model.to_module(), (rows,), dynamic_shapes=({0: n},))
+        >>> scores = program.module()(torch.from_numpy(X[:9]))
+        >>> bool(np.allclose(scores.detach(), model.transform(X[:9]), atol=1e-5))
+        True
+        """
+        check_is_fitted(self)
+        if view not in ("X", "y"):
+            raise ValueError(f"view must be 'X' or 'y', got {view!r}")
+        first = view == "X"
+        encoder = copy.deepcopy(self.encoder_x_ if first else self.encoder_y_)
+        scaling = None
+        if not self._of_batches:
+            scaling = (self.x_mean_, self.x_scale_) if first else (self.y_mean_, self.y_scale_)
+        mean, weights = (
+            (self.cca_.x_mean_, self.cca_.x_weights_) if first else (self.cca_.y_mean_, self.cca_.y_weights_)
+        )
+        return ScoringModule(encoder, mean, weights, scaling, getattr(torch, self.dtype)).eval()
+
+
+class ScoringModule(nn.Module):
+    """(x - mean) / scale, the network, and the linear CCA of its outputs."""
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        output_mean: NDArray[Any],
+        weights: NDArray[Any],
+        scaling: tuple[NDArray[Any], NDArray[Any]] | None,
+        dtype: torch.dtype,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.scales = scaling is not None
+        mean, scale = scaling if scaling is not None else (np.zeros(()), np.ones(()))
+        for name, value in (("mean", mean), ("factor", 1 / np.asarray(scale, np.float64))):
+            self.register_buffer(name, torch.as_tensor(value, dtype=torch.float64))
+        # z = (h - m) W = h W - m W
+        offset = -np.asarray(output_mean, np.float64) @ weights
+        self.register_buffer("weights", torch.as_tensor(weights, dtype=torch.float64))
+        self.register_buffer("offset", torch.as_tensor(offset, dtype=torch.float64))
+        self.dtype = dtype
+
+    def forward(self, x: Any) -> torch.Tensor:
+        if self.scales:
+            x = ((x.double() - self.mean) * self.factor).to(self.dtype)
+        scores: torch.Tensor = self.encoder(x).double() @ self.weights + self.offset
+        return scores.to(self.dtype)
+
+
+# What a fit to pairs in batches has of the linear CCA of the outputs.
+_OF_VIEWS = (
+    *("x_mean_", "y_mean_", "x_loadings_", "y_loadings_", "x_cross_loadings_", "y_cross_loadings_"),
+    *("_y_on_x", "_x_on_y", "_x_on_x", "_y_on_y"),
+)
 
 
 class _ScaledView(NamedTuple):

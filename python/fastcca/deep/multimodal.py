@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -17,9 +18,33 @@ from fastcca._arguments.modalities import Modalities, check_modalities, pick
 from fastcca._arguments.parameters import FLAG, anything, choice
 from fastcca._models.files import Schema
 from fastcca._models.multi_view import scaled_statistics
-from fastcca.deep._base import SHARED, DeepEstimator, refuse_both
-from fastcca.deep._multimodal_network import MultimodalNetwork, pretrain, subset_sampling
-from fastcca.deep._multimodal_training import AutoencoderEpoch, ModalityRows, epochs_of, inputs_of
+from fastcca.deep._base import (
+    OWN_TRAINING,
+    SHARED,
+    DeepEstimator,
+    MakesOptimizer,
+    MakesScheduler,
+    refuse_both,
+)
+from fastcca.deep._batches import (
+    Batches,
+    attach_generators,
+    batches_of,
+    holds_batches,
+    merged_statistics,
+    named_batch,
+    split_batches,
+)
+from fastcca.deep._multimodal_network import MultimodalNetwork, SubsetSampling, pretrain, subset_sampling
+from fastcca.deep._multimodal_training import (
+    AutoencoderEpoch,
+    BatchItems,
+    Item,
+    ModalityRows,
+    RowItems,
+    epochs_of,
+    inputs_of,
+)
 from fastcca.deep._pretraining import some_rows
 from fastcca.deep._training import Schedule, Source, chunks, encode, tried
 from fastcca.deep.networks import MLP, GaussianNoise, activation_of, evaluation
@@ -85,18 +110,24 @@ class MultimodalAutoencoder(
         Initialise layer by layer by :class:`DenoisingAutoencoder` or by sparse :class:`RBM`, each modality by
         itself and then the joint representation; "rbm" needs ``activation="sigmoid"``. The decoders are
         initialised as the transposes.
-    optimizer : {"adam", "adamw"}, default="adam"
-        On minibatches.
+    optimizer : {"adam", "adamw"} or callable, default="adam"
+        On minibatches. A callable is given the parameters and returns a ``torch.optim.Optimizer``, whose
+        learning rates stand in the place of ``learning_rate`` and ``weight_decay``.
     learning_rate : float, default=1e-3
         Initial learning rate of the optimiser, after a linear warm-up over the first tenth of the training.
-    schedule : {"cosine", "constant"}, default="cosine"
-        The learning rate after the warm-up: cosine annealing to 0, or constant.
+    schedule : {"cosine", "constant"} or callable, default="cosine"
+        The learning rate after the warm-up: cosine annealing to 0, or constant. A callable is given the
+        optimiser and returns a scheduler of ``torch.optim.lr_scheduler``, which steps after each batch.
     n_epochs : int, optional
         Passes over the data. By default as many as give some 3000 batches, between 20 and 300.
     batch_size : int, default=100
         Rows of a minibatch, at most; no network is ever given more rows at once.
     weight_decay : float, default=0.0
         Of the optimiser.
+    clip_norm : float, optional
+        The norm of the gradient of a batch is scaled down to this where it is larger.
+    compile : bool, default=False
+        Compile the networks by ``torch.compile`` while training: worth its minutes for long trainings.
     input_noise : float, default=0.0
         Standard deviation of Gaussian noise on the (scaled) inputs of the encoders while training.
     dropout : float, default=0.0
@@ -178,11 +209,11 @@ class MultimodalAutoencoder(
     _own_modules = ("encoders", "decoders")
     _constraints: ClassVar = {
         **SHARED,
+        **OWN_TRAINING,
         "encoders": anything("networks of your own"),
         "decoders": anything("networks of your own"),
         "modality_weights": anything("a number for each modality"),  # with the views
         "modality_dropout": anything("a probability or a schedule of them"),  # by dropout_schedule
-        "optimizer": choice("adam", "adamw"),
         "modality_subsets": choice("sampled", "exhaustive"),
         "missing_indicator": FLAG,
         "inverted_dropout": FLAG,
@@ -211,9 +242,9 @@ class MultimodalAutoencoder(
         inverted_dropout: bool = False,
         modality_weights: Mapping[str, float] | Sequence[float] | None = None,
         pretrain: Literal["denoising", "rbm"] | None = None,
-        optimizer: Literal["adam", "adamw"] = "adam",
+        optimizer: Literal["adam", "adamw"] | MakesOptimizer = "adam",
         learning_rate: float = 1e-3,
-        schedule: Literal["cosine", "constant"] = "cosine",
+        schedule: Literal["cosine", "constant"] | MakesScheduler = "cosine",
         n_epochs: int | None = None,
         batch_size: int = 100,
         weight_decay: float = 0.0,
@@ -228,6 +259,8 @@ class MultimodalAutoencoder(
         verbose: bool = False,
         callbacks: Sequence[Callable[[AutoencoderEpoch], bool | None]] = (),
         n_threads: int | None = None,
+        clip_norm: float | None = None,
+        compile: bool = False,
     ) -> None:
         self.n_components = n_components
         self.hidden = hidden
@@ -257,16 +290,28 @@ class MultimodalAutoencoder(
         self.verbose = verbose
         self.callbacks = callbacks
         self.n_threads = n_threads
+        self.clip_norm = clip_norm
+        self.compile = compile
 
     def fit(
-        self, views: Any, y: Any = None, *, validation: Any = None, groups: ArrayLike | None = None
+        self,
+        views: Any,
+        y: Any = None,
+        *,
+        validation: Any = None,
+        groups: ArrayLike | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
     ) -> MultimodalAutoencoder:
         """Train the network.
 
         Parameters
         ----------
         views : mapping of str to array_like of shape (n, p_i), sequence of such, or one array_like
-            Rows of all modalities belong together; float32 and float64 arrays are read in place.
+            Rows of all modalities belong together; float32 and float64 arrays are read in place. Or data in
+            batches: a ``Dataset`` of rows, which is shuffled and cut into batches here, a ``DataLoader`` or
+            another iterable, whose batches are taken as they come in each epoch: mappings from names, tuples
+            or single tensors, which are flattened to a row for each sample. The first names all modalities.
+            Means and scales are taken from a first pass.
         y : ignored
         validation : as ``views``, optional
             Other rows to choose the best epoch by; all rows of the fit are trained on then, and
@@ -275,6 +320,12 @@ class MultimodalAutoencoder(
             Labels of what rows belong to: a speaker, a patient. The rows set aside are those of whole groups,
             so that no group is on both sides: some ``validation_fraction`` of the rows, the smallest group at
             least.
+        checkpoint : path, optional
+            File in which the training is saved after each epoch: networks, optimiser, schedule, generators of
+            random numbers, history. Where it holds a training of the same fit, that is gone on with: a fit
+            that was killed and is called again ends, on the CPU, with the same bits as one that was not. A
+            file of another fit is refused. It needs an integer ``random_state``; generators of your own, of
+            ``augment`` say, are not saved.
 
         Returns
         -------
@@ -293,14 +344,11 @@ class MultimodalAutoencoder(
         """
         self._check_parameters()
         refuse_both(validation, groups)
+        if holds_batches(views):
+            return self._fit_batches(views, validation, groups, checkpoint)
         found = check_modalities(views, type(self).__name__)
         self._set_columns(found)
-        sampling = subset_sampling(
-            self.modalities_, self.modality_dropout, self.modality_subsets == "exhaustive"
-        )
-        weights = pick(self.modalities_, self.modality_weights, "modality_weights", missing=1.0)
-        if not any(weights.values()):
-            raise ValueError("modality_weights must not all be zero")
+        sampling, weights = self._sampling()
         held_out = None if validation is None else self._checked(validation)
         with self._environment() as random:
             rows, validation_rows = self._split(found.n_rows, validation, groups, random)
@@ -311,11 +359,62 @@ class MultimodalAutoencoder(
                 checked_on = training._replace(rows=validation_rows)
             network = self._network(training)
             schedule = Schedule(**self._schedule(len(rows)))
-            epochs = epochs_of(network, training, checked_on, sampling, weights, schedule)
-            self._train(network, schedule, epochs, lambda: self._keep(network))
+            scales = [*self.means_.values(), *self.scales_.values()]
+            saved = self._open_checkpoint(checkpoint, network, [rows, *scales])
+            like, size = network.shared.weight.detach(), self.batch_size
+            feed = RowItems(training, size, like)
+            checked = None if checked_on is None else RowItems(checked_on, size, like, in_order=True)
+            epochs = epochs_of(network, self.modalities_, feed, checked, sampling, weights, schedule, saved)
+            self._train(network, schedule, epochs, lambda: self._keep(network), saved)
+        return self
+
+    def _fit_batches(self, data: Any, validation: Any, groups: Any, checkpoint: Any) -> MultimodalAutoencoder:
+        """The fit to modalities that come in batches: means and scales in a first pass over them."""
+        if self.pretrain is not None:
+            raise ValueError(f"pretrain={self.pretrain!r} takes arrays, not batches")
+        if validation is not None and not holds_batches(validation):
+            raise ValueError("validation must be modalities in batches, as views are")
+        place = torch.device(self.device), getattr(torch, self.dtype)
+
+        def batches(given: Any, shuffled: bool) -> Batches:
+            return batches_of(given, 1, self.batch_size, *place, shuffled=shuffled)
+
+        with self._environment() as random:
+            fraction = 0.0 if validation is not None else self.validation_fraction
+            training, aside, rows = split_batches(data, fraction, self._least_validation_rows, groups, random)
+            first = self._set_streamed_columns(batches(data, shuffled=False))
+            sampling, weights = self._sampling()
+            network = self._network(self._rows(first, np.arange(first.n_rows)))
+            pairs, held_out = batches(training, shuffled=True), aside if validation is None else validation
+            n = len(training) if rows is not None else pairs.n_batches * self.batch_size
+            schedule = Schedule(**self._schedule(n))
+            scales = [*self.means_.values(), *self.scales_.values(), *([] if rows is None else [rows])]
+            saved = self._open_checkpoint(checkpoint, network, scales)
+            attach_generators(saved, data)
+            like = network.shared.weight.detach()
+
+            def item(batch: Any) -> Item:
+                sources, present = self._sources(self._checked(named_batch(batch)), *place)
+                here = torch.from_numpy(present).to(like)
+                return inputs_of(list(sources.values()), slice(None), here), here
+
+            checked = None if held_out is None else BatchItems(batches(held_out, shuffled=False), item)
+            feed = BatchItems(pairs, item)
+            epochs = epochs_of(network, self.modalities_, feed, checked, sampling, weights, schedule, saved)
+            self._train(network, schedule, epochs, lambda: self._keep(network), saved)
         return self
 
     # ---- the parts of fit
+
+    def _sampling(self) -> tuple[SubsetSampling, dict[str, float]]:
+        """The distribution of the subsets given, and the weights of the modalities' errors."""
+        sampling = subset_sampling(
+            self.modalities_, self.modality_dropout, self.modality_subsets == "exhaustive"
+        )
+        weights = pick(self.modalities_, self.modality_weights, "modality_weights", missing=1.0)
+        if not any(weights.values()):
+            raise ValueError("modality_weights must not all be zero")
+        return sampling, weights
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -340,9 +439,41 @@ class MultimodalAutoencoder(
         self.means_, self.scales_ = {}, {}
         for name, a in found.data.items():
             rows = a if found.present[name].all() else a[found.present[name]]
-            mean, variance = scaled_statistics(name, rows, self.scale == "columns")
-            variances = variance if self.scale == "columns" else np.full_like(variance, variance.mean())
-            self.means_[name], self.scales_[name] = mean, np.sqrt(np.where(variances > 0, variances, 1.0))
+            self._set_scale(name, *scaled_statistics(name, rows, self.scale == "columns"))
+        self._set_names(found)
+
+    def _set_scale(self, name: str, mean: NDArray[np.float64], variance: NDArray[np.float64]) -> None:
+        variances = variance if self.scale == "columns" else np.full_like(variance, variance.mean())
+        self.means_[name], self.scales_[name] = mean, np.sqrt(np.where(variances > 0, variances, 1.0))
+
+    def _set_streamed_columns(self, batches: Batches) -> Modalities:
+        """The same of batches; returns the first of them, which names all modalities."""
+        first: Modalities | None = None
+        sums: dict[str, Any] = {}
+        widths: dict[str, int] | None = None
+        for batch in batches.data:
+            views = named_batch(batch)
+            if first is None:
+                widths = {name: a.shape[1] for name, a in views.items() if a is not None}
+            found = check_modalities(views, type(self).__name__, widths)
+            first = found if first is None else first
+            for name, a in found.data.items():
+                rows = a[found.present[name]].astype(np.float64, copy=False)
+                if len(rows):
+                    sums[name] = merged_statistics(sums.get(name), rows)
+        assert first is not None
+        self.modalities_, self.means_, self.scales_ = tuple(first.data), {}, {}
+        for name in self.modalities_:
+            if name not in sums:
+                raise ValueError(f"every row of modality {name!r} is missing: there is nothing to learn from")
+            n, mean, squares = sums[name]
+            if not np.isfinite(squares).all():
+                raise NumericalError(f"the variance of {name} overflows: scale it down")
+            self._set_scale(name, mean, squares / max(n - 1, 1))
+        self._set_names(first)
+        return first
+
+    def _set_names(self, found: Modalities) -> None:
         self._columns = found.names
         self._dtypes = {name: a.dtype.name for name, a in found.data.items()}
         self.n_features_in_ = sum(map(len, self.means_.values()))
@@ -524,6 +655,8 @@ class MultimodalAutoencoder(
             For an unknown modality, a wrong number of features or of rows, a row without any modality, NaN
             or infinity inside a row.
         """
+        if holds_batches(views):
+            return np.concatenate([self.transform(named_batch(batch)) for batch in self._read(views)])
         return self._run(self._check(views), decode=False)[0]
 
     def reconstruct(self, views: Any) -> dict[str, NDArray[Any]]:
@@ -539,6 +672,9 @@ class MultimodalAutoencoder(
             Every modality of the fit, (n, p_i), in its units and dtype; also those given, as they are
             reconstructed.
         """
+        if holds_batches(views):
+            parts = [self.reconstruct(named_batch(batch)) for batch in self._read(views)]
+            return {name: np.concatenate([part[name] for part in parts]) for name in self.modalities_}
         return self._run(self._check(views), decode=True)[1]
 
     def score(self, views: Any, y: Any = None, given: str | Sequence[str] | None = None) -> float:
@@ -563,23 +699,36 @@ class MultimodalAutoencoder(
         ValueError
             As of :meth:`transform`, and for a name in ``given`` that is not in ``views``.
         """
-        found = self._check(views)
-        shown = found
-        if given is not None:
-            names = (given,) if isinstance(given, str) else tuple(given)
-            unknown = [name for name in names if name not in found.data]
-            if unknown or not names:
-                raise ValueError(f"given must name some of {', '.join(found.data)}, got {given!r}")
-            shown = self._check({name: found.data[name] for name in names})
-        filled = self._run(shown, decode=True)[1]
-        scores = []
-        for name, a in found.data.items():
-            rows = found.present[name]
-            target = a[rows].astype(np.float64)
-            error = np.square(filled[name][rows] - target).sum()
-            reference = np.square(target - self.means_[name]).sum()
-            scores.append(1 - error / reference if reference > 0 else float(error == 0))
+        check_is_fitted(self)
+        parts: Iterable[Any] = map(named_batch, self._read(views)) if holds_batches(views) else [views]
+        errors: dict[str, float] = {}
+        references: dict[str, float] = {}
+        for part in parts:
+            found = self._check(part)
+            shown = found
+            if given is not None:
+                names = (given,) if isinstance(given, str) else tuple(given)
+                unknown = [name for name in names if name not in found.data]
+                if unknown or not names:
+                    raise ValueError(f"given must name some of {', '.join(found.data)}, got {given!r}")
+                shown = self._check({name: found.data[name] for name in names})
+            filled = self._run(shown, decode=True)[1]
+            for name, a in found.data.items():
+                rows = found.present[name]
+                target = a[rows].astype(np.float64)
+                errors[name] = errors.get(name, 0.0) + np.square(filled[name][rows] - target).sum()
+                reference = np.square(target - self.means_[name]).sum()
+                references[name] = references.get(name, 0.0) + reference
+        scores = [
+            1 - errors[name] / reference if reference > 0 else float(errors[name] == 0)
+            for name, reference in references.items()
+        ]
         return float(np.mean(scores))
+
+    def _read(self, views: Any) -> Iterable[Any]:
+        """The batches of what comes in batches."""
+        place = torch.device(self.device), getattr(torch, self.dtype)
+        return batches_of(views, 1, self.batch_size, *place, shuffled=False).data  # type: ignore[no-any-return]
 
     @property
     def _n_features_out(self) -> int:  # read by get_feature_names_out

@@ -366,7 +366,7 @@ class LabelEmbedding(
         n_classes = len(self.label_embedding_)
         k = integer(1, n_classes)("k", k)
         order = [np.argsort(-block, axis=1, kind="stable")[:, :k] for block in self._nearness(x)]
-        return self.classes_[np.concatenate([np.zeros((0, k), dtype=np.intp), *order])]
+        return np.asarray(self.classes_[np.concatenate([np.zeros((0, k), dtype=np.intp), *order])])
 
     def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
         """Probabilities of the labels: the softmax of :meth:`decision_function` over ``temperature_``.

@@ -285,7 +285,7 @@ class ZeroShotMixin:
         seen_calibration : float, default=0
             The calibration factor of calibrated stacking: the decisions for the classes of the fit are
             lowered by it, as a model prefers the classes that it was trained on. It is chosen on held-out
-            rows.
+            rows, by ``best_calibration`` of :func:`fastcca.metrics.seen_unseen_curve`.
 
         Returns
         -------

@@ -21,7 +21,9 @@ from fastcca._arguments.arrays import (
     finite_matrix,
 )
 from fastcca._arguments.parameters import integer, thread_count
+from fastcca._arguments.sparse import as_rows, is_sparse
 from fastcca.errors import NumericalError
+from fastcca.functional.sparse_moments import sparse_pays, sparse_sums
 
 __all__ = ["GroupMoments", "Moments", "group_moments", "rolling_moments"]
 
@@ -90,7 +92,12 @@ class Moments:
 
     def __init__(self) -> None:
         none = np.zeros(0)
-        self._fill(n=0.0, dims=(), shift=none, offset=none, scatter=np.zeros((0, 0)), eps=none, rounding=none)
+        self._set(n=0.0, dims=(), shift=none, offset=none, scatter=np.zeros((0, 0)), eps=none, rounding=none)
+
+    def _set(self, **parts: Any) -> None:
+        """Take parts that are known to fit."""
+        for name, value in parts.items():
+            object.__setattr__(self, name, value)
 
     def _fill(self, **parts: Any) -> None:
         """Take the parts given and keep the others; a ValueError, and no change, where they do not fit."""
@@ -105,8 +112,7 @@ class Moments:
             ("rounding", (d,)),
         ):
             new[name] = _part(name, new[name], shape)
-        for name, value in new.items():
-            object.__setattr__(self, name, value)
+        self._set(**new)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in self.__slots__:
@@ -226,6 +232,8 @@ class Moments:
         *views : array-like of shape (n_rows, dims[i])
             The views' new rows, in the same order each time. float32 and float64 arrays are read in place
             (any strides, read-only, memory-mapped); other dtypes are converted. 1-d means one column.
+            Sparse matrices and arrays of SciPy too: products of their entries alone where these are few
+            enough for that to be quicker, else a run of dense rows after the other.
         sample_weight : array-like of shape (n_rows,), optional
             Weights, not negative; they count as repetitions.
         names : sequence of str, optional
@@ -253,7 +261,7 @@ class Moments:
             raise ValueError("update takes at least one view")
         check_same_rows(**dict(zip(names, views, strict=True)), sample_weight=sample_weight)
         arrays = [
-            as_matrix(name, view, vector=True, min_columns=0) for view, name in zip(views, names, strict=True)
+            as_rows(name, view, vector=True, min_columns=0) for view, name in zip(views, names, strict=True)
         ]
         check_same_length(**dict(zip(names, arrays, strict=True)))
         dims = tuple(a.shape[1] for a in arrays)
@@ -261,17 +269,24 @@ class Moments:
             raise ValueError(f"the views have {dims} columns, but earlier rows had {self.dims}")
         if dtype is not None and np.dtype(dtype) != np.float64:
             raise ValueError(f"dtype must be float64 or None, got {dtype!r}")
-        weights = as_weights(sample_weight, len(arrays[0]))
+        weights = as_weights(sample_weight, arrays[0].shape[0])
         eps = np.repeat([float(np.finfo(a.dtype).eps) for a in arrays], dims)
+        if all(map(is_sparse, arrays)) and sparse_pays(arrays):
+            thread_count(n_threads)
+            n, mean, scatter, rounding = sparse_sums(arrays, weights, n_threads)
+            self._absorb(from_parts(dims, eps, n, mean, np.zeros_like(mean), scatter, rounding=rounding))
+            return self
         added = Moments()
         for rows_ in _row_chunks(arrays):
             w = None if weights is None else weights[rows_]
-            parts = common_float([a[rows_] for a in arrays])
+            parts = common_float([a[rows_].toarray() if is_sparse(a) else a[rows_] for a in arrays])
             options = dtype is not None, thread_count(n_threads)
             try:
                 sums = _core.moments(parts, list(names), w, *options)
             except ValueError:
-                if rows_.start:  # a position within the chunk means nothing to the caller
+                if rows_.start and not any(
+                    map(is_sparse, arrays)
+                ):  # a position within the chunk means nothing to the caller
                     _core.moments(common_float(arrays), list(names), weights, *options)
                 raise
             products = np.finfo(np.float64 if dtype is not None else parts[0].dtype).eps
@@ -318,22 +333,25 @@ class Moments:
             self._fill(eps=eps)
             return
         if self.n <= 0:
-            self._fill(**(other.__getstate__() | {"eps": eps}))
+            self._set(**(other.__getstate__() | {"eps": eps}))
             return
         n = self.n + other.n
         # Two shifts near each other differ by an exact number; the offsets are small beside the spread.
-        offset = (other.shift - self.shift) + other.offset
-        delta = offset - self.offset
-        scatter = self.scatter + other.scatter
-        weighted = (self.n * (other.n / n)) * delta
-        step = max(1, 2**20 // max(1, delta.size))
-        for start in range(0, delta.size, step):  # no second matrix of this size
-            rows = slice(start, start + step)
-            scatter[rows] += np.outer(weighted[rows], delta)
+        with np.errstate(over="ignore", invalid="ignore"):
+            offset = (other.shift - self.shift) + other.offset
+            scatter = self.scatter + other.scatter
+            delta = offset - self.offset
+            weighted = (self.n * (other.n / n)) * delta
+            step = max(1, 2**20 // max(1, delta.size))
+            for start in range(0, delta.size, step):  # no second matrix of this size
+                rows = slice(start, start + step)
+                scatter[rows] += np.outer(weighted[rows], delta)
+        if not np.isfinite(scatter.diagonal()).all():  # which bounds the other entries
+            raise NumericalError("the merged moments overflow: scale the columns down")
         errors = self.rounding * self.scatter.diagonal() + other.rounding * other.scatter.diagonal()
         rounding = _relative(errors, scatter.diagonal(), np.maximum(self.rounding, other.rounding))
         offset = (self.n * self.offset + other.n * offset) / n
-        self._fill(n=n, offset=offset, scatter=scatter, eps=eps, rounding=rounding)
+        self._set(n=n, offset=offset, scatter=scatter, eps=eps, rounding=rounding)
 
     def __add__(self, other: Moments) -> Moments:
         if not isinstance(other, Moments):
@@ -410,8 +428,11 @@ class Moments:
 
 
 def _row_chunks(arrays: list[npt.NDArray[Any]]) -> list[slice]:
-    """All rows at once; where dtypes differ and a large view must be converted, runs of them."""
-    n = len(arrays[0])
+    """All rows at once; of sparse views, and where dtypes differ and many are converted, runs of them."""
+    n = arrays[0].shape[0]
+    if any(map(is_sparse, arrays)):
+        step = max(1024, _CONVERTED_BYTES // (8 * max(1, sum(a.shape[1] for a in arrays))))
+        return [slice(start, min(n, start + step)) for start in range(0, n, step)] or [slice(0, 0)]
     if len({a.dtype for a in arrays}) == 1 or sum(a.nbytes for a in arrays) < _CONVERTED_BYTES:
         return [slice(0, n)]
     step = max(1024, 8 * sum(a.shape[1] for a in arrays))
@@ -425,6 +446,49 @@ def _relative(errors: Array, values: Array, otherwise: Array) -> Array:
     return np.clip(relative, np.finfo(np.float64).eps, 1.0)
 
 
+class MomentsStream:
+    """Moments of rows that come in many small batches, whose products are brought together once.
+
+    To add up :class:`Moments` takes time for d² numbers a batch, more than the products of a few hundred
+    rows of some thousand columns.
+
+    Parameters
+    ----------
+    views : sequence of ndarray
+        The first batch, in float32 or float64.
+    names : sequence of str
+        What error messages call the views.
+    n_threads : int, optional
+        Threads to use; the result does not depend on it.
+    """
+
+    def __init__(
+        self, views: Sequence[npt.NDArray[Any]], names: Sequence[str], n_threads: int | None = None
+    ) -> None:
+        self.dims, self.names = tuple(view.shape[1] for view in views), tuple(names)
+        self.dtype = np.result_type(*views)
+        self.eps = np.zeros(sum(self.dims))
+        core = _core.MomentsStream32 if self.dtype == np.float32 else _core.MomentsStream64
+        self._sums: Any = core(sum(self.dims))
+        self.update(views, n_threads)
+
+    def takes(self, views: Sequence[npt.NDArray[Any]]) -> bool:
+        """Whether a batch has the type of those before."""
+        return bool(np.result_type(*views) == self.dtype)
+
+    def update(self, views: Sequence[npt.NDArray[Any]], n_threads: int | None = None) -> None:
+        """Add a batch, of finite numbers and of the same views."""
+        self._sums.add(common_float(views), self.names, thread_count(n_threads))
+        eps = np.repeat([float(np.finfo(view.dtype).eps) for view in views], self.dims)
+        self.eps = np.maximum(self.eps, eps)
+
+    def moments(self, n_threads: int | None = None) -> Moments:
+        """Of all rows so far."""
+        sums = self._sums.finish(thread_count(n_threads))
+        rounding = np.full(self.eps.shape, float(np.finfo(self.dtype).eps))
+        return from_parts(self.dims, self.eps, *sums, rounding=rounding)
+
+
 def from_parts(
     dims: tuple[int, ...],
     eps: Array,
@@ -436,7 +500,7 @@ def from_parts(
     rounding: Array | None = None,
 ) -> Moments:
     """Moments of these parts; their rounding is that of the data unless given."""
-    moments = Moments()
+    moments = Moments.__new__(Moments)
     rounding = eps if rounding is None else rounding
     moments._fill(n=n, dims=dims, shift=shift, offset=offset, scatter=scatter, eps=eps, rounding=rounding)
     return moments

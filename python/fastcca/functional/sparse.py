@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -32,33 +34,39 @@ def unit_with_bound(a: Array, bound: float) -> Array:
     u = soft(a, t) / |soft(a, t)| with the smallest t >= 0 for which |u|₁ <= bound. Between two neighbouring
     values of |a| the k largest stay, and |u|₁² = bound² is a quadratic equation in t.
     """
-    if not a.any():
+    sizes = np.abs(a)
+    largest = sizes.max()
+    if not largest > 0:
         return np.zeros_like(a)
-    a = a / np.abs(a).max()
     if bound <= 1:  # a single entry, of several that tie for the largest the first
-        i = int(np.abs(a).argmax())
-        return np.where(np.arange(len(a)) == i, np.sign(a[i]), 0.0)
-    if np.abs(a).sum() <= bound * np.linalg.norm(a):
-        return np.asarray(a / np.linalg.norm(a))
-    sizes = np.sort(np.abs(a))[::-1]
-    counts = np.arange(1, len(sizes) + 1)
-    sums, squares = np.cumsum(sizes), np.cumsum(sizes**2)
-    # the ratio |u|₁ at t = the next value, with k entries left: grows with k
-    t = np.append(sizes[1:], 0.0)
+        return np.where(np.arange(len(a)) == sizes.argmax(), np.sign(a), 0.0)
+    sizes /= largest
+    total, square = sizes.sum(), sizes @ sizes
+    limit = bound * bound
+    if total * total <= limit * square:
+        return np.asarray(np.copysign(sizes / math.sqrt(square), a))
+    ordered = np.sort(sizes)[::-1]
+    counts, sums, squares = _counts(len(a)), ordered.cumsum(), (ordered * ordered).cumsum()
+    # |soft(a, t)|₁² / |soft(a, t)|² at t = the next value, with k entries left: grows with k
+    t = np.zeros_like(ordered)
+    t[:-1] = ordered[1:]
     ones = sums - counts * t
-    twos = np.sqrt(np.maximum(squares - 2 * t * sums + counts * t**2, 0.0))
-    ratio = np.divide(ones, twos, out=np.ones_like(ones), where=twos > 0)
-    beyond = (ratio > bound) & (counts > bound**2)
-    k = int(beyond.argmax())
+    twos = np.maximum(squares - t * (sums + ones), 1e-15 * squares)
+    k = int(((ones * ones > limit * twos) & (counts > limit)).argmax())
     n, s, q = float(counts[k]), float(sums[k]), float(squares[k])
-    # (s − n t)² = bound² (q − 2 s t + n t²); the smaller root, below sizes[k]
-    A, B, C = n * (n - bound**2), -2 * s * (n - bound**2), s**2 - bound**2 * q
-    threshold = (-B - np.sqrt(max(B * B - 4 * A * C, 0.0))) / (2 * A)
-    u = np.sign(a) * np.maximum(np.abs(a) - max(threshold, 0.0), 0.0)
-    norm = np.linalg.norm(u)
+    # (s − n t)² = bound² (q − 2 s t + n t²); the smaller root, below ordered[k]
+    A, B, C = n * (n - limit), -2 * s * (n - limit), s * s - limit * q
+    threshold = (-B - math.sqrt(max(B * B - 4 * A * C, 0.0))) / (2 * A)
+    u = np.maximum(sizes - max(threshold, 0.0), 0.0)
+    norm = math.sqrt(u @ u)
     if not norm > 0:  # more entries tie for the largest than the bound allows: the first of them alone
         return unit_with_bound(a, 1.0)
-    return np.asarray(u / norm)
+    return np.asarray(np.copysign(u / norm, a))
+
+
+@lru_cache(maxsize=8)
+def _counts(n: int) -> Array:
+    return np.arange(1.0, n + 1)
 
 
 def first_directions(S12: Array, n_threads: int | None = None) -> tuple[Array, Array]:

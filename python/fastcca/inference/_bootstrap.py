@@ -1,4 +1,4 @@
-"""The bootstrap of correlations, loadings and weights."""
+"""The bootstrap of correlations, loadings, cross-loadings, redundancies and weights."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
+from scipy.stats import norm
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
@@ -17,7 +18,8 @@ from fastcca._arguments.warn import warn
 from fastcca.cca.linear import LinearTwoView
 from fastcca.errors import NumericalError
 from fastcca.functional.moments import Moments
-from fastcca.inference._model import WhitenedView, check_resamples, ridge_of, whitened_views
+from fastcca.inference._model import WhitenedView, check_resamples, prepared, ridge_of, whitened_views
+from fastcca.inference._parallel import in_threads
 from fastcca.inference._resampled import Corrected, Pairs, corrected, pairs
 
 __all__ = ["BootstrapResult", "bootstrap"]
@@ -25,7 +27,11 @@ __all__ = ["BootstrapResult", "bootstrap"]
 Floats = NDArray[np.float64]
 
 METHODS = ("corrected", "basic", "percentile")
-NAMES = ("canonical_correlations", "x_loadings", "y_loadings", "x_weights", "y_weights")
+QUANTITIES = ("loadings", "cross_loadings", "weights")
+NAMES = (
+    "canonical_correlations",
+    *(f"{side}_{quantity}" for quantity in (*QUANTITIES, "redundancy") for side in "xy"),
+)
 
 _BLOCK = 2**21  # numbers of the resamples' moments held at a time
 _HELD = 2**25  # and for the correction, which reads them again and again
@@ -41,7 +47,8 @@ class _Columns:
     weights: Floats  # (p, r): weights of columns = weights @ coefficients
     columns: Floats  # (r, p): centred data = scores @ columns
     coefficients: Floats  # (b, r, k)
-    with_scores: Floats  # (b, r, k): covariances of the scores Z with the resample's canonical scores
+    with_scores: Floats  # (b, r, k): covariances of the scores Z with the resample's variates of variance 1
+    with_other: Floats  # (b, r, k): and with those of the other view
     deviations: Floats  # (b, p): standard deviations of the columns, NaN where constant
     scaled: Floats  # (b, r, k), or empty: what weights follow from where each resample has its own scale
 
@@ -55,22 +62,38 @@ class _Columns:
                     raise NumericalError("the weights of a resample overflow: scale the columns up")
                 return weights
             return np.asarray(self.weights[part] @ self.coefficients)
-        loadings = (self.columns[:, part].T @ self.with_scores) / self.deviations[:, part, None]
+        with_scores = self.with_scores if name == "loadings" else self.with_other
+        loadings = (self.columns[:, part].T @ with_scores) / self.deviations[:, part, None]
         return np.asarray(loadings.clip(-1.0, 1.0))
+
+    def redundancy(self) -> Floats:
+        """(b, k): mean squared cross-loading of the columns that vary in the resample."""
+        b, _, k = self.coefficients.shape
+        total, count = np.zeros((b, k)), np.zeros((b, 1))
+        step = max(1, _BLOCK // (b * k))
+        for start in range(0, self.columns.shape[1], step):
+            part = slice(start, start + step)
+            varies = np.isfinite(self.deviations[:, part])
+            square = self.resampled("cross_loadings", part) ** 2
+            total += np.where(varies[:, :, None], square, 0.0).sum(axis=1)
+            count += varies.sum(axis=1, keepdims=True)
+        return total / count
 
 
 class BootstrapResult:
     """What :func:`bootstrap` found: for each quantity its standard error and its confidence interval.
 
-    Loadings and weights of the resamples are computed when asked for.
+    What there is of the columns is computed when asked for.
 
     Attributes
     ----------
     canonical_correlations : ndarray of shape (n_bootstrap, k)
         Of each resample, its components matched with those of the data. NaN where a resample lacks the
         component: rows that alone make a column vary were not drawn.
-    x_loadings, y_loadings : ndarray of shape (n_bootstrap, p, k), (n_bootstrap, q, k)
+    x_loadings, y_loadings, x_cross_loadings, y_cross_loadings : ndarray of shape (n_bootstrap, columns, k)
         Likewise; NaN also for a column that is constant in the resample.
+    x_redundancy, y_redundancy : ndarray of shape (n_bootstrap, k)
+        Mean squared cross-loadings of each resample.
     x_weights, y_weights : ndarray of shape (n_bootstrap, p, k), (n_bootstrap, q, k)
         Likewise.
     confidence : float
@@ -92,21 +115,21 @@ class BootstrapResult:
         self.canonical_correlations, self.confidence = canonical_correlations, confidence
         self._views, self._whole, self._correction, self._too_few = views, whole, correction, too_few
 
-    @property
-    def x_loadings(self) -> Floats:
-        return self._views["x"].resampled("loadings")
+    x_loadings = property(lambda self: self._resampled("x_loadings"))
+    y_loadings = property(lambda self: self._resampled("y_loadings"))
+    x_cross_loadings = property(lambda self: self._resampled("x_cross_loadings"))
+    y_cross_loadings = property(lambda self: self._resampled("y_cross_loadings"))
+    x_redundancy = property(lambda self: self._resampled("x_redundancy"))
+    y_redundancy = property(lambda self: self._resampled("y_redundancy"))
+    x_weights = property(lambda self: self._resampled("x_weights"))
+    y_weights = property(lambda self: self._resampled("y_weights"))
 
-    @property
-    def y_loadings(self) -> Floats:
-        return self._views["y"].resampled("loadings")
-
-    @property
-    def x_weights(self) -> Floats:
-        return self._views["x"].resampled("weights")
-
-    @property
-    def y_weights(self) -> Floats:
-        return self._views["y"].resampled("weights")
+    def _resampled(self, name: str) -> Floats:
+        if name == "canonical_correlations":
+            return self.canonical_correlations
+        side, _, quantity = name.partition("_")
+        view = self._views[side]
+        return view.redundancy() if quantity == "redundancy" else view.resampled(quantity)
 
     def interval(
         self, name: str = "canonical_correlations", method: str = "corrected"
@@ -116,7 +139,8 @@ class BootstrapResult:
         Parameters
         ----------
         name : str
-            "canonical_correlations", "x_loadings", "y_loadings", "x_weights" or "y_weights".
+            "canonical_correlations", "x_loadings", "x_cross_loadings", "x_redundancy", "x_weights", or those
+            of y.
         method : {"corrected", "basic", "percentile"}
             "corrected": of correlations, the basic interval after Fisher's transform about a population
             whose resamples look like the data, which allows for the upward bias of training correlations;
@@ -124,6 +148,7 @@ class BootstrapResult:
             of the estimate as the resamples mostly are. "basic": reflects the
             quantiles of the resamples about the estimate, after Fisher's transform for correlations
             and loadings. "percentile": the quantiles themselves, which lie too high for correlations.
+            Of redundancies "corrected" is "basic", which takes out as much bias as resamples have.
 
         Returns
         -------
@@ -147,9 +172,14 @@ class BootstrapResult:
         if method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}")
         tail = (1 - self.confidence) / 2
+        hat = self._whole[name]
+        if name.endswith("redundancy"):
+            low, high = _quantiles(self._resampled(name), tail)
+            if method != "percentile":
+                low, high = 2 * hat - high, 2 * hat - low
+            return low.clip(0.0, 1.0), high.clip(0.0, 1.0)
         if name != "canonical_correlations":
             return self._of_columns(name, method, tail)
-        hat = self._whole[name]
         resampled = self.canonical_correlations
         if method == "percentile":
             return _quantiles(resampled, tail)
@@ -168,19 +198,56 @@ class BootstrapResult:
         """Standard deviation of the attribute ``name`` over the resamples that have the component."""
         if name not in NAMES:
             raise ValueError(f"name must be one of {', '.join(map(repr, NAMES))}, got {name!r}")
-        values = getattr(self, name)
-        found = np.isfinite(values)
-        count = found.sum(axis=0)
-        mean = np.where(found, values, 0).sum(axis=0) / np.maximum(count, 1)
-        deviation = np.where(found, values - mean, 0)
-        largest = np.abs(deviation).max(axis=0, initial=0.0)  # their squares may overflow
-        unit = np.where(largest > 0, largest, 1.0)
-        square = (deviation / unit) ** 2
-        error: Floats = unit * np.sqrt(square.sum(axis=0) / np.where(count > 1, count - 1, np.nan))
-        return error
+        return _deviation(self._resampled(name))
+
+    def p_value(self, name: str, *, adjusted: bool = True) -> Floats:
+        """Of the hypotheses that loadings, cross-loadings or weights are zero, two-sided.
+
+        Parameters
+        ----------
+        name : str
+            "x_loadings", "x_cross_loadings" or "x_weights", or those of y.
+        adjusted : bool, default=True
+            For all columns of a component together, so that those with a value of at most a are a selection
+            with a false discovery rate of at most a (Benjamini and Hochberg); else of each for itself.
+
+        Returns
+        -------
+        ndarray of shape (p, k) or (q, k)
+            From the ratio of the estimate to its standard error over the resamples, as of a Gaussian (of
+            loadings after Fisher's transform). 1 for a column that is constant.
+
+        Raises
+        ------
+        ValueError
+            For another name.
+
+        References
+        ----------
+        Y. Benjamini and Y. Hochberg, "Controlling the false discovery rate", Journal of the Royal Statistical
+        Society B 57, 1995.
+        """
+        of_columns = [f"{side}_{quantity}" for quantity in QUANTITIES for side in "xy"]
+        if name not in of_columns:
+            raise ValueError(f"name must be one of {', '.join(map(repr, of_columns))}, got {name!r}")
+        side, _, quantity = name.partition("_")
+        view, hat = self._views[side], self._whole[name]
+        ratio = np.zeros_like(hat)
+        b, _, k = view.coefficients.shape
+        step = max(1, _BLOCK // (b * k))
+        for start in range(0, len(hat), step):
+            part = slice(start, start + step)
+            resampled, estimate = view.resampled(quantity, part), hat[part]
+            if quantity != "weights":
+                resampled, estimate = _fisher(resampled), _fisher(estimate)
+            error = _deviation(resampled)
+            ratio[part] = np.divide(estimate, error, out=np.zeros_like(estimate), where=error > 0)
+            ratio[part][(error == 0) & (estimate != 0)] = np.inf
+        values = np.asarray(2 * norm.sf(np.abs(ratio)))
+        return benjamini_hochberg(values) if adjusted else values
 
     def _of_columns(self, name: str, method: str, tail: float) -> tuple[Floats, Floats]:
-        side, quantity = name.split("_")
+        side, _, quantity = name.partition("_")
         view, whole = self._views[side], self._whole[name]
         low, high = np.empty_like(whole), np.empty_like(whole)
         b, _, k = view.coefficients.shape
@@ -191,8 +258,8 @@ class BootstrapResult:
             if method == "percentile":
                 low[part], high[part] = _quantiles(resampled, tail)
             elif method == "corrected":
-                low[part], high[part] = _symmetric(whole[part], resampled, tail, quantity == "loadings")
-            elif quantity == "loadings":
+                low[part], high[part] = _symmetric(whole[part], resampled, tail, quantity != "weights")
+            elif quantity != "weights":
                 low[part], high[part] = _basic(whole[part], resampled, tail)
             else:
                 first, last = _quantiles(resampled, tail)
@@ -212,8 +279,9 @@ def bootstrap(
     n_bootstrap: int = 200,
     confidence: float = 0.95,
     random_state: Any = None,
+    verbose: bool = False,
 ) -> BootstrapResult:
-    """Bootstrap of the correlations, loadings and weights of a linear CCA.
+    """Bootstrap of the correlations, loadings, cross-loadings, redundancies and weights of a linear CCA.
 
     Rows are drawn with replacement, as pairs; a row drawn m times gets weight m, so that nothing is copied.
     Both views are reduced to whitened scores once, by the method that ``fit`` takes; each resample is
@@ -225,8 +293,10 @@ def bootstrap(
 
     Parameters
     ----------
-    estimator : CCA or CCACV
-        Its parameters are those of every fit; the ridge that a CCACV chooses for these rows is held.
+    estimator : CCA or CCACV, or TwoViewPipeline of such a model
+        Its parameters are those of every fit; the ridge that a CCACV chooses for these rows is held, and so
+        are the steps of a pipeline, whose columns are those that its steps make. Resamples run in its
+        ``n_threads`` threads, on which the result does not depend.
     X : array_like of shape (n, p)
     y : array_like of shape (n, q) or (n,)
         The two views.
@@ -236,6 +306,8 @@ def bootstrap(
         Coverage of the intervals, between 0 and 1.
     random_state : int, RandomState or None
         Of the draws.
+    verbose : bool, default=False
+        Show a progress bar.
 
     Returns
     -------
@@ -286,6 +358,7 @@ def bootstrap(
     >>> bool(low[0] < 0.8 < high[0])
     True
     """
+    estimator, X, y = prepared(estimator, X, y)
     if not isinstance(estimator, LinearTwoView):
         raise TypeError(f"estimator must be a CCA or CCACV, got {type(estimator).__name__}")
     check_resamples("n_bootstrap", n_bootstrap, low=2)
@@ -294,7 +367,7 @@ def bootstrap(
     model = clone(estimator)
     a, b, _ = model._check_pair(X, y, reset=True)
     model.fit(X, y)
-    draws = _Draws(model, a, b, n_bootstrap, check_random_state(random_state))
+    draws = _Draws(model, a, b, n_bootstrap, check_random_state(random_state), verbose)
     return draws.result(confidence)
 
 
@@ -302,14 +375,20 @@ class _Draws:
     """The resamples of one data set."""
 
     def __init__(
-        self, model: LinearTwoView, X: NDArray[Any], y: NDArray[Any], n_bootstrap: int, rng: Any
+        self,
+        model: LinearTwoView,
+        X: NDArray[Any],
+        y: NDArray[Any],
+        n_bootstrap: int,
+        rng: Any,
+        verbose: bool,
     ) -> None:
         self.model, self.data, self.n_bootstrap, self.rng = model, (X, y), n_bootstrap, rng
+        self.verbose = verbose
         self.views = whitened_views(model, X, y)
         self.n, self.k = len(X), model.n_components_
         self.ridge = ridge_of(model)
         self.r = len(self.views[0].variances)
-        self.state = rng.get_state()
         self.means = [np.asarray(m, dtype=np.float64) for m in (model.x_mean_, model.y_mean_)]
         self.columns = [_regression(*of) for of in zip(self.data, self.means, self.views, strict=True)]
         # 0 where a column does not vary by more than its entries are rounded at
@@ -323,23 +402,20 @@ class _Draws:
     def deviations(self, counts: Floats) -> list[Floats]:
         return [_deviations(data, mean, counts) for data, mean in zip(self.data, self.means, strict=True)]
 
-    def blocks(self) -> Iterator[tuple[Floats, Floats]]:
-        """How often each row is drawn, and the covariances of the scores; the same each time."""
-        self.rng.set_state(self.state)
+    def blocks(self) -> Iterator[tuple[int, Floats]]:
+        """How often each row is drawn."""
         d = self.r + len(self.views[1].variances)
-        size = max(1, _BLOCK // d**2)
+        size = max(1, min(_BLOCK // d**2, _BLOCK // (self.n * d)))
         for start in range(0, self.n_bootstrap, size):
             counts = np.empty((min(size, self.n_bootstrap - start), self.n))
-            S = np.empty((len(counts), d, d))
-            for row, covariance in zip(counts, S, strict=True):
+            for row in counts:
                 row[:] = self.rng.multinomial(self.n, np.full(self.n, 1 / self.n))
-                covariance[:] = self.covariance(row)
-            yield counts, S
+            yield len(counts), counts
 
     def covariance(self, counts: Floats | None) -> Floats:
-        moments = Moments().update(
-            *(view.scores for view in self.views), sample_weight=counts, n_threads=self.model.n_threads
-        )
+        n_threads = self.model.n_threads if counts is None else 1
+        scores = (view.scores for view in self.views)
+        moments = Moments().update(*scores, sample_weight=counts, n_threads=n_threads)
         return moments.scatter / (moments.n - 1)
 
     def result(self, confidence: float) -> BootstrapResult:
@@ -351,15 +427,27 @@ class _Draws:
         correlations: list[Floats] = []
         parts: list[list[tuple[Floats, ...]]] = [[], []]
         held: list[Floats] = []
-        for counts, block in self.blocks():
+
+        def work(counts: Floats) -> tuple[Floats, Floats, list[tuple[Floats, ...]]]:
+            block = np.stack([self.covariance(row) for row in counts])
             spread = [
                 np.where(s > 1e-6 * one, s, np.nan)
                 for s, one in zip(self.deviations(counts), self.spread, strict=True)
             ]
             penalties = self.penalties(spread)
             found = self.matched(pairs(block, self.r, penalties, k), estimate)
-            correlations.append(found.correlations)
-            for part, of in zip(parts, self.coefficients(found, block, spread, penalties), strict=True):
+            return block, found.correlations, self.coefficients(found, block, spread, penalties)
+
+        for block, found, of_views in in_threads(
+            work,
+            self.blocks(),
+            self.model.n_threads,
+            total=self.n_bootstrap,
+            label="resamples",
+            verbose=self.verbose,
+        ):
+            correlations.append(found)
+            for part, of in zip(parts, of_views, strict=True):
                 part.append(of)
             if sum(map(np.size, held)) < _HELD:
                 held.append(block)
@@ -371,8 +459,10 @@ class _Draws:
         for i, side in enumerate("xy"):
             fixed = self.views[i].weights, self.columns[i]
             views[side] = _Columns(*fixed, *(np.concatenate(part) for part in zip(*parts[i], strict=True)))
-            for name in ("weights", "loadings"):
-                values[f"{side}_{name}"] = np.nan_to_num(_Columns(*fixed, *alone[i]).resampled(name)[0])
+            of_data = _Columns(*fixed, *alone[i])
+            for name in QUANTITIES:
+                values[f"{side}_{name}"] = np.nan_to_num(of_data.resampled(name)[0])
+            values[f"{side}_redundancy"] = of_data.redundancy()[0]
         # directions that a ridge shrinks to nothing take no rows
         ranks = sum(int((view.variances > 1e-4 * view.variances.max()).sum()) for view in self.views)
         too_few = correction = None
@@ -438,17 +528,21 @@ class _Draws:
         self, found: Pairs, S: Floats, spread: list[Floats], penalties: tuple[Floats, Floats]
     ) -> list[tuple[Floats, ...]]:
         """What :class:`_Columns` holds of each view's resamples."""
+        slices = slice(self.r), slice(self.r, None)
+        own, units = [], []
+        for c, of in zip((found.x, found.y), slices, strict=True):
+            covariance = S[:, of, of] @ c
+            variance = np.einsum("bik,bik->bk", c, covariance)
+            unit = 1 / np.sqrt(np.where(variance > 0, variance, np.nan))[:, None, :]
+            own.append(covariance * unit)
+            units.append(c * unit)
         out: list[tuple[Floats, ...]] = []
-        for i, (c, of) in enumerate(
-            zip((found.x, found.y), (slice(self.r), slice(self.r, None)), strict=True)
-        ):
-            with_scores = S[:, of, of] @ c
-            variance = np.einsum("bik,bik->bk", c, with_scores)
-            deviation = np.sqrt(np.where(variance > 0, variance, np.nan))
+        for i, c in enumerate((found.x, found.y)):
+            with_other = S[:, slices[i], slices[1 - i]] @ units[1 - i]
             view, r = self.views[i], self.ridge[i]
             own_scale = self.model.scale and r > 0 and len(view.variances) < len(view.weights)
             scaled = penalties[i] @ c / r if own_scale else np.empty(0)
-            out.append((c, with_scores / deviation[:, None, :], spread[i], scaled))
+            out.append((c, own[i], with_other, spread[i], scaled))
         return out
 
     def report(self, resampled: Floats) -> None:
@@ -468,6 +562,30 @@ class _Draws:
             f"{least} of {self.n_bootstrap} resamples have every component: {why}. Intervals and standard "
             "errors are over the resamples that have the component"
         )
+
+
+def _deviation(values: Floats) -> Floats:
+    """Standard deviations along axis 0, of what is no NaN."""
+    found = np.isfinite(values)
+    count = found.sum(axis=0)
+    mean = np.where(found, values, 0).sum(axis=0) / np.maximum(count, 1)
+    deviation = np.where(found, values - mean, 0)
+    largest = np.abs(deviation).max(axis=0, initial=0.0)  # their squares may overflow
+    unit = np.where(largest > 0, largest, 1.0)
+    square = (deviation / unit) ** 2
+    error: Floats = unit * np.sqrt(square.sum(axis=0) / np.where(count > 1, count - 1, np.nan))
+    return error
+
+
+def benjamini_hochberg(p_values: Floats) -> Floats:
+    """Adjusted along axis 0: the least false discovery rate at which each would be selected."""
+    n = len(p_values)
+    order = np.argsort(p_values, axis=0)
+    ranked = np.take_along_axis(p_values, order, axis=0) * (n / np.arange(1, n + 1))[:, None]
+    least = np.minimum.accumulate(ranked[::-1], axis=0)[::-1]
+    out = np.empty_like(p_values)
+    np.put_along_axis(out, order, np.minimum(least, 1.0), axis=0)
+    return out
 
 
 def _regression(data: NDArray[Any], mean: Floats, view: WhitenedView) -> Floats:

@@ -10,6 +10,7 @@ from scipy.linalg import solve_triangular
 
 from fastcca._arguments.parameters import check_reg
 from fastcca.cca.kernel import KernelTwoView, LandmarkView, choose_landmarks, solve_features
+from fastcca.cca.precomputed import row_numbers
 from fastcca.functional.kernels import Kernel
 from fastcca.functional.moments import Moments
 from fastcca.inference._model import centred_product
@@ -22,8 +23,17 @@ Floats = NDArray[np.float64]
 def whitened_kernel_views(model: KernelTwoView, X: NDArray[Any], y: NDArray[Any]) -> tuple[Floats, Floats]:
     """Scores of both views with unit variance in the penalised metric, as many as there are features."""
     reg = check_reg(model.reg_ if hasattr(model, "reg_") else model.reg)
-    kernels = model._kernels((model.x_gamma_, model.y_gamma_))
-    landmarks = model.x_landmarks_, model.y_landmarks_
+    kernels = model._fitted_kernels((model.x_gamma_, model.y_gamma_), X, y, None)
+    X, y = (row_numbers(kernel, data) for kernel, data in zip(kernels, (X, y), strict=True))
+    landmarks = (
+        data[indices] if points is None else points
+        for data, indices, points in zip(
+            (X, y),
+            (model.x_landmark_indices_, model.y_landmark_indices_),
+            (model.x_landmarks_, model.y_landmarks_),
+            strict=True,
+        )
+    )
     of_x, of_y = (
         _whitened(_features(kernel, points, rows, name, model), r, reg, model)
         for name, kernel, points, rows, r in zip("Xy", kernels, landmarks, (X, y), reg, strict=True)

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastcca._arguments.parameters import check_reg, integer
+from fastcca._arguments.parameters import integer
 from fastcca.cca.linear import LinearTwoView
+from fastcca.cca.pipeline import TwoViewPipeline
 from fastcca.functional.moments import Moments
 from fastcca.functional.solver import solve_gram, solve_moments, solve_qr
 
-__all__ = ["WhitenedView", "centred_product", "check_resamples", "ridge_of", "whitened_views"]
+__all__ = ["WhitenedView", "centred_product", "check_resamples", "prepared", "ridge_of", "whitened_views"]
 
 Floats = NDArray[np.float64]
 
@@ -24,6 +25,11 @@ _MOST_RESAMPLES = 10**7  # beyond any use; each takes memory, and some 10 micros
 def check_resamples(name: str, value: Any, *, low: int = 1) -> int:
     """A number of resamples that a computer can draw."""
     return int(integer(low, _MOST_RESAMPLES)(name, value))
+
+
+def prepared(estimator: Any, X: Any, y: Any) -> tuple[Any, Any, Any]:
+    """The model and the views that a test is of: of a pipeline, what its steps make of each view alone."""
+    return estimator._prepared(X, y) if isinstance(estimator, TwoViewPipeline) else (estimator, X, y)
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class WhitenedView:
 
 def ridge_of(model: LinearTwoView) -> tuple[float, float]:
     """The ridge of each view: given, or chosen by cross-validation."""
-    return check_reg(model.reg_ if hasattr(model, "reg_") else model.reg)
+    return model._ridges_of_fit()
 
 
 def whitened_views(

@@ -2,48 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
-from scipy.stats import f as f_distribution
 from sklearn.utils.validation import check_is_fitted
 
 from fastcca._arguments.parameters import check_count
+from fastcca._models.correlation_tests import WilksTest, sequential_wilks
 from fastcca._models.two_view import TwoViewTransformer
 from fastcca.cca.linear import LinearTwoView
-from fastcca.inference._model import ridge_of
 
 __all__ = ["WilksTest", "wilks_test"]
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class WilksTest:
-    """Tests that all correlations from the k-th on are zero, for every k.
-
-    Attributes
-    ----------
-    statistic : ndarray of shape (k,)
-        Wilks's lambda, the product of 1 - rho² over the correlations from this one on.
-    f, df1, df2, p_value : ndarray of shape (k,)
-        Rao's F approximation (exact where two or fewer columns are left in a view).
-    chi2, chi2_df, chi2_p_value : ndarray of shape (k,)
-        Bartlett's chi-squared approximation.
-    """
-
-    statistic: Floats
-    f: Floats
-    df1: Floats
-    df2: Floats
-    p_value: Floats
-    chi2: Floats
-    chi2_df: Floats
-    chi2_p_value: Floats
 
 
 def wilks_test(
@@ -113,7 +86,7 @@ def wilks_test(
             raise TypeError(
                 "a fitted estimator knows n_samples, n_features_x and n_features_y (its ranks): give none"
             )
-        return _test(*_of_estimator(fitted))
+        return sequential_wilks(*_of_estimator(fitted))
     if any(number is None for number in given):
         raise TypeError(
             "wilks_test takes a fitted CCA or CCACV, or canonical correlations with n_samples, n_features_x "
@@ -122,7 +95,7 @@ def wilks_test(
     if not isinstance(n_samples, Real) or isinstance(n_samples, bool) or not 0 < float(n_samples) < np.inf:
         raise ValueError(f"n_samples must be a positive number, got {n_samples!r}")
     p, q = check_count("n_features_x", n_features_x), check_count("n_features_y", n_features_y)
-    return _test(_checked_correlations(fitted, p, q), float(n_samples), p, q)
+    return sequential_wilks(_checked_correlations(fitted, p, q), float(n_samples), p, q)
 
 
 def _of_estimator(fitted: TwoViewTransformer) -> tuple[Floats, float, int, int]:
@@ -133,24 +106,7 @@ def _of_estimator(fitted: TwoViewTransformer) -> tuple[Floats, float, int, int]:
             f"{type(fitted).__name__}: use permutation_test"
         )
     check_is_fitted(fitted)
-    reg = ridge_of(fitted)
-    if reg != (0.0, 0.0):
-        raise ValueError(
-            f"Wilks's test does not hold for correlations with a ridge, reg = {reg}: "
-            "use permutation_test, or fit with reg=0"
-        )
-    n = getattr(fitted, "n_samples_", None)
-    if n is None or not hasattr(fitted, "x_rank_"):
-        raise ValueError("this model was saved by an earlier version without its ranks: fit it again")
-    p, q = fitted.x_rank_, fitted.y_rank_
-    if fitted.n_components_ < min(p, q):
-        raise ValueError(
-            f"Wilks's test takes all min(rank of X, rank of y) = {min(p, q)} correlations, but only "
-            f"{fitted.n_components_} were computed: fit with n_components=None"
-        )
-    # confounds take as many degrees of freedom as they have rank
-    n -= getattr(fitted, "confounds_rank_", 0)
-    return np.asarray(fitted.canonical_correlations_, dtype=np.float64).clip(0.0, 1.0), n, p, q
+    return fitted._all_correlations()
 
 
 def _checked_correlations(values: Any, p: int, q: int) -> Floats:
@@ -164,36 +120,3 @@ def _checked_correlations(values: Any, p: int, q: int) -> Floats:
     if np.any(np.diff(rho) > 1e-6):  # more than float32 rounds
         raise ValueError(f"canonical_correlations must be in descending order, got {rho.tolist()}")
     return rho
-
-
-def _test(rho: Floats, n: float, p: int, q: int) -> WilksTest:
-    # the residual covariance of one view given the other has n - 1 - p degrees of freedom and rank q
-    if n < p + q + 1:
-        raise ValueError(
-            f"Wilks's test takes at least rank of X + rank of y + 1 = {p + q + 1} rows, "
-            f"got n_samples = {n:g}: use permutation_test"
-        )
-    k = np.arange(len(rho))
-    a, b = p - k, q - k
-    with np.errstate(divide="ignore"):
-        log_wilks = np.cumsum(np.log1p(-(rho**2))[::-1])[::-1]
-    # Rao: the t-th root of lambda, where t makes the F distribution exact for a or b of at most 2.
-    small = a**2 + b**2 - 5
-    t = np.where(small > 0, np.sqrt(np.maximum(a**2 * b**2 - 4, 0) / np.where(small > 0, small, 1)), 1.0)
-    multiplier = n - 1 - (p + q + 1) / 2
-    df1 = (a * b).astype(np.float64)
-    df2 = multiplier * t - df1 / 2 + 1
-    root = np.exp(log_wilks / t)
-    with np.errstate(divide="ignore"):
-        f = (1 - root) / root * df2 / df1
-    statistic = -multiplier * log_wilks
-    return WilksTest(
-        np.exp(log_wilks),
-        f,
-        df1,
-        df2,
-        np.asarray(f_distribution.sf(f, df1, df2)),
-        statistic,
-        df1.copy(),
-        np.asarray(chi2.sf(statistic, df1)),
-    )

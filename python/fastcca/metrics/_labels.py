@@ -1,4 +1,4 @@
-"""Labels: hit@k, hierarchical precision@k, confusion of superclasses, generalised zero-shot accuracy."""
+"""Labels: hit@k, scores by a taxonomy, confusion of superclasses, generalised zero-shot accuracy."""
 
 from collections.abc import Iterable, Set
 from typing import Any, NamedTuple
@@ -12,9 +12,14 @@ from fastcca.taxonomy import Taxonomy
 
 __all__ = [
     "GeneralisedZeroShot",
+    "HierarchicalScores",
+    "SeenUnseenCurve",
     "generalised_zero_shot",
     "hierarchical_precision_at_k",
+    "hierarchical_scores",
     "hit_at_k",
+    "lca_height",
+    "seen_unseen_curve",
     "superclass_confusion",
 ]
 
@@ -137,6 +142,136 @@ def hierarchical_precision_at_k(
     near = paths <= np.sort(paths, axis=1)[:, k - 1 : k]
     precisions = np.einsum("ij,ij->i", best, near[true].astype(np.float64)) / k
     return float(np.average(precisions, weights=_weights(sample_weight, true)))
+
+
+def lca_height(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    taxonomy: Taxonomy,
+    *,
+    mistakes_only: bool = False,
+    sample_weight: ArrayLike | None = None,
+) -> float:
+    """How severe mistakes are: the mean height of the lowest common ancestor of true and predicted label.
+
+    Parameters
+    ----------
+    y_true, y_pred : array_like of shape (n,)
+        True and predicted labels, nodes of the taxonomy.
+    taxonomy : Taxonomy
+        The tree.
+    mistakes_only : bool, default=False
+        Whether to leave out the samples whose prediction is right.
+    sample_weight : array_like of shape (n,), optional
+        Weights count as repetitions of a sample.
+
+    Returns
+    -------
+    float
+        Path length from the ancestor to the farthest leaf below it: 0 where both are the same leaf, at most
+        the height of the tree. A label that is an inner node is as high as it stands even where it is right.
+        NaN if no mistake is left.
+
+    Raises
+    ------
+    ValueError
+        For different shapes or labels that are no nodes.
+
+    References
+    ----------
+    L. Bertinetto, R. Mueller, K. Tertikas, S. Samangooei and N. A. Lord, "Making better mistakes: leveraging
+    class hierarchies with deep networks", CVPR 2020.
+
+    Examples
+    --------
+    >>> from fastcca.metrics import lca_height
+    >>> from fastcca.taxonomy import Taxonomy
+    >>> animals = Taxonomy.from_dict({"animal": {"feline": ["cat", "lion"], "canine": ["dog"]}})
+    >>> lca_height(["cat", "lion", "dog"], ["cat", "cat", "cat"], animals)
+    1.0
+    """
+    true, pred, weights = _pairs_of_labels(y_true, y_pred, taxonomy, sample_weight)
+    heights = dict.fromkeys(taxonomy.nodes, 0)
+    for node, parent in reversed(taxonomy.edges):
+        heights[parent] = max(heights[parent], heights[node] + 1)
+    pairs, number = _distinct(true, pred)
+    height = np.array([heights[taxonomy.lca(a, b)] for a, b in pairs], dtype=np.float64)[number]
+    w = np.ones(len(true)) if weights is None else weights
+    if mistakes_only:
+        w = w * np.array([a != b for a, b in pairs])[number]
+    return float(height @ w / w.sum()) if w.any() else float("nan")
+
+
+class HierarchicalScores(NamedTuple):
+    """Precision, recall and F over the ancestors of labels.
+
+    Attributes
+    ----------
+    precision, recall, f : float
+        Between 0 and 1.
+    """
+
+    precision: float
+    recall: float
+    f: float
+
+
+def hierarchical_scores(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    taxonomy: Taxonomy,
+    *,
+    sample_weight: ArrayLike | None = None,
+) -> HierarchicalScores:
+    r"""Hierarchical precision, recall and F: labels count with all their ancestors.
+
+    With :math:`T_i` the true label of sample i and its ancestors, :math:`P_i` the predicted one and its
+    ancestors, both without the root: precision :math:`\sum_i |P_i \cap T_i| / \sum_i |P_i|`, recall
+    :math:`\sum_i |P_i \cap T_i| / \sum_i |T_i|`, and their harmonic mean F.
+
+    Parameters
+    ----------
+    y_true, y_pred : array_like of shape (n,)
+        True and predicted labels, nodes of the taxonomy.
+    taxonomy : Taxonomy
+        The tree.
+    sample_weight : array_like of shape (n,), optional
+        Weights count as repetitions of a sample.
+
+    Returns
+    -------
+    HierarchicalScores
+        ``precision``, ``recall`` and ``f``; 0 where labels are the root alone.
+
+    Raises
+    ------
+    ValueError
+        For different shapes or labels that are no nodes.
+
+    References
+    ----------
+    S. Kiritchenko, S. Matwin, R. Nock and A. F. Famili, "Learning and evaluation in the presence of class
+    hierarchies: application to text categorization", Canadian AI 2006.
+
+    Examples
+    --------
+    >>> from fastcca.metrics import hierarchical_scores
+    >>> from fastcca.taxonomy import Taxonomy
+    >>> animals = Taxonomy.from_dict({"animal": {"feline": ["cat", "lion"], "dog": None}})
+    >>> hierarchical_scores(["cat", "dog"], ["lion", "dog"], animals)
+    HierarchicalScores(precision=0.6666666666666666, recall=0.6666666666666666, f=0.6666666666666666)
+    """
+    true, pred, weights = _pairs_of_labels(y_true, y_pred, taxonomy, sample_weight)
+    pairs, number = _distinct(true, pred)
+    w = np.bincount(number, weights, minlength=len(pairs))
+    depth = np.array(
+        [[taxonomy.depth(node) for node in (taxonomy.lca(a, b), a, b)] for a, b in pairs], dtype=np.float64
+    )
+    both, of_true, of_pred = (float(sums) for sums in w @ depth)
+    precision = both / of_pred if of_pred > 0 else 0.0
+    recall = both / of_true if of_true > 0 else 0.0
+    f = 2 * precision * recall / (precision + recall) if both > 0 else 0.0
+    return HierarchicalScores(precision, recall, f)
 
 
 def superclass_confusion(
@@ -272,6 +407,143 @@ def generalised_zero_shot(
         )
     s, u = float(accuracy[~is_unseen].mean()), float(accuracy[is_unseen].mean())
     return GeneralisedZeroShot(2 * s * u / (s + u) if s + u > 0 else 0.0, s, u)
+
+
+class SeenUnseenCurve(NamedTuple):
+    """Accuracies on seen and unseen classes for every calibration of the decisions between them.
+
+    Attributes
+    ----------
+    area : float
+        AUSUC, the area under accuracy on seen classes as a function of that on unseen classes.
+    seen, unseen : ndarray of shape (m,)
+        The accuracies, from all predictions seen to all predictions unseen.
+    calibration : ndarray of shape (m,)
+        The ``seen_calibration`` that gives each of them.
+    best_calibration : float
+        The one with the largest harmonic mean, the smallest in magnitude of several.
+    best : GeneralisedZeroShot
+        The accuracies there.
+    """
+
+    area: float
+    seen: NDArray[np.float64]
+    unseen: NDArray[np.float64]
+    calibration: NDArray[np.float64]
+    best_calibration: float
+    best: GeneralisedZeroShot
+
+
+def seen_unseen_curve(
+    y_true: ArrayLike,
+    scores: ArrayLike,
+    unseen: ArrayLike | Set[Any],
+    *,
+    classes: ArrayLike | None = None,
+) -> SeenUnseenCurve:
+    r"""Generalised zero-shot accuracy for every calibration, and the area under the curve (AUSUC).
+
+    Calibrated stacking predicts an unseen class where its score exceeds that of every seen class less
+    :math:`\gamma`. All that :math:`\gamma` can do follows from the best seen and the best unseen score of
+    each sample.
+
+    Parameters
+    ----------
+    y_true : array_like of shape (n,)
+        True labels, of seen and of unseen classes.
+    scores : array_like of shape (n, C)
+        Score of each class, seen or not, as ``decision_function`` of a model by ``with_classes`` gives it.
+    unseen : array_like or set
+        The classes of which training had no sample.
+    classes : array_like of shape (C,), optional
+        The label of each column, such as ``classes_``. By default the sorted labels of ``y_true``.
+
+    Returns
+    -------
+    SeenUnseenCurve
+        The area, the curve, and the calibration with the largest harmonic mean: on held-out rows it is the
+        ``seen_calibration`` for ``with_classes``.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, NaN or infinity, or if ``y_true`` or ``classes`` have no seen or no unseen
+        label.
+
+    References
+    ----------
+    W.-L. Chao, S. Changpinyo, B. Gong and F. Sha, "An empirical study and analysis of generalized zero-shot
+    learning for object recognition in the wild", ECCV 2016.
+
+    Examples
+    --------
+    >>> from fastcca.metrics import seen_unseen_curve
+    >>> scores = [[2.0, 1.0, 0.5], [0.5, 2.0, 1.0], [1.5, 0.2, 1.4]]  # of cat, dog and okapi
+    >>> curve = seen_unseen_curve(["cat", "dog", "okapi"], scores, {"okapi"}, classes=["cat", "dog", "okapi"])
+    >>> curve.area, curve.best.harmonic_mean, round(curve.best_calibration, 2)
+    (1.0, 1.0, 0.55)
+    """
+    check_same_rows(y_true=y_true, scores=scores)
+    true, _, labels = _best(y_true, scores, 1, classes)
+    s = finite_matrix("scores", scores).astype(np.float64)
+    if s.shape[1] != len(labels):
+        raise ValueError(f"scores must have a column for each of {len(labels)} classes, got {s.shape[1]}")
+    column = np.asarray(labels)
+    is_unseen = np.isin(column, np.asarray(list(unseen) if isinstance(unseen, Set) else unseen))
+    for what, part in (("y_true", is_unseen[true]), ("classes", is_unseen)):
+        if part.all() or not part.any():
+            only = "unseen" if part.all() else "seen"
+            raise ValueError(f"{what} must hold seen and unseen labels, it has only {only} ones")
+    best = [np.flatnonzero(group)[s[:, group].argmax(axis=1)] for group in (~is_unseen, is_unseen)]
+    rows = np.arange(len(s))
+    limit = s[rows, best[0]] - s[rows, best[1]]  # an unseen class is predicted for calibrations above
+    counts = np.bincount(true, minlength=len(labels))
+    # each class counts as much as any other of its kind
+    weight = 1.0 / counts[true]
+    of_unseen = is_unseen[true]
+    kinds = [len(np.unique(true[part])) for part in (~of_unseen, of_unseen)]
+    steps = np.unique(limit)
+    place = np.searchsorted(steps, limit)
+    right = [(chosen == true) * weight for chosen in best]
+    lost = np.bincount(place[~of_unseen], (right[0] / kinds[0])[~of_unseen], minlength=len(steps))
+    won = np.bincount(place[of_unseen], (right[1] / kinds[1])[of_unseen], minlength=len(steps))
+    seen = np.append(lost[::-1].cumsum()[::-1], 0.0)
+    found = np.append(0.0, won.cumsum())
+    # between two limits nothing changes
+    between = (steps[:-1] + steps[1:]) / 2
+    margin = max(1.0, float(np.abs(steps).max())) * 1e-3
+    calibration = np.concatenate([[steps[0] - margin], between, [steps[-1] + margin]])
+    mean = np.divide(2 * seen * found, seen + found, out=np.zeros_like(seen), where=seen + found > 0)
+    top = np.flatnonzero(mean >= mean.max() - 1e-12)
+    at = int(top[np.abs(calibration[top]).argmin()])
+    area = float((np.diff(found) * (seen[1:] + seen[:-1]) / 2).sum())
+    return SeenUnseenCurve(
+        area,
+        seen,
+        found,
+        calibration,
+        float(calibration[at]),
+        GeneralisedZeroShot(float(mean[at]), float(seen[at]), float(found[at])),
+    )
+
+
+def _pairs_of_labels(
+    y_true: ArrayLike, y_pred: ArrayLike, taxonomy: Taxonomy, sample_weight: ArrayLike | None
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64] | None]:
+    _check_taxonomy(taxonomy)
+    check_same_rows(y_true=y_true, y_pred=y_pred, sample_weight=sample_weight)
+    true, pred = _labels("y_true", y_true), _labels("y_pred", y_pred)
+    if true.shape != pred.shape:
+        raise ValueError(f"y_true and y_pred must have the same shape, got {true.shape} and {pred.shape}")
+    return true, pred, _weights(sample_weight, true)
+
+
+def _distinct(true: NDArray[Any], pred: NDArray[Any]) -> tuple[list[tuple[Any, Any]], NDArray[np.intp]]:
+    """The pairs of labels that occur, and the number of each sample's."""
+    place: dict[tuple[Any, Any], int] = {}
+    pairs = zip(true.tolist(), pred.tolist(), strict=True)
+    number = np.array([place.setdefault(pair, len(place)) for pair in pairs])
+    return list(place), number
 
 
 def _check_taxonomy(taxonomy: Any) -> None:

@@ -1,20 +1,20 @@
 """Search of one view by the other, both projected by a model of two views."""
 
-import copy
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastcca._arguments.parameters import NOT_NEGATIVE, choice
-from fastcca._models.atomic_fit import AtomicFit
+from fastcca._models.files import Schema
 from fastcca.functional.retrieval import Similarity
 from fastcca.retrieval._index import Backend, Found, SearchIndex
+from fastcca.retrieval._saved import SavedSearch, projected
 
 ViewName = Literal["x", "y"]
 
 
-class CrossViewSearch(AtomicFit):
+class CrossViewSearch(SavedSearch):
     """Search of one view by the other: both are projected by a fitted model, and compared.
 
     By the model's own ``similarity`` where it has one, as JointEmbedding does, else by their cosines.
@@ -60,6 +60,8 @@ class CrossViewSearch(AtomicFit):
     array([0, 1, 2, 3])
     """
 
+    _schema = Schema("CrossViewSearch", fields="index_")
+
     index_: SearchIndex
 
     def __init__(
@@ -87,23 +89,72 @@ class CrossViewSearch(AtomicFit):
         self.model = model
         self.gallery_view = gallery_view
         self.correlation_power = correlation_power
-        similarity: Similarity = getattr(model, "similarity", "cosine")
-        self._index = SearchIndex(similarity, backend=backend, n_threads=n_threads)
+        self.backend = backend
+        self.n_threads = n_threads
+        self._empty_index()
 
-    def fit(self, gallery: ArrayLike) -> "CrossViewSearch":
+    def _empty_index(self) -> SearchIndex:
+        similarity: Similarity = getattr(self.model, "similarity", "cosine")
+        return SearchIndex(similarity, backend=self.backend, n_threads=self.n_threads)
+
+    @property
+    def ids_(self) -> NDArray[Any]:
+        """The id of each row of the gallery, shape (m,)."""
+        return self.index_.ids_
+
+    def fit(self, gallery: ArrayLike, ids: ArrayLike | None = None) -> "CrossViewSearch":
         """Project the rows to search.
 
         Parameters
         ----------
         gallery : array_like of shape (m, p) or (m, q)
-            Rows of the view ``gallery_view``, in the units of the model's training data.
+            Rows of the view ``gallery_view``, in the units of the model's training data. Large arrays are
+            read block by block, from the disk if they are memory maps.
+        ids : array_like of shape (m,), optional
+            Numbers or text that name the rows, all different; by default 0 to m - 1.
 
         Returns
         -------
         CrossViewSearch
             The search itself.
         """
-        self._index = self.index_ = copy.copy(self._index).fit(self._project(gallery, self.gallery_view))
+        self.index_ = self._empty_index().fit(self._project(gallery, self.gallery_view), ids)
+        return self
+
+    def add(self, gallery: ArrayLike, ids: ArrayLike | None = None) -> "CrossViewSearch":
+        """Add rows of the view ``gallery_view``, as :meth:`SearchIndex.add` does.
+
+        Parameters
+        ----------
+        gallery : array_like of shape (r, p) or (r, q)
+            Rows in the units of the model's training data.
+        ids : array_like of shape (r,), optional
+            Their ids; by default the numbers after the largest so far.
+
+        Returns
+        -------
+        CrossViewSearch
+            The search itself.
+        """
+        self._check_gallery("add")
+        self.index_.add(self._project(gallery, self.gallery_view), ids)
+        return self
+
+    def remove(self, ids: ArrayLike) -> "CrossViewSearch":
+        """Take rows out of the gallery, as :meth:`SearchIndex.remove` does.
+
+        Parameters
+        ----------
+        ids : array_like, or one id
+            Of rows that are there.
+
+        Returns
+        -------
+        CrossViewSearch
+            The search itself.
+        """
+        self._check_gallery("remove")
+        self.index_.remove(ids)
         return self
 
     def search(self, queries: ArrayLike, k: int = 10, *, view: ViewName | None = None) -> Found:
@@ -126,10 +177,11 @@ class CrossViewSearch(AtomicFit):
         if view is None:
             view = "x" if self.gallery_view == "y" else "y"
         _check_view("view", view)
-        return self._index.search(self._project(queries, view), k)
+        self._check_gallery("search")
+        return self.index_.search(self._project(queries, view), k)
 
     def _project(self, data: ArrayLike, view: ViewName) -> NDArray[Any]:
-        scores = np.asarray(self.model.transform(data) if view == "x" else self.model.transform_y(data))
+        scores = projected(self.model.transform if view == "x" else self.model.transform_y, data)
         if self.correlation_power == 0:
             return scores
         # A negative correlation is one of the held-out kind: a pair that says nothing.

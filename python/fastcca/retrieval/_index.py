@@ -1,15 +1,16 @@
 """A gallery that is searched exactly, and what a search finds."""
 
+import copy
 from importlib.util import find_spec
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastcca._arguments.arrays import as_matrix
+from fastcca._arguments.arrays import as_matrix, narrowed
 from fastcca._arguments.parameters import N_THREADS, choice
 from fastcca._config import get_num_threads
-from fastcca._models.atomic_fit import AtomicFit
+from fastcca._models.files import Schema, Writer
 from fastcca.functional.retrieval import (
     Similarity,
     check_k,
@@ -18,6 +19,7 @@ from fastcca.functional.retrieval import (
     top_k,
 )
 from fastcca.retrieval._faiss import FaissProposals
+from fastcca.retrieval._saved import SavedSearch
 
 Backend = Literal["core", "faiss"]
 
@@ -28,7 +30,8 @@ class Found(NamedTuple):
     Attributes
     ----------
     indices : ndarray of shape (n, k)
-        int64, rows of the gallery, the best first; of equal scores the lower row first.
+        int64, rows of the gallery, the best first; of equal scores the lower row first. Their ids are
+        ``ids_[indices]`` of the search.
     scores : ndarray of shape (n, k)
         Their similarities, or squared distances where the similarity is ``"euclidean"``.
     """
@@ -37,7 +40,7 @@ class Found(NamedTuple):
     scores: NDArray[Any]
 
 
-class SearchIndex(AtomicFit):
+class SearchIndex(SavedSearch):
     """A gallery that is searched exactly: every query is compared with every row.
 
     Parameters
@@ -56,6 +59,8 @@ class SearchIndex(AtomicFit):
     ----------
     gallery_ : ndarray of shape (m, d)
         The gallery, not copied where it was an array of float32 or float64: do not change it.
+    ids_ : ndarray of shape (m,)
+        The id of each row: as given, or numbers from 0, which stay with a row when others are removed.
     backend_ : {"core", "faiss"}
         Which one is in use.
 
@@ -74,10 +79,17 @@ class SearchIndex(AtomicFit):
     >>> found = index.search([[0.0, 1.0]], k=2)
     >>> found.indices, found.scores.round(3)
     (array([[1, 2]]), array([[1.   , 0.707]]))
+    >>> index = index.add([[0.0, 1.0]]).remove([1])
+    >>> index.ids_[index.search([[0.0, 1.0]], k=2).indices]
+    array([[3, 2]])
     """
+
+    _schema = Schema("SearchIndex", fields="gallery_ backend_ ids_")
 
     gallery_: NDArray[Any]
     backend_: Backend
+    ids_: NDArray[Any]
+    _faiss: tuple[NDArray[Any], FaissProposals]  # of a gallery
 
     def __init__(
         self,
@@ -95,23 +107,114 @@ class SearchIndex(AtomicFit):
         self.backend = backend
         self.n_threads = n_threads
 
-    def fit(self, gallery: ArrayLike) -> "SearchIndex":
+    def fit(self, gallery: ArrayLike, ids: ArrayLike | None = None) -> "SearchIndex":
         """Take the rows to search.
 
         Parameters
         ----------
         gallery : array_like of shape (m, d)
             float32 or float64, of any strides; read at each search, where NaN and infinity are refused.
+        ids : array_like of shape (m,), optional
+            Numbers or text that name the rows, all different; by default 0 to m - 1.
 
         Returns
         -------
         SearchIndex
             The index itself.
+
+        Raises
+        ------
+        ValueError
+            For ids of another number, or one that is given twice.
         """
-        self.gallery_ = as_matrix("gallery", gallery)
-        self.backend_ = self.backend if self.gallery_.dtype == np.float32 else "core"
-        self._proposals = FaissProposals(self.gallery_, self.similarity) if self.backend_ == "faiss" else None
+        rows = as_matrix("gallery", gallery)
+        given = np.arange(len(rows)) if ids is None else _checked_ids(ids, len(rows))
+        self._take(rows, given)
         return self
+
+    def add(self, rows: ArrayLike, ids: ArrayLike | None = None) -> "SearchIndex":
+        """Add rows behind those that are there, which takes a copy of the gallery.
+
+        Parameters
+        ----------
+        rows : array_like of shape (r, d)
+            In the precision of the gallery.
+        ids : array_like of shape (r,), optional
+            Their ids; by default the numbers after the largest so far.
+
+        Returns
+        -------
+        SearchIndex
+            The index itself.
+
+        Raises
+        ------
+        ValueError
+            Before ``fit``; for rows of another length, ids that are there already, or none where those so far
+            are text.
+        """
+        self._check_gallery("add")
+        added = as_matrix("rows", rows)
+        if added.shape[1] != self.gallery_.shape[1]:
+            raise ValueError(f"rows must have {self.gallery_.shape[1]} columns, got {added.shape[1]}")
+        if ids is not None:
+            given = _checked_ids(ids, len(added))
+        elif self.ids_.dtype.kind in "iu":
+            given = np.arange(len(added)) + (int(self.ids_.max(initial=-1)) + 1)
+        else:
+            raise ValueError("ids must be given, as those of the rows so far are no numbers")
+        every = _checked_ids(np.concatenate([self.ids_, given]), len(self.ids_) + len(given))
+        grown = np.concatenate([self.gallery_, narrowed(added, self.gallery_.dtype, "rows")])
+        self._take(grown, every)
+        return self
+
+    def remove(self, ids: ArrayLike) -> "SearchIndex":
+        """Take rows out; those that stay keep their order and their ids.
+
+        Parameters
+        ----------
+        ids : array_like, or one id
+            Of rows that are there.
+
+        Returns
+        -------
+        SearchIndex
+            The index itself.
+
+        Raises
+        ------
+        ValueError
+            Before ``fit``, for an id that is not there, or if no row would be left.
+        """
+        self._check_gallery("remove")
+        gone = np.atleast_1d(np.asarray(ids))
+        missing = gone[~np.isin(gone, self.ids_)]
+        if len(missing):
+            raise ValueError(f"there is no row with the id {missing[0]!s}")
+        stay = ~np.isin(self.ids_, gone)
+        if not stay.any():
+            raise ValueError("remove would leave no row")
+        self._take(self.gallery_[stay], self.ids_[stay])
+        return self
+
+    def _take(self, gallery: NDArray[Any], ids: NDArray[Any]) -> None:
+        backend = self.backend if gallery.dtype == np.float32 else "core"
+        self.__dict__.update(gallery_=gallery, ids_=ids, backend_=backend)  # all at once
+        self.__dict__.pop("_faiss", None)
+
+    def _proposals(self) -> FaissProposals | None:
+        """What proposes candidates, made at the first search of a gallery."""
+        if self.backend_ != "faiss":
+            return None
+        known = self.__dict__.get("_faiss")
+        if known is None or known[0] is not self.gallery_:
+            known = self._faiss = self.gallery_, FaissProposals(self.gallery_, self.similarity)
+        return known[1]
+
+    def _packed(self, writer: Writer, where: str) -> dict[str, Any]:
+        plain = copy.copy(self)
+        plain.__dict__.pop("_faiss", None)
+        return super(SearchIndex, plain)._packed(writer, where)
 
     def search(self, queries: ArrayLike, k: int = 10) -> Found:
         """The ``k`` best rows of the gallery for each query.
@@ -128,13 +231,13 @@ class SearchIndex(AtomicFit):
         Found
             ``indices`` and ``scores``, both (n, k).
         """
-        if not hasattr(self, "gallery_"):
-            raise ValueError("there is no gallery yet: call fit before search")
+        self._check_gallery("search")
         gallery, q = gallery_and_queries(self.gallery_, queries)
         check_k(k, len(gallery))
-        if self._proposals is None or q.dtype != np.float32 or len(q) == 0:
+        proposals = self._proposals() if q.dtype == np.float32 and len(q) else None
+        if proposals is None:
             return self._core(q, gallery, k)
-        rows, certain = self._proposals.propose(q, int(k), self.n_threads or get_num_threads())
+        rows, certain = proposals.propose(q, int(k), self.n_threads or get_num_threads())
         if not certain.any():
             return self._core(q, gallery, k)
         found = self._core(q, gallery[rows], k)
@@ -150,3 +253,15 @@ class SearchIndex(AtomicFit):
     def __repr__(self) -> str:
         gallery = f", gallery of {self.gallery_.shape}" if hasattr(self, "gallery_") else ""
         return f"SearchIndex({self.similarity!r}, backend={self.backend!r}{gallery})"
+
+
+def _checked_ids(ids: ArrayLike, n: int) -> NDArray[Any]:
+    given = np.asarray(ids)
+    if given.shape != (n,):
+        raise ValueError(f"ids must have shape ({n},), one for each row, got {given.shape}")
+    if given.dtype.kind not in "iuUO":
+        raise ValueError(f"ids must be integers or text, got dtype {given.dtype}")
+    different, count = np.unique(given, return_counts=True)
+    if len(different) < n:
+        raise ValueError(f"ids must be different, {different[count.argmax()]!s} is given twice")
+    return given

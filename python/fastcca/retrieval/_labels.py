@@ -1,17 +1,17 @@
 """Search by sample and by label in the space of a label embedding."""
 
-import copy
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from fastcca._models.atomic_fit import AtomicFit
+from fastcca._models.files import Schema
 from fastcca.functional.retrieval import Similarity
 from fastcca.retrieval._index import Backend, Found, SearchIndex
+from fastcca.retrieval._saved import SavedSearch, projected
 
 
-class LabelSearch(AtomicFit):
+class LabelSearch(SavedSearch):
     """Search of a gallery by image and by label, in the space of a label embedding.
 
     Parameters
@@ -50,6 +50,8 @@ class LabelSearch(AtomicFit):
     array([[1]])
     """
 
+    _schema = Schema("LabelSearch", fields="index_")
+
     index_: SearchIndex
 
     def __init__(self, model: Any, *, backend: Backend = "core", n_threads: int | None = None) -> None:
@@ -60,23 +62,72 @@ class LabelSearch(AtomicFit):
                 f"a {type(model).__name__} has no {' and no '.join(missing)}"
             )
         self.model = model
-        similarity: Similarity = getattr(model, "similarity", "euclidean")
-        self._index = SearchIndex(similarity, backend=backend, n_threads=n_threads)
+        self.backend = backend
+        self.n_threads = n_threads
+        self._empty_index()
 
-    def fit(self, gallery: ArrayLike) -> "LabelSearch":
+    def _empty_index(self) -> SearchIndex:
+        similarity: Similarity = getattr(self.model, "similarity", "euclidean")
+        return SearchIndex(similarity, backend=self.backend, n_threads=self.n_threads)
+
+    @property
+    def ids_(self) -> NDArray[Any]:
+        """The id of each row of the gallery, shape (m,)."""
+        return self.index_.ids_
+
+    def fit(self, gallery: ArrayLike, ids: ArrayLike | None = None) -> "LabelSearch":
         """Map the rows to search into the space of the labels.
 
         Parameters
         ----------
         gallery : array_like of shape (m, p)
-            Samples, in the units of the model's training data.
+            Samples, in the units of the model's training data. Large arrays are read block by block, from
+            the disk if they are memory maps.
+        ids : array_like of shape (m,), optional
+            Numbers or text that name the rows, all different; by default 0 to m - 1.
 
         Returns
         -------
         LabelSearch
             The search itself.
         """
-        self._index = self.index_ = copy.copy(self._index).fit(np.asarray(self.model.transform(gallery)))
+        self.index_ = self._empty_index().fit(projected(self.model.transform, gallery), ids)
+        return self
+
+    def add(self, gallery: ArrayLike, ids: ArrayLike | None = None) -> "LabelSearch":
+        """Add samples, as :meth:`SearchIndex.add` does.
+
+        Parameters
+        ----------
+        gallery : array_like of shape (r, p)
+            Samples, in the units of the model's training data.
+        ids : array_like of shape (r,), optional
+            Their ids; by default the numbers after the largest so far.
+
+        Returns
+        -------
+        LabelSearch
+            The search itself.
+        """
+        self._check_gallery("add")
+        self.index_.add(projected(self.model.transform, gallery), ids)
+        return self
+
+    def remove(self, ids: ArrayLike) -> "LabelSearch":
+        """Take samples out of the gallery, as :meth:`SearchIndex.remove` does.
+
+        Parameters
+        ----------
+        ids : array_like, or one id
+            Of rows that are there.
+
+        Returns
+        -------
+        LabelSearch
+            The search itself.
+        """
+        self._check_gallery("remove")
+        self.index_.remove(ids)
         return self
 
     def search(self, queries: ArrayLike, k: int = 10) -> Found:
@@ -94,7 +145,8 @@ class LabelSearch(AtomicFit):
         Found
             ``indices`` and ``scores``, both (n, k).
         """
-        return self.search_points(self.model.transform(queries), k)
+        self._check_gallery("search")
+        return self.search_points(projected(self.model.transform, queries), k)
 
     def search_labels(self, labels: ArrayLike, k: int = 10) -> Found:
         """The ``k`` rows of the gallery that are nearest to each label.
@@ -137,4 +189,5 @@ class LabelSearch(AtomicFit):
         Found
             ``indices`` and ``scores``, both (n, k).
         """
-        return self._index.search(np.asarray(points), k)
+        self._check_gallery("search")
+        return self.index_.search(np.asarray(points), k)

@@ -3,12 +3,14 @@
 import difflib
 import os
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence, Set
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastcca._arguments.parameters import integer
 from fastcca.taxonomy import _wordnet
 
 __all__ = ["Taxonomy"]
@@ -167,6 +169,11 @@ class Taxonomy:
         """Path length from the root to a node."""
         return self._depth[self._known(node)]
 
+    def height(self, node: Any) -> int:
+        """Path length from a node to the farthest leaf below it; 0 for a leaf."""
+        below = self.descendants(node)
+        return max((self._depth[other] for other in below), default=self.depth(node)) - self.depth(node)
+
     def lca(self, a: Any, b: Any) -> Any:
         """The lowest common ancestor of two nodes, which may be one of the two."""
         a, b = self._known(a), self._known(b)
@@ -253,6 +260,97 @@ class Taxonomy:
             if stays:
                 parents[node] = above
         return type(self)(parents)
+
+    # ---- what becomes of it
+
+    def to_text(self, max_depth: int | None = None) -> str:
+        """The tree in lines, a node in each, as ``str`` gives it.
+
+        Parameters
+        ----------
+        max_depth : int, optional
+            Leave out what is deeper; the number of nodes below is written behind a node instead.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        ValueError
+            If ``max_depth`` is no integer >= 0.
+
+        Examples
+        --------
+        >>> from fastcca.taxonomy import Taxonomy
+        >>> animals = Taxonomy.from_dict({"animal": {"deer": ["moose"], "cat": ["tiger", "lion"]}})
+        >>> print(animals)
+        animal
+        ├── deer
+        │   └── moose
+        └── cat
+            ├── tiger
+            └── lion
+        >>> print(animals.to_text(max_depth=1))
+        animal
+        ├── deer (1 below)
+        └── cat (2 below)
+        """
+        if max_depth is not None:
+            max_depth = integer(0)("max_depth", max_depth)
+        lines = []
+        stack = [(self.root, "", "")]  # node, what stands before it, and before those below
+        while stack:
+            node, before, below = stack.pop()
+            children = self._children[node]
+            if children and max_depth is not None and self._depth[node] >= max_depth:
+                lines.append(f"{before}{node} ({len(self.descendants(node))} below)")
+                continue
+            lines.append(f"{before}{node}")
+            for child in reversed(children):
+                last = child == children[-1]
+                stack.append(
+                    (child, below + ("└── " if last else "├── "), below + ("    " if last else "│   "))
+                )
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[Any, Any]:
+        """Nested dicts, as :meth:`from_dict` takes them: a node without children has the value ``None``.
+
+        Examples
+        --------
+        >>> from fastcca.taxonomy import Taxonomy
+        >>> Taxonomy.from_edges([("tiger", "cat"), ("lion", "cat")]).to_dict()
+        {'cat': {'tiger': None, 'lion': None}}
+        """
+        made: dict[Any, Any] = {}
+        for node in reversed(self.nodes):  # children before their parents
+            children = self._children[node]
+            made[node] = {child: made.pop(child) for child in children} if children else None
+        return made
+
+    def to_networkx(self) -> Any:
+        """A ``networkx.DiGraph``, as :meth:`from_networkx` takes it: its edges lead from parent to child.
+
+        Raises
+        ------
+        ImportError
+            If networkx is not installed.
+
+        Examples
+        --------
+        >>> from fastcca.taxonomy import Taxonomy
+        >>> sorted(Taxonomy.from_edges([("tiger", "cat"), ("lion", "cat")]).to_networkx().edges)
+        [('cat', 'lion'), ('cat', 'tiger')]
+        """
+        try:
+            networkx = import_module("networkx")
+        except ImportError as error:
+            raise ImportError("to_networkx needs the package networkx: pip install networkx") from error
+        graph = networkx.DiGraph()
+        graph.add_nodes_from(self.nodes)
+        graph.add_edges_from((parent, child) for child, parent in self.edges)
+        return graph
 
     def _known(self, node: Any) -> Any:
         if not isinstance(node, Hashable) or node not in self._parent:
@@ -562,6 +660,9 @@ class Taxonomy:
 
     def __hash__(self) -> int:
         return hash(frozenset(self._parent.items()))
+
+    def __str__(self) -> str:
+        return self.to_text()
 
     def __repr__(self) -> str:
         return f"<Taxonomy of {len(self)} nodes below {self.root!r}, {len(self.leaves)} of them leaves>"

@@ -1,8 +1,9 @@
 """Losses whose value and gradients are computed together, as operators of PyTorch.
 
-A loss of two batches A and B is given as ``compute(A, B, gradient, *options)``, which returns the value and
-the gradients with respect to A and B (empty where ``gradient`` is False). :class:`ClosedFormLoss` makes an
-operator of it that autograd, ``torch.compile``, ``torch.export`` and the transforms of ``torch.func`` know.
+A loss of n tensors, two batches say, is given as ``compute(*tensors, gradient, *options)``, which returns the
+value and a gradient of the shape of each tensor (without rows where ``gradient`` is False).
+:class:`ClosedFormLoss` makes an operator of it that autograd, ``torch.compile``, ``torch.export`` and the
+transforms of ``torch.func`` know.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from fastcca.errors import NumericalError
 
 __all__ = ["ClosedFormLoss", "apply_eagerly", "common_precision", "is_eager", "transformed"]
 
-Compute = Callable[..., tuple[Tensor, Tensor, Tensor]]
+Compute = Callable[..., tuple[Tensor, ...]]
 
 _PLAIN = (Tensor, nn.Parameter)
 
@@ -29,22 +30,25 @@ class ClosedFormLoss:
     ``title`` names the loss in the error of who differentiates it twice: there are no second derivatives.
     """
 
-    def __init__(self, name: str, title: str, compute: Compute) -> None:
+    def __init__(self, name: str, title: str, compute: Compute, n_tensors: int = 2) -> None:
         self.compute = compute
+        self.n_tensors = n_tensors
         self.no_second = f"{title} has no second derivative: it cannot be differentiated twice"
         self.operator = torch.library.custom_op(f"fastcca::{name}", compute, mutates_args=())
-        self.operator.register_fake(_fake)
+        self.operator.register_fake(self._fake)
         self.operator.register_autograd(self._backward, setup_context=_setup)
 
-    def __call__(self, A: Tensor, B: Tensor, *options: Any) -> Tensor:
-        """The value, a scalar that can be differentiated with respect to A and B."""
-        gradient = torch.is_grad_enabled() and (A.requires_grad or B.requires_grad)
-        if torch.compiler.is_compiling() or not is_eager(A, B):
-            value: Tensor = self.operator(A, B, gradient, *options)[0]
+    def __call__(self, *arguments: Any) -> Tensor:
+        """The value, a scalar that can be differentiated with respect to the tensors, the first arguments."""
+        tensors, options = arguments[: self.n_tensors], arguments[self.n_tensors :]
+        gradient = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+        if torch.compiler.is_compiling() or not is_eager(*tensors):
+            value: Tensor = self.operator(*tensors, gradient, *options)[0]
             return value
-        if transformed(A, B):
-            return _Value.apply(self.compute, self.no_second, A, B, True, *options)  # type: ignore[no-any-return, no-untyped-call]
-        return apply_eagerly(self.compute, self.no_second, A, B, gradient, *options)
+        if transformed(*tensors):
+            n = self.n_tensors
+            return _Value.apply(self.compute, self.no_second, n, *tensors, True, *options)  # type: ignore[no-any-return, no-untyped-call]
+        return apply_eagerly(self.compute, self.no_second, tensors, gradient, *options)
 
     def _backward(
         self, ctx: Any, upstream: Tensor | None, *second: Tensor | None
@@ -54,51 +58,51 @@ class ClosedFormLoss:
         gradients = ctx.saved_tensors
         none: tuple[None, ...] = (None,) * ctx.n_options
         if upstream is None:
-            return None, None, *none
-        needed = ctx.needs_input_grad[-2 - ctx.n_options :]
-        A, B = (upstream * g if wanted else None for g, wanted in zip(gradients, needed, strict=False))
-        return A, B, *none
+            return (None,) * len(gradients) + none
+        needed = ctx.needs_input_grad[-len(gradients) - ctx.n_options :]
+        scaled = (upstream * g if wanted else None for g, wanted in zip(gradients, needed, strict=False))
+        return *scaled, *none
 
-
-def _fake(A: Tensor, B: Tensor, gradient: bool, *options: Any) -> tuple[Tensor, Tensor, Tensor]:
-    rows = (A.shape[0], B.shape[0]) if gradient else (0, 0)
-    return A.new_empty(()), A.new_empty(rows[0], A.shape[1]), B.new_empty(rows[1], B.shape[1])
+    def _fake(self, *arguments: Any) -> tuple[Tensor, ...]:
+        tensors, gradient = arguments[: self.n_tensors], arguments[self.n_tensors]
+        like = [t.new_empty(t.shape if gradient else (0, *t.shape[1:])) for t in tensors]
+        return tensors[0].new_empty(()), *like
 
 
 def _setup(ctx: Any, inputs: Any, output: Any) -> None:
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(output[1], output[2])
-    ctx.n_options = len(inputs) - 2
+    ctx.save_for_backward(*output[1:])
+    ctx.n_options = len(inputs) - len(output) + 1
 
 
 # ---- eager mode
 
 
-def is_eager(A: Tensor, B: Tensor) -> bool:
+def is_eager(*tensors: Tensor) -> bool:
     """Whether nobody wants to see the operator: no subclass of Tensor, no dispatch mode."""
-    if type(A) not in _PLAIN or type(B) not in _PLAIN:
+    if any(type(t) not in _PLAIN for t in tensors):
         return False
     return not getattr(torch._C, "_len_torch_dispatch_stack", lambda: 1)()
 
 
 def apply_eagerly(
-    compute: Compute, no_second: str, A: Tensor, B: Tensor, *options: Any, again: bool = True
+    compute: Compute, no_second: str, tensors: tuple[Tensor, ...], *options: Any, again: bool = True
 ) -> Tensor:
     """The value without the way through PyTorch's dispatcher, which takes longer than a small batch.
 
     The gradients are handed out as they are, without a copy; who goes backward twice has them computed again,
     or, where that is not possible (``again=False``), copies of those kept.
     """
-    return _Eager.apply(compute, no_second, options, again, A, B)  # type: ignore[no-any-return, no-untyped-call]
+    return _Eager.apply(compute, no_second, options, again, *tensors)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Eager(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, compute: Compute, no_second: str, options: Any, again: bool, A: Tensor, B: Tensor
+        ctx: Any, compute: Compute, no_second: str, options: Any, again: bool, *tensors: Tensor
     ) -> Tensor:
-        value, *ctx.gradients = compute(A, B, *options)
-        ctx.save_for_backward(A, B)
+        value, *ctx.gradients = compute(*tensors, *options)
+        ctx.save_for_backward(*tensors)
         ctx.compute, ctx.no_second, ctx.options, ctx.again = compute, no_second, options, again
         return value
 
@@ -106,16 +110,16 @@ class _Eager(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         if ctx.again:
             gradients, ctx.gradients = ctx.gradients, None
-            one, two = gradients or ctx.compute(*ctx.saved_tensors, *ctx.options)[1:]
+            gradients = gradients or ctx.compute(*ctx.saved_tensors, *ctx.options)[1:]
         else:
-            one, two = (g.clone() for g in ctx.gradients)
+            gradients = [g.clone() for g in ctx.gradients]
         if not is_one(upstream):  # PyTorch's threads would spin on beside those of the core
-            scale = upstream.detach()
-            one, two = one.mul_(scale), two.mul_(scale)
+            gradients = [g.mul_(upstream.detach()) for g in gradients]
         if torch.is_grad_enabled():  # create_graph=True: the graph of the gradients is wanted, and ends here
-            one, two = (_refusing(g, ctx.no_second) for g in (one, two))
-        *_, of_first, of_second = ctx.needs_input_grad
-        return None, None, None, None, one if of_first else None, two if of_second else None
+            gradients = [_refusing(g, ctx.no_second) for g in gradients]
+        needed = ctx.needs_input_grad[4:]
+        wanted = (g if w else None for g, w in zip(gradients, needed, strict=True))
+        return None, None, None, None, *wanted
 
 
 class _Refuse(torch.autograd.Function):
@@ -148,10 +152,12 @@ def is_one(upstream: Tensor) -> bool:
 # ---- precision
 
 
-def common_precision(A: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in the wider of their dtypes, float32 at least."""
-    dtype = torch.promote_types(torch.promote_types(A.dtype, B.dtype), torch.float32)
-    return _widened(A, dtype), _widened(B, dtype)
+def common_precision(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """All in the widest of their dtypes, float32 at least."""
+    dtype = torch.float32
+    for tensor in tensors:
+        dtype = torch.promote_types(dtype, tensor.dtype)
+    return tuple(_widened(tensor, dtype) for tensor in tensors)
 
 
 def _widened(H: Tensor, dtype: torch.dtype) -> Tensor:
@@ -195,12 +201,12 @@ def transformed(*tensors: Tensor) -> bool:
 
 class _Value(torch.autograd.Function):
     @staticmethod
-    def forward(compute: Compute, no_second: str, *inputs: Any) -> Tensor:
+    def forward(compute: Compute, no_second: str, n_tensors: int, *inputs: Any) -> Tensor:
         return compute(*inputs)[0]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.compute, ctx.no_second, *rest = inputs
+        ctx.compute, ctx.no_second, ctx.n_tensors, *rest = inputs
         tensors = [x for x in rest if isinstance(x, Tensor)]
         ctx.save_for_backward(*tensors)
         ctx.save_for_forward(*tensors)
@@ -208,13 +214,14 @@ class _Value(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        one, two = _gradients(ctx)
-        return None, None, upstream * one, upstream * two, *(None,) * (len(ctx.others) - 2)
+        gradients = [upstream * g for g in _gradients(ctx)]
+        return None, None, None, *gradients, *(None,) * (len(ctx.others) - ctx.n_tensors)
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
         # Σ ⟨gradient, tangent⟩
-        parts = [(g * t).sum() for g, t in zip(_gradients(ctx), tangents[2:4], strict=True) if t is not None]
+        along = zip(_gradients(ctx), tangents[3 : 3 + ctx.n_tensors], strict=True)
+        parts = [(g * t).sum() for g, t in along if t is not None]
         total: Tensor = sum(parts[1:], parts[0])
         return total
 
@@ -225,12 +232,11 @@ class _Value(torch.autograd.Function):
 
 
 class _Gradients(torch.autograd.Function):
-    """The two gradients, which are not to be differentiated."""
+    """The gradients, which are not to be differentiated."""
 
     @staticmethod
-    def forward(compute: Compute, no_second: str, *inputs: Any) -> tuple[Tensor, Tensor]:
-        _, one, two = compute(*inputs)
-        return one, two
+    def forward(compute: Compute, no_second: str, *inputs: Any) -> tuple[Tensor, ...]:
+        return tuple(compute(*inputs)[1:])
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -246,11 +252,12 @@ class _Gradients(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Any, Any]:
-        pairs = [_Gradients.apply(*x) for x in _items(info, in_dims, inputs)]  # type: ignore[no-untyped-call]
-        return tuple(torch.stack(part) for part in zip(*pairs, strict=True)), (0, 0)
+        items = [_Gradients.apply(*x) for x in _items(info, in_dims, inputs)]  # type: ignore[no-untyped-call]
+        stacked = tuple(torch.stack(part) for part in zip(*items, strict=True))
+        return stacked, (0,) * len(stacked)
 
 
-def _gradients(ctx: Any) -> tuple[Tensor, Tensor]:
+def _gradients(ctx: Any) -> tuple[Tensor, ...]:
     tensors = iter(ctx.saved_tensors)
     inputs = [next(tensors) if other is None else other[0] for other in ctx.others]
     return _Gradients.apply(ctx.compute, ctx.no_second, *inputs)  # type: ignore[no-any-return, no-untyped-call]

@@ -1,7 +1,9 @@
-"""The correlation loss of Deep CCA as one operator of PyTorch."""
+"""The correlation losses of Deep CCA and of its forms for many views as operators of PyTorch."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import combinations
 from typing import Any, Literal
 
 import torch
@@ -15,6 +17,8 @@ from fastcca.deep.losses._operator import (
     is_eager,
     transformed,
 )
+from fastcca.deep.losses._workers import refuse_transforms, workers_in
+from fastcca.deep.losses.maxvar import maxvar_loss
 from fastcca.errors import NumericalError
 from fastcca.functional import Moments, correlation_factor, correlation_gradients, correlation_loss
 from fastcca.functional.correlation import checked_options, coefficients
@@ -22,31 +26,41 @@ from fastcca.functional.moments import from_parts
 
 __all__ = ["CorrelationLoss"]
 
-Objective = Literal["trace_norm", "frobenius"]
+Objective = Literal["trace_norm", "frobenius", "maxvar"]
 
-NO_TRANSFORMS = "CorrelationLoss with a process_group takes part in no transform of torch.func"
+OBJECTIVES = ("trace_norm", "frobenius", "maxvar")
 
 
 class CorrelationLoss(nn.Module):
-    r"""Negative total correlation of two batches of paired rows: a scalar to minimise.
+    r"""Negative total correlation of two or more batches of paired rows: a scalar to minimise.
 
-    With the centred batches' regularised covariances :math:`S_{11}`, :math:`S_{22}` and their
+    For two views, with the centred batches' regularised covariances :math:`S_{11}`, :math:`S_{22}` and their
     cross-covariance :math:`S_{12}`, the loss is
 
     .. math:: -\|T\|_{tr} = -\sum_i D_i \quad\text{or}\quad -\|T\|_F^2 = -\sum_i D_i^2, \qquad
         T = S_{11}^{-1/2} S_{12} S_{22}^{-1/2},
 
-    over the ``n_components`` largest singular values :math:`D_i` of T.
+    over the ``n_components`` largest singular values :math:`D_i` of T. For more views it is the sum over all
+    pairs of them (SUMCOR), or ("maxvar", of any number of views) the error of the common representation G
+    that all of them predict best,
+
+    .. math:: \min_{G^T G = I, \, U_k} \sum_k \|G - H_k U_k\|_F^2 + (n - 1) \, r_k \|U_k\|_F^2
+        = K r - \sum_{i \le r} \lambda_i(P_1 + \ldots + P_K),
+
+    with r = ``n_components`` columns of G, :math:`r_k` = ``reg`` and the regularised projections
+    :math:`P_k = H_k (H_k^T H_k + (n - 1) r_k I)^{-1} H_k^T`. Of two views its eigenvalues are 1 + D, but for
+    the ridge.
 
     Parameters
     ----------
     n_components : int, optional
-        Number of correlations to sum, at most min(d1, d2); by default all.
-    reg : float or (float, float), default=1e-4
-        Ridge added to the diagonals of the covariances of H1 and H2, in the units of their variances.
-    objective : {"trace_norm", "frobenius"}, default="trace_norm"
+        Number of correlations to sum, at most the outputs of the narrowest view; by default these.
+    reg : float or sequence of float, default=1e-4
+        Ridge added to the diagonals of the covariances of the views, or of each, in the units of their
+        variances.
+    objective : {"trace_norm", "frobenius", "maxvar"}, default="trace_norm"
         The trace norm of T (Andrew et al.), the sum of the correlations, or its squared Frobenius norm, the
-        sum of their squares.
+        sum of their squares; or the error of the common representation (DGCCA, Benton et al.).
     process_group : torch.distributed.ProcessGroup, optional
         Workers that hold parts of one batch. The loss and the gradient are those of the whole batch; the
         gradient is multiplied by the number of workers, so that the mean over workers that
@@ -75,9 +89,12 @@ class CorrelationLoss(nn.Module):
     The workers of a process group exchange their moments, and, where the covariances are too ill-conditioned
     or of too low rank for these, the R factors of their rows.
 
+    "maxvar" is computed in float64 by PyTorch's own operations on every device.
+
     References
     ----------
-    Andrew, Arora, Bilmes & Livescu, "Deep canonical correlation analysis", ICML 2013.
+    Andrew, Arora, Bilmes & Livescu, "Deep canonical correlation analysis", ICML 2013. Benton, Khayrallah,
+    Gujral, Reisinger, Zhang & Arora, "Deep generalized canonical correlation analysis", RepL4NLP 2019.
 
     Examples
     --------
@@ -90,18 +107,32 @@ class CorrelationLoss(nn.Module):
     >>> loss.backward()
     >>> bool(-2 <= loss <= 0), f.weight.grad.shape
     (True, torch.Size([2, 6]))
+
+    Three views, of which the third is the first turned: each pair has all of its correlations.
+
+    >>> Z = torch.randn(200, 2)
+    >>> round(CorrelationLoss(reg=1e-9)(Z, Z + 1, Z.flip(1)).item(), 4)
+    -6.0
+    >>> abs(round(CorrelationLoss(reg=1e-9, objective="maxvar")(Z, Z + 1, Z.flip(1)).item(), 4))
+    0.0
     """
 
     def __init__(
         self,
         n_components: int | None = None,
-        reg: float | tuple[float, float] = 1e-4,
+        reg: float | Sequence[float] = 1e-4,
         objective: Objective = "trace_norm",
         process_group: Any = None,
     ) -> None:
         super().__init__()
+        if objective not in OBJECTIVES:
+            raise ValueError(
+                f"objective must be one of {', '.join(map(repr, OBJECTIVES))}, got {objective!r}"
+            )
         large = 2**31  # the widths are not known yet
-        checked_options(large, large, n_components, reg, objective)
+        ridges: Sequence[Any] = reg if isinstance(reg, (tuple, list)) and len(reg) > 1 else [reg]
+        for one in ridges:
+            checked_options(large, large, n_components, one, "trace_norm")
         self.n_components = None if n_components is None else int(n_components)
         self.reg = reg
         self.objective = objective
@@ -111,19 +142,36 @@ class CorrelationLoss(nn.Module):
     def extra_repr(self) -> str:
         return f"n_components={self.n_components}, reg={self.reg}, objective={self.objective!r}"
 
-    def forward(self, H1: Tensor, H2: Tensor) -> Tensor:
-        """The loss of rows ``H1`` (m, d1) paired with rows ``H2`` (m, d2)."""
-        H1, H2 = _checked(H1, H2)
-        options = self._options(min(H1.shape[1], H2.shape[1]))
+    def forward(self, *views: Tensor) -> Tensor:
+        """The loss of paired rows, ``H1`` (m, d1), ``H2`` (m, d2) and so on: at least two views."""
+        if len(views) < 2:
+            raise ValueError(f"a correlation takes at least two views, got {len(views)}")
+        regs: list[Any] = list(self.reg) if isinstance(self.reg, (tuple, list)) else [self.reg] * len(views)
+        if len(regs) != len(views):
+            raise ValueError(f"reg is of {len(regs)} views, but there are {len(views)}")
+        views = _checked(views)
+        n_components = self._n_components(min(H.shape[1] for H in views))
+        if self.objective == "maxvar":
+            return maxvar_loss(views, n_components, [float(r) for r in regs], self.process_group)
+        pairs = (
+            self._pair(views[k], views[m], n_components, float(regs[k]), float(regs[m]))
+            for k, m in combinations(range(len(views)), 2)
+        )
+        total = next(pairs)
+        for value in pairs:
+            total = total + value
+        return total
+
+    def _pair(self, H1: Tensor, H2: Tensor, n_components: int, reg1: float, reg2: float) -> Tensor:
+        options = (n_components, reg1, reg2, self.objective == "frobenius")
         if self.process_group is not None:
             if transformed(H1, H2):
-                raise RuntimeError(NO_TRANSFORMS)
+                raise refuse_transforms("CorrelationLoss")
             gradient = torch.is_grad_enabled() and (H1.requires_grad or H2.requires_grad)
             return apply_eagerly(
                 _compute_in_group,
                 _loss.no_second,
-                H1,
-                H2,
+                (H1, H2),
                 gradient,
                 *options,
                 self.process_group,
@@ -141,13 +189,11 @@ class CorrelationLoss(nn.Module):
             self._warn_if_constant(value, len(H1), H1.shape[1], H2.shape[1], options[0])
         return value
 
-    def _options(self, most: int) -> tuple[int, float, float, bool]:
-        """What the core takes, without what compilers cannot trace: the parameters were checked before."""
+    def _n_components(self, most: int) -> int:
         n_components = most if self.n_components is None else self.n_components
         if n_components > most:
             raise ValueError(f"n_components={n_components} is more than min(d1, d2) = {most}, the widths")
-        reg1, reg2 = self.reg if isinstance(self.reg, (tuple, list)) else (self.reg, self.reg)
-        return n_components, float(reg1), float(reg2), self.objective == "frobenius"
+        return n_components
 
     def _warn_if_constant(self, value: Tensor, m: int, d1: int, d2: int, n_components: int) -> None:
         # Outputs of m - 1 directions hold all that m centred rows can: what correlates with anything.
@@ -161,25 +207,28 @@ class CorrelationLoss(nn.Module):
         )
 
 
-def _checked(H1: Tensor, H2: Tensor) -> tuple[Tensor, Tensor]:
-    for name, H in (("H1", H1), ("H2", H2)):
+def _checked(views: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    named = [(f"H{k}", H) for k, H in enumerate(views, 1)]
+    for name, H in named:
         if not isinstance(H, Tensor) or not H.is_floating_point():
             kind = str(H.dtype) if isinstance(H, Tensor) else type(H).__name__
             raise TypeError(f"{name} must be a floating-point tensor, got {kind}")
         if H.ndim != 2 or H.shape[1] == 0:
             raise ValueError(f"{name} must have shape (rows, columns), got {tuple(H.shape)}")
-    if H1.device != H2.device:
-        raise ValueError(f"H1 is on {H1.device} and H2 on {H2.device}: they must be on one device")
-    if H1.shape[0] != H2.shape[0]:
-        raise ValueError(f"H1 has {H1.shape[0]} rows and H2 has {H2.shape[0]}: they must be paired")
-    return common_precision(H1, H2)
+    H1 = views[0]
+    for name, H in named[1:]:
+        if H1.device != H.device:
+            raise ValueError(f"H1 is on {H1.device} and {name} on {H.device}: they must be on one device")
+        if H1.shape[0] != H.shape[0]:
+            raise ValueError(f"H1 has {H1.shape[0]} rows and {name} has {H.shape[0]}: they must be paired")
+    return common_precision(*views)
 
 
 def _on_cpu(H: Tensor) -> bool:
     return H.device.type == "cpu"
 
 
-def _name(squares: bool) -> Objective:
+def _name(squares: bool) -> Literal["trace_norm", "frobenius"]:
     return "frobenius" if squares else "trace_norm"
 
 
@@ -381,7 +430,7 @@ def _compute_in_group(
     else:
         grads = list(_device_gradients(a, b, mean, A))
     # DistributedDataParallel divides the sum over workers by their number.
-    workers = torch.distributed.get_world_size(group)
+    workers = workers_in(group)
     return loss, grads[0].mul_(workers), grads[1].mul_(workers)
 
 

@@ -11,10 +11,22 @@ import torch
 from torch import Tensor, nn
 
 from fastcca._arguments.warn import warn
-from fastcca.deep.losses._operator import ClosedFormLoss, common_precision, transformed
+from fastcca.deep.losses._operator import ClosedFormLoss, apply_eagerly, common_precision, transformed
+from fastcca.deep.losses._workers import gathered, own_rows, refuse_transforms, summed
+from fastcca.errors import NumericalError
 from fastcca.functional.hinge import ConstraintTable, batch_hinge_loss
 
-__all__ = ["HingeEmbeddingLoss", "PairEmbeddingLoss", "at_hand", "weights_of_mean"]
+__all__ = [
+    "HingeEmbeddingLoss",
+    "PairEmbeddingLoss",
+    "at_hand",
+    "checked_codes",
+    "checked_pair",
+    "checked_weights",
+    "normalised_weights",
+    "one_of",
+    "weights_of_mean",
+]
 
 Similarity = Literal["euclidean", "cosine"]
 Reduction = Literal["mean", "sum", "none"]
@@ -126,12 +138,12 @@ class HingeEmbeddingLoss(nn.Module):
                 raise ValueError("loss='softmax' has no margin: a matrix of costs would not be used")
         self.margin = 0.0 if isinstance(margin, Tensor) else _number(margin)
         self.register_buffer("costs", margin if isinstance(margin, Tensor) else None)
-        self.similarity = _one_of("similarity", similarity, ("euclidean", "cosine"))
-        self.reduction = _one_of("reduction", reduction, REDUCTIONS)
-        self.negatives = _one_of("negatives", negatives, NEGATIVES)
-        self.loss = _one_of("loss", loss, ("hinge", "softmax"))
+        self.similarity = one_of("similarity", similarity, ("euclidean", "cosine"))
+        self.reduction = one_of("reduction", reduction, REDUCTIONS)
+        self.negatives = one_of("negatives", negatives, NEGATIVES)
+        self.loss = one_of("loss", loss, ("hinge", "softmax"))
         if class_weight is not None:
-            _check_weights("class_weight", class_weight, None)
+            checked_weights("class_weight", class_weight, None)
         self.register_buffer("class_weight", class_weight)
 
     def _set_table(self, table: ConstraintTable | None) -> None:
@@ -165,7 +177,7 @@ class HingeEmbeddingLoss(nn.Module):
         With ``table``, ``U`` (n_nodes, d) are those of its nodes. ``sample_weight`` (B,) are factors of the
         rows' losses, not negative.
         """
-        Z, U = _checked(Z, U, "Z", "U")
+        Z, U = checked_pair(Z, U, "Z", "U")
         if not isinstance(y, Tensor) or y.dtype not in _INTEGERS:
             raise TypeError(f"y must be a tensor of integers, got {_kind(y)}")
         if y.ndim != 1 or len(y) != len(Z) or y.device != Z.device:
@@ -188,7 +200,7 @@ class HingeEmbeddingLoss(nn.Module):
                 )
             costs = costs.to(Z.dtype)
         y = y if y.dtype == torch.int64 else y.long()
-        weights = None if sample_weight is None else _check_weights("sample_weight", sample_weight, Z)
+        weights = None if sample_weight is None else checked_weights("sample_weight", sample_weight, Z)
         if self.class_weight is not None:
             if len(self.class_weight) != n_classes:
                 raise ValueError(
@@ -204,9 +216,9 @@ class HingeEmbeddingLoss(nn.Module):
             _check_classes(y, n_classes)
             pairs = None if table is None else _padded(y, *parts, *self._most)
             losses = sample_losses(Z, U, y, costs, self.margin, self.similarity, form, None, pairs)
-            return losses if weights is None else weights * losses
+            return _in_range(losses if weights is None else weights * losses)
         weight = 1 / len(Z) if self.reduction == "mean" else 1.0
-        weights = _normalised(weights, self.reduction)
+        weights = normalised_weights(weights, self.reduction)
         options = (costs, self.margin, self.similarity, form, weight, weights, None)
         if table is None:
             return _hinge_loss(Z, U, y, *options)
@@ -237,6 +249,10 @@ class PairEmbeddingLoss(nn.Module):
     loss : {"hinge", "softmax"}
         "softmax" is the log-loss of the paired row among all rows, at negative distances as logits (InfoNCE).
         It uses neither ``margin`` nor ``negatives``.
+    process_group : torch.distributed.ProcessGroup, optional
+        Workers that hold parts of one batch: each row meets the rows of all workers. The loss and the
+        gradient are those of the whole batch; the gradient is multiplied by the number of workers, so that
+        the mean over workers that ``DistributedDataParallel`` takes is the whole batch's gradient.
 
     Warns
     -----
@@ -269,13 +285,15 @@ class PairEmbeddingLoss(nn.Module):
         reduction: Reduction = "mean",
         negatives: Negatives = "sum",
         loss: Loss = "hinge",
+        process_group: Any = None,
     ) -> None:
         super().__init__()
         self.margin = _number(margin)
-        self.similarity = _one_of("similarity", similarity, ("euclidean", "cosine"))
-        self.reduction = _one_of("reduction", reduction, REDUCTIONS)
-        self.negatives = _one_of("negatives", negatives, NEGATIVES)
-        self.loss = _one_of("loss", loss, ("hinge", "softmax"))
+        self.process_group = process_group
+        self.similarity = one_of("similarity", similarity, ("euclidean", "cosine"))
+        self.reduction = one_of("reduction", reduction, REDUCTIONS)
+        self.negatives = one_of("negatives", negatives, NEGATIVES)
+        self.loss = one_of("loss", loss, ("hinge", "softmax"))
         self._collapsed = 0
 
     def extra_repr(self) -> str:
@@ -293,27 +311,32 @@ class PairEmbeddingLoss(nn.Module):
         one item are not each other's negatives. ``sample_weight`` (B,) are factors of the pairs' losses, not
         negative.
         """
-        Z1, Z2 = _checked(Z1, Z2, "Z1", "Z2")
+        Z1, Z2 = checked_pair(Z1, Z2, "Z1", "Z2")
         if Z1.shape[0] != Z2.shape[0]:
             raise ValueError(f"Z1 has {Z1.shape[0]} rows and Z2 has {Z2.shape[0]}: they must be paired")
         if groups is not None:
-            if not isinstance(groups, Tensor) or groups.dtype not in _INTEGERS:
-                raise TypeError(f"groups must be a tensor of integers, got {_kind(groups)}")
-            if groups.shape != (len(Z1),) or groups.device != Z1.device:
-                raise ValueError(
-                    f"groups must hold one item for each of the {len(Z1)} pairs on {Z1.device}, got shape "
-                    f"{tuple(groups.shape)} on {groups.device}"
-                )
-        weights = None if sample_weight is None else _check_weights("sample_weight", sample_weight, Z1)
+            checked_codes("groups", groups, Z1)
+        weights = None if sample_weight is None else checked_weights("sample_weight", sample_weight, Z1)
         form = "softmax" if self.loss == "softmax" else self.negatives
+        if self.process_group is not None:
+            if self.reduction == "none":
+                raise ValueError("reduction='none' with a process_group: take 'mean' or 'sum'")
+            if transformed(Z1, Z2):
+                raise refuse_transforms("PairEmbeddingLoss")
+            gradient = torch.is_grad_enabled() and (Z1.requires_grad or Z2.requires_grad)
+            mean = self.reduction == "mean"
+            options = (self.margin, self.similarity, form, mean, weights, groups, self.process_group)
+            return apply_eagerly(
+                _pairs_in_group, _pair_loss.no_second, (Z1, Z2), gradient, *options, again=False
+            )
         if self.reduction == "none":
             y, others = torch.arange(len(Z1), device=Z1.device), _other_groups(groups)
             losses = sample_losses(Z1, Z2, y, None, self.margin, self.similarity, form, others)
             losses = losses + sample_losses(Z2, Z1, y, None, self.margin, self.similarity, form, others)
-            return losses if weights is None else weights * losses
+            return _in_range(losses if weights is None else weights * losses)
         weight = 1 / len(Z1) if self.reduction == "mean" else 1.0
-        normalised = _normalised(weights, self.reduction)
-        value = _pair_loss(Z1, Z2, self.margin, self.similarity, form, weight, normalised, groups)
+        normalised = normalised_weights(weights, self.reduction)
+        value = _in_range(_pair_loss(Z1, Z2, self.margin, self.similarity, form, weight, normalised, groups))
         if form == "hardest" and weights is None and at_hand(value) and value.requires_grad:
             self._watch(value.item() if self.reduction == "mean" else value.item() / len(Z1))
         return value
@@ -339,6 +362,13 @@ def at_hand(value: Tensor) -> bool:
     return value.device.type == "cpu" and not torch.compiler.is_compiling() and not transformed(value)
 
 
+def _in_range(value: Tensor) -> Tensor:
+    """The value, refused on the CPU where it is infinite: the core refuses each sum alone."""
+    if at_hand(value) and not bool(torch.isfinite(value).all()):
+        raise NumericalError("the hinge loss overflows: scale the rows or the margin down")
+    return value
+
+
 def _check_classes(y: Tensor, n_classes: int) -> None:
     """As the core checks them, for PyTorch's operations."""
     if torch.compiler.is_compiling() or transformed(y) or y.device.type != "cpu":
@@ -349,7 +379,18 @@ def _check_classes(y: Tensor, n_classes: int) -> None:
         raise ValueError(f"y must hold classes from 0 to {n_classes - 1}, got {int(y[row])} at row {row}")
 
 
-def _check_weights(name: str, weights: Any, like: Tensor | None) -> Tensor:
+def checked_codes(name: str, codes: Any, like: Tensor) -> None:
+    """Refuses what is not one integer for each row of ``like``: groups, labels."""
+    if not isinstance(codes, Tensor) or codes.dtype not in _INTEGERS:
+        raise TypeError(f"{name} must be a tensor of integers, got {_kind(codes)}")
+    if codes.shape != (len(like),) or codes.device != like.device:
+        raise ValueError(
+            f"{name} must hold one item for each of the {len(like)} pairs on {like.device}, got shape "
+            f"{tuple(codes.shape)} on {codes.device}"
+        )
+
+
+def checked_weights(name: str, weights: Any, like: Tensor | None) -> Tensor:
     """Weights as constants of the dtype of ``like``, one for each of its rows."""
     if not isinstance(weights, Tensor) or weights.is_complex() or weights.dtype == torch.bool:
         raise TypeError(f"{name} must be a tensor of numbers, got {_kind(weights)}")
@@ -369,7 +410,7 @@ def _check_weights(name: str, weights: Any, like: Tensor | None) -> Tensor:
     return weights if like is None else weights.to(like.dtype)
 
 
-def _normalised(weights: Tensor | None, reduction: str) -> Tensor | None:
+def normalised_weights(weights: Tensor | None, reduction: str) -> Tensor | None:
     """With sum 1 for a weighted mean."""
     if weights is None or reduction != "mean":
         return weights
@@ -382,7 +423,7 @@ def weights_of_mean(sample_weight: Tensor | None, like: Tensor) -> Tensor | None
     """Checked weights of the rows of ``like``, with sum 1."""
     if sample_weight is None:
         return None
-    return _normalised(_check_weights("sample_weight", sample_weight, like), "mean")
+    return normalised_weights(checked_weights("sample_weight", sample_weight, like), "mean")
 
 
 def _number(margin: Any) -> float:
@@ -391,7 +432,7 @@ def _number(margin: Any) -> float:
     return float(margin)
 
 
-def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> str:
+def one_of(name: str, value: Any, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
     return str(value)
@@ -401,7 +442,7 @@ def _kind(value: Any) -> str:
     return str(value.dtype) if isinstance(value, Tensor) else type(value).__name__
 
 
-def _checked(A: Tensor, B: Tensor, a: str, b: str) -> tuple[Tensor, Tensor]:
+def checked_pair(A: Tensor, B: Tensor, a: str, b: str) -> tuple[Tensor, Tensor]:
     for name, H in ((a, A), (b, B)):
         if not isinstance(H, Tensor) or not H.is_floating_point():
             raise TypeError(f"{name} must be a floating-point tensor, got {_kind(H)}")
@@ -411,7 +452,8 @@ def _checked(A: Tensor, B: Tensor, a: str, b: str) -> tuple[Tensor, Tensor]:
         raise ValueError(f"{a} is on {A.device} and {b} on {B.device}: they must be on one device")
     if A.shape[1] != B.shape[1]:
         raise ValueError(f"{a} has {A.shape[1]} columns and {b} has {B.shape[1]}: they must be of one space")
-    return common_precision(A, B)
+    first, second = common_precision(A, B)
+    return first, second
 
 
 # ---- the operators
@@ -501,6 +543,35 @@ def _compute_pairs(
     value, grad1, grad2 = _compute(Z1, Z2, gradient, y, *options)
     back, back2, back1 = _compute(Z2, Z1, gradient, y, *options)
     return value + back, grad1.add_(back1), grad2.add_(back2)
+
+
+def _pairs_in_group(
+    Z1: Tensor,
+    Z2: Tensor,
+    gradient: bool,
+    margin: float,
+    similarity: str,
+    negatives: str,
+    mean: bool,
+    weights: Tensor | None,
+    groups: Tensor | None,
+    group: Any,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same of the batch that the workers hold together: of its own rows with all of the other view."""
+    whole1, start = gathered(Z1, group)
+    whole2, _ = gathered(Z2, group)
+    together = gathered(Z1.new_ones(len(Z1)) if weights is None else weights, group)[0]
+    every = normalised_weights(together, "mean") if mean else together
+    own = None if every is None else every[start : start + len(Z1)]
+    others = None if groups is None else _other_groups(gathered(groups, group)[0])
+    y = torch.arange(start, start + len(Z1), device=Z1.device)
+    options = (None, margin, similarity, negatives, 1.0, own, others)
+    value, one, others2 = _compute(Z1.detach(), whole2, gradient, y, *options)
+    back, two, others1 = _compute(Z2.detach(), whole1, gradient, y, *options)
+    total = summed(value + back, group)
+    if not gradient:
+        return total, one, two
+    return total, own_rows(one, others1, start, group), own_rows(two, others2, start, group)
 
 
 def _other_groups(groups: Tensor | None) -> Tensor | None:
