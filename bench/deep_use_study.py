@@ -74,8 +74,8 @@ class Regime:
     batch_size: int
 
 
-REGIMES = {"thirty": Regime(30, 30, 40, 60), "all": Regime(5500, 500, 2, 128)}
-FIRST_EPOCHS = 4  # from all images, as a plain classifier, before the epochs of each row
+REGIMES = {"thirty": Regime(30, 30, 40, 60), "all": Regime(5500, 500, 3, 128)}
+FIRST_EPOCHS = 6  # from all images, as a plain classifier, before the epochs of each row
 
 _NORMS: list[Options] = [{"lambda2": 0.002}, {"lambda2": 0.01}]
 _MU1 = (0.1, 0.5)
