@@ -491,6 +491,8 @@ class TestDeep:
         assert len(header["model"]) == 6
         for section in (None, "networks", "fitted", "parameters"):
             for key in header["model"] if section is None else header["model"][section]:
+                if key == "score_covariance":  # which not every model of two views has
+                    continue
 
                 def change(h, a, section=section, key=key):
                     (h["model"] if section is None else h["model"][section]).pop(key)

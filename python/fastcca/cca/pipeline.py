@@ -1,5 +1,6 @@
 """Preprocessing of both views with a model of them as one estimator: :class:`TwoViewPipeline`."""
 
+import contextlib
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -708,8 +709,12 @@ class TwoViewPipeline(
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.target_tags.multi_output = True
-        first = self.x[0] if self.x else self.model
-        tags.input_tags.sparse = get_tags(first[1] if isinstance(first, tuple) else first).input_tags.sparse
+        parts = [CCA() if self.model is None else self.model]
+        with contextlib.suppress(ValueError, TypeError):  # which fit says
+            parts += [step for _, step in named_steps("x", self.x)]
+        tags.input_tags.sparse = all(
+            hasattr(part, "__sklearn_tags__") and get_tags(part).input_tags.sparse for part in parts
+        )
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
