@@ -224,19 +224,23 @@ class ContrastiveSweep {
     // s = scale x_a·y_b + bias for a panel and a group, −∞ for what is left out
     void score(Index vectors, const T* panel, Index a, Index b, T* s) const {
         using namespace packets;
-        const Packet scale = pset1<Packet>(scale_);
+        // The sums leave the registers as they are: with more to do at its end the product's loop loses them.
         Tile::product(
             vectors, panel, scores_b_.data() + b * d_, d_, [](Index, Index) { return pset1<Packet>(T(0)); },
-            [&](Index j, Index v, const Packet& sum) {
-                const Packet at =
-                    padd(pload<Packet>(a_start_.data() + a + v * kLanes), pset1<Packet>(b_start_[b + j]));
-                Packet score = pmadd(sum, scale, at);
+            [s](Index j, Index v, const Packet& sum) { pstore(s + j * kPanel + v * kLanes, sum); });
+        const Packet scale = pset1<Packet>(scale_), none = pset1<Packet>(kNone);
+        for (Index j = 0; j < kTile; ++j) {
+            const Packet start = pset1<Packet>(b_start_[b + j]), code = pset1<Packet>(b_codes_[b + j]);
+            for (Index v = 0; v < vectors; ++v) {
+                T* to = s + j * kPanel + v * kLanes;
+                const Packet at = padd(pload<Packet>(a_start_.data() + a + v * kLanes), start);
+                Packet score = pmadd(pload<Packet>(to), scale, at);
                 if constexpr (kRule != ContrastiveRule::kSigns)
-                    score = pselect(pcmp_eq(pload<Packet>(a_codes_.data() + a + v * kLanes),
-                                            pset1<Packet>(b_codes_[b + j])),
-                                    pset1<Packet>(kNone), score);
-                pstore(s + j * kPanel + v * kLanes, score);
-            });
+                    score =
+                        pselect(pcmp_eq(pload<Packet>(a_codes_.data() + a + v * kLanes), code), none, score);
+                pstore(to, score);
+            }
+        }
     }
 
     // exp(x), 0 below the normal numbers of T
