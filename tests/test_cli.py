@@ -505,7 +505,7 @@ def test_a_process_of_its_own(files, model):
 def test_interrupt_is_130(files, tmp_path):
     code = (
         "import time, fastcca.cli as cli, fastcca.cli._input\n"
-        "def slow(*_): print('started', flush=True); time.sleep(60)\n"
+        "def slow(*_, **__): print('started', flush=True); time.sleep(60)\n"
         "cli._input.read_table = slow\n"
         "cli.main(['fit', 'X.npy', 'Y.npy'], prog_name='fastcca')\n"
     )

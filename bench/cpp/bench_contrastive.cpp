@@ -35,9 +35,9 @@ void contrastive_loss(benchmark::State& state) {
     for (auto _ : state) {
         benchmark::DoNotOptimize(fastcca::contrastive_loss(problem, GA.data(), GB.data()).value);
     }
-    state.counters["flops"] = benchmark::Counter(
-        6.0 * static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(d),
-        benchmark::Counter::kIsIterationInvariantRate, benchmark::Counter::kIs1000);
+    state.counters["flops"] =
+        benchmark::Counter(6.0 * static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(d),
+                           benchmark::Counter::kIsIterationInvariantRate, benchmark::Counter::kIs1000);
 }
 
 void sizes(benchmark::internal::Benchmark* b) {
