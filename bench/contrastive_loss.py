@@ -50,7 +50,7 @@ def step(loss: Loss, Z1: Tensor, Z2: Tensor, temperature: float, bias: float) ->
     a, b = Z1.detach().requires_grad_(), Z2.detach().requires_grad_()
     if isinstance(loss, nn.Module):  # which has the temperature and the bias
         value = loss(a, b)
-        return value.detach(), *torch.autograd.grad(value, (a, b, loss.log_scale))
+        return value.detach(), *torch.autograd.grad(value, (a, b, loss.get_parameter("log_scale")))
     log_scale = (-torch.tensor(temperature, dtype=Z1.dtype).log()).requires_grad_()
     value = loss(a, b, log_scale, torch.tensor(bias, dtype=Z1.dtype, requires_grad=True))
     return value.detach(), *torch.autograd.grad(value, (a, b, log_scale))
