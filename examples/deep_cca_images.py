@@ -23,7 +23,7 @@ class Halves(Dataset):
     """Both halves of an image, (1, 8, 4) each; shifted by a pixel now and then for training."""
 
     def __init__(self, left, right, shifted):
-        self.views = [torch.from_numpy(half).float().reshape(-1, 1, 8, 4) / 16 for half in (left, right)]
+        self.views = [torch.from_numpy(half).float().reshape(-1, 1, 8, 4) for half in (left, right)]
         self.shifted = shifted
 
     def __len__(self):
@@ -50,14 +50,16 @@ def network():
 
 
 halves = load_digit_halves()
+order = torch.randperm(len(halves.left), generator=torch.Generator().manual_seed(0)).numpy()
+left, right = halves.left[order], halves.right[order]  # the writers come one after another
 training = DataLoader(
-    Halves(halves.left[:1200], halves.right[:1200], shifted=True),
+    Halves(left[:1200], right[:1200], shifted=True),
     batch_size=400,
     shuffle=True,
     generator=torch.Generator().manual_seed(0),
 )
-held_out = DataLoader(Halves(halves.left[1200:1500], halves.right[1200:1500], shifted=False), batch_size=300)
-test = DataLoader(Halves(halves.left[1500:], halves.right[1500:], shifted=False), batch_size=297)
+held_out = DataLoader(Halves(left[1200:1500], right[1200:1500], shifted=False), batch_size=300)
+test = DataLoader(Halves(left[1500:], right[1500:], shifted=False), batch_size=297)
 
 torch.manual_seed(0)
 model = DeepCCA(

@@ -210,6 +210,7 @@ def test_own_parts_leave_the_file(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # of the compiler's own parts
 @pytest.mark.parametrize("kind", ["cca", "autoencoder"])
 def test_compiled_networks_learn_the_same(kind):
     plain, compiled = fitted(kind), fitted(kind, parameters={"compile": True})
