@@ -213,7 +213,9 @@ def test_own_parts_leave_the_file(tmp_path):
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # of the compiler's own parts
 @pytest.mark.parametrize("kind", ["cca", "autoencoder"])
 def test_compiled_networks_learn_the_same(kind):
-    plain, compiled = fitted(kind), fitted(kind, parameters={"compile": True})
+    # a compiler draws its dropout and noise in another order
+    still = {"dropout": 0.0, "input_noise": 0.0} if kind == "cca" else {}
+    plain, compiled = fitted(kind, parameters=still), fitted(kind, parameters={"compile": True, **still})
     for (name, a), b in zip(tensors(plain).items(), tensors(compiled).values(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-2, atol=1e-3, msg=name)
     copy.deepcopy(compiled)
