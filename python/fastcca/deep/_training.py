@@ -369,12 +369,25 @@ def _optimizer(parameters: list[nn.Parameter], schedule: Schedule) -> torch.opti
     return built
 
 
+def _compiled_call(module: nn.Module) -> Callable[..., Any]:
+    """What ``module.compile()`` sets, but of an ``nn.Sequential`` too.
+
+    The compiler skips a call whose first frame is PyTorch's own, with all that is in it.
+    """
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return module._call_impl(*args, **kwargs)
+
+    compiled_call: Callable[..., Any] = torch.compile(call)
+    return compiled_call
+
+
 @contextmanager
 def compiled(modules: Iterable[nn.Module], wanted: bool) -> Iterator[None]:
     """The modules compiled by ``torch.compile`` meanwhile, in place."""
     modules = list(modules) if wanted else []
     for module in modules:
-        module.compile()
+        module._compiled_call_impl = _compiled_call(module)
     try:
         yield
     finally:
