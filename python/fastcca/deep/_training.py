@@ -375,8 +375,10 @@ def _compiled_call(module: nn.Module) -> Callable[..., Any]:
     The compiler skips a call whose first frame is PyTorch's own, with all that is in it.
     """
 
+    inner: Callable[..., Any] = module._call_impl
+
     def call(*args: Any, **kwargs: Any) -> Any:
-        return module._call_impl(*args, **kwargs)
+        return inner(*args, **kwargs)
 
     compiled_call: Callable[..., Any] = torch.compile(call)
     return compiled_call
