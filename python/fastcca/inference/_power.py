@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from fastcca._arguments.parameters import POSITIVE_INTEGER, check_count, choice, integer
+from fastcca._arguments.parameters import check_count, choice, integer
 from fastcca._models.correlation_tests import sequential_wilks
+from fastcca.inference._model import check_resamples
 
 __all__ = ["PowerAnalysis", "power", "sample_size"]
 
@@ -292,7 +293,7 @@ def _check_test(test: Any, alpha: Any, n_confounds: Any, n_simulations: Any) -> 
     choice("wilks", "roy")("test", test)
     _between("alpha", alpha)
     check_count("n_confounds", n_confounds, low=0)
-    POSITIVE_INTEGER("n_simulations", n_simulations)
+    check_resamples("n_simulations", n_simulations)
 
 
 def _between(name: str, value: Any) -> None:
