@@ -200,6 +200,12 @@ def test_bad_input_is_named():
         contrastive_loss(Z1, Z2)
     with pytest.raises(NumericalError, match="scores of the contrastive loss overflow"):
         contrastive_loss(1e200 * Z1, Z1, similarity="inner_product", temperature=1e-200)
+    huge = np.full(6, 1e307)
+    for loss in ("softmax", "sigmoid"):
+        with pytest.raises(NumericalError, match="the contrastive loss overflows"):
+            contrastive_loss(
+                1e3 * Z1, Z1, loss=loss, similarity="inner_product", sample_weight=huge, reduction="sum"
+            )
 
 
 def test_the_core_checks_its_sizes():

@@ -101,6 +101,7 @@ def test_sample_size_is_the_least(rng):
         (lambda: power([0.5], 50, 5, 4, alpha=0), "alpha must be a number between 0 and 1"),
         (lambda: power([0.5], 50, 5, 4, n_simulations=0), "n_simulations"),
         (lambda: sample_size([0.5], 5, 4, n_simulations=2**70), "n_simulations"),
+        (lambda: sample_size([0.5], 5, 4, n_confounds=2**70), "more than 1000000000"),
         (lambda: sample_size([0.5], 5, 4, power=None), "give power, similarity or correlation_error"),
         (lambda: sample_size([0.5], 5, 4, power=1.0), "power must be a number between 0 and 1"),
         (lambda: sample_size([0.5], 5, 4, component=1), "component must be below 1"),

@@ -1,5 +1,7 @@
 """Sparse views: moments, the matrix-free solver and linear models against the same data as dense arrays."""
 
+import warnings
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -327,6 +329,19 @@ def test_an_iteration_that_ends_early_says_so(views, monkeypatch):
     monkeypatch.setattr(linear, "MOST_ITERATIONS", 2)
     with pytest.warns(UserWarning, match=r"after 2 iterations .* residual of .* Raise reg"):
         CCA(4, reg=1e-3, solver="iterative").fit(*views)
+
+
+def test_numbers_too_large_are_one_error_and_no_warning():
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(20, 4)), rng.normal(size=(20, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(NumericalError, match="the variances of X overflow: scale the data down"):
+            solve_matrix_free(1e200 * X, Y, 2, 0.1)
+        far = X + np.array([1e300, 0, 0, 0])  # constant, to the digits that it has
+        found = solve_matrix_free(far, Y, 2, 0.1)
+    rest = solve_matrix_free(X[:, 1:], Y, 2, 0.1)
+    np.testing.assert_allclose(found.singular_values, rest.singular_values, rtol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -466,7 +466,7 @@ def solve_matrix_free(d):
     if d.chance(0.6) and getattr(x, "ndim", 0) == 2 and getattr(x, "dtype", np.dtype("O")).kind == "f":
         x = d.pick(sparse.csr_array, sparse.csc_matrix)(np.where(np.abs(x) < 1, 0, x).astype(np.float64))
     s = functional.solve_matrix_free(
-        x, y, d.count(1, 3), reg(d), d.weights(x.shape[0] if hasattr(x, "shape") else 1), max_iter=50
+        x, y, d.count(1, 3), reg(d), d.weights(x.shape[0] if getattr(x, "ndim", 0) else 1), max_iter=50
     )
     return s.x_weights, s.y_weights, s.singular_values
 

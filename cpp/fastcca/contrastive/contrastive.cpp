@@ -17,6 +17,8 @@ constexpr Index kRows = 256;    // of a task of the passes over rows
 constexpr Index kEntries = 64;  // of a task of the passes over entries
 constexpr const char* kOverflow =
     "the scores of the contrastive loss overflow: scale the rows down or take a higher temperature";
+constexpr const char* kLossOverflow =
+    "the contrastive loss overflows: scale the rows or the weights down or take a higher temperature";
 constexpr const char* kGradientOverflow =
     "the gradient of the contrastive loss overflows: the rows are too short or the temperature is too low";
 
@@ -62,12 +64,11 @@ class Contrast {
 
     ContrastiveValue run() {
         prepare();
-        if (p_.loss == ContrastiveLoss::kSigmoid)
-            return labels() ? sigmoid_loss<ContrastiveRule::kSigns>()
-                            : sigmoid_loss<ContrastiveRule::kNegatives>();
-        // No exp(s − m) with −largest ≤ s ≤ m = largest, nor its inverse, may leave the numbers of T.
-        return largest_ <= (sizeof(T) == 4 ? 40.0 : 300.0) ? softmax_loss<ContrastiveRule::kNarrow>()
-                                                           : softmax_loss<ContrastiveRule::kWide>();
+        const ContrastiveValue out = p_.loss == ContrastiveLoss::kSigmoid ? sigmoid_loss() : softmax_loss();
+        if (!std::isfinite(out.value)) throw NumericalError(kLossOverflow);
+        if (!std::isfinite(out.scale_slope) || !std::isfinite(out.bias_slope))
+            throw NumericalError(kGradientOverflow);
+        return out;
     }
 
  private:
@@ -104,6 +105,17 @@ class Contrast {
     double own_score(Index i) const {
         return static_cast<double>(
             std::fma(static_cast<T>(own_[i]), static_cast<T>(p_.scale), static_cast<T>(p_.bias)));
+    }
+
+    ContrastiveValue sigmoid_loss() {
+        return labels() ? sigmoid_loss<ContrastiveRule::kSigns>()
+                        : sigmoid_loss<ContrastiveRule::kNegatives>();
+    }
+
+    ContrastiveValue softmax_loss() {
+        // No exp(s − m) with −largest ≤ s ≤ m = largest, nor its inverse, may leave the numbers of T.
+        return largest_ <= (sizeof(T) == 4 ? 40.0 : 300.0) ? softmax_loss<ContrastiveRule::kNarrow>()
+                                                           : softmax_loss<ContrastiveRule::kWide>();
     }
 
     template <ContrastiveRule kRule>

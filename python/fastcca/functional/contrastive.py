@@ -12,6 +12,7 @@ import numpy.typing as npt
 from fastcca import _core
 from fastcca._arguments.arrays import as_matrix, as_weights, check_same_rows, common_float
 from fastcca._arguments.parameters import thread_count
+from fastcca.errors import NumericalError
 
 __all__ = ["contrastive_loss"]
 
@@ -166,7 +167,10 @@ def contrastive_loss(
     )
     if not gradient:
         return answer, None, None, None, None
-    return answer, grad1, grad2, -slope * scale * scale, grad_bias
+    of_temperature = -slope * scale * scale
+    if not math.isfinite(of_temperature):
+        raise NumericalError("the derivative by the temperature overflows: take a higher temperature")
+    return answer, grad1, grad2, of_temperature, grad_bias
 
 
 def _is_number(value: Any) -> bool:

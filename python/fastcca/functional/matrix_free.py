@@ -160,11 +160,11 @@ def solve_matrix_free(
     workers = worker_count(n_threads)
     with ThreadPoolExecutor(workers) as pool:
         run = pool.map if workers > 1 else map
-        views = [
-            _Centred(name, data, weights, ridge, scale, run, n_threads)
-            for name, data, ridge in zip("Xy", rows, ridges, strict=True)
-        ]
         with np.errstate(over="ignore", invalid="ignore"):
+            views = [
+                _Centred(name, data, weights, ridge, scale, run, n_threads)
+                for name, data, ridge in zip("Xy", rows, ridges, strict=True)
+            ]
             return _solve(views[0], views[1], int(n_components), tol, max_iter)
 
 
@@ -192,7 +192,7 @@ class _Centred:
         if not np.isfinite(scatter).all():
             raise NumericalError(f"the variances of {name} overflow: scale the data down")
         eps = float(np.finfo(data.dtype).eps)
-        varies = scatter > self.n * (4 * eps * np.abs(self.mean)) ** 2
+        varies = np.sqrt(scatter / self.n) > 4 * eps * np.abs(self.mean)
         self.variance = np.where(varies, scatter, 0.0) / (self.n - 1)
         self.rank = min(int(varies.sum()), int(np.count_nonzero(self.roots)) - 1)
         if not varies.any():

@@ -218,6 +218,10 @@ def sample_size(
         )
 
     low = p + q + 1 + n_confounds
+    if low > _MOST_ROWS:
+        raise ValueError(
+            f"that many columns and confounds ask for {low} rows at least, more than {_MOST_ROWS}"
+        )
     if enough(low):
         return low
     high = 2 * low
