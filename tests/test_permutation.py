@@ -128,16 +128,39 @@ def test_level_with_confounds(c, statistic):
     assert binom.ppf(0.001, count, 0.05) <= hits <= binom.ppf(0.999, count, 0.05)
 
 
-def test_level_of_kernels_with_confounds():
+@pytest.mark.parametrize("residuals", ["auto", "freedman-lane"])
+def test_level_of_kernels_with_confounds(residuals):
     p_values = []
     for seed in range(60):
         rng = np.random.default_rng(seed)
         Z = rng.standard_normal((40, 5))
         X, Y = (rng.standard_normal((40, 3)) + Z @ rng.standard_normal((5, 3)) for _ in range(2))
-        test = permutation_test(KernelCCA(1), X, Y, confounds=Z, n_permutations=19, random_state=seed)
+        test = permutation_test(
+            KernelCCA(1), X, Y, confounds=Z, residuals=residuals, n_permutations=19, random_state=seed
+        )
         p_values.append(test.p_value[0])
     assert np.sum(np.array(p_values) <= 0.05) <= binom.ppf(0.999, 60, 0.05)
     assert 0.35 < np.mean(p_values) < 0.7
+
+
+@pytest.mark.parametrize("statistic", ["correlation", "roy", "wilks"])
+@pytest.mark.parametrize(
+    "model", [CCA(2), CCA(2, reg=0.3), KernelCCA(2, rank=8), KernelCCA(1, reg=0.1)], ids=str
+)
+def test_the_data_are_one_of_their_permutations(model, statistic, rng):
+    Z = rng.standard_normal((21, 3))
+    X, Y = (rng.standard_normal((21, 4)) + Z @ rng.standard_normal((3, 4)) for _ in range(2))
+    test = permutation_test(
+        model,
+        X,
+        Y,
+        confounds=Z,
+        statistic=statistic,
+        permutations=np.arange(21)[None],
+        residuals="freedman-lane",
+    )
+    np.testing.assert_allclose(test.permuted[0], test.statistic, rtol=1e-6)
+    assert np.isfinite(test.statistic).all()
 
 
 def repeated(rng, n_blocks, rows, d):

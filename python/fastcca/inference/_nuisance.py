@@ -11,7 +11,7 @@ from scipy.linalg import get_lapack_funcs, qr
 
 from fastcca._arguments.arrays import as_matrix, refuse_non_finite
 
-__all__ = ["RESIDUALS", "confound_basis", "huh_jhun", "residual", "theil"]
+__all__ = ["RESIDUALS", "confound_basis", "huh_jhun", "residual", "theil", "without"]
 
 Floats = NDArray[np.float64]
 Reduction = Callable[[Floats], Floats]
@@ -102,6 +102,23 @@ def residual(name: str, view: NDArray[Any], basis: Floats) -> Floats:
     left[:, gone] = 0.0
     with np.errstate(over="ignore"):  # the fit refuses what is as large
         return np.asarray(np.nan_to_num(left * units))
+
+
+def without(scores: Floats, basis: Floats) -> Floats:
+    """Scores F with F'F + R = I, less what a basis Q explains of them, whitened again: with A = Q'F,
+    (F - Q A)(I - A'A)^(-1/2).
+
+    Of residuals of linear models A is 0; kernels of residuals depend on the confounds again.
+    """
+    if not basis.shape[1]:
+        return scores
+    explained = basis.T @ scores
+    _, s, Vt = np.linalg.svd(explained, full_matrices=False)
+    left = np.maximum(1 - s**2, 0)
+    # a direction that lies wholly within the basis is no direction any more
+    stretch = np.divide(1, np.sqrt(left), out=np.zeros_like(left), where=left > 1e-12) - 1
+    rest = scores - basis @ explained
+    return np.asarray(rest + (rest @ Vt.T) * stretch @ Vt)
 
 
 def _centred(view: NDArray[Any]) -> tuple[Floats, Floats, Floats]:

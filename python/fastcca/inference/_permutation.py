@@ -23,7 +23,7 @@ from fastcca.inference._exchange import Orders
 from fastcca.inference._held_out import HeldOut
 from fastcca.inference._kernel_views import whitened_kernel_views
 from fastcca.inference._model import check_resamples, prepared, whitened_views
-from fastcca.inference._nuisance import RESIDUALS, confound_basis, huh_jhun, residual, theil
+from fastcca.inference._nuisance import RESIDUALS, confound_basis, huh_jhun, residual, theil, without
 from fastcca.inference._parallel import in_threads
 from fastcca.inference._sequential import STATISTICS, observed, rest_statistics
 
@@ -279,7 +279,7 @@ def _statistics(
     model: Any, views: tuple[Floats, Floats], aside: Floats, orders: Orders, statistic: str, verbose: bool
 ) -> tuple[Floats, Floats]:
     """Of the first k pairs of the data, (k,), and of the shuffles, (n_permutations, k)."""
-    fx, fy = views
+    fx, fy = (without(scores, aside) for scores in views)
     k, n_threads = model.n_components_, model.n_threads
     U, values, Vt = np.linalg.svd(product(fx.T, fy, n_threads), full_matrices=True)
     zx, zy = product(fx, U, n_threads), product(fy, Vt.T, n_threads)

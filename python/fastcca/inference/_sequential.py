@@ -100,9 +100,8 @@ def _statistic_of_rest(M: Floats, rows: int, columns: int, statistic: str) -> fl
 
 
 def _ratio(values: Floats) -> Floats:
-    """Roy's root θ / (1 - θ) of θ = ρ²."""
-    with np.errstate(divide="ignore"):
-        return np.asarray(values**2 / (1 - values**2))
+    """Roy's root θ / (1 - θ) of θ = ρ²; no correlation is nearer to 1 than rounding can tell."""
+    return np.asarray(values**2 / np.maximum(1 - values**2, np.finfo(np.float64).eps))
 
 
 def _t(a: Floats) -> Floats:
