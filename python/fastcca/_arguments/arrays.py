@@ -13,6 +13,7 @@ import numpy.typing as npt
 __all__ = [
     "as_matrix",
     "as_weights",
+    "check_same_columns",
     "check_same_length",
     "check_same_rows",
     "column_names",
@@ -327,6 +328,12 @@ def check_same_length(**arrays: Any) -> None:
     for name, b in others:
         if a != b:
             raise ValueError(f"{first} and {name} must have the same number of rows, got {a} and {b}")
+
+
+def check_same_columns(dims: tuple[int, ...], earlier: tuple[int, ...]) -> None:
+    """Refuse rows of other columns than those that they are added to."""
+    if earlier and dims != earlier:
+        raise ValueError(f"the views have {dims} columns, but earlier rows had {earlier}")
 
 
 def check_same_rows(**tables: Any) -> None:

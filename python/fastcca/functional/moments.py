@@ -15,6 +15,7 @@ from fastcca import _core
 from fastcca._arguments.arrays import (
     as_matrix,
     as_weights,
+    check_same_columns,
     check_same_length,
     check_same_rows,
     common_float,
@@ -23,6 +24,7 @@ from fastcca._arguments.arrays import (
 from fastcca._arguments.parameters import integer, thread_count
 from fastcca._arguments.sparse import as_rows, is_sparse
 from fastcca.errors import NumericalError
+from fastcca.functional.device_moments import device_sums, on_device
 from fastcca.functional.sparse_moments import sparse_pays, sparse_sums
 
 __all__ = ["GroupMoments", "Moments", "group_moments", "rolling_moments"]
@@ -223,6 +225,7 @@ class Moments:
         sample_weight: npt.ArrayLike | None = None,
         names: Sequence[str] | None = None,
         dtype: npt.DTypeLike | None = None,
+        device: Any = None,
         n_threads: int | None = None,
     ) -> Moments:
         """Add rows.
@@ -233,7 +236,8 @@ class Moments:
             The views' new rows, in the same order each time. float32 and float64 arrays are read in place
             (any strides, read-only, memory-mapped); other dtypes are converted. 1-d means one column.
             Sparse matrices and arrays of SciPy too: products of their entries alone where these are few
-            enough for that to be quicker, else a run of dense rows after the other.
+            enough for that to be quicker, else a run of dense rows after the other. Tensors on a GPU
+            (of PyTorch, and others by DLPack, such as CuPy's arrays) are centred and multiplied there.
         sample_weight : array-like of shape (n_rows,), optional
             Weights, not negative; they count as repetitions.
         names : sequence of str, optional
@@ -241,6 +245,9 @@ class Moments:
         dtype : float64, optional
             Type of the products; by default that of the data. ``np.float64`` multiplies float32 data without
             rounding, at half the speed: for ill-conditioned views, and where rows are to be taken out again.
+        device : torch.device or str, optional
+            Where PyTorch computes, in chunks of 256 MB: ``"cuda"`` for arrays of any size, memory-mapped ones
+            too. By default where the first tensor on a GPU lies; without one the CPU's own core.
         n_threads : int, optional
             Threads to use; by default :func:`fastcca.get_num_threads`.
 
@@ -253,22 +260,31 @@ class Moments:
         ------
         ValueError
             For NaN and infinity (with the first position), complex or non-numeric data, views with
-            different numbers of rows, a number of columns that changed, negative weights.
+            different numbers of rows, a number of columns that changed, negative weights, a device that
+            PyTorch cannot use.
+        MemoryError
+            If a device has too little memory, for however few rows.
         """
         if names is None:
             names = ("X", "y") if len(views) == 2 else [f"views[{i}]" for i in range(len(views))]
         if not views:
             raise ValueError("update takes at least one view")
         check_same_rows(**dict(zip(names, views, strict=True)), sample_weight=sample_weight)
+        if dtype is not None and np.dtype(dtype) != np.float64:
+            raise ValueError(f"dtype must be float64 or None, got {dtype!r}")
+        if device is not None or any(map(on_device, views)):
+            thread_count(n_threads)
+            dims, eps, *sums, rounding = device_sums(
+                names, views, sample_weight, device, dtype is not None, self.dims
+            )
+            self._absorb(from_parts(dims, eps, *sums, rounding=rounding))
+            return self
         arrays = [
             as_rows(name, view, vector=True, min_columns=0) for view, name in zip(views, names, strict=True)
         ]
         check_same_length(**dict(zip(names, arrays, strict=True)))
         dims = tuple(a.shape[1] for a in arrays)
-        if self.dims and dims != self.dims:
-            raise ValueError(f"the views have {dims} columns, but earlier rows had {self.dims}")
-        if dtype is not None and np.dtype(dtype) != np.float64:
-            raise ValueError(f"dtype must be float64 or None, got {dtype!r}")
+        check_same_columns(dims, self.dims)
         weights = as_weights(sample_weight, arrays[0].shape[0])
         eps = np.repeat([float(np.finfo(a.dtype).eps) for a in arrays], dims)
         if all(map(is_sparse, arrays)) and sparse_pays(arrays):
