@@ -6,20 +6,25 @@ import numpy as np
 import pytest
 import scipy.linalg
 import scipy.sparse as sp
+from sklearn.base import clone
 
 from fastcca import (
     CCA,
+    CCACV,
     GCCA,
     MCCA,
+    MCCACV,
     PLSSVD,
     KernelCCA,
     Moments,
     NumericalError,
     PLSCanonical,
     PLSRegression,
+    PLSRegressionCV,
     SparseCCA,
+    SparseCCACV,
 )
-from fastcca.cca import linear
+from fastcca.cca import linear, model_selection, stability_selection
 from fastcca.functional import moments, solve_matrix_free, sparse_moments
 
 FORMS = [sp.csr_array, sp.csr_matrix, sp.csc_array, sp.csc_matrix, sp.coo_array, sp.lil_matrix]
@@ -425,9 +430,6 @@ def test_what_sparse_views_cannot_have(views):
         CCA(2, solver="iterative").fit(X, Y, confounds=np.arange(600.0))
     with pytest.raises(ValueError, match="solver='iterative' needs the data"):
         CCA(2, solver="iterative").partial_fit(X, Y)
-    for model in (KernelCCA(2), SparseCCA(2)):
-        with pytest.raises(TypeError, match="X is sparse, but dense data is required"):
-            model.fit(X, Y)
     for options, message in [
         ({"n_components": 26}, "n_components=26 is more than min"),
         ({"n_components": None}, "n_components must be an integer"),
@@ -438,3 +440,143 @@ def test_what_sparse_views_cannot_have(views):
     ]:
         with pytest.raises(ValueError, match=message):
             solve_matrix_free(X, Y, **{"n_components": 2, **options})
+
+
+# ---- searches
+
+ANY_RIDGE = pytest.mark.filterwarnings("ignore:the best ridge:UserWarning")
+
+
+@ANY_RIDGE
+@pytest.mark.parametrize("small", [0, 2**26])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"regs": [1e-3, 1e-1, 10.0]},
+        {"regs": ([0.01, 1.0], [0.1, 1.0]), "n_components": 2},
+        {"n_components": 3, "scale": True, "regs": [0.05, 0.5, 5.0]},
+        {"n_components": 2, "cv": 3},
+    ],
+)
+@pytest.mark.parametrize("more", [{}, {"sample_weight": "weights"}, {"confounds": "Z"}])
+def test_cca_cv(views, small, options, more, monkeypatch):
+    monkeypatch.setattr(linear, "SMALL", small)
+    given = {"weights": np.arange(600) % 3 + 0.5, "Z": np.arange(600.0)[:, np.newaxis] % 7}
+    more = {name: given[value] for name, value in more.items()}
+    X, Y = views
+    sparse = CCACV(**options).fit(X, Y, **more)
+    full = CCACV(**options).fit(*dense(X, Y), **more)
+    scores = [m.cv_results_["mean_test_score"] for m in (sparse, full)]
+    np.testing.assert_allclose(*scores, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(sparse.reg_, full.reg_, rtol=1e-12)
+    np.testing.assert_allclose(sparse.x_weights_, full.x_weights_, rtol=0, atol=1e-9)
+    confounds = {name: a for name, a in more.items() if name == "confounds"}
+    np.testing.assert_allclose(
+        sparse.transform(X, **confounds), full.transform(X.toarray(), **confounds), rtol=0, atol=1e-9
+    )
+
+
+@ANY_RIDGE
+def test_cca_cv_of_few_rows_and_many_columns(rng, monkeypatch):
+    """Training parts with fewer rows than columns, and single rows held out, from moments too."""
+    monkeypatch.setattr(linear, "SMALL", 0)
+    common = sp.random_array((40, 3), density=0.5, rng=rng, format="csr")
+    X, Y = counts(rng, 40, 60, 0.2, common), counts(rng, 40, 12, 0.2, common)
+    for cv in (4, 40, [(np.arange(20), np.arange(20, 40)), (np.arange(5, 40), np.arange(10))]):
+        options = {"n_components": 2, "regs": [0.1, 1.0, 10.0], "cv": cv}
+        sparse, full = CCACV(**options).fit(X, Y), CCACV(**options).fit(*dense(X, Y))
+        scores = [m.cv_results_["mean_test_score"] for m in (sparse, full)]
+        np.testing.assert_allclose(*scores, rtol=0, atol=1e-10)
+        np.testing.assert_allclose(sparse.singular_values_, full.singular_values_, rtol=0, atol=1e-10)
+
+
+@ANY_RIDGE
+def test_searches_never_make_a_dense_copy(views, monkeypatch):
+    monkeypatch.setattr(linear, "SMALL", 0)
+    monkeypatch.setattr(moments, "sparse_pays", lambda views: True)
+    largest = []
+
+    def watch(self, *args, **kwargs):
+        out = sp.coo_array(self).toarray()
+        largest.append(out.shape)
+        return out
+
+    X, Y = views
+    for form in (sp.csr_array, sp.csc_array):
+        monkeypatch.setattr(form, "toarray", watch)
+    CCACV(regs=[0.1, 1.0]).fit(X, Y)
+    SparseCCACV(penalties=[0.1, 0.2]).fit(X, Y)
+    PLSRegressionCV(3).fit(X, Y)
+    MCCACV(2, regs=[0.1, 1.0]).fit([X, Y])
+    # products of columns alone, never rows
+    assert largest
+    assert all(rows <= 65 for rows, _ in largest)
+
+
+def test_a_search_of_too_many_columns_says_what_to_do(views, monkeypatch):
+    monkeypatch.setattr(linear, "SMALL", 0)
+    monkeypatch.setattr(model_selection, "MOST_SPARSE", 64)
+    with pytest.raises(ValueError, match=r"up to 64 columns in all, got 65: .* CCA\(solver='iterative'"):
+        CCACV().fit(*views)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        PLSRegressionCV(4),
+        PLSRegressionCV(2, cv=600),
+        SparseCCA(2, penalty=0.1),
+        SparseCCA(2, method="pmd", penalty=0.5),
+        SparseCCACV(penalties=[0.05, 0.1]),
+        SparseCCACV(method="pmd", penalties=[0.3, 0.6]),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_other_searches_of_two_views(views, model, weighted):
+    X, Y = views
+    weights = np.arange(600) % 3 + 0.5 if weighted else None
+    sparse = clone(model).fit(X, Y, sample_weight=weights)
+    full = clone(model).fit(*dense(X, Y), sample_weight=weights)
+    if hasattr(full, "cv_results_"):
+        scores = [m.cv_results_["mean_test_score"] for m in (sparse, full)]
+        np.testing.assert_allclose(*scores, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(sparse.x_weights_, full.x_weights_, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(sparse.transform(X), full.transform(X.toarray()), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(sparse.transform_y(Y), full.transform_y(Y.toarray()), rtol=0, atol=1e-10)
+    with pytest.raises(ValueError, match="Input X contains NaN: the first is at row 5, column 7"):
+        sparse.fit(with_entry(X, 5, 7, np.nan), Y)
+
+
+@ANY_RIDGE
+@pytest.mark.parametrize("method", ["mcca", "gcca"])
+@pytest.mark.parametrize("cv", [4, 300])
+def test_many_views_by_cross_validation(views, rng, method, cv):
+    X, Y = (view[:300] for view in views)
+    Z = rng.standard_normal((300, 3))
+    options = {"n_components": 2, "regs": [0.01, 0.1, 1.0], "method": method, "cv": cv}
+    sparse = MCCACV(**options).fit({"a": X, "b": sp.csc_matrix(Y), "c": Z})
+    full = MCCACV(**options).fit({"a": X.toarray(), "b": Y.toarray(), "c": Z})
+    scores = [m.cv_results_["mean_test_score"] for m in (sparse, full)]
+    np.testing.assert_allclose(*scores, rtol=0, atol=1e-10)
+    for name in "abc":
+        np.testing.assert_allclose(sparse.weights_[name], full.weights_[name], rtol=0, atol=1e-9)
+
+
+def test_stability_selection_of_sparse_views(views):
+    X, Y = views
+    model = SparseCCA(penalty=0.1)
+    got, want = (stability_selection(model, a, b, 5, 10, 0) for a, b in ((X, Y), dense(X, Y)))
+    assert np.array_equal(got.x_frequency, want.x_frequency)
+
+
+def test_kernel_cca_of_sparse_rows_by_their_kernels(views):
+    """What the error recommends: kernels of sparse rows are small dense matrices."""
+    X, Y = (view[:150] for view in views)
+    with pytest.raises(TypeError, match=r"X is sparse, but dense data is required"):
+        KernelCCA(2).fit(X, Y)
+    options = {"n_components": 2, "reg": 0.1}
+    kernels = [np.asarray((view @ view.T).toarray()) for view in (X, Y)]
+    got = KernelCCA(kernel="precomputed", **options).fit(*kernels)
+    want = KernelCCA(kernel="linear", **options).fit(*dense(X, Y))
+    np.testing.assert_allclose(got.singular_values_, want.singular_values_, rtol=0, atol=1e-8)

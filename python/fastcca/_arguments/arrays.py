@@ -239,7 +239,10 @@ def refuse_non_finite(
 
     ``table`` is the data frame that ``a`` came from: its labels are named as well. ``first_row`` is what the
     first row of a part is counted as; ``within`` then says what part that is, with {} for the row there.
+    Of sparse data ``as_rows`` has looked at all that there is.
     """
+    if not isinstance(a, np.ndarray):
+        return
     step = max(1, 2**20 // max(1, a.shape[1]))
     for start in range(0, len(a), step):
         bad = ~np.isfinite(a[start : start + step])

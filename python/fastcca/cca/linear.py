@@ -173,8 +173,7 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
         scores = project(data, weights, mean)
         # NaN and infinity in the data reach their row's scores: a look at those spares a pass over the data
         if not np.isfinite(scores).all():
-            if not is_sparse(data):  # whose entries were looked at
-                refuse_non_finite(view, data)
+            refuse_non_finite(view, data)
             raise NumericalError(
                 f"the scores of {view} overflow {data.dtype}: rescale the data or use float64"
             )
@@ -862,6 +861,14 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
         self.total_correlation_ = float(self.singular_values_.sum())
 
 
+def dense_if_small(X: Any, y: Any) -> tuple[Any, Any]:
+    """Both views as arrays where these are small, which is quicker; else as they are."""
+    bytes_ = X.shape[0] * (X.shape[1] * X.dtype.itemsize + y.shape[1] * y.dtype.itemsize)
+    if bytes_ > SMALL:
+        return X, y
+    return dense(X), dense(y)
+
+
 def _errors(solution: Solution, moments: Moments) -> list[float]:
     """What the rounding of the moments may cost the correlations, by view: ρ cond²."""
     return [
@@ -1386,12 +1393,11 @@ class CCA(LinearTwoView):
     ) -> None:
         """Fit to views of which one is sparse: to their moments, or as dense ones if they are small."""
         dtypes = X.dtype, y.dtype
-        bytes_ = X.shape[0] * (X.shape[1] * X.dtype.itemsize + y.shape[1] * y.dtype.itemsize)
-        if shrinkage is None and Z is None and bytes_ <= SMALL:
-            given: list[Any] = [X, y]
-            full = [a.toarray() if is_sparse(a) else a for a in given]
-            self._fit_arrays(full[0], full[1], weights)
-            return
+        if shrinkage is None and Z is None:
+            full = dense_if_small(X, y)
+            if not any(map(is_sparse, full)):
+                self._fit_arrays(*full, weights)
+                return
         moments = (
             self._moments(X, y, weights) if Z is None else moments_with(X, y, Z, weights, self.n_threads)
         )

@@ -17,6 +17,7 @@ from sklearn.utils import _safe_indexing
 
 from fastcca._arguments.arrays import check_same_rows, column_names, refuse_non_finite
 from fastcca._arguments.parameters import MISSING, RIDGES, anything, check_n_components
+from fastcca._arguments.sparse import is_sparse
 from fastcca._arguments.warn import warn
 from fastcca._models.docstrings import with_paragraphs
 from fastcca._models.files import Schema
@@ -31,7 +32,7 @@ from fastcca.cca.kernel import (
     collect,
     solve_features,
 )
-from fastcca.cca.linear import CCA, LinearTwoView, column_variances
+from fastcca.cca.linear import CCA, MOST_SPARSE, LinearTwoView, column_variances, dense_if_small
 from fastcca.cca.partial import (
     confounding_of_rows,
     mapped_residuals,
@@ -48,6 +49,7 @@ from fastcca.metrics import column_correlations
 __all__ = ["CCACV", "KernelCCACV"]
 
 
+Floats = NDArray[np.float64]
 Reg = tuple[float, float]
 Split = tuple[NDArray[np.intp], NDArray[np.intp]]  # rows to train on, rows to test on
 
@@ -71,6 +73,8 @@ class Rows(NamedTuple):
         """Moments of some rows, of all by default; a run of rows is read in place, others in small copies."""
         if rows is None or (rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all()):
             parts: list[Any] = [slice(None) if rows is None else slice(int(rows[0]), int(rows[-1]) + 1)]
+        elif is_sparse(self.X) and is_sparse(self.y):
+            parts = [rows]
         else:
             step = max(256, 2**21 // (self.X.shape[1] + self.y.shape[1]))
             parts = [rows[start : start + step] for start in range(0, len(rows), step)]
@@ -268,19 +272,81 @@ def completed_scores(
         held_out = Moments().update(*parts, sample_weight=w, dtype=np.float64, n_threads=data.n_threads)
         training = rest
         scores[i] = _scores_of(training + held_out, [held_out], pairs, k, model.scale, data.n_threads)[0]
-        for unknown in np.flatnonzero(np.isnan(scores[i])):
-            fitted: LinearTwoView = clone(model).set_params(reg=pairs[unknown])
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)
-                fitted._fit_moments(training, (np.dtype(np.float64), np.dtype(np.float64)))
-            S, (sx, sy) = held_out.scatter, held_out.slices
-            wx, wy = fitted.x_weights_, fitted.y_weights_
-            across = np.einsum("ij,ij->j", wx, S[sx, sy] @ wy)
-            scale = np.sqrt(
-                np.einsum("ij,ij->j", wx, S[sx, sx] @ wx) * np.einsum("ij,ij->j", wy, S[sy, sy] @ wy)
-            )
-            scores[i, unknown] = np.divide(across, scale, out=np.zeros_like(scale), where=scale > 0).mean()
+        _fill_from_moments(scores[i], training, held_out, pairs, model)
     return scores
+
+
+def sparse_scores(
+    data: Rows,
+    Z: NDArray[Any] | None,
+    total: Moments,
+    splits: list[Split],
+    pairs: list[Reg],
+    model: LinearTwoView,
+) -> NDArray[np.float64]:
+    """Scores of sparse views from moments alone: by split, or pooled over splits of few rows.
+
+    ``total`` are the moments of all rows, with the confounds Z if there are some.
+    """
+    pooled = PooledScores(len(pairs), model.n_components or min(data.X.shape[1], data.y.shape[1]))
+    scores = np.full((len(splits), len(pairs)), np.nan)
+
+    def moments(rows: NDArray[np.intp]) -> Moments:
+        if Z is None:
+            return data.moments(rows)
+        X, y, weights = data.take(rows)
+        return moments_with(X, y, Z[rows], weights, data.n_threads)
+
+    for i, (train, test) in enumerate(splits):
+        held_out = moments(test)
+        whole = (np.bincount(np.concatenate([train, test]), minlength=data.X.shape[0]) == 1).all()
+        training = total - held_out if whole else moments(train)
+        if Z is not None:
+            training, confounding = partial_moments(training, n_threads=data.n_threads)
+            held_out = mapped_residuals(held_out, confounding)
+        if pools(splits):
+            away = held_out.mean - training.mean
+            about = held_out.scatter + held_out.n * np.outer(away, away)
+            for j, pair in enumerate(pairs):
+                pooled.add(j, *score_products(about, training.slices, _weights_of(model, pair, training)))
+        else:
+            merged = training + held_out
+            scores[i] = _scores_of(
+                merged, [held_out], pairs, model.n_components or 1, model.scale, data.n_threads
+            )[0]
+            _fill_from_moments(scores[i], training, held_out, pairs, model)
+    return pooled.scores() if pools(splits) else scores
+
+
+def _fill_from_moments(
+    scores: NDArray[np.float64], training: Moments, held_out: Moments, pairs: list[Reg], model: LinearTwoView
+) -> None:
+    """Fill the scores of a split that are NaN by fits to the moments of its training rows."""
+    for j in np.flatnonzero(np.isnan(scores)):
+        weights = _weights_of(model, pairs[j], training)
+        across, x, y = score_products(held_out.scatter, held_out.slices, weights)
+        scale = np.sqrt(x * y)
+        scores[j] = np.divide(across, scale, out=np.zeros_like(scale), where=scale > 0).mean()
+
+
+def _weights_of(model: LinearTwoView, reg: Reg, training: Moments) -> tuple[Floats, Floats]:
+    fitted: LinearTwoView = clone(model).set_params(reg=reg)
+    with warnings.catch_warnings():  # what concerns the fit to all rows alone
+        warnings.simplefilter("ignore", UserWarning)
+        fitted._fit_moments(training, (np.dtype(np.float64), np.dtype(np.float64)))
+    return fitted.x_weights_, fitted.y_weights_
+
+
+def score_products(
+    M: Floats, slices: tuple[slice, ...], weights: tuple[Floats, Floats]
+) -> tuple[Floats, Floats, Floats]:
+    """Sums of products of the scores, x with y, x with x, y with y, component by component."""
+    (sx, sy), (wx, wy) = slices, weights
+    return (
+        np.einsum("ij,ij->j", wx, M[sx, sy] @ wy),
+        np.einsum("ij,ij->j", wx, M[sx, sx] @ wx),
+        np.einsum("ij,ij->j", wy, M[sy, sy] @ wy),
+    )
 
 
 class PooledScores:
@@ -441,13 +507,13 @@ def ridge_grid(regs: Any) -> list[RegParameter]:
 
 def row_splits(cv: Any, X: NDArray[Any], y: Any, groups: Any, weights: Weights) -> list[Split]:
     """Training and test rows of each split, which must leave enough to correlate: alone, or pooled."""
-    every = np.arange(len(X))
+    every = np.arange(X.shape[0])
     splits = []
     for i, split in enumerate(check_cv(cv).split(X, y, groups)):
         try:  # masks and negative indices become plain ones
             train, test = (every[np.asarray(rows)].ravel() for rows in split)
         except IndexError as error:
-            raise ValueError(f"cv: split {i} does not index the {len(X)} rows: {error}") from None
+            raise ValueError(f"cv: split {i} does not index the {X.shape[0]} rows: {error}") from None
         for name, rows, fewest in (("train", train, 2), ("test", test, 1)):
             if len(rows) < fewest:
                 raise ValueError(
@@ -619,6 +685,7 @@ class CCACV(LinearTwoView):
 
     solver = "auto"  # not a parameter: the refit chooses
 
+    _takes_sparse = True
     _schema = Schema("CCACV", fields="n_splits_ cv_results_ best_index_ best_score_ reg_ best_estimator_")
     _constraints = {  # noqa: RUF012
         **{name: LinearTwoView._constraints[name] for name in ("n_components", "scale", "n_threads")},
@@ -679,7 +746,8 @@ class CCACV(LinearTwoView):
         check_same_rows(X=X, y=y, groups=groups, confounds=confounds)
         takes = self._takes_missing
         x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True, missing=takes)
-        Z = self._check_confounds(confounds, len(x_checked), reset=True, missing=takes)
+        Z = self._check_confounds(confounds, x_checked.shape[0], reset=True, missing=takes)
+        x_checked, y_checked = dense_if_small(x_checked, y_checked)
         views = {"X": x_checked, "y": y_checked, **({} if Z is None else {"confounds": Z})}
         tables = {"X": X, "y": y, "confounds": confounds}
         incomplete = self._incomplete(views, tables)
@@ -700,6 +768,9 @@ class CCACV(LinearTwoView):
             return self._fit_em(data, Z, splits, given, k, views, tables)
         if Z is not None:
             refuse_non_finite("confounds", Z)
+        if is_sparse(x_checked) or is_sparse(y_checked):
+            self.n_splits_ = len(splits)
+            return self._fit_sparse(data, Z, splits, given, k)
         shared = FoldMoments(data, splits)
         units = (1.0, 1.0) if self.scale or given is not None else shared.mean_variances(data)
         regs = default_grid(RIDGE_FACTORS, units) if given is None else given
@@ -725,6 +796,47 @@ class CCACV(LinearTwoView):
         self._take_over(best)
         return self
 
+    def _fit_sparse(
+        self,
+        data: Rows,
+        Z: NDArray[Any] | None,
+        splits: list[Split],
+        given: list[RegParameter] | None,
+        k: int,
+    ) -> "CCACV":
+        """To views of which one is sparse, from moments alone."""
+        columns = data.X.shape[1] + data.y.shape[1]
+        if columns > MOST_SPARSE:
+            raise ValueError(
+                f"CCACV takes sparse views of up to {MOST_SPARSE} columns in all, got {columns}: choose the "
+                "ridge on fewer columns, or fit CCA(solver='iterative', reg=...)"
+            )
+        if Z is None:
+            moments = data.moments()
+        else:
+            moments = moments_with(data.X, data.y, Z, data.weights, data.n_threads)
+        variances = column_variances(moments)
+        units = [
+            float(v[v > 0].mean()) if (v > 0).any() else 1.0 for v in (variances[s] for s in moments.slices)
+        ]
+        unit = (1.0, 1.0) if self.scale or given is not None else (units[0], units[1])
+        regs = default_grid(RIDGE_FACTORS, unit) if given is None else given
+        pairs = [RIDGES("regs", reg) for reg in regs]
+        model = CCA(k, scale=self.scale, n_threads=self.n_threads)
+        self._choose(regs, pairs, sparse_scores(data, Z, moments, splits, pairs, model))
+        return self._fit_best(moments, data, Z)
+
+    def _fit_best(self, moments: Moments, data: Rows, Z: NDArray[Any] | None) -> "CCACV":
+        """With the ridge chosen, to moments."""
+        best = self._best()
+        dtypes = data.X.dtype, data.y.dtype
+        if Z is None:
+            best._fit_moments(moments, dtypes)
+        else:
+            best._fit_partial_moments(moments, dtypes)
+        self._take_over(best)
+        return self
+
     def _fit_em(
         self,
         data: Rows,
@@ -745,14 +857,7 @@ class CCACV(LinearTwoView):
         pairs = [RIDGES("regs", reg) for reg in regs]
         model = CCA(k, scale=self.scale, n_threads=self.n_threads)
         self._choose(regs, pairs, completed_scores(data, Z, splits, pairs, model, labels))
-        best = self._best()
-        dtypes = data.X.dtype, data.y.dtype
-        if Z is None:
-            best._fit_moments(moments, dtypes)
-        else:
-            best._fit_partial_moments(moments, dtypes)
-        self._take_over(best)
-        return self
+        return self._fit_best(moments, data, Z)
 
     def fit_moments(self, folds: Sequence[Moments]) -> "CCACV":
         """Choose the ridge and fit with it, from the moments of the folds alone.

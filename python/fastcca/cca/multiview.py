@@ -892,6 +892,7 @@ class MCCACV(LinearMultiView):
     10.0
     """
 
+    _takes_sparse = True
     _schema = Schema("MCCACV", fields="n_splits_ cv_results_ best_index_ best_score_ reg_ best_estimator_")
     _constraints = {  # noqa: RUF012
         **LinearMultiView._constraints,

@@ -150,8 +150,7 @@ class PartialLeastSquares(SharedPart, TwoViewTransformer):
         with np.errstate(over="ignore"):
             scores = project(data, weights.astype(data.dtype, copy=False), mean)
         if not np.isfinite(scores).all():
-            if not is_sparse(data):  # whose entries were looked at
-                refuse_non_finite(view, data)
+            refuse_non_finite(view, data)
             raise NumericalError(
                 f"the scores of {view} overflow {data.dtype}: rescale the data or use float64"
             )
@@ -671,6 +670,7 @@ class PLSRegressionCV(DeflatedPLS):
     2
     """
 
+    _takes_sparse = True
     _schema = Schema(
         "PLSRegressionCV", fields="n_splits_ cv_results_ best_index_ best_score_ best_estimator_ mse_"
     )
@@ -733,7 +733,7 @@ class PLSRegressionCV(DeflatedPLS):
             return model._moments(x_checked[part], y_checked[part], w)
 
         tests = [collect(test) for _, test in splits]
-        n = len(x_checked)
+        n = x_checked.shape[0]
         each_once = (np.bincount(np.concatenate([test for _, test in splits]), minlength=n) == 1).all()
         whole = [(np.bincount(np.concatenate(split), minlength=n) == 1).all() for split in splits]
         if each_once and all(whole):

@@ -31,7 +31,14 @@ from fastcca._models.shared_part import SharedPart
 from fastcca._models.statistics import ScoreStatistics, Weights, cast_weights, project
 from fastcca._models.two_view import TwoViewTransformer, View
 from fastcca.cca.linear import column_variances
-from fastcca.cca.model_selection import PooledScores, adopt_features, pools, row_splits, search_results
+from fastcca.cca.model_selection import (
+    PooledScores,
+    adopt_features,
+    pools,
+    row_splits,
+    score_products,
+    search_results,
+)
 from fastcca.errors import NumericalError
 from fastcca.functional.moments import Moments
 from fastcca.functional.multiview import fixed_signs
@@ -55,6 +62,7 @@ class Standard(NamedTuple):
 class SparseTwoView(SharedPart, TwoViewTransformer):
     """What :class:`SparseCCA` and :class:`SparseCCACV` share."""
 
+    _takes_sparse = True
     _schema = Schema(
         fields="singular_values_ x_loadings_ y_loadings_ x_cross_loadings_ y_cross_loadings_ "
         "moments_ n_samples_ n_iter_ x_scale_ y_scale_ x_weights_ y_weights_"
@@ -573,7 +581,7 @@ class SparseCCACV(SparseTwoView):
             w = None if weights is None else weights[part]
             return self._moments(x_checked[part], y_checked[part], w)
 
-        n = len(x_checked)
+        n = x_checked.shape[0]
         tests = [collect(test) for _, test in splits]
         whole = [(np.bincount(np.concatenate(split), minlength=n) == 1).all() for split in splits]
         each_once = (np.bincount(np.concatenate([test for _, test in splits]), minlength=n) == 1).all()
@@ -595,7 +603,7 @@ class SparseCCACV(SparseTwoView):
             for j, pair in enumerate(pairs):
                 found = self._weights(standard, pair, k, start)
                 scores[i, j] = _held_out(test.scatter, standard.slices, found)
-                pooled.add(j, *_products(about, standard.slices, found))
+                pooled.add(j, *score_products(about, standard.slices, found))
         self.n_splits_ = len(splits)
         self.cv_results_ = search_results(
             [{"penalty": penalty} for penalty in grid], pooled.scores() if pools(splits) else scores
@@ -645,20 +653,8 @@ class SparseCCACV(SparseTwoView):
         return [float(value) for value in largest * np.geomspace(0.01, 0.9, 20)]
 
 
-def _products(
-    M: Floats, slices: tuple[slice, ...], weights: tuple[Floats, Floats]
-) -> tuple[Floats, Floats, Floats]:
-    """Sums of products of the scores, x with y, x with x, y with y, component by component."""
-    (sx, sy), (wx, wy) = slices, weights
-    return (
-        np.einsum("ij,ij->j", wx, M[sx, sy] @ wy),
-        np.einsum("ij,ij->j", wx, M[sx, sx] @ wx),
-        np.einsum("ij,ij->j", wy, M[sy, sy] @ wy),
-    )
-
-
 def _held_out(M: Floats, slices: tuple[slice, ...], weights: tuple[Floats, Floats]) -> float:
-    across, x, y = _products(M, slices, weights)
+    across, x, y = score_products(M, slices, weights)
     scale = np.sqrt(x.clip(min=0.0)) * np.sqrt(y.clip(min=0.0))
     r = np.divide(across, scale, out=np.zeros_like(across), where=scale > 0).clip(-1.0, 1.0)
     return float(r.mean())
@@ -766,7 +762,7 @@ def stability_selection(
     pair = model._penalty(penalty, "penalty")
     x_checked, y_checked, _ = model._check_pair(X, y, reset=True)
     k = min(int(model.n_components), x_checked.shape[1], y_checked.shape[1])
-    n = len(x_checked)
+    n = x_checked.shape[0]
     n_blocks = integer(4)("n_blocks", n_blocks)
     at_most("n_blocks", n_blocks, n // 2, f"half the number of rows, {n // 2}")
     rng = check_random_state(random_state)
