@@ -74,9 +74,8 @@ def main() -> None:
     start, computed = time.perf_counter(), time.process_time()
     found = solve_matrix_free(X, Y, given.components, reg)
     seconds, computed = time.perf_counter() - start, time.process_time() - computed
-    print(
-        f"{seconds:.1f} s ({computed:.1f} s of processors), {found.n_iter} iterations, residual {found.residuals.max():.0e}"
-    )
+    worst = found.residuals.max()
+    print(f"{seconds:.1f} s ({computed:.1f} s of CPU), {found.n_iter} iterations, residual {worst:.0e}")
     print(f"memory: {largest() - before:.0f} MB above {before:.0f} MB of data and libraries")
     print(found.singular_values.round(6))
 

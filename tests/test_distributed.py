@@ -18,9 +18,11 @@ from fastcca import (
     MCCA,
     PLSSVD,
     KernelCCA,
+    KernelCCACV,
     Moments,
     PLSCanonical,
     PLSRegression,
+    SparseCCA,
     streaming,
 )
 
@@ -117,6 +119,7 @@ def test_bitwise_for_equal_chunks_whatever_computes_them(views):
 
 
 MODELS = [CCA(2, reg=0.1), PLSRegression(2), PLSCanonical(2), PLSSVD(2), CCACV(2), CCACV(2, scale=True, cv=3)]
+MODELS.append(SparseCCA(2, penalty=0.01))
 
 
 def frames(*arrays):
@@ -209,6 +212,42 @@ def test_scores_chunk_by_chunk(views):
         distributed.transform(cca, x, "z")
 
 
+KERNEL = {"n_components": 2, "rank": 40, "reg": 1e-3}
+
+
+@pytest.mark.parametrize("source", [arrays_of, frames, delayed_chunks])
+@pytest.mark.parametrize("kernel", ["rbf", "polynomial"])
+def test_kernel_cca(views, source, kernel):
+    views = views[0] - 100, views[1] - 100
+    model = KernelCCA(kernel=kernel, **KERNEL)
+    got, want = distributed.fit(clone(model), *source(*views)), clone(model).fit(*views)
+    assert (got.x_rank_, got.x_gamma_) == (want.x_rank_, want.x_gamma_)
+    np.testing.assert_allclose(got.singular_values_, want.singular_values_, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(got.x_loadings_, want.x_loadings_, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(got.transform(views[0]), want.transform(views[0]), rtol=0, atol=1e-8)
+    (x,) = arrays_of(views[0])
+    np.testing.assert_allclose(distributed.transform(got, x).compute(), got.transform(views[0]), atol=1e-10)
+
+
+def test_kernel_cca_with_landmarks_of_a_sample(views, rng, monkeypatch):
+    monkeypatch.setattr(distributed, "SAMPLE", 100)
+    monkeypatch.setattr(distributed, "SAMPLE_EACH", 3)
+    X, Y = views[0].astype(np.float32), views[1]
+    weight = rng.integers(0, 4, 1000).astype(float)
+    x, y = arrays_of(X, Y)
+    got = distributed.fit(KernelCCA(**KERNEL), x, y, sample_weight=weight)
+    assert got.x_landmark_indices_ is None
+    rows = {row.tobytes() for row in X[weight > 0]}
+    assert all(row.tobytes() in rows for row in got.x_landmarks_)
+    options = {**KERNEL, "gamma": (got.x_gamma_, got.y_gamma_)}
+    landmarks = got.x_landmarks_, got.y_landmarks_
+    want = KernelCCA(**options).fit(X, Y, sample_weight=weight, landmarks=landmarks)
+    np.testing.assert_allclose(got.singular_values_, want.singular_values_, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(got.transform(X), want.transform(X), rtol=0, atol=1e-3)
+    again = distributed.fit(KernelCCA(**KERNEL), x, y, sample_weight=weight)
+    assert np.array_equal(again.x_weights_, got.x_weights_)
+
+
 @pytest.mark.slow
 def test_a_worker_that_is_killed_changes_nothing(views, tmp_path):
     cluster_of = pytest.importorskip("distributed")
@@ -261,8 +300,16 @@ def delayed_chunks_of(*arrays, rows):
 def test_bad_fits(views):
     X, Y = views
     x, y = arrays_of(X, Y)
-    with pytest.raises(TypeError, match=r"estimator must be a CCA, .* got KernelCCA"):
-        distributed.fit(KernelCCA(), x, y)
+    with pytest.raises(TypeError, match=r"estimator must be a CCA, .* got KernelCCACV"):
+        distributed.fit(KernelCCACV(), x, y)
+    with pytest.raises(ValueError, match="a precomputed kernel has no values between rows of parts"):
+        distributed.fit(KernelCCA(kernel="precomputed"), x, y)
+    with pytest.raises(ValueError, match="KernelCCA takes two views, got 3"):
+        distributed.fit(KernelCCA(), x, y, y)
+    bad = X.copy()
+    bad[300, 2] = np.nan
+    with pytest.raises(ValueError, match="chunk 2: Input X contains NaN: the first is at row 40, column 2"):
+        distributed.fit(KernelCCA(), da.from_array(bad, chunks=(130, 2)), y)
     with pytest.raises(TypeError, match="names are for MCCA and GCCA"):
         distributed.fit(CCA(), x, y, names=["a", "b"])
     with pytest.raises(TypeError, match="confounds are for CCA, got PLSSVD"):

@@ -15,6 +15,7 @@ from operator import add
 from typing import Any, TypeVar
 
 import numpy as np
+from sklearn.base import clone
 
 try:
     import dask.array as da
@@ -23,17 +24,22 @@ try:
 except ImportError as error:  # pragma: no cover - the message is tested in a process of its own
     raise ImportError("fastcca.distributed needs dask: pip install 'fastcca[distributed]'") from error
 
+from fastcca._arguments.arrays import as_weights, check_same_length, finite_matrix
 from fastcca._arguments.parameters import choice, integer
+from fastcca.cca.kernel import FeatureSums, KernelCCA, LandmarkView, collect
 from fastcca.cca.linear import LinearTwoView
 from fastcca.cca.model_selection import CCACV
 from fastcca.cca.multiview import EigenMultiView
 from fastcca.cca.pls import FittedToMoments
+from fastcca.cca.sparse import SparseCCA
 from fastcca.functional.moments import Moments
 from fastcca.streaming import Chunks
 
 __all__ = ["fit", "moments", "transform"]
 
 FAN_IN = 8  # moments added in one task
+# Rows, and for each landmark, among which a kernel's landmarks are chosen.
+SAMPLE, SAMPLE_EACH = 10_000, 10
 Model = TypeVar("Model")
 
 
@@ -98,7 +104,7 @@ def fit(
 
     Parameters
     ----------
-    estimator : CCA, CCACV, MCCA, GCCA, PLSRegression, PLSCanonical or PLSSVD
+    estimator : CCA, CCACV, MCCA, GCCA, SparseCCA, PLSRegression, PLSCanonical, PLSSVD or KernelCCA
         Of this package. It is fitted, and is then what it always is: its methods take arrays, its files open
         where there is no dask.
     *views : as :func:`moments` takes them
@@ -124,6 +130,10 @@ def fit(
 
     Notes
     -----
+    ``KernelCCA`` chooses widths and landmarks from up to 10,000 rows, or 10 times ``rank``, drawn from all
+    chunks and gathered here; the landmarks go to the workers, and sums of features come back. Of no more rows
+    the fit is that to all of them.
+
     ``CCACV`` takes contiguous folds of rows, as it does of arrays; chunks are divided where a fold ends. Of
     chunks of unknown length the lengths are computed first.
 
@@ -150,9 +160,13 @@ def fit(
     if isinstance(estimator, CCACV):
         _fit_folds(estimator, views, sample_weight)
         return estimator
-    if not isinstance(estimator, (LinearTwoView, EigenMultiView, FittedToMoments)):
+    if isinstance(estimator, KernelCCA):
+        _fit_kernels(estimator, views, sample_weight)
+        return estimator
+    if not isinstance(estimator, (LinearTwoView, EigenMultiView, FittedToMoments, SparseCCA)):
         raise TypeError(
-            f"estimator must be a CCA, CCACV, MCCA, GCCA or PLS of fastcca, got {type(estimator).__name__}"
+            "estimator must be a CCA, CCACV, MCCA, GCCA, SparseCCA, PLS or KernelCCA of fastcca, got "
+            f"{type(estimator).__name__}"
         )
     if names is not None and not isinstance(estimator, EigenMultiView):
         raise TypeError(f"names are for MCCA and GCCA, got {type(estimator).__name__}")
@@ -288,12 +302,17 @@ def _of_file(chunks: Chunks, number: int) -> tuple[Any, ...]:
 
 
 def _chunk(number: int, dtype: Any, *views_and_weight: Any) -> Moments:
-    *views, weight = views_and_weight if len(views_and_weight) > 1 else (*views_and_weight[0], None)
+    *views, weight = _unpacked(views_and_weight)
     try:
         # One thread: dask runs several chunks at once.
         return Moments().update(*views, sample_weight=weight, dtype=dtype, n_threads=1)
     except ValueError as error:
         raise ValueError(f"chunk {number}: {error}") from None
+
+
+def _unpacked(views_and_weight: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Views and weight of a chunk; of files it is one value without a weight."""
+    return views_and_weight if len(views_and_weight) > 1 else (*views_and_weight[0], None)
 
 
 def _tree(sums: list[Any]) -> Any:
@@ -302,7 +321,7 @@ def _tree(sums: list[Any]) -> Any:
     return sums[0]
 
 
-def _sum(parts: list[Moments]) -> Moments:
+def _sum(parts: list[Any]) -> Any:
     return reduce(add, parts)
 
 
@@ -315,8 +334,7 @@ def _fit_folds(search: CCACV, views: tuple[Any, ...], sample_weight: Any) -> Non
         folds = integer(2)("cv", search.cv)
     except ValueError:
         raise ValueError(f"cv of distributed data must be a number of folds, got {search.cv!r}") from None
-    parts = _parts(views, sample_weight)
-    lengths = list(compute(*[delayed(_length)(*part) for part in parts]))
+    parts, lengths = _parts_and_lengths(views, sample_weight)
     n = sum(lengths)
     if n < folds:
         raise ValueError(f"cv={folds} is more than the {n} rows")
@@ -335,6 +353,11 @@ def _fit_folds(search: CCACV, views: tuple[Any, ...], sample_weight: Any) -> Non
     search.fit_moments(list(sums))
 
 
+def _parts_and_lengths(views: tuple[Any, ...], sample_weight: Any) -> tuple[list[Any], list[int]]:
+    parts = _parts(views, sample_weight)
+    return parts, list(compute(*[delayed(_length)(*part) for part in parts]))
+
+
 def _length(*views_and_weight: Any) -> int:
     first = views_and_weight[0]
     return len(first[0] if isinstance(first, tuple) else first)
@@ -342,6 +365,64 @@ def _length(*views_and_weight: Any) -> int:
 
 def _run(number: int, low: int, high: int, *views_and_weight: Any) -> Moments:
     """Moments of a run of rows of a chunk."""
-    *views, weight = views_and_weight if len(views_and_weight) > 1 else (*views_and_weight[0], None)
+    *views, weight = _unpacked(views_and_weight)
     cut = [view.iloc[low:high] if hasattr(view, "iloc") else view[low:high] for view in views]
     return _chunk(number, np.float64, *cut, None if weight is None else weight[low:high])
+
+
+# ---- kernels
+
+
+def _fit_kernels(model: KernelCCA, views: tuple[Any, ...], sample_weight: Any) -> None:
+    """KernelCCA with landmarks of a sample that is gathered, and the sums of chunks."""
+    parts, lengths = _parts_and_lengths(views, sample_weight)
+    n, most = sum(lengths), max(SAMPLE, SAMPLE_EACH * int(model.rank))
+    rows = np.arange(n) if n <= most else np.sort(np.random.RandomState(0).choice(n, most, replace=False))
+    starts = np.cumsum([0, *lengths])
+    tasks = []
+    for number, part in enumerate(parts):
+        low, high = np.searchsorted(rows, starts[number : number + 2])
+        if low < high:
+            tasks.append(delayed(_some)(number, rows[low:high] - starts[number], *part))
+    if not tasks:
+        raise ValueError("the views have no rows")
+    X, y, weights = zip(*compute(*tasks), strict=True)
+    weight = None if sample_weight is None else np.concatenate(weights)
+
+    def sums_of(x: LandmarkView, y: LandmarkView) -> FeatureSums:
+        landmarks = delayed((x, y))
+        found = compute(_tree([delayed(_features)(i, landmarks, *part) for i, part in enumerate(parts)]))
+        sums: FeatureSums = found[0]
+        return sums
+
+    fitted = clone(model)
+    checked = fitted._check_pair(np.concatenate(X), np.concatenate(y), weight, reset=True)
+    fitted._fit_parts(*checked, sums_of)
+    vars(model).update(vars(fitted))
+
+
+def _pair(number: int, views_and_weight: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Checked rows of a chunk and their weights."""
+    *views, weight = _unpacked(views_and_weight)
+    try:
+        if len(views) != 2:
+            raise ValueError(f"KernelCCA takes two views, got {len(views)}")
+        x, y = finite_matrix("X", views[0], min_rows=0), finite_matrix("y", views[1], vector=True, min_rows=0)
+        check_same_length(X=x, y=y)
+        return x, y, as_weights(weight, len(x))
+    except ValueError as error:
+        raise ValueError(f"chunk {number}: {error}") from None
+
+
+def _some(number: int, rows: Any, *views_and_weight: Any) -> tuple[Any, ...]:
+    """Some rows of a chunk."""
+    return tuple(None if a is None else a[rows] for a in _pair(number, views_and_weight))
+
+
+def _features(
+    number: int, landmarks: tuple[LandmarkView, LandmarkView], *views_and_weight: Any
+) -> FeatureSums:
+    x, y, weight = _pair(number, views_and_weight)
+    # in the types that all chunks have
+    x, y = (a.astype(view.points.dtype, copy=False) for a, view in zip((x, y), landmarks, strict=True))
+    return collect(*landmarks, x, y, weight, 1, False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -887,6 +888,25 @@ class KernelCCA(KernelTwoView):
         self._fit_sums(views, sums, reg, dtypes)
         self._sums = tuple(vars(sums).values())
         return self
+
+    def _fit_parts(
+        self,
+        X: Array,
+        y: Array,
+        weights: Weights,
+        sums_of: Callable[[LandmarkView, LandmarkView], FeatureSums],
+    ) -> None:
+        """Fit to rows that lie elsewhere: widths and landmarks from these, ``sums_of`` all for landmarks."""
+        if any(self._precomputed):
+            raise ValueError(
+                "a precomputed kernel has no values between rows of parts: fit to the whole matrix"
+            )
+        reg = RIDGES("reg", self.reg)
+        self._check_kernels(X, y)
+        kernels = self._fitted_kernels(self.gamma, X, y, weights)
+        views = self._choose_views(kernels, X, y, weights, None)
+        self.x_landmark_indices_ = self.y_landmark_indices_ = None  # which count from these rows
+        self._fit_sums(views, sums_of(*views), reg, (X.dtype, y.dtype))
 
 
 def _check_landmarks(landmarks: Any) -> tuple[Any, Any] | None:

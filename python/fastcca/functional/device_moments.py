@@ -137,7 +137,9 @@ class _Sums:
         self.device, self.dtype = device, dtype
         self.columns = sum(view.shape[1] for view in views)
         self.n = 0.0
-        self.shift = self.offset = self.scatter = None
+        self.shift: Any = None
+        self.offset: Any = None
+        self.scatter: Any = None
 
     def all_rows(self) -> tuple[float, Floats, Floats, Floats]:
         """n, shift, offset and scatter; where memory is short in smaller chunks."""
