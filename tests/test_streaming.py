@@ -1,5 +1,6 @@
 """Streams: the moments of all rows from any source, passes that are killed, errors that name the place."""
 
+import pickle
 import signal
 import subprocess
 import sys
@@ -58,6 +59,23 @@ def npz_by_columns(folder, X, Y):
     return f"{folder}/both.npz:X", f"{folder}/both.npz:Y"
 
 
+def hdf5(folder, X, Y):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(folder / "both.h5", "w") as file:
+        file["x"], file["group/y"] = X, Y
+        file["group/text"] = "x and y"
+    with h5py.File(folder / "one.hdf5", "w") as file:
+        file.create_dataset("y", data=Y, chunks=(100, Y.shape[1]), compression="gzip")
+    return f"{folder}/both.h5:x", folder / "one.hdf5"
+
+
+def zarr(folder, X, Y):
+    store = pytest.importorskip("zarr")
+    store.save_array(str(folder / "x.zarr"), X)
+    store.save_group(str(folder / "both.zarr"), x=X, y=Y)
+    return folder / "x.zarr", f"{folder}/both.zarr:y"
+
+
 def maps(folder, X, Y):
     paths = npy(folder, X, Y)
     return np.load(paths[0], mmap_mode="r")[::1], np.load(paths[1], mmap_mode="r")
@@ -82,7 +100,10 @@ def sliced(folder, X, Y):
     return Sliced(X), Sliced(Y)
 
 
-@pytest.mark.parametrize("source", [npy, npy_by_columns, npz, npz_by_columns, maps, arrays, sliced])
+SOURCES = [npy, npy_by_columns, npz, npz_by_columns, hdf5, zarr, maps, arrays, sliced]
+
+
+@pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, ">f8"])
 @pytest.mark.parametrize("ahead", [0, 1, 3])
 def test_files_and_arrays(tmp_path, views, source, dtype, ahead):
@@ -529,3 +550,39 @@ def test_what_chunks_say_of_themselves(views):
         chunks.starting_at(-1)
     cca = CCA(2).fit_moments(moments(chunks))
     np.testing.assert_allclose(cca.singular_values_, CCA(2).fit(*views).singular_values_, atol=1e-12)
+
+
+def test_names_in_files_of_hdf5(tmp_path, views):
+    x, _ = hdf5(tmp_path, *views)
+    both = x.removesuffix(":x")
+    assert_same(moments(read(x, f"{both}:group/y", rows=ROWS)), by_hand(*views))
+    chunks = pickle.loads(pickle.dumps(read(x, f"{both}:group/y", rows=ROWS)))  # to another process
+    assert_same(moments(chunks), by_hand(*views))
+    assert_same(moments(read(both, rows=ROWS)), by_hand(views[0]))  # the only one that is not in a group
+    with pytest.raises(ValueError, match=r"both\.h5: it holds the arrays x; there is none called 'z'"):
+        read(f"{both}:z")
+    with pytest.raises(ValueError, match=r"must hold numbers|one or two dimensions"):
+        read(f"{both}:group/text")
+    (tmp_path / "bad.h5").write_bytes(b"no")
+    with pytest.raises(ValueError, match=r"bad\.h5: damaged, or not a file of h5py"):
+        read(tmp_path / "bad.h5")
+
+
+def test_names_in_files_of_zarr(tmp_path, views):
+    x, y = zarr(tmp_path, *views)
+    assert_same(moments(read(y.replace(":y", ":x"), y, rows=ROWS)), by_hand(*views))
+    with pytest.raises(ValueError, match=r"both\.zarr: it holds the arrays .*; say which: both\.zarr:NAME"):
+        read(tmp_path / "both.zarr")
+    with pytest.raises(ValueError, match=r"x\.zarr: it holds .* there is none called 'a'"):
+        read(f"{x}:a")
+    (tmp_path / "empty.zarr").mkdir()
+    with pytest.raises(ValueError, match=r"empty\.zarr: damaged, or not a file of zarr"):
+        read(tmp_path / "empty.zarr")
+
+
+def test_files_whose_library_is_missing_say_which(tmp_path, monkeypatch):
+    for name, library in (("x.h5", "h5py"), ("x.zarr", "zarr")):
+        monkeypatch.setitem(sys.modules, library, None)
+        (tmp_path / name).write_bytes(b"")
+        with pytest.raises(ImportError, match=rf"need {library} \(pip install {library}\)"):
+            read(tmp_path / name)

@@ -129,9 +129,10 @@ def read(
     Parameters
     ----------
     *views : path, array or pyarrow data set
-        Paired by row. Paths of .npy and .npz files (``FILE.npz:NAME`` where there are several arrays), of
-        Parquet, Feather and Arrow files and of folders of Parquet files; data sets and tables of pyarrow;
-        anything with ``shape`` whose rows can be sliced: arrays, memory maps, data sets of h5py and zarr.
+        Paired by row. Paths of .npy, .npz, HDF5 (.h5, .hdf5) and .zarr files (``FILE:NAME`` where there are
+        several arrays), of Parquet, Feather and Arrow files and of folders of Parquet files; data sets and
+        tables of pyarrow; anything with ``shape`` whose rows can be sliced: arrays, memory maps, data sets of
+        h5py and zarr.
     columns : sequence of sequence of str, optional
         Names of the columns of each view, where Parquet or Arrow data are read: for every view, or for
         one data set that holds all views. By default all columns.
@@ -151,7 +152,7 @@ def read(
     FileNotFoundError
         If there is no such file.
     ImportError
-        If pyarrow is needed and missing.
+        If pyarrow, h5py or zarr is needed and missing.
     TypeError
         For anything that cannot be read by runs of rows.
     ValueError

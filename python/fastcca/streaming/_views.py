@@ -1,4 +1,4 @@
-"""Views that are read by runs of rows: arrays, .npy and .npz files, Parquet and Arrow data sets."""
+"""Views that are read by runs of rows: arrays, .npy, .npz, HDF5 and Zarr files, Parquet and Arrow data."""
 
 from __future__ import annotations
 
@@ -6,15 +6,21 @@ import math
 import os
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ArrowView", "NpyView", "NpzView", "SlicedView", "View", "open_view"]
+__all__ = ["ArrowView", "NpyView", "NpzView", "SlicedView", "StoredView", "View", "open_view"]
 
 Array = NDArray[Any]
+
+HDF5 = (".h5", ".hdf5")
+# Files that hold several arrays, of which a name after a colon says which.
+NAMED = (".npz", ".zarr", *HDF5)
 
 
 class View:
@@ -104,6 +110,28 @@ class NpzView(View):
                 yield _filled(file, shape, self.dtype, self.name, start)
 
 
+class StoredView(View):
+    """An array in a file of HDF5 or Zarr, opened by whoever reads it: other processes get its name."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        self.path, self.key = path, key
+        with _stored(path, key) as data:
+            self.name = f"{path}:{key}" if key else str(path)
+            shape, dtype = tuple(map(int, data.shape)), np.dtype(data.dtype)
+        _check(path, shape, dtype)
+        self.n_rows = shape[0]
+        self.row_bytes = math.prod(shape[1:]) * dtype.itemsize
+
+    def runs(self, rows: int, first: int) -> Iterator[Array]:
+        with _stored(self.path, self.key) as data:
+            for start in range(first * rows, self.n_rows, rows):
+                yield np.asarray(data[start : start + rows])
+
+    def rows_at(self, numbers: Sequence[int]) -> Array:
+        with _stored(self.path, self.key) as data:
+            return np.concatenate([np.asarray(data[i : i + 1]) for i in numbers])
+
+
 class ArrowView(View):
     """Columns of a data set of pyarrow: Parquet, Arrow and Feather files or folders of them, tables."""
 
@@ -171,7 +199,7 @@ def open_view(value: Any, place: str, columns: Sequence[str] | None = None) -> V
 
 def _open_path(text: str, columns: Sequence[str] | None) -> View:
     stem, colon, key = text.rpartition(":")
-    if colon and stem.lower().endswith(".npz"):
+    if colon and stem.lower().endswith(NAMED):
         text = stem
     else:
         key = ""
@@ -179,14 +207,17 @@ def _open_path(text: str, columns: Sequence[str] | None) -> View:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
     suffix = path.suffix.lower()
-    if suffix not in (".npy", ".npz"):
+    if suffix not in (".npy", *NAMED):
         if not path.is_dir() and suffix not in (".parquet", ".feather", ".arrow", ".ipc"):
             raise ValueError(
-                f"{path}: cannot tell its format, expected .npy, .npz, .parquet, .feather, .arrow or a folder"
+                f"{path}: cannot tell its format, expected .npy, .npz, .h5, .hdf5, .zarr, .parquet, .feather "
+                "or .arrow, or a folder of Parquet files"
             )
         return ArrowView(str(path), _dataset(path, str(path)), columns)
     if columns is not None:
         raise ValueError(f"{path}: columns are for Parquet and Arrow")
+    if suffix in (".zarr", *HDF5):
+        return StoredView(path, key)
     return _open_npy(path) if suffix == ".npy" else _open_npz(path, key)
 
 
@@ -208,25 +239,59 @@ def _open_npy(path: Path) -> View:
 
 
 def _open_npz(path: Path, key: str) -> View:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            held = [name.removesuffix(".npy") for name in archive.namelist()]
-            if not key and len(held) == 1:
-                key = held[0]
-            if key not in held:
-                which = f"say which: {path.name}:NAME" if not key else f"there is none called {key!r}"
-                raise LookupError(f"{path}: it holds the arrays {', '.join(held) or 'none'}; {which}")
-            with archive.open(f"{key}.npy") as file:
-                shape, fortran, dtype = _header(file)
-    except LookupError as error:
-        raise ValueError(str(error.args[0])) from None
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: damaged, or not arrays of numbers ({error})") from error
+    with _undamaged(path), zipfile.ZipFile(path) as archive:
+        held = [name.removesuffix(".npy") for name in archive.namelist()]
+    key = _chosen(path, key, held)
+    with _undamaged(path), zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as file:
+        shape, fortran, dtype = _header(file)
     _check(path, shape, dtype)
     if fortran and len(shape) == 2:  # rows of it are not to be had one after the other
         with np.load(path) as arrays:
             return SlicedView(f"{path}:{key}", arrays[key])
     return NpzView(path, key, shape, dtype)
+
+
+@contextmanager
+def _undamaged(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: damaged, or not arrays of numbers ({error})") from error
+
+
+@contextmanager
+def _stored(path: Path, key: str) -> Iterator[Any]:
+    """An array of a file of HDF5 or Zarr while it is open."""
+    kind = "zarr" if path.suffix.lower() == ".zarr" else "h5py"
+    try:
+        library: Any = import_module(kind)
+    except ImportError as error:
+        raise ImportError(f"{path}: {path.suffix} files need {kind} (pip install {kind})") from error
+    try:
+        store = library.open(str(path), mode="r") if kind == "zarr" else library.File(path, "r")
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ValueError(f"{path}: damaged, or not a file of {kind} ({error})") from error
+    try:
+        if hasattr(store, "shape"):  # an array of Zarr by itself
+            _chosen(path, key, [""])
+            yield store
+        elif key in store and hasattr(store[key], "shape"):  # in a group too
+            yield store[key]
+        else:
+            yield store[_chosen(path, key, [name for name in store if hasattr(store[name], "shape")])]
+    finally:
+        if kind == "h5py":
+            store.close()
+
+
+def _chosen(path: Path, key: str, held: Sequence[str]) -> str:
+    """The name of one of the arrays that a file holds: the only one, unless said which."""
+    if not key and len(held) == 1:
+        return held[0]
+    if key not in held:
+        which = f"there is none called {key!r}" if key else f"say which: {path.name}:NAME"
+        raise ValueError(f"{path}: it holds the arrays {', '.join(held) or 'none'}; {which}")
+    return key
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
