@@ -9,6 +9,9 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import subprocess
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,6 +42,38 @@ def largest() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+# What runs in the peer's own environment, on the same cells, in float64 as it has them.
+PEER = """
+import resource, sys, time
+import numpy as np, scipy.sparse as sp
+from cca_py import run_cca
+folder, k = sys.argv[1], int(sys.argv[2])
+x, y = (sp.load_npz(f"{folder}/{name}.npz").astype(float).T.tocsr() for name in "xy")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+start, computed = time.perf_counter(), time.process_time()
+found = run_cca(x, y, num_cc=k)
+seconds, computed = time.perf_counter() - start, time.process_time() - computed
+grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+np.savez(f"{folder}/found.npz", d=found.d, took=[seconds, computed, grown])
+"""
+
+
+def against_peer(python: str, x: Any, y: Any, k: int, values: Any) -> None:
+    """pyccasc on the same cells, in an environment of its own, whose interpreter this is."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, cells_ in (("x", x), ("y", y)):
+            sp.save_npz(Path(folder) / f"{name}.npz", sp.csr_matrix(cells_))
+        done = subprocess.run([python, "-c", PEER, folder, str(k)], check=False)
+        if done.returncode:
+            print(f"pyccasc ended with {done.returncode}")
+            return
+        with np.load(Path(folder) / "found.npz") as found:
+            off = float(np.abs(values / found["d"] - 1).max())
+            seconds, computed, grown = found["took"]
+    agree("pyccasc", off < 1e-8, f"{off:.0e}")
+    print(f"pyccasc: {seconds:.1f} s ({computed:.1f} s of CPU), {grown:.0f} MB more; values off by {off:.0e}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--cells", type=int, default=100_000, help="of each set")
@@ -48,6 +83,7 @@ def main() -> None:
     parser.add_argument(
         "--processor-time", action="store_true", help="of one thread, for a machine that does other work"
     )
+    parser.add_argument("--peer", help="the interpreter of an environment with pyccasc")
     given = parser.parse_args()
     threads = 1 if given.processor_time else os.cpu_count() or 1
     if given.processor_time:
@@ -83,6 +119,9 @@ def main() -> None:
     print(f"{'processor' if given.processor_time else 'wall'} time, {threads} thread(s)")
     print(f"NumPy's product of 2 n genes^2 flops: {product:.1f} s; ratio {whole / product:.2f}")
     print(f"memory: {peak:.0f} MB in all, {before:.0f} MB of it the cells and libraries")
+    if given.peer:
+        exact = integrate(x.astype(float), y.astype(float), given.components)
+        against_peer(given.peer, x, y, given.components, exact.singular_values)
 
 
 if __name__ == "__main__":

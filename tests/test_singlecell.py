@@ -224,3 +224,23 @@ def test_bad_input(cells):
             call()
     with pytest.raises(TypeError, match="must be cells by genes"):
         integrate(3, Y)
+
+
+def test_chunks_of_several_types_and_kinds(rng):
+    """Sparse and dense, in float32 and float64: each is standardised in its own way, to the same numbers."""
+    counts = np.log1p(rng.poisson(0.5, size=(300, 40)).astype(float))
+    counts[:, 0] += 1.0  # no cell without counts
+    want = cell_moments(counts)
+    kinds = [
+        np.asarray,
+        sp.csr_array,
+        lambda a: a.astype(np.float32),
+        lambda a: sp.csr_array(a.astype(np.float32)),
+    ]
+    for kind, tolerance in zip(kinds, (1e-10, 1e-10, 2e-3, 2e-3), strict=True):
+        np.testing.assert_allclose(cell_moments(kind(counts)).scatter, want.scatter, rtol=0, atol=tolerance)
+    mixed = cell_moments(kind(counts[i::4]) for i, kind in enumerate(kinds))
+    assert mixed.n == 300
+    np.testing.assert_allclose(mixed.scatter, want.scatter, rtol=0, atol=2e-3)
+    with pytest.raises(ValueError, match=r"the views have \(39,\) columns, but earlier rows had \(40,\)"):
+        cell_moments(iter([counts[:100], counts[100:, 1:]]))

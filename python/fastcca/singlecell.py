@@ -22,12 +22,12 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
-from fastcca._arguments.arrays import as_matrix, column_names, refuse_non_finite
+from fastcca._arguments.arrays import as_matrix, check_same_columns, column_names, refuse_non_finite
 from fastcca._arguments.parameters import POSITIVE_INTEGER, K, at_most
 from fastcca._arguments.sparse import as_rows, is_sparse
 from fastcca.errors import NumericalError
 from fastcca.functional.linalg import product, truncated_svd
-from fastcca.functional.moments import Moments
+from fastcca.functional.moments import Moments, MomentsStream
 from fastcca.functional.retrieval import top_k
 from fastcca.streaming import read
 
@@ -387,27 +387,48 @@ class _Cells:
             step = max(1, CHUNK // (rows.itemsize if not is_sparse(rows) else 8) // rows.shape[1])
             for low in range(0, rows.shape[0], step):
                 part = rows[low : low + step]
-                dense = part.toarray() if is_sparse(part) else np.array(part)
-                yield self._standardise(dense, start + low)
+                make = self._standardise_entries if is_sparse(part) else self._standardise
+                yield make(part, start + low)
             start += rows.shape[0]
 
-    def _standardise(self, dense: NDArray[Any], first: int) -> NDArray[Any]:
-        refuse_non_finite(self.name, dense, first_row=first)
+    def _standardise_entries(self, rows: Any, first: int) -> NDArray[Any]:
+        """Of sparse rows: their means and deviations from the entries that are there."""
+        n, genes = rows.shape
+        held = np.diff(rows.indptr)
+        cell = np.repeat(np.arange(n), held)
+        data = rows.data.astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = np.bincount(cell, data, n) / genes
+            squares = np.bincount(cell, (data - mean[cell]) ** 2, n) + (genes - held) * mean**2
+            deviation = np.sqrt(squares / (genes - 1))
+        self._check_cells(mean, deviation, rows.dtype, genes, first)
+        scaled = rows.copy()
+        scaled.data = (data / deviation[cell]).astype(rows.dtype)
+        dense: NDArray[Any] = scaled.toarray()
+        dense -= (mean / deviation).astype(rows.dtype)[:, np.newaxis]
+        return dense
+
+    def _standardise(self, rows: NDArray[Any], first: int) -> NDArray[Any]:
+        refuse_non_finite(self.name, rows, first_row=first)
+        dense = np.array(rows)
         with np.errstate(over="ignore", invalid="ignore"):
             mean = dense.mean(axis=1, dtype=np.float64)
             dense -= mean[:, np.newaxis].astype(dense.dtype)
             deviation = np.sqrt(np.einsum("ij,ij->i", dense, dense, dtype=np.float64) / (dense.shape[1] - 1))
-            same = deviation <= 8 * np.finfo(dense.dtype).eps * np.abs(mean)
+        self._check_cells(mean, deviation, dense.dtype, dense.shape[1], first)
+        dense /= deviation[:, np.newaxis].astype(dense.dtype)
+        return dense
+
+    def _check_cells(self, mean: Floats, deviation: Floats, dtype: Any, genes: int, first: int) -> None:
+        same = deviation <= 8 * np.finfo(dtype).eps * np.abs(mean)
         if same.any():
             cell = int(same.argmax())
             raise ValueError(
-                f"cell {first + cell} of {self.name} has no counts: all of its {dense.shape[1]} genes are "
+                f"cell {first + cell} of {self.name} has no counts: all of its {genes} genes are "
                 f"{mean[cell]:g}. Leave such cells out first"
             )
         if not np.isfinite(deviation).all():
-            raise NumericalError(f"cells of {self.name} overflow {dense.dtype}: scale them down")
-        dense /= deviation[:, np.newaxis].astype(dense.dtype)
-        return dense
+            raise NumericalError(f"cells of {self.name} overflow {dtype}: scale them down")
 
 
 def _genes_of(cells: Any) -> NDArray[np.object_] | None:
@@ -462,9 +483,17 @@ class _Gram:
 
 
 def _moments_of(name: str, cells: Any, n_threads: int | None) -> Moments:
-    total = Moments()
+    total, stream = Moments(), None
     for part in _Cells(name, cells).standardised():
-        total.update(part, names=[name], n_threads=n_threads)
+        if stream is not None and stream.takes([part]):
+            check_same_columns((part.shape[1],), stream.dims)
+            stream.update([part], n_threads)
+            continue
+        if stream is not None:
+            total = total + stream.moments(n_threads)
+        stream = MomentsStream([part], [name], n_threads)
+    if stream is not None:
+        total = total + stream.moments(n_threads)
     if not total.n:
         raise ValueError(f"there are no cells in {name}")
     return total
