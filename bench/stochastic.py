@@ -21,7 +21,7 @@ from fastcca import CCA, Moments
 
 COMPONENTS = 10
 BATCHES = (256, 2048)
-RATES = (3e-4, 1e-3, 3e-3)
+RATES = (3e-3, 1e-2)
 # when the weights are looked at, as parts of the seconds that are given
 STEPS = np.geomspace(0.005, 1.0, 16)
 
