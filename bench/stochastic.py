@@ -36,7 +36,8 @@ def views(rows: int, columns: int) -> tuple[NDArray[np.float32], NDArray[np.floa
         x = rng.standard_normal((rows, columns))
         x[:, :12] = np.sqrt(rho) * common + np.sqrt(1 - rho) * x[:, :12]
         turn = np.linalg.qr(rng.standard_normal((columns, columns)))[0]
-        out.append(((x * np.geomspace(1, 10, columns)) @ turn).astype(np.float32))
+        scales = rng.permutation(np.geomspace(1, 10, columns))  # what correlates is not what varies least
+        out.append(((x * scales) @ turn).astype(np.float32))
     return out[0], out[1]
 
 
