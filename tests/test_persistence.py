@@ -23,9 +23,21 @@ from sklearn.model_selection import GroupKFold, KFold, RepeatedKFold, ShuffleSpl
 
 import fastcca
 import models
-from fastcca import CCA, CCACV, KernelCCA
+from fastcca import (
+    CCA,
+    CCACV,
+    GCCA,
+    MCCA,
+    MCCACV,
+    PLSSVD,
+    KernelCCA,
+    KernelMCCA,
+    PLSRegression,
+    SparseCCA,
+)
 from fastcca._models import files
 from fastcca._models.files import Reader, SavedModel, Schema, Writer, class_of, fields_of
+from fastcca._models.two_view import LOADINGS, TwoViewTransformer
 from fastcca.embedding import NearestClassMean
 from fastcca.synchrony import SynchronyDetector
 from reference import model_file
@@ -700,13 +712,81 @@ def test_without_moments_everything_works_but_partial_fit(model, rng, tmp_path):
             loaded.partial_fit(X, Y)
 
 
-def test_a_large_model_without_moments_is_little_more_than_its_weights(rng, tmp_path):
+@pytest.mark.parametrize(
+    ("model", "numbers"),
+    [
+        # weights of two views, and the regressions of both views on the scores of either
+        (CCA(16), 6 * 200 * 16),
+        (CCA(16, reg=2.0, scale=True, shrinkage=None), 6 * 200 * 16),
+        (CCACV(16, regs=[0.1, 1.0]), 6 * 200 * 16),
+        (CCA(16, shrinkage="ledoit-wolf"), 6 * 200 * 16),
+        (SparseCCA(4, 0.9), 6 * 200 * 4),
+        (PLSSVD(16), 6 * 200 * 16),
+        # weights, rotations, regressions, loadings, and the coefficients of the predictions
+        (PLSRegression(8), 10 * 200 * 8 + 200 * 200),
+        # landmarks, their weights, regressions
+        (KernelCCA(8, rank=20), 2 * 20 * 200 + 2 * 20 * 8 + 4 * 200 * 8),
+        # weights, and the covariances of a view's columns with the scores of both
+        (MCCA(16, reg=0.1), 2 * 200 * 16 + 2 * 200 * 32),
+        (GCCA(16, reg=0.1), 2 * 200 * 16 + 2 * 200 * 32),
+        (MCCACV(16, regs=[0.1, 1.0], cv=3), 2 * 200 * 16 + 2 * 200 * 32),
+        (KernelMCCA(8, rank=20), 2 * 20 * 200 + 2 * 20 * 8 + 2 * 200 * 16),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, SavedModel) else "",
+)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_large_model_without_moments_holds_what_predictions_take(model, numbers, dtype, rng, tmp_path):
     X = rng.normal(size=(600, 200))
-    model = CCA(16).fit(X, X + rng.normal(size=(600, 200)))
+    Y = (0.5 * X + rng.normal(size=(600, 200))).astype(dtype)
+    X = X.astype(dtype)
+    two = isinstance(model, TwoViewTransformer)
+    data = (X, Y) if two else ({"a": X, "b": Y},)
+    model = clone(model).fit(*data)
     model.save(tmp_path / "slim.safetensors", moments=False)
-    # weights, loadings, cross-loadings and regressions of 2 views: arrays of 200 × 16 doubles
-    arrays = sum(a.nbytes for a in vars(model).values() if isinstance(a, np.ndarray))
-    assert (tmp_path / "slim.safetensors").stat().st_size < 1.1 * arrays + 10_000
+    size = (tmp_path / "slim.safetensors").stat().st_size
+    small = model.n_components_ * 2  # the covariances of the scores, means, deviations; the header
+    rest = 8 * small**2 + 8 * 6 * 400 + 8_000
+    pls = isinstance(model, (PLSSVD, PLSRegression)) and dtype == np.float32  # whose maps are rounded once
+    assert size < 1.02 * 8 * numbers + rest + pls * 8 * 400 * model.n_components_
+    loaded = fastcca.load(tmp_path / "slim.safetensors")
+    if two:
+        for ours, theirs in zip(loaded.transform_views(X, Y), model.transform_views(X, Y), strict=True):
+            assert np.array_equal(ours, theirs)
+        assert np.array_equal(loaded.predict(X), model.predict(X))
+        assert np.array_equal(loaded.predict_x(Y), model.predict_x(Y))
+        z = model.transform(X)
+        assert np.array_equal(loaded.inverse_transform(z), model.inverse_transform(z))
+        assert np.array_equal(loaded.inverse_transform_y(z), model.inverse_transform_y(z))
+    else:
+        assert_same(loaded.predict_views({"a": X}), model.predict_views({"a": X}))
+        assert_same(loaded.common_variate({"b": Y}), model.common_variate({"b": Y}))
+        assert_same(loaded.loadings_, model.loadings_)
+    # nothing is missing, and what was computed is right but for rounding
+    nothing = {"moments_", "_parts", "_sums", "best_estimator_", "cv_results_", "_requests"}
+    assert set(vars(loaded)) - nothing == set(vars(model)) - nothing
+    for name, value in vars(model).items():
+        if isinstance(value, np.ndarray):
+            found = getattr(loaded, name)
+            assert found.dtype == value.dtype, name
+            assert found.flags.f_contiguous == value.flags.f_contiguous or "loadings" in name
+            atol = (1e-13 if dtype == np.float64 else 1e-6) if name in LOADINGS else 0.0
+            np.testing.assert_allclose(found, value, rtol=0, atol=atol, err_msg=name)
+    # and again
+    loaded.save(tmp_path / "again.safetensors", moments=False)
+    assert fastcca.load(tmp_path / "again.safetensors").score(*data) == model.score(*data)
+
+
+def test_what_follows_must_be_what_a_class_computes(tmp_path):
+    model = CCA(1).fit(np.eye(6)[:, :2], np.eye(6)[:, 1:4])
+    writer = Writer(moments=False)
+    node = writer.encode(model, "")
+    assert node["left_out"] == sorted(LOADINGS, key=node["left_out"].index)
+    for key in ("x_weights_", "nothing"):
+        damaged = copy.deepcopy(node)
+        damaged["fitted"].pop(key, None)
+        damaged["left_out"].append(key)
+        with pytest.raises((ValueError, KeyError), match=key):
+            Reader(writer.tensors, lambda *_: None, {}).decode(damaged)
 
 
 # ---- files that are kept

@@ -111,7 +111,10 @@ class SavedModel(AtomicFit):
         moments : bool, default=True
             Whether to store what ``partial_fit`` goes on from, which may be many times as large as all else:
             (p + q)² numbers for views of p and q columns. Without it the loaded model does everything but
-            ``partial_fit``.
+            ``partial_fit``, and scores and predictions are the same to the bit. What follows from the rest is
+            then left out too and computed by ``load``, such as loadings, which are the same but for rounding.
+            A CCA with k components takes 3 (p + q) k numbers: its weights, and the regressions of both views
+            on the scores of either.
 
         Raises
         ------
@@ -174,11 +177,14 @@ class SavedModel(AtomicFit):
         parameters = {name: getattr(self, name) for name in _parameters(kind)}
         for name in parameters:
             state.pop(name, None)
-        fitted = {}
+        fitted, left_out = {}, []
+        follows = frozenset() if writer.moments else self._follows()
         for key, (attribute, required, for_partial_fit) in fields_of(kind).items():
             if attribute in state:
                 value = state.pop(attribute)
-                if writer.moments or not for_partial_fit:
+                if attribute in follows:
+                    left_out.append(key)
+                elif writer.moments or not for_partial_fit:
                     fitted[key] = value
             elif required and fitted:
                 raise AttributeError(f"{kind.__name__} has no {attribute}, which its schema names")
@@ -187,6 +193,8 @@ class SavedModel(AtomicFit):
             node["subclass"] = kind.__qualname__
         node["parameters"] = writer.encode_items(parameters, where)
         node["fitted"] = writer.encode_items(fitted, where)
+        if left_out:
+            node["left_out"] = left_out
         if state:  # what a user, or a class of the user's, has added
             node["extra"] = writer.encode_items(state, where)
         if output:
@@ -209,8 +217,10 @@ class SavedModel(AtomicFit):
         needed = _parameters(own) if written == own._schema.version and cls is own else ()
         missing = [name for name in needed if name not in parameters]
         fields = fields_of(own)
+        left_out = node.get("left_out", [])
         if fitted:
-            missing += [key for key, about in fields.items() if about.required and key not in fitted]
+            known = {*fitted, *left_out}
+            missing += [key for key, about in fields.items() if about.required and key not in known]
         if missing:
             raise ValueError(f"{own.__name__} lacks {', '.join(sorted(missing))}")
         unknown = sorted(set(fitted) - set(fields))
@@ -219,11 +229,23 @@ class SavedModel(AtomicFit):
         model = cls(**parameters)
         attributes = {fields[key].attribute: value for key, value in fitted.items()}
         vars(model).update(reader.decode_items(node.get("extra", {})) | attributes)
+        if left_out:
+            model._set_what_follows()
+            missing = [key for key in left_out if fields[key].attribute not in vars(model)]
+            if missing:
+                raise ValueError(f"{own.__name__} lacks {', '.join(sorted(missing))}")
         if "output" in node:
             model.set_output(**reader.decode(node["output"]))  # type: ignore[attr-defined]
         if "requests" in node:
             _set_requests(model, node["requests"])
         return model
+
+    def _follows(self) -> frozenset[str]:
+        """Attributes that a file without moments leaves out, because :meth:`_set_what_follows` computes them."""
+        return frozenset()
+
+    def _set_what_follows(self) -> None:
+        """Compute from the other attributes what :meth:`_follows` names."""
 
     @classmethod
     def _upgraded(cls, written: int, parameters: dict[str, Any], fitted: dict[str, Any]) -> None:

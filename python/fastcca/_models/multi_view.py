@@ -61,7 +61,8 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
     _schema = Schema(
         fields="views_ n_components_ n_features_in_ means_ column_names=_columns loadings_ "
         "canonical_correlations_ pairwise_correlations_ score_covariances=_score_covariances "
-        "column_covariances=_column_covariances common_factors=_common_factors"
+        "column_covariances=_column_covariances common_factors=_common_factors",
+        optional="column_variances=_column_variances",
     )
 
     _takes_sparse: ClassVar[bool] = False  # whether views may be sparse matrices
@@ -76,6 +77,7 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
     _columns: dict[str, Names]
     _score_covariances: NDArray[np.float64]
     _column_covariances: dict[str, NDArray[np.float64]]
+    _column_variances: dict[str, NDArray[np.float64]]
     _common_factors: NDArray[np.float64]
 
     # ---- what a subclass gives
@@ -132,13 +134,10 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
         """Correlations, loadings and what predictions take, from the covariances of the scores."""
         m = len(self.views_)
         k = self.n_components_ = statistics.common.shape[1]
-        zz = statistics.scores.copy()
-        variance = zz.diagonal().copy()
-        d = max(len(v) for v in statistics.variances)
-        for i in range(m):  # a score without variance beyond rounding correlates with nothing
-            block = slice(i * k, (i + 1) * k)
-            variance[block][variance[block] <= 4 * d * np.finfo(float).eps * variance[block].max()] = 0.0
-        scale = np.sqrt(variance)
+        zz = self._score_covariances = statistics.scores.copy()
+        self._column_covariances = dict(zip(self.views_, statistics.columns, strict=True))
+        self._column_variances = dict(zip(self.views_, statistics.variances, strict=True))
+        scale = np.sqrt(self._score_variances())
         across = zz.reshape(m, k, m, k)[:, np.arange(k), :, np.arange(k)]  # (k, m, m)
         scales = scale.reshape(m, k).T
         outer = scales[:, :, np.newaxis] * scales[:, np.newaxis, :]
@@ -146,14 +145,39 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
         dtype = np.result_type(*dtypes)
         self.pairwise_correlations_ = np.moveaxis(r, 0, -1).astype(dtype)
         self.canonical_correlations_ = mean_of_pairs(r).astype(dtype)
+        self._set_loadings(dtypes)
+        self._common_factors = statistics.common
+
+    def _score_variances(self) -> NDArray[np.float64]:
+        k = self.n_components_
+        variance = self._score_covariances.diagonal().copy()
+        d = max(len(v) for v in self._column_variances.values())
+        for i in range(len(self.views_)):  # a score without variance beyond rounding correlates with nothing
+            block = slice(i * k, (i + 1) * k)
+            variance[block][variance[block] <= 4 * d * np.finfo(float).eps * variance[block].max()] = 0.0
+        return variance
+
+    def _set_loadings(self, dtypes: Sequence[np.dtype[Any]]) -> None:
+        k, variance = self.n_components_, self._score_variances()
         self.loadings_ = {}
         for i, (name, view_dtype) in enumerate(zip(self.views_, dtypes, strict=True)):
             block = slice(i * k, (i + 1) * k)
-            own = loadings(statistics.columns[i][:, block], statistics.variances[i], variance[block])
-            self.loadings_[name] = own.astype(view_dtype)
-        self._score_covariances = zz
-        self._column_covariances = dict(zip(self.views_, statistics.columns, strict=True))
-        self._common_factors = statistics.common
+            own = self._column_covariances[name][:, block], self._column_variances[name], variance[block]
+            self.loadings_[name] = loadings(*own).astype(view_dtype)
+
+    def _loading_dtypes(self) -> list[np.dtype[Any]] | None:
+        """Those of the views of the fit, or None where nothing that was kept has them."""
+        return None
+
+    def _follows(self) -> frozenset[str]:
+        known = "_column_variances" in vars(self) and self._loading_dtypes() is not None
+        return frozenset({"loadings_"}) if known else super()._follows()
+
+    def _set_what_follows(self) -> None:
+        super()._set_what_follows()
+        dtypes = self._loading_dtypes()
+        if dtypes is not None:
+            self._set_loadings(dtypes)
 
     # ---- what users call
 

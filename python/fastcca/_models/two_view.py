@@ -35,6 +35,8 @@ __all__ = ["ScoreStatistics", "TwoViewTransformer", "View", "Weights", "score_st
 
 View = Literal["X", "y"]
 
+LOADINGS = ("x_loadings_", "y_loadings_", "x_cross_loadings_", "y_cross_loadings_")
+
 
 class TwoViewTransformer(
     SavedModel,
@@ -48,7 +50,8 @@ class TwoViewTransformer(
         fields="n_components_ n_features_in_ n_y_features_in_ y_is_vector=_y_is_vector "
         "canonical_correlations_ x_mean_ y_mean_ y_on_x=_y_on_x x_on_y=_x_on_y x_on_x=_x_on_x "
         "y_on_y=_y_on_y",
-        optional="feature_names_in_ y_feature_names_in_ score_covariance=_score_covariance",
+        optional="feature_names_in_ y_feature_names_in_ score_covariance=_score_covariance "
+        "x_variance=_x_variance y_variance=_y_variance",
     )
 
     _takes_sparse: ClassVar[bool] = False  # whether views may be sparse matrices
@@ -71,6 +74,8 @@ class TwoViewTransformer(
     _x_on_x: NDArray[Any]
     _y_on_y: NDArray[Any]
     _score_covariance: NDArray[np.float64]  # (2k, 2k): of the training scores of both views
+    _x_variance: NDArray[np.float64]  # of the columns; only where loadings are those of `_set_loadings`
+    _y_variance: NDArray[np.float64]
 
     # ---- what a subclass gives
 
@@ -177,11 +182,8 @@ class TwoViewTransformer(
         """
         k = len(self.singular_values_)
         zz = self._score_covariance = statistics.scores
-        variance = zz.diagonal().copy()
-        # a score without variance beyond rounding (its ridge alone gave it a place) correlates with nothing
-        for block in (slice(0, k), slice(k, 2 * k)):
-            d = max(len(statistics.x), len(statistics.y), 1)
-            variance[block][variance[block] <= 4 * d * np.finfo(float).eps * variance[block].max()] = 0.0
+        self._x_variance, self._y_variance = statistics.x_variance, statistics.y_variance
+        variance = self._score_variance()
         if canonical_correlations is None:
             scale = np.sqrt(variance[:k]) * np.sqrt(variance[k:])  # their product may underflow
             canonical_correlations = np.divide(
@@ -190,10 +192,7 @@ class TwoViewTransformer(
         x_dtype, y_dtype = dtypes
         self.canonical_correlations_ = canonical_correlations.astype(np.result_type(x_dtype, y_dtype))
 
-        x_loadings = loadings(statistics.x, statistics.x_variance, variance).astype(x_dtype)
-        y_loadings = loadings(statistics.y, statistics.y_variance, variance).astype(y_dtype)
-        self.x_loadings_, self.x_cross_loadings_ = x_loadings[:, :k], x_loadings[:, k:]
-        self.y_loadings_, self.y_cross_loadings_ = y_loadings[:, k:], y_loadings[:, :k]
+        self._set_loadings(statistics.x, statistics.y, dtypes)
 
         on_x = least_squares(zz[:k, :k], np.vstack([statistics.y[:, :k], statistics.x[:, :k]]).T)
         on_y = least_squares(zz[k:, k:], np.vstack([statistics.x[:, k:], statistics.y[:, k:]]).T)
@@ -201,6 +200,38 @@ class TwoViewTransformer(
         self._y_on_x, self._x_on_x = on_x[:, :q].astype(y_dtype), on_x[:, q:].astype(x_dtype)
         p = len(statistics.x)
         self._x_on_y, self._y_on_y = on_y[:, :p].astype(x_dtype), on_y[:, p:].astype(y_dtype)
+
+    def _score_variance(self) -> NDArray[np.float64]:
+        k = len(self._score_covariance) // 2
+        variance = self._score_covariance.diagonal().copy()
+        # a score without variance beyond rounding (its ridge alone gave it a place) correlates with nothing
+        for block in (slice(0, k), slice(k, 2 * k)):
+            d = max(len(self._x_variance), len(self._y_variance), 1)
+            variance[block][variance[block] <= 4 * d * np.finfo(float).eps * variance[block].max()] = 0.0
+        return variance
+
+    def _set_loadings(
+        self, x: NDArray[np.float64], y: NDArray[np.float64], dtypes: tuple[np.dtype[Any], np.dtype[Any]]
+    ) -> None:
+        """From the covariances of the columns with the scores of both views, (p, 2k) and (q, 2k)."""
+        k, variance = x.shape[1] // 2, self._score_variance()
+        x_loadings = loadings(x, self._x_variance, variance).astype(dtypes[0])
+        y_loadings = loadings(y, self._y_variance, variance).astype(dtypes[1])
+        self.x_loadings_, self.x_cross_loadings_ = x_loadings[:, :k], x_loadings[:, k:]
+        self.y_loadings_, self.y_cross_loadings_ = y_loadings[:, k:], y_loadings[:, :k]
+
+    def _follows(self) -> frozenset[str]:
+        return frozenset(LOADINGS) if "_x_variance" in vars(self) else super()._follows()
+
+    def _set_what_follows(self) -> None:
+        """Loadings from the regressions: cov(c, z) = coefficients' cov(z, z)."""
+        super()._set_what_follows()
+        if "_x_variance" in vars(self):
+            k, zz = self.n_components_, self._score_covariance
+            zx, zy = zz[:k, :k], zz[k:, k:]
+            x = np.hstack([self._x_on_x.T @ zx, self._x_on_y.T @ zy])
+            y = np.hstack([self._y_on_x.T @ zx, self._y_on_y.T @ zy])
+            self._set_loadings(x, y, (self._x_on_x.dtype, self._y_on_y.dtype))
 
     # ---- what users call
 

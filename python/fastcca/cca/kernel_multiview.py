@@ -299,6 +299,10 @@ class KernelMCCA(MultiViewModel):
         indices = choose_landmarks(kernel, data, weights, name, verbose=False, **options)
         return _Map(LandmarkView.of(kernel, data[indices], self.n_threads), indices, data)
 
+    def _loading_dtypes(self) -> list[np.dtype[Any]] | None:
+        known = [self.landmarks_[name].dtype for name in self.views_ if name in self.landmarks_]
+        return known if len(known) == len(self.views_) else None
+
     def _scores(self, name: str, data: Array) -> Array:
         kernel = self._kernel_of(name, self.views_)
         coefficients, offset = self.weights_[name], self._offsets[name]

@@ -1268,8 +1268,8 @@ class CCA(LinearTwoView):
         fx, fy = (1 / np.sqrt(1 - tau) for tau in taus)
         self.x_weights_ = self.x_weights_ * self.x_weights_.dtype.type(fx)
         self.y_weights_ = self.y_weights_ * self.y_weights_.dtype.type(fy)
-        self._y_on_x, self._x_on_x = self._y_on_x / fx, self._x_on_x / fx
-        self._x_on_y, self._y_on_y = self._x_on_y / fy, self._y_on_y / fy
+        self._y_on_x, self._x_on_x = self._y_on_x / float(fx), self._x_on_x / float(fx)
+        self._x_on_y, self._y_on_y = self._x_on_y / float(fy), self._y_on_y / float(fy)
         factors = np.repeat([fx, fy], self.n_components_)
         self._score_covariance = self._score_covariance * np.outer(factors, factors)
         self.singular_values_ = self.singular_values_ * self.singular_values_.dtype.type(fx * fy)

@@ -76,6 +76,9 @@ class LinearMultiView(MultiViewModel):
     _parts: dict[tuple[int, ...], Moments] | None
     _criterion: Literal["sumcor", "maxvar"] = "sumcor"
 
+    def _loading_dtypes(self) -> list[np.dtype[Any]]:
+        return [self.weights_[name].dtype for name in self.views_]
+
     def _scores(self, name: str, data: NDArray[Any]) -> NDArray[Any]:
         weights = self.weights_[name]
         with np.errstate(over="ignore"):

@@ -64,6 +64,30 @@ class PartialLeastSquares(SharedPart, TwoViewTransformer):
     def _maps(self) -> tuple[NDArray[Any], NDArray[Any]]:
         return self._map_x, self._map_y
 
+    def _follows(self) -> frozenset[str]:
+        def same(name: str, computed: NDArray[Any]) -> bool:
+            known = getattr(self, name)
+            return known.dtype == computed.dtype and np.array_equal(known, computed)
+
+        return frozenset(name for name, computed in self._computed().items() if same(name, computed))
+
+    def _set_what_follows(self) -> None:
+        for side in "xy":  # what the maps are computed from
+            if not hasattr(self, f"{side}_rotations_"):
+                setattr(self, f"{side}_rotations_", getattr(self, f"{side}_weights_").copy(order="K"))
+        for name, computed in self._computed().items():
+            if not hasattr(self, name):
+                setattr(self, name, computed)
+
+    def _computed(self) -> dict[str, NDArray[Any]]:
+        """What other attributes are, but for rounding to float32 or a deflation."""
+        return {
+            "x_rotations_": self.x_weights_,
+            "y_rotations_": self.y_weights_,
+            "_map_x": self.x_rotations_ / self.x_scale_[:, np.newaxis],
+            "_map_y": self.y_rotations_ / self.y_scale_[:, np.newaxis],
+        }
+
     def _view_moments(self) -> Moments | None:
         return getattr(self, "moments_", None)
 

@@ -717,7 +717,7 @@ class ScoringModule(nn.Module):
 # What a fit to pairs in batches has of the linear CCA of the outputs.
 _OF_VIEWS = (
     *("x_mean_", "y_mean_", "x_loadings_", "y_loadings_", "x_cross_loadings_", "y_cross_loadings_"),
-    *("_y_on_x", "_x_on_y", "_x_on_x", "_y_on_y"),
+    *("_y_on_x", "_x_on_y", "_x_on_x", "_y_on_y", "_score_covariance", "_x_variance", "_y_variance"),
 )
 
 
