@@ -273,6 +273,8 @@ def main() -> None:
     parser.add_argument("--json", help="file for the rows")
     parser.add_argument("--page", action="store_true", help=f"write the tables into {PAGE.name}")
     arguments = parser.parse_args()
+    if arguments.page and (arguments.only or len({"permutation", "wilks"} & set(arguments.part or ())) == 1):
+        parser.error("--page takes all tests, or coverage alone: permutation and wilks are one table")
     set_num_threads(1)
     warnings.simplefilter("ignore", UserWarning)  # of n - 1 < rank X + rank y, which is meant
     parts: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
@@ -291,10 +293,19 @@ def main() -> None:
                     json.dump(rows, file, indent=1)
     if arguments.page:
         before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-        after = rest.partition(END)[2]
-        PAGE.write_text(f"{before}{BEGIN}\n\n{tables(rows)}\n{END}{after}", encoding="utf-8")
+        known, _, after = rest.partition(END)
+        PAGE.write_text(f"{before}{BEGIN}\n\n{_renewed(known, tables(rows))}\n{END}{after}", encoding="utf-8")
     wrong = [_line(row) for row in rows if not _right(row)]
     agree("levels and coverage", not wrong, "\n" + "\n".join(wrong))
+
+
+def _renewed(known: str, found: str) -> str:
+    """The tables that were found, and of those that are known the ones with another heading."""
+    by_heading: dict[str, str] = {}
+    for table in (known + "\n\n" + found).split("\n\n"):
+        if table.strip():
+            by_heading[table.strip().partition("\n")[0]] = table.strip()
+    return "\n\n".join(by_heading.values()) + "\n"
 
 
 def _right(row: dict[str, Any]) -> bool:

@@ -546,6 +546,44 @@ def test_coverage_of_intervals():
     assert np.all(inside["x_weights"] >= least), inside
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_of_many_rows_the_corrected_interval_is_the_basic_one(seed):
+    # whose bias is nothing beside its width; chance moves the mean of resamples' covariances more than that
+    rng = np.random.default_rng(seed)
+    X, y = rng.standard_normal((20_000, 2)), rng.standard_normal((20_000, 2))
+    y[:, 0] = 0.7 * X[:, 0] + np.sqrt(0.51) * y[:, 0]
+    found = bootstrap(CCA(1), X, y, n_bootstrap=60, random_state=seed)
+    width = {m: np.diff(found.interval(method=m), axis=0)[0] for m in ("corrected", "basic")}
+    np.testing.assert_allclose(width["corrected"], width["basic"], rtol=0.02)
+    for name in ("x_loadings", "x_weights"):
+        raw = getattr(found, name)
+        whole = sum(found.interval(name)) / 2
+        if name == "x_loadings":
+            raw = np.arctanh(raw.clip(-1 + 1e-15, 1 - 1e-15))
+            whole = sum(np.arctanh(end) for end in found.interval(name)) / 2
+            ends = np.arctanh(found.interval(name)[1])
+        else:
+            ends = found.interval(name)[1]
+        expected = np.quantile(np.abs(raw - whole), 0.95, axis=0, method="weibull")
+        np.testing.assert_allclose(ends - whole, expected, rtol=0.02)
+
+
+def test_of_few_rows_weights_vary_as_those_of_samples_do():
+    # 50 rows, 10 + 10 columns: resamples' weights vary by a quarter more than samples' do
+    widths, covered = [], []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        X, y = rng.standard_normal((50, 10)), rng.standard_normal((50, 10))
+        y[:, 0] = 0.9 * X[:, 0] + np.sqrt(0.19) * y[:, 0]
+        found = bootstrap(CCA(1), X, y, n_bootstrap=60, random_state=seed)
+        low, high = found.interval("x_weights")
+        resampled = np.quantile(np.abs(found.x_weights - (low + high) / 2), 0.95, axis=0)
+        widths.append((high - low)[1:] / 2 / resampled[1:])
+        covered.append(((low < 0) & (high > 0))[1:].mean())
+    assert 0.75 < np.mean(widths) < 0.97
+    assert 0.92 < np.mean(covered) < 0.99
+
+
 def test_the_correction_takes_the_bias_out():
     # a sample's second correlation of two unrelated 8-column views beside a strong pair is near .5
     centre = []

@@ -241,7 +241,7 @@ class SavedModel(AtomicFit):
         return model
 
     def _follows(self) -> frozenset[str]:
-        """Attributes that a file without moments leaves out, because :meth:`_set_what_follows` computes them."""
+        """Attributes that a file without moments leaves out: :meth:`_set_what_follows` computes them."""
         return frozenset()
 
     def _set_what_follows(self) -> None:

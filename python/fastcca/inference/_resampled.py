@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Corrected", "Pairs", "corrected", "pairs"]
+__all__ = ["Corrected", "Pairs", "corrected", "pairs", "shrinkage"]
 
 Floats = NDArray[np.float64]
 
@@ -25,6 +25,12 @@ class Pairs:
     x: Floats  # (b, r, k) coefficients, A'(S₁₁ + P₁)A = I
     y: Floats  # (b, s, k)
     correlations: Floats  # (b, k), Pearson
+
+    def where(self, known: NDArray[np.bool_]) -> Pairs:
+        """These, NaN where not known."""
+        one = np.where(known, 1.0, np.nan)
+        x, y = self.x * one[:, None, :], self.y * one[:, None, :]
+        return Pairs(self.values * one, x, y, self.correlations * one)
 
 
 @dataclass(frozen=True)
@@ -69,10 +75,14 @@ def _whitening(S: Floats) -> tuple[Floats, NDArray[np.intp]]:
     return R, ranks
 
 
+def _kept(variances: tuple[Floats, Floats]) -> list[NDArray[np.intp]]:
+    return [np.flatnonzero(v > _KEPT * v.max()) for v in variances]
+
+
 def corrected(
     S: Floats, whole: Floats, variances: tuple[Floats, Floats], k: int, *, ridge: bool
 ) -> Corrected | None:
-    """The resamples S of the data as resamples of a population with smaller correlations.
+    """The resamples S of the data, shrunk, as resamples of a population with smaller correlations.
 
     With canonical variates u_i, v_i of the data, correlated r_i, and e_i = (v_i - r_i u_i) / √(1 - r_i²), the
     rows (u_i, ρ_i u_i + √(1 - ρ_i²) e_i) have correlations ρ_i. These are chosen so that
@@ -80,7 +90,7 @@ def corrected(
     None where the views' ranks leave no residuals e.
     """
     r = len(variances[0])
-    of = [np.flatnonzero(v > _KEPT * v.max()) for v in variances]
+    of = _kept(variances)
     if min(map(len, of)) < k:
         return None
     inverse_root = [1 / np.sqrt(v[kept]) for v, kept in zip(variances, of, strict=True)]
@@ -100,7 +110,7 @@ def corrected(
         for turn, v, kept in zip(turns, variances, of, strict=True)
     )
     none = tuple(np.zeros_like(P) for P in penalties)
-    population = _Population(_shrunk(_t(J) @ S @ J, J.T @ whole @ J), p, values)
+    population = _Population(_t(J) @ S @ J, p, values)
     target = np.arctanh(values)
     rho = target.copy()
     for _ in range(30):
@@ -120,16 +130,22 @@ def corrected(
     return Corrected(_fisher(of_population.correlations)[0], slope, _fisher(of_resamples.correlations))
 
 
-def _shrunk(S: Floats, whole: Floats) -> Floats:
-    """The moments of resamples, nearer to those of the data: as far from them as those of samples are.
+def shrinkage(S: Floats, whole: Floats, variances: tuple[Floats, Floats]) -> float:
+    """What takes the moments S of resamples nearer to those of the data, as near as those of samples are.
 
     Where rows are few beside columns, resamples, which repeat rows, vary more than samples of the population
-    do. With eigenvalues e of their covariances relative to the data's, and t the mean of (e - 1)², samples
-    have a mean 1 / e of about 1 / (1 - t), as Gaussian ones do: (n - 1) / (n - d - 2), where t is
-    (d + 1) / (n - 1). The deviations of S from the data are multiplied by the c that gives it this mean.
+    do. With eigenvalues e of their covariances relative to the data's, divided by their mean, and t the mean
+    of (e - 1)², samples have a mean 1 / e of about 1 / (1 - t), as Gaussian ones do: (n - 1) / (n - d - 2),
+    where t is (d + 1) / (n - 1). The deviations of S from the data are to be multiplied by the c that gives
+    them this mean, at most 1. Correlations do not depend on the mean of e, which chance moves more than t
+    where rows are many.
     """
-    R = _whitening(whole[None])[0][0]
-    e = np.linalg.eigvalsh(R.T @ S @ R) - 1
+    first, second = _kept(variances)
+    both = np.concatenate([first, len(variances[0]) + second])
+    R = _whitening(whole[np.ix_(both, both)][None])[0][0]
+    R = R[:, R.any(axis=0)]  # without directions that the data lack
+    e = np.linalg.eigvalsh(R.T @ S[:, both[:, None], both] @ R)
+    e = e / e.mean() - 1
     t = float(np.mean(e**2))
     target = 1 / (1 - t) if t < 1 else np.inf
     low, high = 0.0, 1.0
@@ -137,7 +153,7 @@ def _shrunk(S: Floats, whole: Floats) -> Floats:
         c = (low + high) / 2
         with np.errstate(divide="ignore"):
             low, high = (c, high) if np.mean(1 / np.maximum(1 + c * e, 0)) < target else (low, c)
-    return np.asarray(whole + high * (S - whole))
+    return high
 
 
 class _Population:
