@@ -100,7 +100,7 @@ def three_views(H1: Array, H2: Array, reg: float) -> Found:
     views = [torch.from_numpy(H).requires_grad_() for H in (H1, H2, np.zeros_like(H1))]
     loss = CorrelationLoss(min(H1.shape[1], H2.shape[1]), reg=reg)(*views)
     loss.backward()  # type: ignore[no-untyped-call]
-    grad1, grad2, grad3 = (H.grad.numpy() for H in views)
+    grad1, grad2, grad3 = (np.asarray(H.grad) for H in views)
     assert not grad3.any()
     return float(loss.detach()), grad1, grad2
 

@@ -177,8 +177,9 @@ class SavedModel(AtomicFit):
         parameters = {name: getattr(self, name) for name in _parameters(kind)}
         for name in parameters:
             state.pop(name, None)
-        fitted, left_out = {}, []
-        follows = frozenset() if writer.moments else self._follows()
+        fitted: dict[str, Any] = {}
+        left_out: list[str] = []
+        follows: frozenset[str] = frozenset() if writer.moments else self._follows()
         for key, (attribute, required, for_partial_fit) in fields_of(kind).items():
             if attribute in state:
                 value = state.pop(attribute)

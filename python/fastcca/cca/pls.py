@@ -67,7 +67,7 @@ class PartialLeastSquares(SharedPart, TwoViewTransformer):
     def _follows(self) -> frozenset[str]:
         def same(name: str, computed: NDArray[Any]) -> bool:
             known = getattr(self, name)
-            return known.dtype == computed.dtype and np.array_equal(known, computed)
+            return bool(known.dtype == computed.dtype and np.array_equal(known, computed))
 
         return frozenset(name for name, computed in self._computed().items() if same(name, computed))
 

@@ -467,7 +467,9 @@ class _Draws:
                 held.append(block)
         resampled = np.concatenate(correlations)
         self.report(resampled)
-        views, shrunk, values = {}, {}, {"canonical_correlations": estimate.correlations[0]}
+        views: dict[str, _Columns] = {}
+        shrunk: dict[str, _Columns] = {}
+        values = {"canonical_correlations": estimate.correlations[0]}
         spread = [np.where(of > 0, of, np.nan)[None] for of in self.spread]
         alone = self.coefficients(estimate, S[None], spread, self.penalties(spread))
         for i, side in enumerate("xy"):
