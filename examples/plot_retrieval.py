@@ -11,7 +11,7 @@ import numpy as np
 
 from fastcca import CCA, KernelCCA
 from fastcca.datasets import load_digit_halves
-from fastcca.metrics import recall_at_k
+from fastcca.plotting import RecallDisplay
 from fastcca.retrieval import CrossViewSearch
 
 digits = load_digit_halves()
@@ -44,12 +44,5 @@ axes[0, 1].set_title("nearest", fontsize="small")
 # %%
 # The fraction of queries whose own half is among the k nearest.
 
-figure, ax = plt.subplots()
-ks = [1, 2, 5, 10, 20, 50, 100]
-for name, model in models.items():
-    Zx, Zy = model.transform_views(left, right)
-    ax.semilogx(ks, [recall_at_k(Zx, Zy, k) for k in ks], "o-", label=name)
-ax.semilogx(ks, np.array(ks) / len(left), "--", color="grey", label="chance")
-ax.set(xlabel="k", ylabel="recall@k", ylim=(0, 1))
-ax.legend()
+RecallDisplay.from_estimator(models, left, right).plot()
 plt.show()

@@ -199,6 +199,12 @@ class BootstrapResult:
             low, high = (np.tanh(c.population + (z - end) / c.slope) for end in (high, low))
         return np.maximum(low, 0.0), np.maximum(high, 0.0)
 
+    def estimate(self, name: str = "canonical_correlations") -> Floats:
+        """The attribute ``name`` of the data themselves, which the interval is about."""
+        if name not in NAMES:
+            raise ValueError(f"name must be one of {', '.join(map(repr, NAMES))}, got {name!r}")
+        return self._whole[name]
+
     def standard_error(self, name: str = "canonical_correlations") -> Floats:
         """Standard deviation of the attribute ``name`` over the resamples that have the component."""
         if name not in NAMES:
