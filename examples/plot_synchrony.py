@@ -11,6 +11,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from fastcca import CCA
+from fastcca.plotting import LagDisplay
 from fastcca.synchrony import SynchronyDetector
 
 # %%
@@ -28,17 +29,14 @@ detector = SynchronyDetector(CCA(n_components=3, reg=1e-3, scale=True), max_lag=
 )
 
 # %%
-# New streams, of which the second is 12 frames late.
+# New streams, of which the second is 12 frames late. Unrelated streams that are as smooth stay below the
+# dashed line, at every lag, in 19 cases of 20; ``fastcca.report(detector, a, b)`` has the numbers as tables.
 
 a, b = first[3012:5012], second[3000:5000]
 found = detector.detect(a, b)
 print(f"lag {found.lag} frames, confidence {found.confidence:.4f}")
 
-figure, ax = plt.subplots()
-ax.plot(np.arange(-40, 41), detector.correlation(a, b))
-ax.axvline(found.lag, color="C2", linestyle="--", label=f"lag {found.lag}")
-ax.set(xlabel="lag in frames", ylabel="sum of the correlations")
-ax.legend()
+LagDisplay.from_result(found).plot()
 
 # %%
 # A recording whose second stream drops 20 frames in the middle, window by window.

@@ -340,3 +340,110 @@ def test_contexts_beyond_all_measure_are_refused(count):
     for name in ("before", "after"):
         with pytest.raises(ValueError, match=f"{name} must be at most 1000000 frames, got {count}"):
             stack_frames([1.0, 2.0], **{name: count})
+
+
+# ---- critical values, reports, real speech
+
+
+def test_the_confidence_is_that_of_normal_scores(detector):
+    from scipy.stats import norm, rankdata, t
+
+    from fastcca.synchrony import _null_variance
+
+    X, y = autoregressive(400, 5)
+    found = detector.detect(X, y)
+    scores = [norm.ppf((rankdata(z[:, 0]) - 0.5) / len(z))[:, np.newaxis] for z in detector._variates(X, y)]
+    np.testing.assert_allclose(found.ranked, lagged_correlation(*scores, 15), atol=1e-12)
+    at = found.lag + 15
+    r, freedom = found.ranked[at], found.n_frames[at] / _null_variance(*scores) - 2
+    p = 31 * t.sf(r * np.sqrt(freedom / (1 - r**2)), freedom)  # Bonferroni over the lags
+    assert found.confidence == pytest.approx(1 - p, abs=1e-9)
+    for lag in (-15, 0, 15):
+        critical, freedom = found.critical[lag + 15], found.n_frames[lag + 15] / _null_variance(*scores) - 2
+        assert 31 * t.sf(critical * np.sqrt(freedom / (1 - critical**2)), freedom) == pytest.approx(0.05)
+    unrelated = detector.detect(X, autoregressive(400, 6)[1])
+    assert found.confidence > 0.95 > unrelated.confidence
+    assert (unrelated.ranked < unrelated.critical)[unrelated.lag + 15]
+
+
+@pytest.mark.filterwarnings("ignore:the correlation is largest at lag")
+def test_unrelated_streams_of_uneven_loudness_are_seldom_confident(detector):
+    """Words of 30 frames whose loudness varies by a factor of 20: at most one in 20 within its error."""
+    sure = 0
+    for i in range(100):
+        streams = []
+        for j, z in enumerate((autoregressive(300, 2 * i + 1)[0], autoregressive(300, 2 * i + 2)[1])):
+            loud = np.random.default_rng(1000 + 2 * i + j).standard_normal(11)
+            words = np.repeat(np.exp(1.5 * loud), 30)[:300] * np.abs(np.sin(np.arange(300) * np.pi / 30))
+            streams.append((z + 3) * words[:, np.newaxis])
+        sure += detector.detect(*streams).confidence > 0.95
+    assert sure <= 11  # of 5; P(more) = .004
+
+
+def test_the_report_has_lag_and_confidence(detector):
+    X, y = autoregressive(500, 1)
+    found = detector.detect(X[4:], y[:-4])
+    report = fastcca.report(detector, X[4:], y[:-4], names=("film", "sound"))
+    row = report["synchrony"]
+    assert row.index == ("sound after film",)
+    assert (row["Lag"][0], row["Frames"][0]) == (4, 492)
+    assert row["Confidence"][0] == found.confidence > 0.99
+    np.testing.assert_array_equal(report["lags"]["Correlation"], found.correlation)
+    np.testing.assert_array_equal(report["lags"]["Of ranks"], found.ranked)
+    np.testing.assert_array_equal(report["lags"]["Critical value (5 %)"], found.critical)
+    assert report.notes == []
+    assert "sound after film" in str(report)
+    unrelated = fastcca.report(detector, X, autoregressive(500, 2)[1])
+    assert unrelated["synchrony"]["Confidence"][0] < 0.95
+    assert "is one that unrelated streams reach too" in unrelated.notes[0]
+    at_end = fastcca.report(detector, X[15:], y[:-15])
+    assert "the end of the lags looked at (max_lag=15)" in at_end.notes[0]
+
+
+def test_a_picture_in_the_report(detector):
+    pytest.importorskip("matplotlib")
+    X, y = autoregressive(300, 1)
+    assert "Correlation at each lag" in fastcca.report(detector, X, y, pictures=True).pictures
+
+
+def test_a_report_of_streams_refuses(detector):
+    X, y = autoregressive(100, 1)
+    with pytest.raises(ValueError, match="takes the two streams that it is to judge"):
+        fastcca.report(detector)
+    with pytest.raises(TypeError, match="takes two streams and their names, no weights"):
+        fastcca.report(detector, X, y, permutations=99)
+    with pytest.raises(NotFittedError):
+        fastcca.report(SynchronyDetector(), X, y)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:the correlation is largest at lag")
+def test_speech_in_noise_as_loud_is_told_from_other_speech(data_home):
+    """Two recordings with noises of their own at 0 dB; voices that the detector never met; windows of 2 s."""
+    from fastcca.datasets import add_noise, load_spoken_digits, speech_features
+
+    digits = load_spoken_digits(data_home, features=None)
+    streams = []
+    for speaker in ("jackson", "lucas", "theo"):
+        rows = np.random.default_rng(0).permutation(np.flatnonzero(digits.speaker == speaker))[:300]
+        spoken = np.concatenate([digits.waveforms[i] / np.abs(digits.waveforms[i]).max() for i in rows])
+        n = 100 * len(spoken) // digits.sample_rate
+        streams.append(
+            [
+                speech_features(
+                    add_noise([spoken], 0.0, random_state=seed), digits.sample_rate, n_slices=n
+                ).reshape(n, -1)
+                for seed in (1, 2)
+            ]
+        )
+    learnt = [np.vstack([pair[i] for pair in streams[:2]]) for i in (0, 1)]
+    detector = SynchronyDetector(context=2, max_lag=25).fit(*learnt)
+    x, y = streams[2]
+    confidence, related = [], []
+    starts = np.arange(20, len(x) - 220, 200)
+    for i, start in enumerate(starts):
+        for begin in (start - (7 * i % 41 - 20), starts[(i + len(starts) // 2) % len(starts)]):
+            confidence.append(detector.detect(x[start : start + 200], y[begin : begin + 200]).confidence)
+            related.append(begin != starts[(i + len(starts) // 2) % len(starts)])
+    assert len(starts) > 40
+    assert roc_auc_score(related, confidence) >= 0.99

@@ -20,6 +20,7 @@ from fastcca._models.two_view import TwoViewTransformer
 from fastcca.cca.pipeline import TwoViewPipeline
 from fastcca.inference import BootstrapResult, bootstrap, permutation_test
 from fastcca.metrics import column_correlations
+from fastcca.synchrony import SynchronyDetector
 
 __all__ = ["Report", "Table", "report"]
 
@@ -55,7 +56,8 @@ def report(
         (:class:`~fastcca.MCCA`, :class:`~fastcca.GCCA`), or a :class:`~fastcca.TwoViewPipeline`, whose
         columns are those that its steps make. One that is not fitted is cloned, and the clone is
         fitted to these rows; a fitted one was fitted to the rows given, or to others, whose correlations are
-        then compared (table "rows_given").
+        then compared (table "rows_given"). Or a fitted :class:`~fastcca.synchrony.SynchronyDetector`, with
+        the two streams that it is to judge.
     X : array_like of shape (n, p), optional
         The first view; of any number of views their mapping or list, as in ``fit``. Not needed for a fitted
         model, which kept what most tables take.
@@ -90,7 +92,7 @@ def report(
     ValueError
         For rows that do not fit the model, or what its ``fit`` refuses.
     NotFittedError
-        For a model that is not fitted, without rows.
+        For a model that is not fitted, without rows, and for a detector that is not fitted.
     ImportError
         For pictures without matplotlib.
 
@@ -130,6 +132,9 @@ def report(
     """
     if isinstance(model, TwoViewPipeline):
         model, X, Y = _of_pipeline(model, X, Y, sample_weight, confounds)
+    if isinstance(model, SynchronyDetector):
+        unused = (sample_weight, confounds, permutations, bootstraps)
+        return _of_streams(model, X, Y, unused, names or ("X", "Y"), pictures)
     if isinstance(model, MultiViewModel):
         return _of_views(model, X, Y, sample_weight, (confounds, names, permutations, bootstraps), pictures)
     if not isinstance(model, TwoViewTransformer):
@@ -242,6 +247,66 @@ def _of_views(
     made = model.summary()
     if pictures:
         made.pictures |= _pictures_of_views(model)
+    return made
+
+
+def _of_streams(
+    model: SynchronyDetector,
+    X: Any,
+    Y: Any,
+    unused: tuple[Any, ...],
+    names: tuple[str, str],
+    pictures: bool,
+) -> Report:
+    sample_weight, confounds, permutations, bootstraps = unused
+    if sample_weight is not None or confounds is not None or permutations or bootstraps:
+        raise TypeError(
+            "a report of SynchronyDetector takes two streams and their names, no weights, confounds, "
+            "permutations or bootstraps"
+        )
+    check_is_fitted(model)
+    if X is None or Y is None:
+        raise ValueError("report of a SynchronyDetector takes the two streams that it is to judge, X and Y")
+    found, remarks = model._judged(X, Y)
+    best = int(found.correlation.argmax())
+    shown = {
+        "Lag": found.lags,
+        "Correlation": found.correlation,
+        "Of ranks": found.ranked,
+        "Critical value (5 %)": found.critical,
+        "Frames": found.n_frames,
+    }
+    formats = {"Lag": ".0f", "Frames": ".0f", "Confidence": ".4f"}
+    judged = {name: values[best : best + 1] for name, values in shown.items()}
+    judged["Confidence"] = np.array([found.confidence])
+    tables = {
+        "synchrony": Table(
+            "Where the streams correlate most",
+            (f"{names[1]} after {names[0]}",),
+            judged,
+            formats,
+            note="Confidence: a lower bound of the probability that unrelated streams with these "
+            "autocorrelations correlate less by ranks, at every lag.",
+        ),
+        "lags": Table(
+            "Correlation at each lag",
+            tuple(str(lag) for lag in found.lags),
+            {name: values for name, values in shown.items() if name != "Lag"},
+            formats,
+            heading="Lag",
+        ),
+    }
+    facts = {
+        "Frames": ", ".join(f"{name} {len(stream)}" for name, stream in zip(names, (X, Y), strict=True)),
+        "Lags": f"-{model.max_lag} to {model.max_lag} frames; by the lag, {names[1]} is late",
+        "Variates": f"{int(model.estimator_.n_components_)} of {type(model.estimator_).__name__}",
+    }
+    notes = [f"{remark[:1].upper()}{remark[1:]}." for remark in remarks]
+    made = Report("Synchrony of two streams", facts, tables, notes)
+    if pictures:
+        from fastcca.plotting import LagDisplay
+
+        made.pictures["Correlation at each lag"] = _drawn(LagDisplay.from_result(found).plot)
     return made
 
 

@@ -8,11 +8,12 @@ streams have a largest correlation too: what it is worth is the confidence.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtr
+from scipy.special import ndtri, stdtr, stdtrit
+from scipy.stats import rankdata
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
@@ -207,14 +208,52 @@ def _null_variance(a: Floats, b: Floats) -> float:
     return max(total, 0.5 * float(k))
 
 
-def _confidence(correlation: Floats, count: NDArray[np.intp], null_variance: float, k: int) -> float:
-    """A lower bound of the probability that unrelated streams stay below this at all lags."""
-    best = int(correlation.argmax())
-    mean = correlation[best] / k
-    # Bartlett's variance as that of one correlation of so many independent pairs: Student's t
-    freedom = max(count[best] * k**2 / null_variance - 2, 0.5)
-    t = mean * np.sqrt(freedom / max(1 - mean**2, np.finfo(float).eps))
-    return float(1 - min(1.0, len(correlation) * stdtr(freedom, -t)))
+def _normal_scores(z: Floats) -> Floats:
+    """Columns by their ranks, as quantiles of the normal distribution; NaN where a frame is missing.
+
+    A few loud frames then count no more than others: correlations of these have the distribution that
+    Bartlett's formula and Student's t suppose, where two streams with a peak each would correlate by chance.
+    """
+    scores = np.full_like(z, np.nan)
+    present = _without_nan(z)
+    scores[present] = ndtri((rankdata(z[present], axis=0) - 0.5) / max(int(present.sum()), 1))
+    return scores
+
+
+class _Ranked(NamedTuple):
+    """The total correlation of normal scores at each lag, and what unrelated streams reach."""
+
+    correlation: Floats
+    confidence: Floats
+    critical: Floats
+
+
+def _ranked(a: Floats, b: Floats, max_lag: int) -> _Ranked:
+    u, v = _normal_scores(a), _normal_scores(b)
+    correlation, count = _lagged(u, v, max_lag)
+    k = u.shape[1]
+    freedom = _freedom(count, _null_variance(u, v), k)
+    return _Ranked(correlation, _confidence(correlation, freedom, k), _critical(freedom, k))
+
+
+def _confidence(correlation: Floats, freedom: Floats, k: int) -> Floats:
+    """A lower bound of the probability that unrelated streams stay below each of these at all lags."""
+    mean = correlation / k
+    t = mean * np.sqrt(freedom / np.maximum(1 - mean**2, np.finfo(float).eps))
+    confidence: Floats = 1 - np.minimum(1.0, len(correlation) * stdtr(freedom, -t))
+    return confidence
+
+
+def _critical(freedom: Floats, k: int) -> Floats:
+    """At each lag the correlation whose confidence is LEAST."""
+    t = -stdtrit(freedom, (1 - LEAST) / len(freedom))
+    critical: Floats = k * t / np.sqrt(freedom + t**2)
+    return critical
+
+
+def _freedom(count: NDArray[np.intp], null_variance: float, k: int) -> Floats:
+    """Bartlett's variance as that of one correlation of so many independent pairs: Student's t."""
+    return np.maximum(count * k**2 / null_variance - 2, 0.5)
 
 
 def _standardised(z: Floats) -> Floats:
@@ -242,8 +281,8 @@ class SynchronyLag:
         Where the correlation is largest: by this many frames the second stream is late.
     confidence : float
         Between 0 and 1: a lower bound of the probability that unrelated streams with the autocorrelations of
-        these stay below the largest correlation at every lag looked at. Above 0.95, unrelated streams are
-        found together in one case of 20 or fewer.
+        these correlate less, by ranks, at every lag looked at than these do at ``lag``. Above 0.95, unrelated
+        streams are found together in one case of 20 or fewer.
     at_edge : bool
         Whether the lag is -max_lag or max_lag: the correlation may be larger beyond.
     correlation : ndarray of shape (2 max_lag + 1,)
@@ -252,6 +291,12 @@ class SynchronyLag:
         The lags, -max_lag to max_lag.
     n_frames : ndarray of shape (2 max_lag + 1,)
         How many pairs of frames the correlation at each lag is over.
+    ranked : ndarray of shape (2 max_lag + 1,)
+        The same of the ranks of the frames, column by column, as quantiles of the normal distribution: what
+        the confidence is of. A few loud frames do not make it large.
+    critical : ndarray of shape (2 max_lag + 1,)
+        The value of ``ranked`` at each lag from which on the confidence is 0.95: unrelated streams reach it,
+        at whichever lag, in one case of 20 or fewer.
     """
 
     lag: int
@@ -260,6 +305,8 @@ class SynchronyLag:
     correlation: Floats
     lags: NDArray[np.intp]
     n_frames: NDArray[np.intp]
+    ranked: Floats
+    critical: Floats
 
 
 @dataclass(frozen=True)
@@ -428,8 +475,19 @@ class SynchronyDetector(SavedModel, BaseEstimator):  # type: ignore[misc]
         """
         found = self._detect(X, y)
         if found.at_edge:
-            self._warn_of_edge(found)
+            warn(self._edge(found))
         return found
+
+    def _judged(self, X: ArrayLike, y: ArrayLike) -> tuple[SynchronyLag, list[str]]:
+        """What `detect` finds, and what is to be said of it."""
+        found = self._detect(X, y)
+        if found.confidence < LEAST:
+            return found, [
+                f"the largest correlation, {found.correlation.max():.2f} at lag {found.lag}, is one that "
+                f"unrelated streams reach too (confidence {found.confidence:.2f}): the streams may be "
+                f"unrelated, their lag beyond max_lag={self.max_lag}, or the frames too few"
+            ]
+        return found, [self._edge(found)] if found.at_edge else []
 
     def _detect(self, X: ArrayLike, y: ArrayLike) -> SynchronyLag:
         zx, zy = self._variates(X, y)
@@ -441,12 +499,20 @@ class SynchronyDetector(SavedModel, BaseEstimator):  # type: ignore[misc]
         if not correlation.any():
             raise ValueError("the streams have no frames in common at any lag over which both vary")
         lag = int(correlation.argmax()) - self.max_lag
-        confidence = _confidence(correlation, count, _null_variance(zx, zy), zx.shape[1])
-        lags = np.arange(-self.max_lag, self.max_lag + 1)
-        return SynchronyLag(lag, confidence, abs(lag) == self.max_lag > 0, correlation, lags, count)
+        ranked = _ranked(zx, zy, self.max_lag)
+        return SynchronyLag(
+            lag=lag,
+            confidence=float(ranked.confidence[lag + self.max_lag]),
+            at_edge=abs(lag) == self.max_lag > 0,
+            correlation=correlation,
+            lags=np.arange(-self.max_lag, self.max_lag + 1),
+            n_frames=count,
+            ranked=ranked.correlation,
+            critical=ranked.critical,
+        )
 
-    def _warn_of_edge(self, found: SynchronyLag) -> None:
-        warn(
+    def _edge(self, found: SynchronyLag) -> str:
+        return (
             f"the correlation is largest at lag {found.lag}, the end of the lags looked at (max_lag="
             f"{self.max_lag}): it may be larger beyond; increase max_lag"
         )
@@ -461,15 +527,9 @@ class SynchronyDetector(SavedModel, BaseEstimator):  # type: ignore[misc]
         ValueError
             If a stream is constant: it correlates at no lag.
         """
-        found = self._detect(X, y)
-        if found.confidence < LEAST:
-            warn(
-                f"the largest correlation, {found.correlation.max():.2f} at lag {found.lag}, is one that "
-                f"unrelated streams reach too (confidence {found.confidence:.2f}): the streams may be "
-                f"unrelated, their lag beyond max_lag={self.max_lag}, or the frames too few"
-            )
-        elif found.at_edge:
-            self._warn_of_edge(found)
+        found, remarks = self._judged(X, y)
+        for remark in remarks:
+            warn(remark)
         return found.lag
 
     def windows(self, X: ArrayLike, y: ArrayLike, length: int, hop: int | None = None) -> SynchronyWindows:
@@ -510,8 +570,8 @@ class SynchronyDetector(SavedModel, BaseEstimator):  # type: ignore[misc]
             constant[i] = any(_is_constant(z[window]) for z in (*streams, zx, zy))
             if constant[i]:
                 continue
-            correlation[i], count = _lagged(u, v, self.max_lag)
-            confidence[i] = _confidence(correlation[i], count, _null_variance(u, v), u.shape[1])
+            correlation[i] = _lagged(u, v, self.max_lag)[0]
+            confidence[i] = _ranked(u, v, self.max_lag).confidence[correlation[i].argmax()]
         others = np.delete(correlation, self.max_lag, axis=1)
         best = others.max(axis=1) if others.shape[1] else np.zeros(len(start))
         lag = np.where(constant, 0, correlation.argmax(axis=1) - self.max_lag)
