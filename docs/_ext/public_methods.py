@@ -50,6 +50,6 @@ def of_page(api: Path, members: Callable[[type], list[str]] = methods) -> dict[s
 def named_in(examples: Path) -> list[str]:
     """The classes that the gallery's examples use, whose pages link to them."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in examples.glob("plot_*.py"))
-    imported = re.findall(r"^from (fastcca[\w.]*) import (.+)$", text, re.MULTILINE)
-    names = {f"{module}.{name.strip()}" for module, several in imported for name in several.split(",")}
+    imported = re.findall(r"^from (fastcca[\w.]*) import (\([^)]*\)|.+)$", text, re.MULTILINE)
+    names = {f"{module}.{name}" for module, several in imported for name in re.findall(r"\w+", several)}
     return sorted(name for name in names if _class(name) is not None)
