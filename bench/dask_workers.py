@@ -21,12 +21,12 @@ from fastcca import CCA
 def fitted(workers: int, rows: int, columns: int, repeats: int) -> tuple[Any, float]:
     """The fit and the fewest seconds of some, with so many processes of one thread each."""
     options = {"n_workers": workers, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
-    with LocalCluster(**options) as cluster, Client(cluster) as client:
+    with LocalCluster(**options) as cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
         chunk = max(1, rows // 32)
         generator = da.random.default_rng(0)
         X = generator.standard_normal((rows, columns), chunks=(chunk, columns)).astype(np.float32)
         X, Y = client.persist([X, X[:, ::-1] + generator.standard_normal(X.shape, chunks=X.chunks)])
-        wait([X, Y])
+        wait([X, Y])  # type: ignore[no-untyped-call]
         taken = []
         for _ in range(repeats):
             start = time.perf_counter()

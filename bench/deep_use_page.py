@@ -212,7 +212,20 @@ def _maps(explained: Result, axes: Any) -> None:
     for part, colour in ((slice(n), "C0"), (slice(n, None), "C1")):
         axes[0].plot(*at[part].T, "o", color=colour, ms=4)
         for name, place in zip(nodes[part], at[part], strict=True):
-            axes[0].annotate(name, place, (3, 3), textcoords="offset points", fontsize=8, color=colour)
+            # classes outwards and superclasses inwards; of two near ones the upper above, the lower below
+            right = (place[0] > places[None][0]) == (colour == "C0")
+            others = at[part][np.any(at[part] != place, axis=1)]
+            upper = place[1] >= others[np.linalg.norm(others - place, axis=1).argmin(), 1]
+            axes[0].annotate(
+                name,
+                place,
+                (5 if right else -5, 1 if upper else -1),
+                textcoords="offset points",
+                ha="left" if right else "right",
+                va="bottom" if upper else "top",
+                fontsize=7,
+                color=colour,
+            )
     axes[0].set_title("classes and superclasses; +: the root", fontsize=10)
     # attributes that the same classes have are one direction
     together: dict[tuple[float, float], list[str]] = {}
@@ -224,7 +237,7 @@ def _maps(explained: Result, axes: Any) -> None:
     axes[1].set_title("directions of the attributes in the same plane", fontsize=10)
     reach = 1.15 * np.abs(explained["directions"]).max()
     axes[1].set(xlim=(-reach, reach), ylim=(-reach, reach))
-    axes[0].margins(x=0.12)
+    axes[0].margins(x=0.2)
     for ax in axes:
         ax.set(xticks=[], yticks=[])
 

@@ -42,7 +42,7 @@ from fastcca.functional.correlation import coefficients
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from reference import correlation as reference
+from reference import correlation as reference  # type: ignore[import-not-found]
 
 Array = NDArray[Any]
 Found = tuple[float, Array, Array]
@@ -99,7 +99,7 @@ def three_views(H1: Array, H2: Array, reg: float) -> Found:
     """The loss of many views, of which the third is constant and correlates with nothing."""
     views = [torch.from_numpy(H).requires_grad_() for H in (H1, H2, np.zeros_like(H1))]
     loss = CorrelationLoss(min(H1.shape[1], H2.shape[1]), reg=reg)(*views)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     grad1, grad2, grad3 = (np.asarray(H.grad) for H in views)
     assert not grad3.any()
     return float(loss.detach()), grad1, grad2
@@ -158,7 +158,7 @@ def rounding(H1: Array, H2: Array, reg: float, exact: Array, dtype: str) -> floa
     variates = [scores[0] @ P * np.sqrt(m - 1), scores[1] @ Qt.T * np.sqrt(m - 1)]
     for Z, W in ((variates[1], weights[0] @ P), (variates[0], weights[1] @ Qt.T)):
         total += float(np.linalg.norm(Z @ W.T)) ** 2
-    return float(np.finfo(dtype).eps) * total**0.5 / (m - 1)
+    return float(np.finfo(dtype).eps * total**0.5 / (m - 1))
 
 
 def main() -> None:

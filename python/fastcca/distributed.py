@@ -398,7 +398,8 @@ def _fit_kernels(model: KernelCCA, views: tuple[Any, ...], sample_weight: Any) -
     fitted = clone(model)
     checked = fitted._check_pair(np.concatenate(X), np.concatenate(y), weight, reset=True)
     fitted._fit_parts(*checked, sums_of)
-    vars(model).update(vars(fitted))
+    for name, value in vars(fitted).items():
+        setattr(model, name, value)
 
 
 def _pair(number: int, views_and_weight: tuple[Any, ...]) -> tuple[Any, ...]:

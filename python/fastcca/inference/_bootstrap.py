@@ -480,8 +480,8 @@ class _Draws:
         alone = self.coefficients(estimate, S[None], spread, self.penalties(spread))
         for i, side in enumerate("xy"):
             fixed = self.views[i].weights, self.columns[i]
-            for of, found_parts in ((views, parts[i]), (shrunk, parts[2 + i])):
-                of[side] = _Columns(*fixed, *map(np.concatenate, zip(*found_parts, strict=True)))
+            for by_side, found_parts in ((views, parts[i]), (shrunk, parts[2 + i])):
+                by_side[side] = _Columns(*fixed, *map(np.concatenate, zip(*found_parts, strict=True)))
             of_data = _Columns(*fixed, *alone[i])
             for name in QUANTITIES:
                 values[f"{side}_{name}"] = np.nan_to_num(of_data.resampled(name)[0])
