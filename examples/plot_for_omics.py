@@ -33,7 +33,7 @@ print("CCA warns of it:", said[0].message)
 
 # %%
 # **A ridge.** Held-out correlations, ridge by ridge. The columns are brought to one variance first, so that
-# one ridge serves them all. With so many more columns than samples any small ridge does as well as another;
+# one ridge serves them all. With ten times more columns than samples any small ridge does as well as another;
 # one as large as the covariances drowns what there is. Noise stays low with every one of them.
 
 warnings.filterwarnings(
