@@ -398,8 +398,7 @@ def _fit_kernels(model: KernelCCA, views: tuple[Any, ...], sample_weight: Any) -
     fitted = clone(model)
     checked = fitted._check_pair(np.concatenate(X), np.concatenate(y), weight, reset=True)
     fitted._fit_parts(*checked, sums_of)
-    for name, value in vars(fitted).items():
-        setattr(model, name, value)
+    model.__dict__.update(fitted.__dict__)
 
 
 def _pair(number: int, views_and_weight: tuple[Any, ...]) -> tuple[Any, ...]:

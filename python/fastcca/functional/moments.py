@@ -274,9 +274,8 @@ class Moments:
             raise ValueError(f"dtype must be float64 or None, got {dtype!r}")
         if device is not None or any(map(on_device, views)):
             thread_count(n_threads)
-            exact = dtype is not None
-            sums_there = device_sums(names, views, sample_weight, device, exact, self.dims)
-            self._absorb(from_parts(**sums_there._asdict()))
+            found = device_sums(names, views, sample_weight, device, dtype is not None, self.dims)
+            self._absorb(from_parts(**found._asdict()))
             return self
         arrays = [
             as_rows(name, view, vector=True, min_columns=0) for view, name in zip(views, names, strict=True)
