@@ -117,10 +117,11 @@ def test_parquet(tmp_path):
         read_table(path)
 
 
-def test_parquet_without_pyarrow_says_what_to_do(tmp_path, monkeypatch):
+def test_parquet_without_a_reader_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "polars", None)
     (tmp_path / "table.parquet").write_bytes(b"")
-    with pytest.raises(ImportError, match="needs pyarrow"):
+    with pytest.raises(ImportError, match="needs pyarrow or polars"):
         read_table(tmp_path / "table.parquet")
 
 
@@ -485,3 +486,142 @@ def test_a_lack_of_memory_names_the_file_and_its_size(tmp_path, monkeypatch):
     monkeypatch.setattr(np, "loadtxt", no_memory)
     with pytest.raises(MemoryError, match=r"table\.csv: out of memory while reading its 8 bytes.*1\.00 TiB"):
         read_table(path)
+
+
+# ---- which columns, which rows, what is missing --------------------------------------------------------
+
+FRAME = "person,sex,age,height,weight\nann,f,30,1.7,-999\nbob,m,40,1.8,80.5\ncem,m,50,1.6,NA\n"
+MEASURES = np.array([[30, 1.7, -999], [40, 1.8, 80.5], [50, 1.6, np.nan]])
+
+
+@pytest.fixture(params=["csv", "tsv", "semicolon", "pyarrow", "polars"])
+def frame(request, tmp_path, monkeypatch):
+    """The same table as a file of each kind, and what it takes to read it."""
+    kind = request.param
+    if kind in ("csv", "tsv", "semicolon"):
+        separator = {"csv": ",", "tsv": "\t", "semicolon": ";"}[kind]
+        path = tmp_path / ("table.tsv" if kind == "tsv" else "table.csv")
+        path.write_text(FRAME.replace(",", separator))
+        options = {"missing": True} | ({"separator": ";"} if kind == "semicolon" else {})
+        return lambda **more: read_table(path, **options, **more)
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip(kind)
+    columns = dict(zip(("age", "height", "weight"), MEASURES.T, strict=True))
+    people = {"person": ["ann", "bob", "cem"], "sex": list("fmm")}
+    pandas.DataFrame(people | columns).to_parquet(tmp_path / "table.parquet")
+    if kind == "polars":
+        monkeypatch.setitem(sys.modules, "pyarrow", None)
+        monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    return lambda **more: read_table(tmp_path / "table.parquet", **more)
+
+
+def test_columns_are_chosen_by_name(frame):
+    table = frame(index="person", drop=["sex", "absent"])
+    assert (table.names, table.labels) == (["age", "height", "weight"], ["ann", "bob", "cem"])
+    assert table.dropped == {"sex"}
+    np.testing.assert_array_equal(table.values, MEASURES)
+    table = frame(columns=["weight", "age"])
+    assert (table.names, table.labels) == (["weight", "age"], None)
+    np.testing.assert_array_equal(table.values, MEASURES[:, [2, 0]])
+    table = frame(index="person", columns=["weight", "age"], na=["-999", "missing"])
+    np.testing.assert_array_equal(table.values, [[np.nan, 30], [80.5, 40], [np.nan, 50]])
+    assert table.labels == ["ann", "bob", "cem"]
+    table = frame(index=0, drop=["sex"])
+    assert table.labels == ["ann", "bob", "cem"]
+
+
+def test_columns_that_are_not_there(frame):
+    with pytest.raises(ValueError, match=r"table\.\w+: there is no column 'size', only person, sex, age"):
+        frame(columns=["age", "size"])
+    with pytest.raises(ValueError, match="there is no column 'id'"):
+        frame(index="id")
+    with pytest.raises(ValueError, match="'sex' names two rows 'm'"):
+        frame(index="sex", drop=["person"])
+    with pytest.raises(ValueError, match=r"(column 2 \('sex'\): 'f' is not|column 'sex' holds).*number"):
+        frame(index="person")
+    with pytest.raises(ValueError, match="the table is empty"):
+        frame(columns=["sex"], drop=["sex"])
+
+
+def test_columns_of_files_without_names(tmp_path, text):
+    np.save(tmp_path / "table.npy", VALUES)
+    for option in ({"columns": ["a"]}, {"index": "a"}):
+        with pytest.raises(ValueError, match=r"table\.npy: its columns have no names"):
+            read_table(tmp_path / "table.npy", **option)
+    np.testing.assert_array_equal(read_table(tmp_path / "table.npy", drop=["a"]).values, VALUES)
+    np.testing.assert_array_equal(
+        read_table(tmp_path / "table.npy", na=["7", "-2"]).values,
+        np.where(np.isin(VALUES, [7, -2]), np.nan, VALUES),
+    )
+    np.save(tmp_path / "table.npy", np.array([[1, -9], [2, 3]], dtype=np.int16))
+    np.testing.assert_array_equal(read_table(tmp_path / "table.npy", na=["-9"]).values, [[1, np.nan], [2, 3]])
+    # what is chosen by name has names, also where these look like numbers
+    table = read_table(text("1,2\n3,4\n5,6\n"), columns=["2"])
+    assert table.names == ["2"]
+    np.testing.assert_array_equal(table.values, [[4], [6]])
+
+
+def test_a_text_file_with_lines_of_other_lengths_is_refused_whatever_is_chosen(text):
+    for content in ("id,a,b\nx,1,2\ny,3,4,5\n", "id,a,b\nx,1,2\ny,3\n"):
+        for options in ({}, {"index": "id"}, {"columns": ["a"]}, {"missing": True}):
+            with pytest.raises(ValueError, match=r"line 3 has \d fields, the first line 3"):
+                read_table(text(content), **options)
+
+
+def test_text_that_says_missing(text):
+    path = text("a,b\n1,gone\n-999,2\n")
+    with pytest.raises(ValueError, match="'gone' is not a number"):
+        read_table(path, missing=True)
+    table = read_table(path, missing=True, na=["Gone", "-999"])
+    np.testing.assert_array_equal(table.values, [[1, np.nan], [np.nan, 2]])
+
+
+def test_a_column_that_is_asked_for_is_no_row_label(text):
+    path = text("id,a\n1,0.5\n2,0.25\n")
+    with pytest.warns(UserWarning, match="names the rows"):
+        assert read_table(path).names == ["a"]
+    assert read_table(path, columns=["id", "a"]).names == ["id", "a"]
+    assert read_table(path, drop=["id"]).names == ["a"]
+
+
+def test_another_separator_is_hinted_at(text):
+    with pytest.raises(ValueError, match=r"'1;2' is not a number; are its fields separated by ';'\?"):
+        read_table(text("a;b\n1;2\n"))
+    with pytest.raises(ValueError, match="several columns are called 'a'"):
+        read_table(text("a,a\n1,2\n3,4\n"), columns=["a"])
+
+
+@pytest.mark.parametrize("without", ["pyarrow", "polars"])
+@pytest.mark.parametrize("name", [None, "person", "sample_id"])
+def test_the_index_of_a_pandas_frame(tmp_path, monkeypatch, without, name):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("polars")
+    frame = pandas.DataFrame(DECIMALS, columns=list("abcd"), index=[f"s{i}" for i in range(30)])
+    frame.index.name = name
+    frame.to_parquet(tmp_path / "table.parquet")
+    monkeypatch.setitem(sys.modules, without, None)
+    table = read_table(tmp_path / "table.parquet")
+    assert table.names == list("abcd")
+    np.testing.assert_array_equal(table.values, DECIMALS)
+    if name is not None:
+        assert read_table(tmp_path / "table.parquet", index=name).labels == frame.index.tolist()
+
+
+@pytest.mark.parametrize("without", ["pyarrow", "polars"])
+def test_parquet_by_whichever_is_there(tmp_path, monkeypatch, without):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("polars")
+    frame = pandas.DataFrame({"a": [1, 2], "b": pandas.array([3, None], dtype="Int64"), "c": [0.5, np.nan]})
+    frame.to_parquet(tmp_path / "table.parquet")
+    frame.assign(d=["x", "y"]).to_parquet(tmp_path / "text.parquet")
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 and no more")
+    monkeypatch.setitem(sys.modules, without, None)
+    table = read_table(tmp_path / "table.parquet")
+    assert table.names == ["a", "b", "c"]
+    np.testing.assert_array_equal(table.values, [[1, 3, 0.5], [2, np.nan, np.nan]])
+    with pytest.raises(ValueError, match="column 'd' holds"):
+        read_table(tmp_path / "text.parquet")
+    with pytest.raises(ValueError, match="damaged parquet"):
+        read_table(tmp_path / "bad.parquet")

@@ -10,18 +10,20 @@ import numpy as np
 from fastcca import streaming
 from fastcca.cli._input import (
     Source,
-    header_option,
+    columns_are_chosen,
     missing_option,
     read_pair,
     read_views,
+    reading_of_tables,
     rows_of_chunk,
     source_argument,
     source_arguments,
+    table_options,
     threads_option,
 )
 from fastcca.cli._output import describe
 from fastcca.cli._program import main
-from fastcca.cli._tables import Table, check_output
+from fastcca.cli._tables import Reading, Table, check_output
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,7 +99,7 @@ CONNECT = 10
     help="Where the model goes.",
 )
 @missing_option
-@header_option
+@table_options
 @threads_option
 def fit(
     x: Source,
@@ -293,6 +295,8 @@ def _fit_by_dask(
 
     if cv is not None and (reg is not None or reg_y is not None):
         raise click.UsageError("--cv chooses the ridge itself: it goes with neither --reg nor --reg-y")
+    if reading_of_tables() != Reading() or columns_are_chosen():
+        raise click.UsageError("--scheduler reads files as they are: without --columns, --drop, --index")
     paths = []
     for source in (x, y):
         if source.path.suffix.lower() not in (".npy", ".npz", ".parquet"):

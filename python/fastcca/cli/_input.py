@@ -1,5 +1,6 @@
 """What commands take: tables from files, pairs of them, a number of threads."""
 
+import csv
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from fastcca._config import set_num_threads
-from fastcca.cli._tables import Table, read_table
+from fastcca.cli._tables import Reading, Table, read_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -15,13 +16,17 @@ if TYPE_CHECKING:
 __all__ = [
     "Source",
     "by_chunks",
-    "header_option",
+    "columns_are_chosen",
     "missing_option",
+    "read_beside",
     "read_pair",
+    "read_tables",
     "read_views",
+    "reading_of_tables",
     "rows_of_chunk",
     "source_argument",
     "source_arguments",
+    "table_options",
     "threads_option",
 ]
 
@@ -31,8 +36,24 @@ CHUNK = 2**24
 PATIENCE = 0.5
 
 
-_HEADER = "fastcca.header"
-_MISSING = "fastcca.missing"
+_READING = "fastcca.reading"
+_COLUMNS = "fastcca.columns"
+
+
+def reading_of_tables() -> Reading:
+    """What the options of the command say of its tables."""
+    context = click.get_current_context(silent=True)
+    found: Reading = Reading() if context is None else context.meta.get(_READING, Reading())
+    return found
+
+
+def columns_are_chosen() -> bool:
+    """Whether the command has ``--columns``."""
+    return bool(click.get_current_context().meta.get(_COLUMNS))
+
+
+def _set(ctx: click.Context, **values: Any) -> None:
+    ctx.meta[_READING] = ctx.meta.get(_READING, Reading())._replace(**values)
 
 
 class Source(NamedTuple):
@@ -46,10 +67,59 @@ class Source(NamedTuple):
         """What a view of it is called."""
         return self.key or self.path.stem
 
-    def read(self) -> Table:
-        context = click.get_current_context(silent=True)
-        meta = {} if context is None else context.meta
-        return read_table(*self, header=meta.get(_HEADER), missing=meta.get(_MISSING, "error") != "error")
+    def read(self, **options: Any) -> Table:
+        """The table, by the options of the command and these."""
+        return read_table(*self, **{**reading_of_tables()._asdict(), **options})
+
+
+def read_tables(sources: Sequence[Source], *, paired: bool = True) -> list[Table]:
+    """The tables of a command, with the columns that its options choose.
+
+    Where they are ``paired`` and their rows have names (``--index``) these are brought into the order of the
+    first table.
+    """
+    columns = click.get_current_context().meta.get(_COLUMNS, ())
+    if len(columns) not in (0, 1, len(sources)):
+        given = f"once, or once for each of the {len(sources)} tables, got it {len(columns)} times"
+        raise click.UsageError(f"--columns is given {given}")
+    chosen = columns if len(columns) == len(sources) else [*columns] * len(sources) or [None] * len(sources)
+    tables = [source.read(columns=names) for source, names in zip(sources, chosen, strict=True)]
+    unknown = set(reading_of_tables().drop).difference(*(table.dropped for table in tables))
+    if unknown:
+        paths = ", ".join(str(source.path) for source in sources)
+        raise ValueError(f"--drop: there is no column {min(unknown)!r} in {paths}")
+    return _matched(sources, tables) if paired else tables
+
+
+def read_beside(source: Source, first: Source, table: Table) -> Table:
+    """A further table of the rows of ``table``, whole but for the names of its rows."""
+    found = source.read(drop=(), index=None if table.labels is None else reading_of_tables().index)
+    return _matched([first, source], [table, found])[1]
+
+
+def _matched(sources: Sequence[Source], tables: Sequence[Table]) -> list[Table]:
+    """The tables with their rows in the order of the first, by the names of the rows where they have any."""
+    first = next((i for i, table in enumerate(tables) if table.labels is not None), None)
+    if first is None:
+        return list(tables)
+    order = tables[first].labels or []
+    out = []
+    for source, table in zip(sources, tables, strict=True):
+        if table.labels is None:
+            raise ValueError(f"{source.path} has no names of rows, {sources[first].path} has")
+        if table.labels == order:
+            out.append(table)
+            continue
+        place = {label: i for i, label in enumerate(table.labels)}
+        for missing, there, here in (
+            (set(order) - set(place), sources[first].path, source.path),
+            (set(place) - set(order), source.path, sources[first].path),
+        ):
+            if missing:
+                name = min(missing)
+                raise ValueError(f"the row {name!r} of {there} is not in {here}")
+        out.append(table._replace(values=table.values[[place[label] for label in order]], labels=order))
+    return out
 
 
 def source_argument(ctx: click.Context, param: click.Parameter, value: str | None) -> Source | None:
@@ -72,12 +142,14 @@ def source_arguments(
 
 def read_views(sources: Sequence[Source]) -> dict[str, Table]:
     """Tables with the same rows, by the names of their files (and arrays)."""
-    tables: dict[str, Table] = {}
+    names: list[str] = []
     for source in sources:
-        name = source.name
-        if name in tables:
-            raise click.UsageError(f"two views are called {name!r}: rename a file, or choose FILE.npz:NAME")
-        tables[name] = source.read()
+        if source.name in names:
+            raise click.UsageError(
+                f"two views are called {source.name!r}: rename a file, or choose FILE.npz:NAME"
+            )
+        names.append(source.name)
+    tables = dict(zip(names, read_tables(sources), strict=True))
     rows = {name: len(table.values) for name, table in tables.items()}
     if len(set(rows.values())) > 1:
         counts = ", ".join(f"{count} in {name}" for name, count in rows.items())
@@ -85,25 +157,96 @@ def read_views(sources: Sequence[Source]) -> dict[str, Table]:
     return tables
 
 
-def header_option(command: Callable[..., None]) -> Callable[..., None]:
-    def set_header(ctx: click.Context, param: click.Parameter, value: bool | None) -> None:
-        ctx.meta[_HEADER] = value
+def table_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say how the tables of a command are read."""
 
-    return click.option(
-        "--header/--no-header",
-        default=None,
-        expose_value=False,
-        is_eager=True,
-        callback=set_header,
-        help="Whether the first line of .csv and .tsv files names the columns.  [default: as it looks]",
-    )(command)
+    def set_one(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+        return lambda ctx, param, value: _set(ctx, **{name: value})
+
+    def set_columns(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> None:
+        ctx.meta[_COLUMNS] = [_names(value) for value in values]
+
+    def set_drop(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> None:
+        _set(ctx, drop=tuple(name for value in values for name in _names(value)))
+
+    def set_separator(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+        value = {"\\t": "\t", "tab": "\t"}.get(value or "", value)
+        if value is not None and (len(value) != 1 or value in '"\n\r' or value.isalnum()):
+            raise click.BadParameter(f"expected one character such as ';', got {value!r}")
+        _set(ctx, separator=value)
+
+    options: Sequence[tuple[tuple[str, ...], dict[str, Any]]] = (
+        (
+            ("--header/--no-header",),
+            {
+                "default": None,
+                "callback": set_one("header"),
+                "help": "Whether the first line of .csv and .tsv files names the columns.  "
+                "[default: as it looks]",
+            },
+        ),
+        (
+            ("--separator",),
+            {
+                "metavar": "CHARACTER",
+                "callback": set_separator,
+                "help": "What separates the fields of .csv and .tsv files, such as ';'.",
+            },
+        ),
+        (
+            ("--index",),
+            {
+                "metavar": "NAME",
+                "callback": set_one("index"),
+                "help": "The column that names the rows: no data, rows of several tables are matched by it.",
+            },
+        ),
+        (
+            ("--columns",),
+            {
+                "metavar": "NAMES",
+                "multiple": True,
+                "callback": set_columns,
+                "help": "The columns to take, with commas between; once for all tables or once for each.",
+            },
+        ),
+        (
+            ("--drop",),
+            {
+                "metavar": "NAMES",
+                "multiple": True,
+                "callback": set_drop,
+                "help": "Columns to leave out of the tables that have them.",
+            },
+        ),
+    )
+    for names, settings in reversed(options):
+        command = click.option(*names, expose_value=False, is_eager=True, **settings)(command)
+    return command
+
+
+def _names(value: str) -> tuple[str, ...]:
+    """Names with commas between them; one that holds a comma stands in quotes."""
+    return tuple(name.strip() for row in csv.reader([value], skipinitialspace=True) for name in row)
 
 
 def missing_option(command: Callable[..., None]) -> Callable[..., None]:
     def set_missing(ctx: click.Context, param: click.Parameter, value: str) -> str:
-        ctx.meta[_MISSING] = value
+        _set(ctx, missing=value != "error")
         return value
 
+    def set_na(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> None:
+        _set(ctx, na=values)
+
+    command = click.option(
+        "--na",
+        metavar="VALUE",
+        multiple=True,
+        expose_value=False,
+        is_eager=True,
+        callback=set_na,
+        help="A number or a text that says that a value is missing, such as -999; repeatable.",
+    )(command)
     return click.option(
         "--missing",
         type=click.Choice(["error", "drop", "em"]),
@@ -157,7 +300,7 @@ def by_chunks(label: str, work: Callable[..., Any], *tables: "NDArray[Any]") -> 
 
 
 def read_pair(x: Source, y: Source) -> tuple[Table, Table]:
-    x_table, y_table = x.read(), y.read()
+    x_table, y_table = read_tables([x, y])
     if len(x_table.values) != len(y_table.values):
         raise ValueError(
             f"X and Y must have the same rows, got {len(x_table.values)} in {x.path} "

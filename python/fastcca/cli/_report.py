@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from fastcca.cli._input import Source, header_option, read_pair, source_argument, threads_option
+from fastcca.cli._input import Source, read_beside, read_pair, source_argument, table_options, threads_option
 from fastcca.cli._output import with_article
 from fastcca.cli._program import main
 from fastcca.cli._tables import check_output
@@ -42,7 +42,7 @@ __all__ = ["report"]
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of both.")
 @click.option("--names", nargs=2, metavar="NAME NAME", help="What the views are called.  [default: X Y]")
-@header_option
+@table_options
 @threads_option
 def report(
     model: Path,
@@ -91,7 +91,7 @@ def report(
             fitted,
             tables[0].values,
             tables[1].values,
-            confounds=None if confounds is None else confounds.read().values,
+            confounds=None if confounds is None else read_beside(confounds, x, tables[0]).values,
             permutations=permutations,
             bootstraps=bootstraps,
             random_state=seed,

@@ -9,7 +9,7 @@ import click
 import numpy as np
 
 from fastcca._models.atomic_write import replacing, save_arrays
-from fastcca.cli._input import Source, header_option, source_argument, threads_option
+from fastcca.cli._input import Source, read_tables, source_argument, table_options, threads_option
 from fastcca.cli._output import with_article
 from fastcca.cli._program import main
 from fastcca.cli._tables import check_output
@@ -54,7 +54,7 @@ _COLUMNS = ("query", "rank", "row", "score")
     metavar="FILE",
     help="Where the result goes: .csv, .tsv, or .npz (arrays indices and scores).  [default: printed]",
 )
-@header_option
+@table_options
 @threads_option
 def search(
     model: Path,
@@ -114,7 +114,7 @@ def _across_views(
     from fastcca.retrieval import CrossViewSearch
 
     query_view = "x" if gallery_view == "y" else "y"
-    rows, wanted = gallery.read(), queries.read()
+    rows, wanted = read_tables([gallery, queries], paired=False)
     projection(fitted, gallery, rows, gallery_view)  # looks at the columns' names
     projection(fitted, queries, wanted, query_view)
     index = CrossViewSearch(fitted, gallery_view=gallery_view, correlation_power=correlation_power)
@@ -127,7 +127,7 @@ def _by_labels(
 ) -> tuple[list[str], "Found"]:
     from fastcca.retrieval import LabelSearch
 
-    rows = gallery.read()
+    rows, *more = read_tables([gallery] if queries is None else [gallery, queries], paired=False)
     projection(fitted, gallery, rows, "x")
     index = LabelSearch(fitted).fit(rows.values)
     if queries is None:
@@ -136,7 +136,7 @@ def _by_labels(
         return list(labels), index.search_labels(
             [known.get(name, name) for name in labels], _k(k, len(rows.values))
         )
-    wanted = queries.read()
+    wanted = more[0]
     projection(fitted, queries, wanted, "x")
     return [str(i) for i in range(len(wanted.values))], index.search(wanted.values, _k(k, len(rows.values)))
 

@@ -4,7 +4,7 @@ import click
 import numpy as np
 
 from fastcca._models.atomic_write import replacing, save_arrays
-from fastcca.cli._input import Source, header_option, read_views, source_arguments, threads_option
+from fastcca.cli._input import Source, read_views, source_arguments, table_options, threads_option
 from fastcca.cli._program import main
 from fastcca.cli._tables import check_output
 
@@ -26,7 +26,7 @@ __all__ = ["similarity"]
     help="Jackknife intervals of 95 % over this many groups of rows.",
 )
 @click.option("-o", "--output", metavar="FILE", help="An .npz file for the matrices.")
-@header_option
+@table_options
 @threads_option
 def similarity(views: tuple[Source, ...], method: str, groups: int | None, output: str | None) -> None:
     """Compare tables with the same rows, each with each."""

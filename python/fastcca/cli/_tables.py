@@ -1,12 +1,14 @@
 """Tables from files: what the command line reads and writes."""
 
 import csv
+import json
 import os
 import re
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,14 +18,31 @@ from numpy.typing import NDArray
 
 from fastcca._models.atomic_write import replacing, save_arrays
 
-__all__ = ["Table", "check_output", "read_table", "table_writer"]
+__all__ = ["Reading", "Table", "check_output", "delimiter_of", "read_table", "table_writer"]
+
+# What a text file has in the place of a number that is missing.
+MISSING = ("", "na", "n/a", "nan", "null", "none", "?", "-")
 
 
 class Table(NamedTuple):
-    """A table of numbers, and the names of its columns where the file has them."""
+    """A table of numbers, the names of its columns and of its rows where the file has them."""
 
     values: NDArray[Any]
     names: list[str] | None = None
+    labels: list[str] | None = None  # of the rows, from the column that was asked for as the index
+    dropped: frozenset[str] = frozenset()  # columns that were left out as asked
+
+
+class Reading(NamedTuple):
+    """How tables are read, and which of their columns; the parameters are those of :func:`read_table`."""
+
+    header: bool | None = None
+    missing: bool = False
+    na: tuple[str, ...] = ()
+    separator: str | None = None
+    index: str | int | None = None
+    columns: tuple[str, ...] | None = None
+    drop: tuple[str, ...] = ()
 
 
 def read_table(
@@ -32,6 +51,11 @@ def read_table(
     *,
     header: bool | None = None,
     missing: bool = False,
+    na: Sequence[str] = (),
+    separator: str | None = None,
+    index: str | int | None = None,
+    columns: Sequence[str] | None = None,
+    drop: Sequence[str] = (),
 ) -> Table:
     """The two-dimensional array in a file; its suffix says how to read it.
 
@@ -41,7 +65,7 @@ def read_table(
     ``.csv``, ``.tsv``   a first line that does not hold numbers names the columns, and so does one of numbers
                          such as 0, 1, 2 or 2019, 2020 over a table in which no entry is an integer; a first
                          column whose name is empty holds row labels and is left out
-    ``.parquet``         needs pyarrow; an index that pandas stored is left out
+    ``.parquet``         needs pyarrow or polars; an index that pandas stored is left out
     ===================  ====================================================================================
 
     A one-dimensional array is one column. A first column that is called id, index, sample_id or the like and
@@ -57,11 +81,21 @@ def read_table(
         Whether the first line of a text file names the columns; None: as it looks.
     missing : bool
         Whether empty fields, NA and the like of a text file are read, as NaN.
+    na : sequence of str
+        Further values that are read as NaN: numbers wherever they stand, texts in text files.
+    separator : str or None
+        What separates the fields of a text file, one character; None: a comma in .csv, a tab in .tsv.
+    index : str, int or None
+        The column that names the rows, or its place.
+    columns : sequence of str or None
+        The columns to take, in this order; None: all.
+    drop : sequence of str
+        Columns to leave out; those that the table lacks are ignored.
 
     Returns
     -------
     Table
-        The values, (n, p), and the names of the columns or ``None``.
+        The values, (n, p), the names of the columns or ``None``, those of the rows or ``None``.
 
     Raises
     ------
@@ -81,6 +115,9 @@ def read_table(
     """
     path = Path(path)
     suffix = path.suffix.lower()
+    reading = Reading(
+        header, missing, tuple(na), separator, index, None if columns is None else tuple(columns), tuple(drop)
+    )
     known = (*_READERS, *_DELIMITERS)
     if suffix not in known:
         raise ValueError(f"{path}: cannot tell its format, expected one of {', '.join(sorted(known))}")
@@ -91,12 +128,8 @@ def read_table(
     if key is not None and suffix not in (".npz", ".mat"):
         raise ValueError(f"{path}: a {suffix} file holds one table, it has none called {key!r}")
     try:
-        table = (
-            _read_text(path, _DELIMITERS[suffix], header, missing)
-            if suffix in _DELIMITERS
-            else _READERS[suffix](path, key)
-        )
-        values, names = _without_row_labels(path, table)
+        table = _read_text(path, reading) if suffix in _DELIMITERS else _READERS[suffix](path, key, reading)
+        values, names, labels, dropped = _without_row_labels(path, table, reading)
     except MemoryError as error:
         size = path.stat().st_size
         raise MemoryError(
@@ -112,12 +145,56 @@ def read_table(
         raise ValueError(f"{path}: expected a table of 2 dimensions, got an array of shape {values.shape}")
     if values.dtype.kind not in "buif":
         raise ValueError(f"{path}: expected real numbers, got values of type {values.dtype}")
+    if names is None and (index is not None or columns is not None):
+        raise ValueError(f"{path}: its columns have no names, so that none can be chosen")
     if 0 in values.shape:
         raise ValueError(f"{path}: the table is empty, its shape is {values.shape}")
-    return Table(values, names)
+    if labels is not None and len(set(labels)) != len(labels):
+        twice = next(label for i, label in enumerate(labels) if label in labels[:i])
+        raise ValueError(f"{path}: {index!r} names two rows {twice!r}")
+    return Table(_with_nan(values, reading.na), names, labels, dropped)
 
 
-def _read_npy(path: Path, key: str | None) -> Table:
+def _with_nan(values: NDArray[Any], na: Sequence[str]) -> NDArray[Any]:
+    """NaN in the place of the numbers that say that one is missing."""
+    numbers = [float(value) for value in na if _is_number(value)]
+    found = np.isin(values, numbers) if numbers else np.zeros((), dtype=bool)
+    if not found.any():
+        return values
+    return np.where(found, np.nan, values).astype(np.result_type(values, np.float32))
+
+
+class _Selection(NamedTuple):
+    """Which columns are data, in what order, and which one names the rows."""
+
+    data: list[int]
+    index: int | None
+    dropped: frozenset[str]
+
+
+def _selected(path: Path, names: Sequence[str], reading: Reading, left_out: Sequence[int] = ()) -> _Selection:
+    """The columns that were asked for by name; ``left_out`` are those that are none."""
+    where = {name: i for i, name in reversed(list(enumerate(names)))}
+    asked_index = [reading.index] if isinstance(reading.index, str) else []
+    for asked in (*asked_index, *(reading.columns or ())):
+        if asked not in where:
+            raise _Located(f"{path}: there is no column {asked!r}, only {_some(names)}")
+        if names.count(asked) > 1:
+            raise _Located(f"{path}: several columns are called {asked!r}")
+    index = where[reading.index] if isinstance(reading.index, str) else reading.index
+    dropped = frozenset(reading.drop).intersection(names)
+    if reading.columns is None:
+        kept = [i for i in range(len(names)) if i not in left_out]
+    else:
+        kept = [where[name] for name in reading.columns]
+    return _Selection([i for i in kept if i != index and names[i] not in dropped], index, dropped)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (f", … ({len(names)})" if len(names) > 10 else "")
+
+
+def _read_npy(path: Path, key: str | None, _: Reading) -> Table:
     try:
         return Table(np.lib.format.open_memmap(path, mode="r"))
     except (ValueError, EOFError) as error:
@@ -125,7 +202,7 @@ def _read_npy(path: Path, key: str | None) -> Table:
         raise ValueError(f"{path}: damaged, or not an array of numbers ({error})") from error
 
 
-def _read_npz(path: Path, key: str | None) -> Table:
+def _read_npz(path: Path, key: str | None, _: Reading) -> Table:
     # BadZipFile, zlib.error, EOFError, KeyError: whatever the damaged bytes lead to.
     try:
         with path.open("rb") as file, np.load(file) as archive:
@@ -136,7 +213,7 @@ def _read_npz(path: Path, key: str | None) -> Table:
         raise ValueError(f"{path}: damaged, or not arrays of numbers") from error
 
 
-def _read_mat(path: Path, key: str | None) -> Table:
+def _read_mat(path: Path, key: str | None, _: Reading) -> Table:
     from scipy.io import loadmat, whosmat
 
     try:
@@ -166,35 +243,87 @@ def _read_mat73(path: Path, key: str | None) -> Table:
         return Table(np.asarray(file[name][()]).T)
 
 
-def _read_parquet(path: Path, key: str | None) -> Table:
+def _read_parquet(path: Path, key: str | None, reading: Reading) -> Table:
+    names, column, stored = _parquet(path)
+    left_out = [i for i, name in enumerate(names) if name in stored or name.startswith("__index_level_")]
+    data, index, dropped = _selected(path, names, reading, left_out)
+    labels = None if index is None else [str(label) for label in column(index, text=True)]
+    if index is None and reading.columns is None and data and _names_rows(names[data[0]]):
+        try:
+            column(data[0])
+        except _NotNumbers:
+            first = column(data[0], text=True)
+            if len(set(first)) == len(first):
+                _left_out(path, names[data[0]])
+                del data[0]
     try:
-        import pyarrow
+        columns = [column(i) for i in data]
+    except _NotNumbers as error:
+        raise ValueError(f"{path}: {error}") from None
+    return Table(
+        np.column_stack(columns) if columns else np.empty((0, 0)), [names[i] for i in data], labels, dropped
+    )
+
+
+class _NotNumbers(ValueError):
+    """A column holds something else than numbers."""
+
+
+_Column = Callable[..., Any]  # of a place: its numbers, or with text=True what stands there
+
+
+def _parquet(path: Path) -> tuple[list[str], _Column, set[str]]:
+    """The names of the columns, a function that gives one, and the names of those that are pandas' index."""
+    try:
         import pyarrow.parquet
-    except ImportError as error:
-        raise ImportError(f"{path}: a .parquet file needs pyarrow (pip install pyarrow)") from error
+    except ImportError:
+        return _parquet_by_polars(path)
     try:
         table = pyarrow.parquet.read_table(path)
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(f"{path}: damaged parquet file ({error})") from error
-    names: list[str] = []
-    columns: list[NDArray[Any]] = []
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        if name.startswith("__index_level_"):
-            continue
-        if not names and _is_text(pyarrow, column.type) and _names_rows(name):
-            labels = column.to_pylist()
-            if len(set(labels)) == len(labels):
-                _left_out(path, name)
-                continue
-        if not (pyarrow.types.is_integer(column.type) or pyarrow.types.is_floating(column.type)):
-            raise ValueError(f"{path}: column {name!r} holds {column.type}, expected numbers")
-        names.append(name)
-        columns.append(column.to_numpy())
-    return Table(np.column_stack(columns) if columns else np.empty((0, 0)), names)
+    is_number = (pyarrow.types.is_integer, pyarrow.types.is_floating)
+
+    def column(place: int, *, text: bool = False) -> Any:
+        found = table.column(place)
+        if text:
+            return found.to_pylist()
+        if not any(test(found.type) for test in is_number):
+            raise _NotNumbers(f"column {table.column_names[place]!r} holds {found.type}, expected numbers")
+        return found.to_numpy()
+
+    return list(table.column_names), column, _stored_index(table.schema.metadata or {})
 
 
-def _is_text(pyarrow: Any, kind: Any) -> bool:
-    return bool(pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind))
+def _parquet_by_polars(path: Path) -> tuple[list[str], _Column, set[str]]:
+    try:
+        import polars
+    except ImportError as error:
+        raise ImportError(f"{path}: a .parquet file needs pyarrow or polars (pip install pyarrow)") from error
+    try:
+        table = polars.read_parquet(path, hive_partitioning=False, glob=False)
+        metadata = polars.read_parquet_metadata(path)
+    except (polars.exceptions.PolarsError, OSError) as error:
+        raise ValueError(f"{path}: damaged parquet file ({error})") from error
+
+    def column(place: int, *, text: bool = False) -> Any:
+        found = table.to_series(place)
+        if text:
+            return found.to_list()
+        if not (found.dtype.is_integer() or found.dtype.is_float()):
+            raise _NotNumbers(f"column {found.name!r} holds {found.dtype}, expected numbers")
+        return found.to_numpy()
+
+    return table.columns, column, _stored_index({key.encode(): text for key, text in metadata.items()})
+
+
+def _stored_index(metadata: Mapping[bytes, Any]) -> set[str]:
+    """The columns that were the index of the frame that pandas stored."""
+    try:
+        stored = json.loads(metadata[b"pandas"])["index_columns"]
+    except (KeyError, TypeError, ValueError):
+        return set()
+    return {name for name in stored if isinstance(name, str)}
 
 
 # What a column is called that says which row this is, and nothing of it.
@@ -217,27 +346,54 @@ def _left_out(path: Path, name: str) -> None:
     )
 
 
-def _without_row_labels(path: Path, table: Table) -> Table:
+def _without_row_labels(path: Path, table: Table, reading: Reading) -> Table:
     """The table without a first column that counts or names the rows."""
-    values, names = table
+    values, names, labels, dropped = table
+    if reading.index is not None or reading.columns is not None:  # which say what is data
+        return table
     if not names or values.ndim != 2 or values.shape[1] < 2 or not _names_rows(names[0]):
         return table
     first = values[:, 0]
     if np.any(first != np.rint(first)) or len(np.unique(first)) != len(first):
         return table
     _left_out(path, names[0])
-    return Table(values[:, 1:], names[1:])
+    return Table(values[:, 1:], names[1:], labels, dropped)
 
 
-def _read_text(path: Path, delimiter: str, header: bool | None, missing: bool) -> Table:
+def _read_text(path: Path, reading: Reading) -> Table:
+    delimiter = delimiter_of(path, reading)
     named = labelled = False
+    names: list[str] | None = None
+    data: list[int] = []
+    missing = (*MISSING, *(value.strip().lower() for value in reading.na)) if reading.missing else ()
     try:
         with path.open(encoding="utf-8-sig", newline="") as file, warnings.catch_warnings():
             reader = csv.reader(file, delimiter=delimiter, strict=True)
             first = next((row for row in reader if row), [])
             second = next((row for row in reader if row), [])
+            # what chooses columns by name needs their names
+            chosen = reading.index is not None or reading.columns is not None
+            header = True if chosen else reading.header
             named = _is_header(first) if header is None else header and bool(first)
-            labelled = named and len(first) > 1 and _labels_rows(first, second)
+            names = [name.strip() for name in first] if named else None
+            labelled = bool(names) and len(first) > 1 and _labels_rows(first, second, reading)
+            data, index, dropped = list(range(len(first))), None, frozenset[str]()
+            if names is not None:
+                data, index, dropped = _selected(path, names, reading, [0] if labelled else [])
+                labelled = labelled and 0 not in data and index != 0
+            labels: list[str] = []
+
+            def label(field: str) -> float:
+                labels.append(field.strip())
+                return 0.0
+
+            others = set(range(len(first))) - set(data)
+            aside: dict[int, Callable[[str], float]] = dict.fromkeys(others, _nothing)
+            if index is not None or labelled:
+                aside[0 if index is None else index] = label
+            if missing:
+                number = partial(_number, missing=missing)
+                aside = {**dict.fromkeys(range(len(first)), number), **aside}
             file.seek(0)
             if named:
                 _skip_line(file, delimiter)
@@ -248,25 +404,38 @@ def _read_text(path: Path, delimiter: str, header: bool | None, missing: bool) -
                 comments=None,
                 quotechar='"',
                 ndmin=2,
-                usecols=range(1, len(first)) if labelled else None,
-                converters=_number if missing else None,
+                converters=aside or None,
                 encoding="utf-8",
             )
         if header is None and not named and _is_numbered_header(path, first, values):
-            named, values = True, values[1:]
-        if labelled and first[0]:
-            _check_labels(path, delimiter, first[0])
+            # one that looked like data
+            named, names, values = True, [name.strip() for name in first], values[1:]
+            data, index, dropped = _selected(path, names, reading)
+        if labelled and first[0] and index is None:
+            _check_labels(path, first[0], labels)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: expected text in UTF-8 ({error})") from error
     except csv.Error as error:
         raise ValueError(f"{path}: {_csv_fault(path, delimiter, error)}") from error
+    except _Located:
+        raise
     except ValueError as error:
-        fault = _first_fault(path, delimiter, named, labelled, missing)
+        fault = _first_fault(path, delimiter, named, data, missing)
         raise ValueError(f"{path}: {fault or error}") from error
-    names = first[1:] if labelled else first
-    if len(values) and values.shape[1] != len(names):
-        raise ValueError(f"{path}: the first line has {len(names)} fields, the next {values.shape[1]}")
-    return Table(values, [name.strip() for name in names] if named else None)
+    if len(values) and values.shape[1] != len(first):
+        raise ValueError(f"{path}: the first line has {len(first)} fields, the next {values.shape[1]}")
+    if data != list(range(len(first))):
+        values = values[:, data]
+    chosen = None if names is None else [names[i] for i in data]
+    return Table(values, chosen, None if index is None else labels, dropped)
+
+
+def delimiter_of(path: Path, reading: Reading) -> str:
+    return _DELIMITERS[path.suffix.lower()] if reading.separator is None else reading.separator
+
+
+def _nothing(field: str) -> float:
+    return 0.0
 
 
 def _skip_line(file: Any, delimiter: str) -> None:
@@ -283,12 +452,12 @@ def _is_number(field: str) -> bool:
     return True
 
 
-def _number(field: str) -> float:
-    return np.nan if _is_missing(field) else float(field)
+def _number(field: str, missing: Sequence[str]) -> float:
+    return np.nan if _is_missing(field, missing) else float(field)
 
 
-def _is_missing(field: str) -> bool:
-    return field.strip().lower() in _MISSING
+def _is_missing(field: str, missing: Sequence[str] = MISSING) -> bool:
+    return field.strip().lower() in missing
 
 
 def _is_integer(field: str) -> bool:
@@ -318,28 +487,33 @@ def _is_header(fields: Sequence[str]) -> bool:
     return len(fields) > 1 and list(fields) == ["", *map(str, range(len(fields) - 1))]
 
 
-def _labels_rows(header: Sequence[str], row: Sequence[str]) -> bool:
+def _labels_rows(header: Sequence[str], row: Sequence[str], reading: Reading) -> bool:
     """Whether the first column labels the rows: it has no name, or one that says so over text."""
     if header[0] == "":
         return True
     return (
-        _names_rows(header[0])
+        reading.index is None
+        and reading.columns is None
+        and header[0].strip() not in reading.drop
+        and _names_rows(header[0])
         and len(row) == len(header)
         and not _is_number(row[0])
         and not _is_missing(row[0])
     )
 
 
-def _check_labels(path: Path, delimiter: str, name: str) -> None:
+def _check_labels(path: Path, name: str, labels: Sequence[str]) -> None:
     """Warn that a column of text that names the rows is left out, or refuse one that does not."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = [row for row in csv.reader(file, delimiter=delimiter) if row]
-    labels = [row[0] for row in rows[1:]]
     if len(set(labels)) != len(labels):
-        raise ValueError(
-            f"line 2, column 1 ({name!r}): {labels[0]!r} is not a number, nor are all labels different"
+        raise _Located(
+            f"{path}: line 2, column 1 ({name!r}): {labels[0]!r} is not a number, nor are all labels "
+            "different"
         )
     _left_out(path, name)
+
+
+class _Located(ValueError):
+    """A fault of a text file that has been found."""
 
 
 def _is_numbered_header(path: Path, first: Sequence[str], values: NDArray[Any]) -> bool:
@@ -388,7 +562,9 @@ def _csv_fault(path: Path, delimiter: str, error: csv.Error) -> str:
     return f"line {line}: {error} (is a quote not closed?)"
 
 
-def _first_fault(path: Path, delimiter: str, named: bool, labelled: bool, missing: bool) -> str | None:
+def _first_fault(
+    path: Path, delimiter: str, named: bool, data: Sequence[int], missing: Sequence[str]
+) -> str | None:
     """The first field of a text file that is not a number: called when numpy has refused the file."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, delimiter=delimiter, strict=True)
@@ -400,14 +576,23 @@ def _first_fault(path: Path, delimiter: str, named: bool, labelled: bool, missin
             for row in filter(None, reader):
                 if len(row) != len(first):
                     return f"line {reader.line_num} has {len(row)} fields, the first line {len(first)}"
-                for column in range(int(labelled), len(row)):
-                    if not _is_number(row[column]) and not (missing and _is_missing(row[column])):
+                for column in sorted(data):
+                    if not _is_number(row[column]) and not _is_missing(row[column], missing):
                         name = f" ({first[column]!r})" if named else ""
                         field = row[column] if len(row[column]) <= 60 else row[column][:60] + "…"
-                        return f"line {reader.line_num}, column {column + 1}{name}: {field!r} is not a number"
+                        fault = (
+                            f"line {reader.line_num}, column {column + 1}{name}: {field!r} is not a number"
+                        )
+                        return fault + _other_separator(row, delimiter)
         except csv.Error as error:
             return _csv_fault(path, delimiter, error)
     return None
+
+
+def _other_separator(row: Sequence[str], delimiter: str) -> str:
+    """A hint where the fields are separated by something else."""
+    other = next((mark for mark in ";\t, " if mark != delimiter and mark in row[0].strip()), None)
+    return f"; are its fields separated by {other!r}? (--separator)" if len(row) == 1 and other else ""
 
 
 class _Choice(ValueError):
@@ -425,11 +610,9 @@ def _choose(path: Path, key: str | None, names: Sequence[str]) -> str:
     raise _Choice(f"{path}: it holds no array called {key!r}, only {held}")
 
 
-_MISSING = ("", "na", "n/a", "nan", "null", "none", "?", "-")
-
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
-_READERS: dict[str, Callable[[Path, str | None], Table]] = {
+_READERS: dict[str, Callable[[Path, str | None, Reading], Table]] = {
     ".npy": _read_npy,
     ".npz": _read_npz,
     ".mat": _read_mat,

@@ -13,11 +13,12 @@ import numpy as np
 from fastcca.cli._input import (
     Source,
     by_chunks,
-    header_option,
     read_pair,
+    read_tables,
     read_views,
     source_argument,
     source_arguments,
+    table_options,
     threads_option,
 )
 from fastcca.cli._output import with_article
@@ -46,7 +47,7 @@ __all__ = ["projection", "score", "transform"]
     metavar="FILE",
     help="Where the variates go: .npy, .npz (array Z), .csv or .tsv.",
 )
-@header_option
+@table_options
 @threads_option
 def transform(model: Path, table: Source, view: str | None, output: str) -> None:
     """Project the rows of a TABLE of any view onto the variates of a saved MODEL."""
@@ -54,7 +55,7 @@ def transform(model: Path, table: Source, view: str | None, output: str) -> None
 
     check_output(output, inputs=(model, table.path))
     fitted = load(model)
-    content = table.read()
+    (content,) = read_tables([table])
     project = projection(fitted, table, content, view)
     first = project(content.values[:1])
     names = list(fitted.get_feature_names_out())
@@ -69,7 +70,7 @@ def transform(model: Path, table: Source, view: str | None, output: str) -> None
 @click.argument("x", callback=source_argument)
 @click.argument("y", callback=source_argument)
 @click.argument("more", nargs=-1, callback=source_arguments)
-@header_option
+@table_options
 @threads_option
 def score(model: Path, x: Source, y: Source, more: tuple[Source, ...]) -> None:
     """Correlations of the variates of a saved MODEL on tables with the same rows: two, or more of many views.
