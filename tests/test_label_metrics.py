@@ -4,9 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
+import scipy.sparse
 from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 
 from fastcca import metrics
+from fastcca.metrics import multilabel_precision_at_k, multilabel_recall_at_k
 from fastcca.taxonomy import Taxonomy
 
 # deer and dolphin are classes and inner nodes at once
@@ -364,3 +366,45 @@ def test_what_the_curve_refuses():
         metrics.seen_unseen_curve(["a", "b"], [[1.0], [2.0]], ["b"])
     with pytest.raises(ValueError, match="NaN"):
         metrics.seen_unseen_curve(["a", "b"], [[1.0, np.nan], [2.0, 1.0]], ["b"])
+
+
+# ---- several labels a sample ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_precision_and_recall_of_label_sets(rng, k):
+    y = (rng.random((40, 5)) < 0.4).astype(int)
+    y[3] = 0  # does not count
+    scores = rng.normal(size=(40, 5))
+    weight = rng.integers(0, 3, size=40)
+    precision, recall = [], []
+    for own, row, w in zip(y, scores, weight, strict=True):
+        best = set(np.argsort(-row)[:k].tolist())
+        labels = set(np.flatnonzero(own).tolist())
+        if labels:
+            precision += [len(best & labels) / k] * w
+            recall += [len(best & labels) / len(labels)] * w
+    for form in (y, scipy.sparse.csr_array(y), y.astype(bool), y.tolist()):
+        found = multilabel_precision_at_k(form, scores, k, sample_weight=weight)
+        assert found == pytest.approx(np.mean(precision), abs=1e-12)
+        found = multilabel_recall_at_k(form, scores, k, sample_weight=weight)
+        assert found == pytest.approx(np.mean(recall), abs=1e-12)
+
+
+def test_equal_scores_of_label_sets():
+    y, scores = [[1, 0, 1, 0]], [[1.0, 1.0, 1.0, 0.0]]  # two of three equal ones
+    assert multilabel_precision_at_k(y, scores, 1) == pytest.approx(2 / 3)
+    assert multilabel_recall_at_k(y, scores, 2) == pytest.approx(2 / 3)
+
+
+def test_what_metrics_of_label_sets_refuse():
+    scores = np.zeros((2, 3))
+    for y, k, message in (
+        (np.zeros((2, 2)), 1, r"the shape of scores, \(2, 3\), got \(2, 2\)"),
+        (np.full((2, 3), 2), 1, "indicator matrix of 0 and 1"),
+        (np.zeros((2, 3)), 1, "a row with a label"),
+        (np.ones((2, 3)), 4, "k"),
+    ):
+        for metric in (multilabel_precision_at_k, multilabel_recall_at_k):
+            with pytest.raises(ValueError, match=message):
+                metric(y, scores, k)

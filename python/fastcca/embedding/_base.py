@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
+from scipy.sparse import csr_array
 from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.multiclass import check_classification_targets
@@ -20,7 +21,8 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 from fastcca._arguments.arrays import as_matrix, as_weights, check_same_rows, refuse_non_finite
 from fastcca._arguments.parameters import N_COMPONENTS, POSITIVE, Constraint, at_most, integer
 from fastcca._models.files import SavedModel, Schema
-from fastcca.embedding._data import SCALING, InputScaling, TrainingData, content_folds, content_key
+from fastcca.embedding._data import SCALING, InputScaling, TrainingData, content_folds, content_key, row_folds
+from fastcca.embedding._label_sets import LabelSets, best_threshold, is_multilabel, membership
 from fastcca.errors import NumericalError
 from fastcca.functional.linalg import unit_rows
 
@@ -69,7 +71,7 @@ class LabelEmbedding(
 
     _schema = Schema(
         fields="n_features_in_ classes_ scaling_ weights_ intercept_ label_embedding_ temperature_",
-        optional="feature_names_in_ decision_offset_",
+        optional="feature_names_in_ decision_offset_ threshold_",
     )
     # of the parameters that all have; subclasses add theirs
     _constraints = {**SCALING, "temperature": POSITIVE.or_none}  # noqa: RUF012
@@ -86,8 +88,10 @@ class LabelEmbedding(
     temperature_: float
     n_features_in_: int
     decision_offset_: NDArray[np.float64]  # only where with_classes made the model
+    threshold_: float  # only after a fit to several labels a row
 
     _n_calibration_fits = N_FOLDS  # to parts of the data; fits that take long make do with 1
+    _takes_label_sets = False  # several labels a row
 
     # ---- what a subclass gives
 
@@ -116,7 +120,9 @@ class LabelEmbedding(
         X : array_like of shape (n, p)
             One row a sample; float32 or float64.
         y : array_like of shape (n,)
-            The label of each row: numbers or text.
+            The label of each row: numbers or text. Large-margin, attribute and hierarchy label embeddings
+            also take several labels a row: an indicator matrix of shape (n, n_classes) of 0 and 1,
+            dense or sparse, or a list of n sets of labels.
         sample_weight : array_like of shape (n,), optional
             Weights >= 0, which count as repetitions of a row; a weight of 0 leaves it out.
 
@@ -142,8 +148,9 @@ class LabelEmbedding(
         data = self._training_data(X, y, sample_weight, extra or {})
         chosen = self._choose(data)
         learned = self._learn(data, **chosen)
-        if hasattr(self, "decision_offset_"):  # a copy that with_classes made is fitted again
-            del self.decision_offset_
+        for name in ("decision_offset_", "threshold_"):  # of what this was before
+            if hasattr(self, name):
+                delattr(self, name)
         # C order, in which a file gives them back: products are then rounded in the same way
         dtype = data.features.dtype
         self.weights_ = None if learned.weights is None else np.ascontiguousarray(learned.weights, dtype)
@@ -151,14 +158,23 @@ class LabelEmbedding(
         self.label_embedding_ = np.ascontiguousarray(learned.labels, dtype)
         for name, value in learned.attributes.items():
             setattr(self, name, value)
-        self.temperature_ = (
-            self._calibrated(data, chosen, learned) if self.temperature is None else float(self.temperature)
-        )
+        if self.temperature is not None and data.sets is None:
+            self.temperature_ = float(self.temperature)
+            return
+        decisions, rows = self._held_out(data, chosen, learned)
+        if self.temperature is None:
+            self.temperature_ = temperature_of(decisions, data.y[rows], data.weight[rows])
+        else:
+            self.temperature_ = float(self.temperature)
+        if data.sets is not None:
+            self.threshold_ = self._threshold(data, decisions, rows)
 
     def _training_data(
         self, X: Any, y: Any, sample_weight: Any, extra: dict[str, NDArray[Any]]
     ) -> TrainingData:
         """Checked, scaled and weighted rows in folds; sets ``classes_`` and ``scaling_``."""
+        if y is not None and is_multilabel(y):
+            return self._data_of_sets(X, y, sample_weight)
         x, codes, weight, kept = self._check_fit_input(X, y, sample_weight)
         with np.errstate(over="ignore"):
             weight = weight * self._class_factors(codes, weight)[codes]
@@ -175,8 +191,67 @@ class LabelEmbedding(
             extra={name: values[kept] for name, values in extra.items()},
         )
 
-    def _calibrated(self, data: TrainingData, chosen: dict[str, Any], learned: Learned) -> float:
-        """The temperature for decisions on held-out rows; classes of one row stay in every training part.
+    def _data_of_sets(self, X: Any, y: Any, sample_weight: Any) -> TrainingData:
+        """The same of rows with several labels: a row of the data for each label of each row.
+
+        A row of weight w with k labels counts w / k with each of them.
+        """
+        if not self._takes_label_sets:
+            raise ValueError(
+                f"{type(self).__name__} takes one label a row, y of shape (n,); several labels a row are for "
+                "LargeMarginEmbedding and the attribute and hierarchy label embeddings"
+            )
+        check_same_rows(X=X, y=y, sample_weight=sample_weight)
+        x = as_matrix("X", X, min_rows=2)
+        given = membership(y, len(x))
+        weight = as_weights(sample_weight, len(x), more_than=0.0)
+        validate_data(self, X, reset=True, skip_check_array=True)
+        refuse_non_finite("X", x)
+        weight = np.ones(len(x)) if weight is None else weight
+        # a row without a label says nothing of labels
+        kept = np.flatnonzero((weight > 0.0) & (np.diff(given.member.indptr) > 0))
+        x, member, weight = x[kept], csr_array(given.member[kept]), weight[kept]
+        self.classes_ = given.classes
+        lacking = np.flatnonzero(np.asarray(member.sum(axis=0)).ravel() == 0)
+        if len(lacking):
+            raise ValueError(f"no row of y has the label {self.classes_.tolist()[lacking[0]]!r}")
+        if len(self.classes_) < 2:
+            only = self.classes_.tolist()
+            raise ValueError(f"{type(self).__name__} needs rows of at least 2 classes, got {only}")
+        if len(x) < 2:
+            raise ValueError(f"y must give labels to at least 2 rows, got {len(x)}")
+        sets, number = LabelSets.of(member)
+        rows, pair = sets.pairs(number)
+        codes = sets.labels[pair]
+        with np.errstate(over="ignore"):
+            of_pairs = (weight / np.diff(member.indptr))[rows]
+            of_pairs *= self._class_factors(codes, of_pairs)[codes]
+            total = of_pairs.sum()
+        if not np.isfinite(total):
+            raise ValueError("the weights times class_weight overflow: scale them down")
+        self.scaling_, features = self._scaled(x, weight)
+        return TrainingData(
+            features=features.astype(x.dtype, copy=False)[rows],
+            y=codes,
+            weight=of_pairs,
+            n_classes=len(self.classes_),
+            folds=row_folds(features, member, N_FOLDS)[rows],
+            extra={"row": rows, "pair": pair},
+            sets=sets,
+        )
+
+    def _threshold(self, data: TrainingData, decisions: NDArray[np.float64], rows: NDArray[np.intp]) -> float:
+        """Which probability is best taken for a yes, on rows that were held out."""
+        number, first, pair = np.unique(data.extra["row"][rows], return_index=True, return_inverse=True)
+        member = np.zeros((len(number), data.n_classes), dtype=bool)
+        member[pair.ravel(), data.y[rows]] = True
+        weight: NDArray[np.float64] = np.bincount(pair.ravel(), data.weight[rows]).astype(np.float64)
+        return best_threshold(softmax(_over(decisions[first], self.temperature_), axis=1), member, weight)
+
+    def _held_out(
+        self, data: TrainingData, chosen: dict[str, Any], learned: Learned
+    ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+        """Decisions on held-out rows, and which rows; classes of one row stay in every training part.
 
         Where the decisions of all rows would take too much memory those of a subset are taken: one number is
         estimated from them.
@@ -194,9 +269,8 @@ class LabelEmbedding(
                 rows.append(np.flatnonzero(out))
         if not rows:  # every class has one row: only the rows learned from are left
             decisions = self._decisions(project(data.features[asked], learned), learned.labels)
-            return temperature_of(decisions, data.y[asked], data.weight[asked])
-        index = np.concatenate(rows)
-        return temperature_of(np.concatenate(held_out), data.y[index], data.weight[index])
+            return decisions, np.flatnonzero(asked)
+        return np.concatenate(held_out), np.concatenate(rows)
 
     def _check_fit_input(
         self, X: Any, y: Any, sample_weight: Any
@@ -278,7 +352,8 @@ class LabelEmbedding(
         Returns
         -------
         ndarray of shape (n, n_classes), or (n,) for two classes
-            For two classes the second column less the first, as scikit-learn has it.
+            For two classes the second column less the first, as scikit-learn has it, unless rows have several
+            labels.
 
         Raises
         ------
@@ -286,13 +361,13 @@ class LabelEmbedding(
             As :meth:`transform`.
         """
         x = self._check_rows(X)
-        two = len(self.label_embedding_) == 2
+        two = len(self.label_embedding_) == 2 and not self._has_label_sets
         # what the classes have in common cancels in their difference
         decisions = self._near(self._psi(x), relative=two)
         return _as_dtype("decisions", decisions[:, 1] - decisions[:, 0] if two else decisions, x.dtype)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """The nearest label of each row.
+        """The nearest label of each row, or after a fit to several labels a row its labels.
 
         Parameters
         ----------
@@ -301,8 +376,9 @@ class LabelEmbedding(
 
         Returns
         -------
-        ndarray of shape (n,)
-            Labels out of ``classes_``.
+        ndarray of shape (n,), or of (n, n_classes)
+            Labels out of ``classes_``. Of several labels a row an indicator matrix of 0 and 1, columns in the
+            order of ``classes_``: the nearest label, and those with a probability of at least ``threshold_``.
 
         Raises
         ------
@@ -310,11 +386,21 @@ class LabelEmbedding(
             As :meth:`transform`.
         """
         x = self._check_rows(X)
+        if self._has_label_sets:
+            return self._indicator(x)
         nearest = [block.argmax(axis=1) for block in self._nearness(x)]
         return self.classes_[np.concatenate([np.zeros(0, dtype=np.intp), *nearest])]  # type: ignore[no-any-return]
 
+    def _indicator(self, x: NDArray[Any]) -> NDArray[np.int64]:
+        out = np.zeros((len(x), len(self.classes_)), dtype=np.int64)
+        for rows, block in zip(self._blocks(len(x)), self._nearness(x), strict=True):
+            nearest = block.argmax(axis=1)
+            out[rows] = softmax(_over(block, self.temperature_), axis=1) >= self.threshold_
+            out[np.arange(rows.start, rows.stop), nearest] = 1
+        return out
+
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """The fraction of rows whose label is predicted: hit@1.
+        """The fraction of rows whose label, or set of labels, is predicted: hit@1, or subset accuracy.
 
         Parameters
         ----------
@@ -331,6 +417,9 @@ class LabelEmbedding(
             Between 0 and 1.
         """
         check_same_rows(X=X, y=y, sample_weight=sample_weight)
+        if self._has_label_sets:
+            check_is_fitted(self)
+            y = membership(y, np.shape(X)[0], self.classes_).member.toarray().astype(np.int64)
         return float(super().score(X, y, sample_weight))
 
     def predict_top_k(self, X: ArrayLike, k: int = 5) -> NDArray[Any]:
@@ -477,6 +566,10 @@ class LabelEmbedding(
         return out
 
     @property
+    def _has_label_sets(self) -> bool:
+        return hasattr(self, "threshold_")
+
+    @property
     def _similarity(self) -> Literal["euclidean", "cosine", "product"]:
         return getattr(self, "similarity", "euclidean")
 
@@ -487,6 +580,7 @@ class LabelEmbedding(
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
+        tags.classifier_tags.multi_label = self._takes_label_sets
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 

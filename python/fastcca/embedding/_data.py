@@ -10,9 +10,11 @@ from scipy.sparse import csr_array
 from fastcca._arguments.arrays import as_matrix, as_weights, refuse_non_finite
 from fastcca._arguments.parameters import FLAG, number
 from fastcca._models.files import SavedModel, Schema
+from fastcca.embedding._label_sets import LabelSets
 from fastcca.errors import NumericalError
+from fastcca.functional.hinge import ConstraintTable
 
-__all__ = ["SCALING", "InputScaling", "TrainingData", "content_folds", "content_key"]
+__all__ = ["SCALING", "InputScaling", "TrainingData", "content_folds", "content_key", "row_folds"]
 
 
 # The constraints of the parameters that choose the scaling.
@@ -191,6 +193,9 @@ class TrainingData:
     n_classes: int
     folds: NDArray[np.int64]  # (n,), for choices that take held-out rows; -1: never held out
     extra: dict[str, NDArray[Any]] = field(default_factory=dict)  # more arrays of n rows
+    # Of samples with several labels: a row of these arrays is a sample with one of its labels, and ``extra``
+    # has the number of the sample, "row", and of its set and label, "pair".
+    sets: LabelSets | None = None
 
     def subset(self, rows: NDArray[Any]) -> "TrainingData":
         """The rows of a mask or of indices."""
@@ -203,13 +208,23 @@ class TrainingData:
             extra={name: values[rows] for name, values in self.extra.items()},
         )
 
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        """(n,): the class of each row, or of several labels its class in ``table``: what the losses take."""
+        return self.y if self.sets is None else self.extra["pair"]
+
+    @property
+    def table(self) -> ConstraintTable | None:
+        """What ``targets`` are classes of where they are no labels: a label against those its row lacks."""
+        return None if self.sets is None else self.sets.table
+
     def batch(
         self, rows: NDArray[np.int64] | None
     ) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float64]]:
-        """Features, classes and weights of some rows, or of all (None)."""
+        """Features, targets and weights of some rows, or of all (None)."""
         if rows is None:
-            return self.features, self.y, self.weight
-        return self.features[rows], self.y[rows], self.weight[rows]
+            return self.features, self.targets, self.weight
+        return self.features[rows], self.targets[rows], self.weight[rows]
 
     @property
     def normalized_weight(self) -> NDArray[np.float64]:
@@ -247,6 +262,21 @@ def content_folds(features: NDArray[np.float64], y: NDArray[np.int64], n_folds: 
     several = np.bincount(of_class[distinct], minlength=int(y.max()) + 1) > 1
     folds = np.empty(len(y), dtype=np.int64)
     folds[order] = np.where(several[of_class], (number - start) % n_folds, -1)
+    return folds
+
+
+def row_folds(features: NDArray[np.float64], member: csr_array, n_folds: int) -> NDArray[np.int64]:
+    """The fold in which each row is held out, by its content alone, or -1.
+
+    Rows of a label that all are in one fold are never held out: every part has every label.
+    """
+    number = np.unique(content_key(features), return_inverse=True)[1].ravel()
+    folds = (number % n_folds).astype(np.int64)
+    of_fold = np.stack([np.asarray(member[folds == fold].sum(axis=0)).ravel() for fold in range(n_folds)])
+    alone = (of_fold > 0).sum(axis=0) == 1
+    if alone.any():
+        kept = np.asarray(member[:, np.flatnonzero(alone)].sum(axis=1)).ravel() > 0
+        folds[np.isin(number, number[kept])] = -1  # copies stay together
     return folds
 
 

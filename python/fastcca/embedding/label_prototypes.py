@@ -65,6 +65,8 @@ class PrototypeEmbedding(ZeroShotMixin, LabelEmbedding):
     _basis: list[Any]
     _mean: NDArray[np.float64]
 
+    _takes_label_sets = True
+
     # which parts the label vectors have
     _uses_attributes = True
     _uses_taxonomy = True
@@ -82,12 +84,12 @@ class PrototypeEmbedding(ZeroShotMixin, LabelEmbedding):
         weight = data.normalized_weight
 
         def objective(now: Parameters, rows: NDArray[np.int64] | None) -> tuple[float, Parameters]:
-            f, y, w = data.features, data.y, weight
+            f, y, w = data.features, data.targets, weight
             if rows is not None:
                 f, y, w = f[rows], y[rows], weight[rows]
             W, labels = now["W"], now.get("P", given)
             value, grad_z, grad_p = label_loss(
-                f @ W + now["b"], labels, y, self.loss, w, n_threads=self.n_threads
+                f @ W + now["b"], labels, y, self.loss, w, data.table, n_threads=self.n_threads
             )
             gradients = {"W": f.T @ grad_z + (2 * self.reg) * W, "b": grad_z.sum(axis=0)}
             value += self.reg * float(np.einsum("ij,ij->", W, W))

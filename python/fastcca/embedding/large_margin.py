@@ -120,6 +120,7 @@ class LargeMarginEmbedding(LabelEmbedding):
     """
 
     _n_calibration_fits = 1
+    _takes_label_sets = True
 
     _schema = Schema("LargeMarginEmbedding", fields="loss_curve_ reg_ reg_labels_")
     _constraints = {  # noqa: RUF012
@@ -176,6 +177,8 @@ class LargeMarginEmbedding(LabelEmbedding):
         margin: Any = self.margin if self.margin is not None else 1.0 if euclidean else 0.2
         if self.taxonomy is not None:
             margin = margin * label_costs(self.taxonomy, self.classes_)
+            if data.sets is not None:  # of the pairs' labels
+                margin = margin[data.sets.labels]
         default = _default_reg(self.loss, n_classes) * (1.0 if euclidean else 0.05)
         return {
             "n_components": dimensions(self.n_components, n_classes, data.features.shape[1]),
@@ -197,7 +200,7 @@ class LargeMarginEmbedding(LabelEmbedding):
         def objective(p: Parameters, rows: NDArray[np.int64] | None) -> tuple[float, Parameters]:
             f, y, weight = data.batch(rows)
             W, b, U = p["weights"], p["intercept"], p["labels"]
-            value, on_z, on_u = label_loss(f @ W + b, U, y, self.loss, weight, **options)
+            value, on_z, on_u = label_loss(f @ W + b, U, y, self.loss, weight, data.table, **options)
             # λ_W ‖W‖² + λ_U ‖U‖², on every batch
             value += reg * float(np.vdot(W, W))
             value += reg_labels * float(np.vdot(U, U))

@@ -1,6 +1,7 @@
 """How good it is: agreement of two views, retrieval across them, labels and their places in a taxonomy."""
 
 from fastcca.metrics._correlation import column_correlations, total_correlation
+from fastcca.metrics._label_sets import multilabel_precision_at_k, multilabel_recall_at_k
 from fastcca.metrics._labels import (
     GeneralisedZeroShot,
     HierarchicalScores,
@@ -27,6 +28,8 @@ __all__ = [
     "lca_height",
     "mean_average_precision",
     "median_rank",
+    "multilabel_precision_at_k",
+    "multilabel_recall_at_k",
     "partner_ranks",
     "recall_at_k",
     "seen_unseen_curve",

@@ -565,7 +565,7 @@ def _weights(sample_weight: ArrayLike | None, y: NDArray[Any]) -> NDArray[np.flo
 def _best(
     y_true: ArrayLike, scores: ArrayLike, k: int, classes: ArrayLike | None
 ) -> tuple[NDArray[np.intp], NDArray[np.float64], list[Any]]:
-    """Columns of the true labels (n,), :func:`_among_best` (n, C), and the labels of all columns."""
+    """Columns of the true labels (n,), :func:`among_best` (n, C), and the labels of all columns."""
     true = _labels("y_true", y_true)
     s = finite_matrix("scores", scores, vector=True)
     if len(s) != len(true):
@@ -582,10 +582,10 @@ def _best(
     if unknown := [label for label in present.tolist() if label not in column]:
         raise ValueError(f"y_true has labels that are no column's: {unknown[:5]}, the columns are {labels}")
     columns = np.array([column[label] for label in present.tolist()])[number.reshape(-1)]
-    return columns, _among_best(s, int(k)), labels
+    return columns, among_best(s, int(k)), labels
 
 
-def _among_best(scores: NDArray[Any], k: int) -> NDArray[np.float64]:
+def among_best(scores: NDArray[Any], k: int) -> NDArray[np.float64]:
     """(n, C): the probability that each column is among the k best, equal scores being in random order.
 
     It is 1 above the k-th largest score t of a row, 0 below, and (k - #{s > t}) / #{s = t} at t.
