@@ -11,7 +11,18 @@ from sklearn.base import clone
 from sklearn.model_selection import KFold
 
 import fastcca
-from fastcca import CCA, CCACV, PLSSVD, NumericalError, PLSCanonical, PLSRegression, cli
+from fastcca import (
+    CCA,
+    CCACV,
+    GCCA,
+    MCCA,
+    PLSSVD,
+    NumericalError,
+    PLSCanonical,
+    PLSRegression,
+    PLSRegressionCV,
+    cli,
+)
 from fastcca.datasets import make_two_views
 from fastcca.functional import em_moments
 from fastcca.functional.missing import conditional_means
@@ -193,6 +204,7 @@ ESTIMATORS = [
     CCA(2, shrinkage="oas"),
     CCACV(2, regs=[0.1, 1.0], cv=3),
     PLSRegression(2),
+    PLSRegressionCV(4, cv=3),
     PLSCanonical(2),
     PLSSVD(2),
 ]
@@ -242,6 +254,8 @@ def test_moments_of_all_rows(model, views, rng):
     moments = em_moments(X, Y).moments
     if isinstance(model, CCACV):
         expected = CCA(2, reg=found.reg_).fit_moments(moments)
+    elif isinstance(model, PLSRegressionCV):
+        expected = PLSRegression(found.n_components_).fit_moments(moments)
     else:
         expected = clone(model).fit_moments(moments)
     np.testing.assert_array_equal(found.x_weights_, expected.x_weights_)
@@ -341,6 +355,117 @@ def test_splits_count_rows_of_all(views):
     )
 
 
+def test_components_by_rows_held_out(views, rng):
+    """By hand: moments of the training rows, X filled by its own regressions, the targets that are there."""
+    X, Y = holes(views[0], 0.08, rng), holes(views[1], 0.08, rng)
+    w = rng.uniform(0.5, 2, 300)
+    cv = KFold(3, shuffle=True, random_state=0)
+    found = PLSRegressionCV(3, cv=cv, missing="em").fit(X, Y, sample_weight=w)
+    squares, counts = np.zeros((3, 4)), np.zeros(4)
+    for i, (train, test) in enumerate(cv.split(X)):
+        moments = em_moments(X[train], Y[train], sample_weight=w[train]).moments
+        x = conditional_means(X[test], moments.mean[:5], moments.covariance(0, 0))
+        there = ~np.isnan(Y[test])
+        counts += w[test] @ there
+        for k in (1, 2, 3):
+            predicted = PLSRegression(k).fit_moments(moments).predict(x)
+            r2 = []
+            for j in range(4):
+                y, v = Y[test][there[:, j], j], w[test][there[:, j]]
+                error = v @ (y - predicted[there[:, j], j]) ** 2
+                squares[k - 1, j] += error
+                r2.append(1 - error / (v @ (y - np.average(y, weights=v)) ** 2))
+            score = found.cv_results_[f"split{i}_test_score"][k - 1]
+            assert score == pytest.approx(np.mean(r2), abs=1e-10)
+    np.testing.assert_allclose(found.mse_, (squares / counts).mean(axis=1), rtol=1e-10)
+    one_by_one = PLSRegressionCV(3, cv=100, missing="em").fit(X[:100], Y[:100])  # pooled
+    assert one_by_one.cv_results_["mean_test_score"].max() <= 1
+
+
+VIEWS = [MCCA(2), MCCA(2, reg=0.3, scale=True), GCCA(2, reg=0.1)]
+of_views = pytest.mark.parametrize("model", VIEWS, ids=lambda m: repr(m)[:30])
+
+
+def assert_same_fit(found, expected):
+    for name, value in vars(expected).items():
+        for part in value.values() if isinstance(value, dict) else [value]:
+            if isinstance(part, np.ndarray) and part.dtype.kind == "f":
+                other = getattr(found, name)
+                if isinstance(value, dict):
+                    other = next(other[key] for key in value if value[key] is part)
+                np.testing.assert_array_equal(other, part, err_msg=name)
+
+
+@of_views
+@pytest.mark.parametrize("missing", ["drop", "em"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_many_views_without_missing_values(model, missing, dtype, views):
+    X, Y = (view.astype(dtype) for view in views)
+    given = {"a": X, "b": Y, "c": X[:, :2] + Y[:, :2]}
+    found = clone(model).set_params(missing=missing).fit(given)
+    assert_same_fit(found, clone(model).fit(given))
+    assert found.n_incomplete_ == 0
+
+
+@of_views
+def test_many_views_with_missing_values(model, views, rng):
+    given = {
+        "a": holes(views[0], 0.03, rng),
+        "b": holes(views[1], 0.03, rng),
+        "c": views[0][:, :2] + views[1][:, :2],
+    }
+    given["b"][:30] = np.nan  # which lack the view whole
+    w = rng.uniform(0.5, 2, 300)
+    kept = ~np.isnan(np.hstack(list(given.values()))).any(axis=1)
+    with pytest.raises(ValueError, match="Input a contains NaN"):
+        clone(model).fit(given)
+    expected = clone(model).fit({name: view[kept] for name, view in given.items()}, sample_weight=w[kept])
+    with pytest.warns(UserWarning, match=rf"^{300 - kept.sum()} of 300 rows have missing values") as caught:
+        found = clone(model).set_params(missing="drop").fit(given, sample_weight=w)
+    assert caught[0].filename == __file__
+    assert_same_fit(found, expected)
+    assert found.n_incomplete_ == 300 - kept.sum()
+    moments = em_moments(*given.values(), sample_weight=w, names=list(given)).moments
+    found = clone(model).set_params(missing="em").fit(given, sample_weight=w)
+    expected = clone(model).fit_moments(moments, names=list(given))
+    for name in given:
+        np.testing.assert_array_equal(found.weights_[name], expected.weights_[name])
+    np.testing.assert_array_equal(found.eigenvalues_, expected.eigenvalues_)
+    assert found.n_incomplete_ == 300 - kept.sum()
+    assert found.n_iter_ > 0
+    memory = io.BytesIO()
+    found.save(memory)
+    memory.seek(0)
+    assert fastcca.load(memory).n_iter_ == found.n_iter_
+
+
+def test_many_views_and_confounds(views, rng):
+    Z = rng.normal(size=(300, 2))
+    given = [views[0] + Z[:, :1], holes(views[1], 0.05, rng)]
+    Z = holes(Z, 0.05, rng)
+    found = MCCA(2, missing="em").fit(given, confounds=Z)
+    expected = MCCA(2).fit_moments(em_moments(*given, Z).moments, confounds=True)
+    np.testing.assert_allclose(found.weights_["view0"], expected.weights_["view0"], atol=1e-12)
+    kept = ~np.isnan(np.hstack([*given, Z])).any(axis=1)
+    with pytest.warns(UserWarning, match="left out"):
+        found = MCCA(2, missing="drop").fit(given, confounds=Z)
+    expected = MCCA(2).fit([view[kept] for view in given], confounds=Z[kept])
+    np.testing.assert_array_equal(found.weights_["view0"], expected.weights_["view0"])
+    first, rest = slice(0, 150), slice(150, None)
+    parts = MCCA(2, missing="drop")
+    for rows in (first, rest):
+        with pytest.warns(UserWarning, match="left out"):
+            parts.partial_fit([v[rows] for v in given], confounds=Z[rows])
+    np.testing.assert_allclose(parts.weights_["view0"], expected.weights_["view0"], atol=1e-10)
+    assert parts.n_incomplete_ == (~kept).sum()
+    with pytest.raises(ValueError, match="partial_fit has some of them"):
+        MCCA(missing="em").partial_fit(given)
+    broken = given[0].copy()
+    broken[2, 1] = np.inf
+    with pytest.raises(ValueError, match="infinity"):
+        MCCA(missing="em").fit([broken, given[1]])
+
+
 def test_chunks(views):
     X, Y = views
     X[[3, 4, 200]] = np.nan
@@ -419,6 +544,15 @@ def test_command_line(views, tmp_path):
         assert ("column 1 ('b') of X lacks 5" in result.stderr) == (missing == "drop")
         assert run("--missing", missing, "--cv", 3).exit_code == 0
         assert run("--missing", missing, "--method", "pls").exit_code == 0
+        assert run("--missing", missing, "--method", "pls", "--cv", 3).exit_code == 0
+        result = run("--missing", missing, "--method", "gcca")
+        assert result.exit_code == 0, result.stderr
+        assert what[:20] in result.stdout or missing == "em"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            expected = GCCA(2, missing=missing).fit({"X": X, "Y": Y})
+        found = fastcca.load(tmp_path / "m.safetensors").weights_
+        np.testing.assert_array_equal(found["Y"], expected.weights_["Y"])
     result = run("--missing", "em", "--method", "sparse")
     assert result.exit_code != 0
     assert "--missing is for --method cca" in result.stderr

@@ -151,7 +151,7 @@ def test_what_faiss_cannot_do_the_core_does(faiss, rng):
 
 def test_faiss_must_be_there(monkeypatch):
     monkeypatch.setattr("fastcca.retrieval._index.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match="pip install faiss-cpu"):
+    with pytest.raises(ImportError, match=r"pip install 'fastcca\[faiss\]'"):
         SearchIndex(backend="faiss")
 
 
@@ -446,3 +446,90 @@ def test_the_page_runs(tmp_path, monkeypatch):
     assert set(names["names"][1::2][names["similar"].indices[0]]) == {"cat"}
     np.testing.assert_array_equal(names["found"].indices[:, 0], [0, 1, 2])
     np.testing.assert_array_equal(names["found"].scores[:, 0], 0.0)
+
+
+# ---- faiss's other indexes -----------------------------------------------------------------------------
+
+
+@faiss_installed
+@pytest.mark.parametrize("similarity", ["cosine", "inner_product", "euclidean"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_index_of_faisss_factory(rng, similarity, dtype):
+    gallery, queries = (rng.normal(size=(n, 8)).astype(dtype) for n in (400, 30))
+    exact = SearchIndex(similarity).fit(gallery).search(queries, 5)
+    # all cells are visited, so that nothing is missed
+    every = {"index_factory": "IVF8,Flat", "index_parameters": "nprobe=8"}
+    index = SearchIndex(similarity, backend="faiss", **every).fit(gallery, ids=np.arange(400) + 1000)
+    found = index.search(queries, 5)
+    assert index.backend_ == "faiss"
+    np.testing.assert_array_equal(found.indices, exact.indices)
+    np.testing.assert_allclose(found.scores, exact.scores, rtol=1e-5, atol=1e-6)
+    assert found.scores.dtype == dtype
+    np.testing.assert_array_equal(index.ids_[found.indices], exact.indices + 1000)
+    # one cell: rows of it, in the order of their scores, and nothing where it has no more
+    few = SearchIndex(similarity, backend="faiss", index_factory="IVF64,Flat").fit(gallery)
+    found = few.search(queries, 40)
+    assert (found.indices < 0).any()
+    worst = np.inf if similarity == "euclidean" else -np.inf
+    every = SearchIndex(similarity).fit(gallery).search(queries, 400)
+    for rows, scores, all_rows, all_scores in zip(*found, *every, strict=True):
+        there = rows >= 0
+        assert there[: there.sum()].all()
+        assert (scores[~there] == worst).all()
+        known = dict(zip(all_rows.tolist(), all_scores.tolist(), strict=True))
+        np.testing.assert_allclose(scores[there], [known[row] for row in rows[there]], rtol=1e-5, atol=1e-6)
+        places = [all_rows.tolist().index(row) for row in rows[there]]
+        assert places == sorted(places)
+
+
+@faiss_installed
+def test_an_index_of_the_factory_comes_and_goes(rng, tmp_path):
+    gallery = rng.normal(size=(300, 6)).astype(np.float32)
+    options = {"index_factory": "IVF4,Flat", "index_parameters": "nprobe=4"}
+    index = SearchIndex(backend="faiss", **options).fit(gallery[:200])
+    index.search(gallery[:3], 2)
+    index.add(gallery[200:]).remove([0, 1])
+    found = index.search(gallery[[5, 250]], 1)
+    np.testing.assert_array_equal(index.ids_[found.indices], [[5], [250]])
+    index.save(tmp_path / "index.safetensors")
+    again = fastcca.load(tmp_path / "index.safetensors")
+    assert again.index_factory == "IVF4,Flat"
+    assert equal(again.search(gallery[:20], 5), index.search(gallery[:20], 5))
+    views = make_two_views(300, (6, 5), (0.99, 0.98, 0.97), random_state=0)
+    model = CCA(3).fit(views.X, views.y)
+    search = CrossViewSearch(model, backend="faiss", **options).fit(views.y)
+    assert search.index_.index_factory == "IVF4,Flat"
+    exact = CrossViewSearch(model).fit(views.y).search(views.X, 3)
+    np.testing.assert_array_equal(search.search(views.X, 3).indices, exact.indices)
+
+
+@faiss_installed
+def test_what_faiss_refuses(rng):
+    gallery = rng.normal(size=(50, 6)).astype(np.float32)
+    for options, message in (
+        (
+            {"index_factory": "Sieve9"},
+            r"index_factory='Sieve9' for a gallery of shape \(50, 6\)",
+        ),
+        ({"index_factory": "IVF400,Flat"}, "faiss refuses index_factory='IVF400,Flat'"),
+        ({"index_factory": "Flat", "index_parameters": "speed=9"}, "index_parameters='speed=9'"),
+    ):
+        index = SearchIndex(backend="faiss", **options).fit(gallery)
+        with pytest.raises(ValueError, match=message):
+            index.search(gallery, 1)
+    gallery[3, 4] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        SearchIndex(backend="faiss", index_factory="Flat").fit(gallery).search(gallery[:1], 1)
+
+
+def test_factories_are_for_faiss(slow_faiss):
+    for options, message in (
+        ({"index_factory": "Flat"}, "is for backend='faiss', got backend='core'"),
+        (
+            {"backend": "faiss", "index_parameters": "nprobe=1"},
+            "index_parameters are those of an",
+        ),
+        ({"backend": "faiss", "index_factory": 3}, "index_factory must be text"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            SearchIndex(**options)

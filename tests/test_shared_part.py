@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
 import fastcca
 from fastcca import (
@@ -153,6 +154,26 @@ def test_intervals_are_those_of_least_squares(rng):
     np.testing.assert_allclose(back.predicted, row @ B, atol=1e-9)
 
 
+def test_intervals_with_confounds_are_those_of_regression_on_them_too(rng):
+    n, p, q = 60, 4, 4
+    Z = rng.normal(size=(n, 2)) * [1, 50] + 7
+    X = rng.normal(size=(n, p)) + Z[:, :1]
+    Y = X @ rng.normal(size=(p, q)) + 0.1 * Z[:, 1:] + rng.normal(size=(n, q))
+    model = CCA(scale=True).fit(X, Y, confounds=Z)
+    new, z = rng.normal(size=(7, p)) * 2, rng.normal(size=(7, 2)) + 7
+    for given, wanted, rows, options in ((X, Y, new, {"X": new}), (Y, X, new[::-1], {"y": new[::-1]})):
+        design = np.column_stack([np.ones(n), given, Z])
+        B = np.linalg.lstsq(design, wanted, rcond=None)[0]
+        freedom = n - p - 3
+        s = np.sqrt(((wanted - design @ B) ** 2).sum(axis=0) / freedom)
+        row = np.column_stack([np.ones(7), rows, z])
+        h = np.einsum("ij,jk,ik->i", row, np.linalg.inv(design.T @ design), row)
+        half = student.ppf(0.975, freedom) * np.sqrt(1 + h)[:, None] * s
+        found = model.translate(**options, confounds=z)
+        np.testing.assert_allclose(found.predicted, row @ B, rtol=1e-8)
+        np.testing.assert_allclose(found.high - found.low, 2 * half, rtol=1e-8)
+
+
 @pytest.mark.parametrize("model", [CCA(), CCA(1), CCA(2, reg=0.5), CCACV(2, cv=3)], ids=repr)
 def test_intervals_hold_as_many_as_they_say(model, rng):
     inside = []
@@ -178,8 +199,13 @@ def test_what_translate_refuses(rng):
     ):
         with pytest.raises(ValueError, match=match):
             model.translate(**options)
-    with pytest.raises(ValueError, match="no intervals for a model with confounds"):
+    with pytest.raises(ValueError, match="fitted with confounds: pass those"):
         CCA(2).fit(X, Y, confounds=X[:, :1] + rng.normal(size=(600, 1))).translate(X)
+    with pytest.raises(ValueError, match="fitted without confounds"):
+        model.translate(X, confounds=X[:, :1])
+    few = CCA(2, reg=1.0).fit(X[:10], Y[:10], confounds=rng.normal(size=(10, 2)))
+    with pytest.raises(ValueError, match="nothing of a rank of 9 of X and of the confounds"):
+        few.translate(X, confounds=rng.normal(size=(600, 2)))
     with pytest.raises(ValueError, match="moments of the fit, which were not kept"):
         CCA(2, reg=1.0).fit(X[:7], Y[:7]).translate(X)
     few = Moments().update(X[:8], Y[:8])

@@ -516,17 +516,17 @@ def frame(request, tmp_path, monkeypatch):
 
 
 def test_columns_are_chosen_by_name(frame):
-    table = frame(index="person", drop=["sex", "absent"])
+    table = frame(index_column="person", drop=["sex", "absent"])
     assert (table.names, table.labels) == (["age", "height", "weight"], ["ann", "bob", "cem"])
     assert table.dropped == {"sex"}
     np.testing.assert_array_equal(table.values, MEASURES)
     table = frame(columns=["weight", "age"])
     assert (table.names, table.labels) == (["weight", "age"], None)
     np.testing.assert_array_equal(table.values, MEASURES[:, [2, 0]])
-    table = frame(index="person", columns=["weight", "age"], na=["-999", "missing"])
+    table = frame(index_column="person", columns=["weight", "age"], na=["-999", "missing"])
     np.testing.assert_array_equal(table.values, [[np.nan, 30], [80.5, 40], [np.nan, 50]])
     assert table.labels == ["ann", "bob", "cem"]
-    table = frame(index=0, drop=["sex"])
+    table = frame(index_column=0, drop=["sex"])
     assert table.labels == ["ann", "bob", "cem"]
 
 
@@ -534,18 +534,18 @@ def test_columns_that_are_not_there(frame):
     with pytest.raises(ValueError, match=r"table\.\w+: there is no column 'size', only person, sex, age"):
         frame(columns=["age", "size"])
     with pytest.raises(ValueError, match="there is no column 'id'"):
-        frame(index="id")
+        frame(index_column="id")
     with pytest.raises(ValueError, match="'sex' names two rows 'm'"):
-        frame(index="sex", drop=["person"])
+        frame(index_column="sex", drop=["person"])
     with pytest.raises(ValueError, match=r"(column 2 \('sex'\): 'f' is not|column 'sex' holds).*number"):
-        frame(index="person")
+        frame(index_column="person")
     with pytest.raises(ValueError, match="the table is empty"):
         frame(columns=["sex"], drop=["sex"])
 
 
 def test_columns_of_files_without_names(tmp_path, text):
     np.save(tmp_path / "table.npy", VALUES)
-    for option in ({"columns": ["a"]}, {"index": "a"}):
+    for option in ({"columns": ["a"]}, {"index_column": "a"}):
         with pytest.raises(ValueError, match=r"table\.npy: its columns have no names"):
             read_table(tmp_path / "table.npy", **option)
     np.testing.assert_array_equal(read_table(tmp_path / "table.npy", drop=["a"]).values, VALUES)
@@ -563,7 +563,7 @@ def test_columns_of_files_without_names(tmp_path, text):
 
 def test_a_text_file_with_lines_of_other_lengths_is_refused_whatever_is_chosen(text):
     for content in ("id,a,b\nx,1,2\ny,3,4,5\n", "id,a,b\nx,1,2\ny,3\n"):
-        for options in ({}, {"index": "id"}, {"columns": ["a"]}, {"missing": True}):
+        for options in ({}, {"index_column": "id"}, {"columns": ["a"]}, {"missing": True}):
             with pytest.raises(ValueError, match=r"line 3 has \d fields, the first line 3"):
                 read_table(text(content), **options)
 
@@ -605,7 +605,7 @@ def test_the_index_of_a_pandas_frame(tmp_path, monkeypatch, without, name):
     assert table.names == list("abcd")
     np.testing.assert_array_equal(table.values, DECIMALS)
     if name is not None:
-        assert read_table(tmp_path / "table.parquet", index=name).labels == frame.index.tolist()
+        assert read_table(tmp_path / "table.parquet", index_column=name).labels == frame.index.tolist()
 
 
 @pytest.mark.parametrize("without", ["pyarrow", "polars"])

@@ -68,12 +68,13 @@ def check_modalities(
     names: Mapping[str, Names] | None = None,
     *,
     sparse: bool = False,
+    missing: bool = False,
 ) -> Modalities:
     """``views`` as float arrays with the rows that are present; where ``sparse``, sparse ones in CSR.
 
     Without ``widths`` the views are those of a fit: at least two rows, and of every modality at least one.
     With them they must be some of the modalities fitted, of those widths and column names. Nothing is copied
-    that is an array of floats already.
+    that is an array of floats already. Where values may be ``missing``, NaN in a row is refused nowhere.
     """
     found = named(views)
     fitting = widths is None
@@ -109,13 +110,13 @@ def check_modalities(
         told = ", ".join(f"{n} in {name!r}" for name, n in rows.items())
         raise ValueError(f"all modalities must have the same number of rows, got {told}")
     n = next(iter(rows.values()))
-    present = {name: _present(name, a, found[name]) for name, a in data.items()}
+    present = {name: _present(name, a, found[name], missing) for name, a in data.items()}
     if fitting:
         for name, mask in present.items():
             if not mask.any():
                 raise ValueError(f"every row of modality {name!r} is missing: there is nothing to learn from")
     nothing = ~np.logical_or.reduce(list(present.values()))
-    if nothing.any():
+    if nothing.any() and not missing:
         alone = "" if len(data) > 1 else ": it contains NaN throughout"
         raise ValueError(f"row {int(nothing.argmax())} has no modality at all{alone}")
     return Modalities(data, present, columns, n)
@@ -129,8 +130,8 @@ def _filled(view: Any) -> Any:
     return [[np.nan] * width if row is None else row for row in view]
 
 
-def _present(name: str, a: NDArray[Any], view: Any) -> NDArray[np.bool_]:
-    """Rows that are not NaN throughout; refuses NaN and infinity in those, with the first position."""
+def _present(name: str, a: NDArray[Any], view: Any, some_missing: bool) -> NDArray[np.bool_]:
+    """Rows that are not NaN throughout; refuses infinity in those, and NaN unless some may be missing."""
     if is_sparse(a):  # whose entries were looked at
         return np.ones(a.shape[0], dtype=bool)
     present = np.empty(len(a), dtype=bool)
@@ -139,7 +140,7 @@ def _present(name: str, a: NDArray[Any], view: Any) -> NDArray[np.bool_]:
         missing = np.zeros(len(finite), dtype=bool)
         if not finite.all():
             missing = np.isnan(a[rows]).all(axis=1)
-            bad = ~finite & ~missing[:, np.newaxis]
+            bad = np.isinf(a[rows]) if some_missing else ~finite & ~missing[:, np.newaxis]
             if bad.any():
                 row, column = (int(i) for i in np.argwhere(bad)[0])
                 kind = "NaN" if np.isnan(a[rows.start + row, column]) else "infinity"

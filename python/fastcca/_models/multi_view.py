@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -11,9 +12,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastcca._arguments.arrays import as_weights
 from fastcca._arguments.modalities import Modalities, Names, check_modalities, named
+from fastcca._models.docstrings import with_paragraphs
 from fastcca._models.files import SavedModel, Schema
+from fastcca._models.into import OUT_PARAMETER, check_out, scores_into
 from fastcca._models.report import Report
-from fastcca._models.statistics import Weights, column_statistics, least_squares, loadings
+from fastcca._models.statistics import Weights, column_statistics, least_squares, loadings, rows_at_once
 from fastcca._models.summaries import summary_of_views
 from fastcca.errors import NumericalError
 from fastcca.functional.multiview import patterns
@@ -92,8 +95,13 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
 
     # ---- input
 
-    def _check_fit(self, views: Any, sample_weight: Any, *, reset: bool = True) -> tuple[Modalities, Weights]:
-        """Two views or more, and the weights; sets (without reset, checks) names, widths and columns."""
+    def _check_fit(
+        self, views: Any, sample_weight: Any, *, reset: bool = True, missing: bool = False
+    ) -> tuple[Modalities, Weights]:
+        """Two views or more, and the weights; sets (without reset, checks) names, widths and columns.
+
+        Values of a row may be ``missing``.
+        """
         owner = type(self).__name__
         given = named(views)
         if len(given) < 2:
@@ -102,15 +110,15 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
             )
         fitted = None if reset else self._widths
         names = None if reset else self._columns
-        found = check_modalities(views, owner, fitted, names, sparse=self._takes_sparse)
+        found = check_modalities(views, owner, fitted, names, sparse=self._takes_sparse, missing=missing)
         weights = as_weights(sample_weight, found.n_rows, more_than=1.0 if reset else 0.0)
         if reset:
             self.views_ = tuple(found.data)
             self._columns = found.names
             self.n_features_in_ = sum(a.shape[1] for a in found.data.values())
         elif set(found.data) != set(self.views_):
-            missing = next(name for name in self.views_ if name not in found.data)
-            raise ValueError(f"view {missing!r} is missing: rows that lack it must be NaN throughout")
+            absent = next(name for name in self.views_ if name not in found.data)
+            raise ValueError(f"view {absent!r} is missing: rows that lack it must be NaN throughout")
         return found, weights
 
     def _check_rows(self, views: Any, *, whole: bool = False) -> Modalities:
@@ -206,7 +214,8 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
     def _transformed(self, found: Modalities) -> dict[str, NDArray[Any]]:
         return {name: self._scores(name, data) for name, data in found.data.items()}
 
-    def transform_view(self, name: str, X: ArrayLike) -> NDArray[Any]:
+    @with_paragraphs({"out": OUT_PARAMETER})
+    def transform_view(self, name: str, X: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Scores of one view.
 
         Parameters
@@ -215,6 +224,7 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
             Which view.
         X : array_like of shape (n, p)
             Its rows.
+        {out}
 
         Returns
         -------
@@ -228,7 +238,18 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
         ValueError
             For an unknown view, a wrong number of features, NaN or infinity.
         """
-        return self.transform({name: X})[name]
+        return self._scores_of_view(name, self._check_rows({name: X}, whole=True), out)
+
+    def _scores_of_view(self, name: str, found: Modalities, out: NDArray[Any] | None) -> NDArray[Any]:
+        data = found.data[name]
+        if out is None:
+            return self._scores(name, data)
+        check_out(out, data, self.n_components_, name)
+        return scores_into(partial(self._scores, name), name, data, out, self._rows_at_once(name, data))
+
+    def _rows_at_once(self, name: str, data: NDArray[Any]) -> int:
+        """How many rows are transformed at a time into a given array, so that its values are the same."""
+        return rows_at_once(data)
 
     def common_variate(self, views: Any) -> NDArray[Any]:
         """What the views have in common, of variance 1 in the training rows.

@@ -114,6 +114,16 @@ def cast_weights(name: str, weights: NDArray[np.float64], dtype: np.dtype[Any]) 
     return out
 
 
+def _rows_of_block(columns: int) -> int:
+    return max(1, 2**19 // columns)
+
+
+def rows_at_once(data: NDArray[Any]) -> int:
+    """Some 32 MB of rows, whole blocks of :func:`project`: which of them are in one call does not matter."""
+    block = _rows_of_block(data.shape[1])
+    return block * max(1, 2**22 // (block * int(data.shape[1])))
+
+
 def project(data: NDArray[Any], weights: NDArray[Any], mean: NDArray[Any]) -> NDArray[Any]:
     """(data - mean) weights by blocks of rows; centred first, so that a large mean costs no digits.
 
@@ -124,7 +134,7 @@ def project(data: NDArray[Any], weights: NDArray[Any], mean: NDArray[Any]) -> ND
             shifted = data @ weights - mean @ weights
         return np.asarray(shifted, dtype=data.dtype)
     out = np.empty((len(data), weights.shape[1]), dtype=data.dtype)
-    step = max(1, 2**19 // data.shape[1])
+    step = _rows_of_block(data.shape[1])
     with np.errstate(invalid="ignore", over="ignore"):  # the caller looks at the result
         near = mean.astype(data.dtype)
         # what the mean loses in float32: as much of a standard deviation as the mean is large

@@ -5,12 +5,14 @@ calls :meth:`_set_statistics`, and implements :meth:`_scores`. Everything else (
 names, dtypes, save) follows.
 """
 
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils._set_output import _wrap_data_with_container
+from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastcca._arguments.arrays import (
@@ -23,7 +25,9 @@ from fastcca._arguments.arrays import (
     finite_matrix,
 )
 from fastcca._arguments.sparse import as_rows
+from fastcca._models.docstrings import with_paragraphs
 from fastcca._models.files import SavedModel, Schema
+from fastcca._models.into import OUT_PARAMETER, check_out, scores_into
 from fastcca._models.report import Report
 from fastcca._models.statistics import ScoreStatistics, Weights, least_squares, loadings, score_statistics
 from fastcca._models.summaries import summary_of_two_views
@@ -60,6 +64,9 @@ class TwoViewTransformer(
     n_features_in_: int
     n_y_features_in_: int
     singular_values_: NDArray[Any]
+    # where scores go is no metadata of the rows
+    __metadata_request__transform = {"out": UNUSED}  # noqa: RUF012
+
     canonical_correlations_: NDArray[Any]
     x_mean_: NDArray[Any]
     y_mean_: NDArray[Any]
@@ -82,6 +89,10 @@ class TwoViewTransformer(
     def _scores(self, view: View, data: NDArray[Any]) -> NDArray[Any]:
         """Scores of checked rows, in their dtype; refuses NaN and infinity with the position."""
         raise NotImplementedError
+
+    def _rows_at_once(self, data: NDArray[Any]) -> int:
+        """How many rows are transformed at a time into a given array, so that its values are the same."""
+        return max(1, int(data.shape[0]))
 
     def _maps(self) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:
         """What centred columns are multiplied by to be scores, where they are linear."""
@@ -166,6 +177,15 @@ class TwoViewTransformer(
                 f"column {first} is {names[first]!r}, was {fitted[first]!r}"
             )
 
+    def _scores_in(self, view: View, data: NDArray[Any], out: Any, *beside: NDArray[Any]) -> NDArray[Any]:
+        """Scores of checked rows, written into ``out`` if there is one."""
+        if out is None:
+            return self._scores(view, data, *beside)
+        check_out(out, data, len(self.canonical_correlations_), view)
+        # what confounds explain is one product of all rows
+        rows_at_once = max(1, data.shape[0]) if beside else self._rows_at_once(data)
+        return scores_into(partial(self._scores, view), view, data, out, rows_at_once, *beside)
+
     # ---- after the solution
 
     def _set_statistics(
@@ -235,7 +255,8 @@ class TwoViewTransformer(
 
     # ---- what users call
 
-    def transform(self, X: ArrayLike, y: Any = None) -> NDArray[Any]:
+    @with_paragraphs({"out": OUT_PARAMETER})
+    def transform(self, X: ArrayLike, y: Any = None, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Scores of the first view.
 
         Parameters
@@ -244,6 +265,7 @@ class TwoViewTransformer(
             Rows in the units of the training data.
         y : ignored
             Accepted because scikit-learn's pipelines and checks pass it.
+        {out}
 
         Returns
         -------
@@ -257,15 +279,17 @@ class TwoViewTransformer(
         ValueError
             For a wrong number of features, NaN or infinity.
         """
-        return self._scores("X", self._check_view("X", X))
+        return self._scores_in("X", self._check_view("X", X), out)
 
-    def transform_y(self, y: ArrayLike) -> NDArray[Any]:
+    @with_paragraphs({"out": OUT_PARAMETER})
+    def transform_y(self, y: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Scores of the second view.
 
         Parameters
         ----------
         y : array_like of shape (n, q), or (n,) if q is 1
             Rows in the units of the training data.
+        {out}
 
         Returns
         -------
@@ -279,7 +303,7 @@ class TwoViewTransformer(
         ValueError
             For a wrong number of features, NaN or infinity.
         """
-        scores = self._scores("y", self._check_view("y", y))
+        scores = self._scores_in("y", self._check_view("y", y), out)
         return _wrap_data_with_container("transform", scores, y, self)  # type: ignore[no-any-return]
 
     def transform_views(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -340,6 +340,9 @@ class KernelTwoView(TwoViewTransformer):
     _sums: tuple[Any, ...]
     _for_partial_fit = ("_sums",)
 
+    def _rows_at_once(self, data: Array) -> int:
+        return _SLAB
+
     def _scores(self, view: View, data: Array) -> Array:
         x = view == "X"
         kernel = self._kernels((self.x_gamma_, self.y_gamma_))[0 if x else 1]

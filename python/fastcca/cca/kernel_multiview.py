@@ -303,6 +303,10 @@ class KernelMCCA(MultiViewModel):
         known = [self.landmarks_[name].dtype for name in self.views_ if name in self.landmarks_]
         return known if len(known) == len(self.views_) else None
 
+    def _rows_at_once(self, name: str, data: Array) -> int:
+        # of a kernel given as values they are one product
+        return max(1, len(data)) if is_precomputed(self._kernel_of(name, self.views_)) else 4 * SLAB
+
     def _scores(self, name: str, data: Array) -> Array:
         kernel = self._kernel_of(name, self.views_)
         coefficients, offset = self.weights_[name], self._offsets[name]

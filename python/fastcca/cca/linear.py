@@ -27,6 +27,7 @@ from fastcca._arguments.sparse import dense, is_sparse
 from fastcca._arguments.warn import warn
 from fastcca._models.docstrings import with_paragraphs
 from fastcca._models.files import Schema
+from fastcca._models.into import OUT_PARAMETER
 from fastcca._models.missing import MISSING_PARAMETER, MissingValues
 from fastcca._models.shared_part import SharedPart
 from fastcca._models.statistics import (
@@ -35,6 +36,7 @@ from fastcca._models.statistics import (
     cast_weights,
     column_statistics,
     project,
+    rows_at_once,
     score_statistics,
 )
 from fastcca._models.two_view import TwoViewTransformer, View
@@ -191,7 +193,15 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
         fitted = None if reset else self._confounding
         return check_confounds(type(self).__name__, confounds, n_rows, fitted, reset=reset, missing=missing)
 
-    def transform(self, X: ArrayLike, y: Any = None, confounds: ArrayLike | None = None) -> NDArray[Any]:
+    @with_paragraphs({"out": OUT_PARAMETER})
+    def transform(
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        confounds: ArrayLike | None = None,
+        *,
+        out: NDArray[Any] | None = None,
+    ) -> NDArray[Any]:
         """Scores of the first view.
 
         Parameters
@@ -203,6 +213,7 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
         confounds : array_like of shape (n, c), optional
             Confounds of these rows, where the fit was given some: what they explain, by the coefficients of
             the fit, is taken out first.
+        {out}
 
         Returns
         -------
@@ -217,9 +228,13 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
             For a wrong number of features, NaN or infinity, or confounds that are missing or not expected.
         """
         checked = self._check_view("X", X)
-        return self._scores("X", checked, self._check_confounds(confounds, checked.shape[0], reset=False))
+        Z = self._check_confounds(confounds, checked.shape[0], reset=False)
+        return self._scores_in("X", checked, out, *([] if Z is None else [Z]))
 
-    def transform_y(self, y: ArrayLike, confounds: ArrayLike | None = None) -> NDArray[Any]:
+    @with_paragraphs({"out": OUT_PARAMETER})
+    def transform_y(
+        self, y: ArrayLike, confounds: ArrayLike | None = None, *, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
         """Scores of the second view.
 
         Parameters
@@ -228,6 +243,7 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
             Rows in the units of the training data.
         confounds : array_like of shape (n, c), optional
             As in :meth:`transform`.
+        {out}
 
         Returns
         -------
@@ -241,12 +257,18 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
         ValueError
             As in :meth:`transform`.
         """
-        scores = self._scores_of_y(y, confounds)
+        scores = self._scores_of_y(y, confounds, out)
         return _wrap_data_with_container("transform", scores, y, self)  # type: ignore[no-any-return]
 
-    def _scores_of_y(self, y: ArrayLike, confounds: ArrayLike | None) -> NDArray[Any]:
+    def _rows_at_once(self, data: NDArray[Any]) -> int:
+        return rows_at_once(data)
+
+    def _scores_of_y(
+        self, y: ArrayLike, confounds: ArrayLike | None, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
         checked = self._check_view("y", y)
-        return self._scores("y", checked, self._check_confounds(confounds, checked.shape[0], reset=False))
+        Z = self._check_confounds(confounds, checked.shape[0], reset=False)
+        return self._scores_in("y", checked, out, *([] if Z is None else [Z]))
 
     def transform_views(
         self, X: ArrayLike, y: ArrayLike, confounds: ArrayLike | None = None
@@ -324,14 +346,19 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
         return self._with_explained(predicted, 0, Z)
 
     def translate(
-        self, X: ArrayLike | None = None, y: ArrayLike | None = None, *, confidence: float = 0.95
+        self,
+        X: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+        *,
+        confounds: ArrayLike | None = None,
+        confidence: float = 0.95,
     ) -> Translation:
         r"""One view as the other predicts it, with intervals for a new row.
 
         The values are those of :meth:`predict` or :meth:`predict_x`. An interval of a column is that of
-        linear regression on all columns of the view that is given: :math:`\hat y \pm t\, s \sqrt{1 + h}` with
-        the residual deviation s, which counts the rank of that view as degrees of freedom, and the leverage h
-        of the row.
+        linear regression on all columns of the view that is given, and on the confounds:
+        :math:`\hat y \pm t\, s \sqrt{1 + h}` with the residual deviation s, which counts the ranks of that
+        view and of the confounds as degrees of freedom, and the leverage h of the row.
 
         Parameters
         ----------
@@ -339,6 +366,8 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
             Rows of the first view, for the second.
         y : array_like of shape (n, q), optional
             Rows of the second view, for the first. One of the two is given.
+        confounds : array_like of shape (n, c), optional
+            Confounds of these rows, where the fit had some.
         confidence : float, default=0.95
             Coverage of each interval.
 
@@ -352,8 +381,8 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
         NotFittedError
             Before ``fit``.
         ValueError
-            For both views or none, a model with confounds or without its moments, no more rows than columns
-            in training; as :meth:`predict`.
+            For both views or none, a model without its moments, no more rows than columns in training; as
+            :meth:`predict`.
 
         Notes
         -----
@@ -383,39 +412,48 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
             raise ValueError(
                 "translate takes rows of X or of y, got " + ("both" if y is not None else "neither")
             )
-        if self._confounding is not None:
-            raise ValueError(
-                "translate has no intervals for a model with confounds: use predict or predict_x"
-            )
         if self.moments_ is None:
             raise ValueError(
                 "translate takes the moments of the fit, which were not kept: there were more features than "
                 "samples, or the model was saved without moments"
             )
-        sx, sy = self.moments_.slices
+        sx, sy, *of_confounds = self.moments_.slices
+        rows: Any
         if X is not None:
-            rows, predicted, view = self._check_view("X", X), self.predict(X), "X"
-            given, wanted, rank, mean, B = sx, sy, self.x_rank_, self.x_mean_, self.coef_.T
+            rows, predicted, view = self._check_view("X", X), self.predict(X, confounds), "X"
+            own, wanted, rank, B = sx, sy, self.x_rank_, self.coef_.T
         else:
             assert y is not None
-            rows, predicted, view = self._check_view("y", y), self.predict_x(y), "y"
-            given, wanted, rank, mean = sy, sx, self.y_rank_, self.y_mean_
+            rows, predicted, view = self._check_view("y", y), self.predict_x(y, confounds), "y"
+            own, wanted, rank = sy, sx, self.y_rank_
             B = self.y_weights_ @ self._x_on_y
+        rows = dense(rows)
+        place = np.arange(len(self.moments_.mean))
+        given = np.concatenate([place[s] for s in (own, *of_confounds)])
+        confounding = self._confounding
+        if confounding is not None:
+            # B'(x - C_x'z) + C_y'z = B'x + (C_y - C_x B)'z
+            of = confounding.coefficients if X is not None else confounding.coefficients[::-1]
+            B = np.vstack([B, of[1] - of[0] @ B])
+            rank += confounding.rank
+            Z: Any = self._check_confounds(confounds, len(rows), reset=False)
+            rows = np.hstack([rows, Z])
         n = float(self.moments_.n)
         freedom = n - 1 - rank
         if freedom < 1:
             raise ValueError(
                 f"intervals take more rows than columns: {n:g} rows leave nothing of a rank of {rank} "
-                f"of {view}"
+                f"of {view}{' and of the confounds' if confounding else ''}"
             )
         S, B = self.moments_.scatter, np.asarray(B, dtype=np.float64)
         # of y - B'x: S_yy - 2 B'S_xy + B'S_xx B
         left = S.diagonal()[wanted] - 2 * (B * S[given, wanted]).sum(axis=0)
-        left = left + (B * (S[given, given] @ B)).sum(axis=0)
+        within = S[np.ix_(given, given)]
+        left = left + (B * (within @ B)).sum(axis=0)
         deviation = np.sqrt(left.clip(min=0.0) / freedom)
-        scale = np.sqrt(np.where(S.diagonal()[given] > 0, S.diagonal()[given], 1.0))
-        inverse = np.linalg.pinv(S[given, given] / np.outer(scale, scale), rcond=1e-12, hermitian=True)
-        away = (dense(rows) - mean) / scale
+        scale = np.sqrt(np.where(within.diagonal() > 0, within.diagonal(), 1.0))
+        inverse = np.linalg.pinv(within / np.outer(scale, scale), rcond=1e-12, hermitian=True)
+        away = (rows - self.moments_.mean[given]) / scale
         leverage = 1 / n + np.einsum("ij,ij->i", away @ inverse, away)
         half = student.ppf((1 + level) / 2, freedom) * np.sqrt(1 + leverage)[:, np.newaxis] * deviation
         half = half.reshape(predicted.shape)

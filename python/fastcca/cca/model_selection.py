@@ -538,7 +538,7 @@ def row_splits(cv: Any, X: NDArray[Any], y: Any, groups: Any, weights: Weights) 
     return splits
 
 
-def _splits_of(
+def splits_of(
     cv: Any, kept: NDArray[np.intp], X: NDArray[Any], y: Any, groups: Any, weights: Weights
 ) -> list[Split]:
     """Splits of the rows that are kept, by their places among these; given indices are those of all rows."""
@@ -756,7 +756,7 @@ class CCACV(LinearTwoView):
         pairs = [] if given is None else [RIDGES("regs", reg) for reg in given]
         if incomplete is not None and self.missing == "drop":
             kept = self._complete(incomplete, views, tables)
-            splits = _splits_of(self.cv, kept, x_checked, y, groups, weights)
+            splits = splits_of(self.cv, kept, x_checked, y, groups, weights)
             x_checked, y_checked = x_checked[kept], y_checked[kept]
             Z, weights = (None if a is None else a[kept] for a in (Z, weights))
             incomplete = None

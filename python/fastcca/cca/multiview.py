@@ -6,10 +6,14 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastcca._arguments.modalities import Modalities, per_view
-from fastcca._arguments.parameters import FLAG, N_COMPONENTS, N_THREADS, anything, choice
+from fastcca._arguments.modalities import Modalities, named, per_view
+from fastcca._arguments.parameters import FLAG, MISSING, N_COMPONENTS, N_THREADS, anything, choice
+from fastcca._arguments.sparse import is_sparse
 from fastcca._arguments.warn import warn
+from fastcca._models.docstrings import with_paragraphs
 from fastcca._models.files import Schema
+from fastcca._models.into import OUT_PARAMETER
+from fastcca._models.missing import MISSING_PARAMETER, MissingValues
 from fastcca._models.multi_view import MultiViewModel, ViewStatistics, mean_of_pairs
 from fastcca._models.statistics import Weights, cast_weights, project
 from fastcca.cca.linear import MOST_ERROR, column_variances, fine_error
@@ -108,14 +112,16 @@ class LinearMultiView(MultiViewModel):
         for name in ("confounds_mean_", "confounds_coef_"):
             self.__dict__.pop(name, None)
 
-    def _check_confounds(self, confounds: Any, n_rows: int, *, reset: bool) -> NDArray[Any] | None:
+    def _check_confounds(
+        self, confounds: Any, n_rows: int, *, reset: bool, missing: bool = False
+    ) -> NDArray[Any] | None:
         fitted = None if reset else self._confounding
         owner = type(self).__name__
         if fitted is not None and confounds is None:
             raise ValueError(
                 f"this {owner} was fitted with confounds: pass those of these rows, confounds=..."
             )
-        return check_confounds(owner, confounds, n_rows, fitted, reset=reset, of="the views")
+        return check_confounds(owner, confounds, n_rows, fitted, reset=reset, of="the views", missing=missing)
 
     def _rows_without(self, views: Any, confounds: Any, *, whole: bool = False) -> Modalities:
         """Checked rows less what the confounds explain of them."""
@@ -156,7 +162,15 @@ class LinearMultiView(MultiViewModel):
         """
         return self._transformed(self._rows_without(views, confounds, whole=True))
 
-    def transform_view(self, name: str, X: ArrayLike, confounds: ArrayLike | None = None) -> NDArray[Any]:
+    @with_paragraphs({"out": OUT_PARAMETER})
+    def transform_view(
+        self,
+        name: str,
+        X: ArrayLike,
+        confounds: ArrayLike | None = None,
+        *,
+        out: NDArray[Any] | None = None,
+    ) -> NDArray[Any]:
         """Scores of one view.
 
         Parameters
@@ -167,6 +181,7 @@ class LinearMultiView(MultiViewModel):
             Its rows.
         confounds : array_like of shape (n, c), optional
             As in :meth:`transform`.
+        {out}
 
         Returns
         -------
@@ -180,7 +195,7 @@ class LinearMultiView(MultiViewModel):
         ValueError
             As in :meth:`transform`.
         """
-        return self.transform({name: X}, confounds)[name]
+        return self._scores_of_view(name, self._rows_without({name: X}, confounds, whole=True), out)
 
     def common_variate(self, views: Any, confounds: ArrayLike | None = None) -> NDArray[Any]:
         """What the views have in common, of variance 1 in the training rows.
@@ -532,10 +547,14 @@ def _warn_of_rounding(name: str, whitening: Whitening, error: float, most: float
         )
 
 
-class EigenMultiView(LinearMultiView):
+class EigenMultiView(MissingValues, LinearMultiView):
     """What :class:`MCCA` and :class:`GCCA` share: parameters, and fits to rows and to moments."""
 
-    _constraints = {**LinearMultiView._constraints, "reg": anything("a ridge for each view")}  # noqa: RUF012
+    _constraints = {  # noqa: RUF012
+        **LinearMultiView._constraints,
+        "reg": anything("a ridge for each view"),
+        "missing": MISSING,
+    }
 
     _takes_sparse = True
 
@@ -546,12 +565,45 @@ class EigenMultiView(LinearMultiView):
         view_weights: ForViews | None = None,
         scale: bool = False,
         n_threads: int | None = None,
+        missing: Literal["error", "drop", "em"] = "error",
     ) -> None:
         self.n_components = n_components
         self.reg = reg
         self.view_weights = view_weights
         self.scale = scale
         self.n_threads = n_threads
+        self.missing = missing
+
+    def _take_missing(
+        self,
+        views: Any,
+        found: Modalities,
+        weights: Weights,
+        Z: NDArray[Any] | None,
+        confounds: Any,
+        least: int = 2,
+    ) -> tuple[Modalities, Weights, NDArray[Any] | None, Moments | None]:
+        """The rows to fit to, or their moments by maximum likelihood, where some have missing values."""
+        dense = {name: found.data[name] for name in self.views_ if not is_sparse(found.data[name])}
+        if Z is not None:
+            dense["confounds"] = Z
+        tables = {**named(views), "confounds": confounds}
+        incomplete = self._incomplete(dense, tables) if dense else None
+        if incomplete is None:
+            return found, weights, Z, None
+        if self.missing == "em":
+            if any(is_sparse(a) for a in found.data.values()):
+                raise ValueError("missing='em' takes dense views, or sparse ones without missing values")
+            return found, weights, Z, self._em_moments(dense, tables, weights)
+        kept = self._complete(incomplete, dense, tables, least=least)
+        whole = Modalities(
+            {name: a[kept] for name, a in found.data.items()},
+            {name: present[kept] for name, present in found.present.items()},
+            found.names,
+            len(kept),
+        )
+        weights = None if weights is None else weights[kept]
+        return whole, weights, None if Z is None else Z[kept], None
 
     def fit(
         self: Self,
@@ -583,8 +635,16 @@ class EigenMultiView(LinearMultiView):
         ValueError
             See the class; for confounds of other rows, or that span a view.
         """
-        found, weights = self._check_fit(views, sample_weight)
-        self._fit_rows(found, weights, self._check_confounds(confounds, found.n_rows, reset=True))
+        takes = self._takes_missing
+        found, weights = self._check_fit(views, sample_weight, missing=takes)
+        Z = self._check_confounds(confounds, found.n_rows, reset=True, missing=takes)
+        found, weights, Z, moments = self._take_missing(views, found, weights, Z, confounds)
+        if moments is None:
+            self._fit_rows(found, weights, Z)
+        else:
+            rows = PairwiseMoments(moments.dims, {tuple(range(len(moments.dims))): moments})
+            dtypes = [found.data[name].dtype for name in self.views_]
+            self._fit_pairwise(rows, dtypes, confounded=Z is not None)
         return self
 
     def partial_fit(
@@ -621,8 +681,14 @@ class EigenMultiView(LinearMultiView):
         first = not hasattr(self, "moments_")
         if not first and self.moments_ is None:
             raise ValueError("partial_fit cannot go on from a model that was saved without moments")
-        found, weights = self._check_fit(views, sample_weight, reset=first)
-        Z = self._check_confounds(confounds, found.n_rows, reset=first)
+        self._refuse_em("partial_fit")
+        takes = self._takes_missing
+        before = 0 if first else getattr(self, "n_incomplete_", 0)
+        found, weights = self._check_fit(views, sample_weight, reset=first, missing=takes)
+        Z = self._check_confounds(confounds, found.n_rows, reset=first, missing=takes)
+        found, weights, Z, _ = self._take_missing(views, found, weights, Z, confounds, 2 if first else 0)
+        if takes:
+            self.n_incomplete_ += before
         rows = self._collect(found, weights, confounds=Z)
         if first:
             dtypes = [found.data[name].dtype for name in self.views_]
@@ -665,6 +731,7 @@ class EigenMultiView(LinearMultiView):
         return self
 
 
+@with_paragraphs({"missing": MISSING_PARAMETER})
 class MCCA(EigenMultiView):
     r"""Canonical correlation analysis of two views or more, with a ridge.
 
@@ -691,6 +758,9 @@ class MCCA(EigenMultiView):
         Divide each column by its standard deviation first. Weights are given for the columns as they came.
     n_threads : int, optional
         Threads to use; by default :func:`fastcca.get_num_threads`. Results do not depend on it.
+    {missing}
+        A row that lacks a view whole is NaN throughout there: "drop" leaves it out, "em" takes what it has,
+        and with "error" it counts in the covariances of the views that it has, see the notes.
 
     Attributes
     ----------
@@ -713,6 +783,8 @@ class MCCA(EigenMultiView):
         Numerical ranks of the centred views.
     n_samples_ : float
         Number of rows N; with sample weights their sum.
+    n_incomplete_, n_iter_ : int
+        Rows with missing values, with ``missing`` "drop" or "em", and iterations of the latter.
     pairwise_n_ : ndarray of shape (m, m)
         Rows that have both views of a pair.
     moments_ : Moments
@@ -791,7 +863,7 @@ class GCCA(EigenMultiView):
 
     Parameters
     ----------
-    n_components, reg, view_weights, scale, n_threads
+    n_components, reg, view_weights, scale, n_threads, missing
         As in :class:`MCCA`.
 
     Attributes

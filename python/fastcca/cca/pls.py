@@ -1,6 +1,7 @@
 """Partial least squares from moments: :class:`PLSRegression`, :class:`PLSCanonical`, :class:`PLSSVD`."""
 
-from typing import Any, Literal, TypeVar
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -8,7 +9,7 @@ from scipy.linalg import block_diag
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from fastcca._arguments.arrays import refuse_non_finite
+from fastcca._arguments.arrays import column_names, refuse_non_finite
 from fastcca._arguments.parameters import FLAG, MISSING, N_THREADS, POSITIVE_INTEGER, anything, at_most
 from fastcca._arguments.sparse import is_sparse
 from fastcca._arguments.warn import warn
@@ -16,11 +17,12 @@ from fastcca._models.docstrings import with_paragraphs
 from fastcca._models.files import Schema
 from fastcca._models.missing import MISSING_PARAMETER, MissingValues
 from fastcca._models.shared_part import SharedPart
-from fastcca._models.statistics import Weights, cast_weights, least_squares, project
+from fastcca._models.statistics import Weights, cast_weights, least_squares, project, rows_at_once
 from fastcca._models.two_view import TwoViewTransformer, View
 from fastcca.cca.linear import column_variances
-from fastcca.cca.model_selection import adopt_features, pools, row_splits, search_results
+from fastcca.cca.model_selection import adopt_features, pools, row_splits, search_results, splits_of
 from fastcca.errors import NumericalError
+from fastcca.functional.missing import column_labels, completed, conditional_means
 from fastcca.functional.moments import Moments
 from fastcca.functional.pls import PLSFactors, pls_canonical, pls_regression, pls_svd
 
@@ -168,6 +170,9 @@ class PartialLeastSquares(SharedPart, TwoViewTransformer):
         return factors, scales, S
 
     # ---- scores
+
+    def _rows_at_once(self, data: NDArray[Any]) -> int:
+        return rows_at_once(data)
 
     def _scores(self, view: View, data: NDArray[Any]) -> NDArray[Any]:
         weights, mean = (self._map_x, self.x_mean_) if view == "X" else (self._map_y, self.y_mean_)
@@ -636,7 +641,8 @@ n_components_, n_samples_, n_features_in_, n_y_features_in_
         return pls_svd(Sxy, k, rounding, self.n_threads)
 
 
-class PLSRegressionCV(DeflatedPLS):
+@with_paragraphs({"missing": MISSING_PARAMETER})
+class PLSRegressionCV(MissingValues, DeflatedPLS):
     """:class:`PLSRegression` with the number of components chosen by cross-validation, from one pass.
 
     What a fold trains on is the total of the moments minus the fold; one run of the algorithm gives every
@@ -653,6 +659,9 @@ class PLSRegressionCV(DeflatedPLS):
         Divide the columns by their standard deviation in the training rows first.
     n_threads : int, optional
         Threads to use; by default :func:`fastcca.get_num_threads`. Results do not depend on it.
+    {missing}
+        With "em" the moments of each split are those of its training rows; what is missing of the X of a row
+        held out is filled in by its conditional mean given the rest of X, and missing targets are not scored.
 
     Attributes
     ----------
@@ -669,6 +678,8 @@ class PLSRegressionCV(DeflatedPLS):
         Number of splits.
     best_estimator_ : PLSRegression
         Fitted to all rows.
+    n_incomplete_, n_iter_ : int
+        As in :class:`PLSRegression`.
     coef_, x_weights_, ... : ndarray
         Every fitted attribute of ``best_estimator_``; the methods use them.
 
@@ -701,16 +712,23 @@ class PLSRegressionCV(DeflatedPLS):
     _constraints = {  # noqa: RUF012
         **PartialLeastSquares._constraints,
         "max_components": POSITIVE_INTEGER,
+        "missing": MISSING,
         "cv": anything("a number of folds or a splitter"),  # by scikit-learn
     }
 
     def __init__(
-        self, max_components: int = 10, cv: Any = 5, scale: bool = True, n_threads: int | None = None
+        self,
+        max_components: int = 10,
+        cv: Any = 5,
+        scale: bool = True,
+        n_threads: int | None = None,
+        missing: Literal["error", "drop", "em"] = "error",
     ) -> None:
         self.max_components = max_components
         self.cv = cv
         self.scale = scale
         self.n_threads = n_threads
+        self.missing = missing
 
     def fit(
         self,
@@ -742,13 +760,27 @@ class PLSRegressionCV(DeflatedPLS):
         ValueError
             See :class:`PLSRegressionCV`.
         """
-        x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True)
-        refuse_non_finite("X", x_checked)  # a position within a fold means nothing to the caller
-        refuse_non_finite("y", y_checked)
+        takes = self._takes_missing
+        x_checked, y_checked, weights = self._check_pair(X, y, sample_weight, reset=True, missing=takes)
+        if not takes:
+            refuse_non_finite("X", x_checked)  # a position within a fold means nothing to the caller
+            refuse_non_finite("y", y_checked)
         most = min(int(self.max_components), x_checked.shape[1])
         model = PLSRegression(most, self.scale, self.n_threads)
         model._check_components(x_checked.shape[1], y_checked.shape[1])
-        splits = row_splits(self.cv, x_checked, y, groups, weights)
+        views, tables = {"X": x_checked, "y": y_checked}, {"X": X, "y": y}
+        incomplete = self._incomplete(views, tables)
+        if incomplete is not None and self.missing == "em":
+            splits = row_splits(self.cv, x_checked, y, groups, weights)
+            self._fit_em(model, views, tables, weights, splits, most)
+            return self
+        if incomplete is not None:
+            kept = self._complete(incomplete, views, tables)
+            splits = splits_of(self.cv, kept, x_checked, y, groups, weights)
+            x_checked, y_checked = x_checked[kept], y_checked[kept]
+            weights = None if weights is None else weights[kept]
+        else:
+            splits = row_splits(self.cv, x_checked, y, groups, weights)
 
         def collect(rows: Any) -> Moments:
             run = len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all()
@@ -764,31 +796,115 @@ class PLSRegressionCV(DeflatedPLS):
             total = sum(tests, Moments())
         else:
             total = model._moments(x_checked, y_checked, weights)
-        errors, variations = [], []
+        held_out = []
         for (train, _), test, is_whole in zip(splits, tests, whole, strict=True):
-            error = _held_out_errors(model, total - test if is_whole else collect(train), test, most)
-            errors.append(error)  # (most, q)
-            variations.append(test.scatter.diagonal()[test.slices[1]])
-        pooled = pools(splits)
+            training = total - test if is_whole else collect(train)
+            held_out.append(_of_moments(_held_out_errors(model, training, test, most), test))
+        self._choose(total, held_out, pools(splits), (x_checked.dtype, y_checked.dtype))
+        return self
+
+    def _choose(
+        self,
+        total: Moments,
+        held_out: "list[_HeldOut]",
+        pooled: bool,
+        dtypes: tuple[np.dtype[Any], np.dtype[Any]],
+    ) -> None:
+        """The number of components by its scores on the rows held out, and the fit with it to all rows."""
+        errors = np.sum([part.errors for part in held_out], axis=0)
         if pooled:
-            together = sum(tests, Moments())
-            scores = _r2(np.sum(errors, axis=0), together.scatter.diagonal()[together.slices[1]])
+            scores = _r2(errors, _HeldOut.together(held_out))
         else:
-            scores = np.array([_r2(e, v) for e, v in zip(errors, variations, strict=True)])
-        self.cv_results_ = search_results([{"n_components": a + 1} for a in range(most)], scores)
-        self.n_splits_ = len(splits)
-        self.mse_ = np.sum(errors, axis=0).mean(axis=1) / sum(test.n for test in tests)
+            scores = np.array([_r2(part.errors, part.variation) for part in held_out])
+        self.cv_results_ = search_results([{"n_components": a + 1} for a in range(len(errors))], scores)
+        self.n_splits_ = len(held_out)
+        self.mse_ = (errors / np.sum([part.n for part in held_out], axis=0)).mean(axis=1)
         ties = np.flatnonzero(self.cv_results_["rank_test_score"] == 1)
         self.best_index_ = int(ties[0])
         self.best_score_ = float(self.cv_results_["mean_test_score"][self.best_index_])
 
-        best = PLSRegression(self.best_index_ + 1, self.scale, self.n_threads)
+        missing: Any = self.missing
+        best = PLSRegression(self.best_index_ + 1, self.scale, self.n_threads, missing)
         adopt_features(best, self)
-        best._fit_moments(total, (x_checked.dtype, y_checked.dtype))
+        for name in ("n_incomplete_", "n_iter_"):
+            if hasattr(self, name):
+                setattr(best, name, getattr(self, name))
+        best._fit_moments(total, dtypes)
         self.best_estimator_ = best
         parameters = best.get_params()
         self.__dict__.update({name: value for name, value in vars(best).items() if name not in parameters})
-        return self
+
+    def _fit_em(
+        self,
+        model: PLSRegression,
+        views: dict[str, NDArray[Any]],
+        tables: dict[str, Any],
+        weights: Weights,
+        splits: list[Any],
+        most: int,
+    ) -> None:
+        """Of rows that have missing values: by moments of maximum likelihood, those of a split by its own."""
+        X, y = views.values()
+        labels = column_labels({name: column_names(tables[name]) for name in views}, views)
+        held_out = []
+        for i, (train, test) in enumerate(splits):
+            w = None if weights is None else weights[train]
+            parts = {name: a[train] for name, a in views.items()}
+            training = completed(parts, w, labels, n_threads=self.n_threads).moments
+            x_training = training.slices[0]
+            S = training.scatter[x_training, x_training] / (training.n - 1)
+            filled = conditional_means(X[test].astype(np.float64), training.mean[x_training], S)
+            w = np.ones(len(test)) if weights is None else weights[test]
+            found = _of_rows(model, training, filled, y[test].astype(np.float64), w, most)
+            if not (found.n > 0).all():
+                raise ValueError(f"cv: split {i} has no test row with a value of target {found.n.argmin()}")
+            held_out.append(found)
+        moments = self._em_moments(views, tables, weights)
+        self._choose(moments, held_out, pools(splits), (X.dtype, y.dtype))
+
+
+class _HeldOut(NamedTuple):
+    """Targets of rows held out: how far predictions are off, and how much they vary."""
+
+    errors: Floats  # (most, q) sums of squares
+    n: Floats  # (q,) rows that have the target
+    mean: Floats
+    variation: Floats  # (q,) sums of squares about the mean
+
+    @staticmethod
+    def together(parts: "Sequence[_HeldOut]") -> Floats:
+        """The variation of the targets of all parts, about their common mean."""
+        n, mean = np.array([part.n for part in parts]), np.array([part.mean for part in parts])
+        grand = (n * mean).sum(axis=0) / n.sum(axis=0)
+        within = np.sum([part.variation for part in parts], axis=0)
+        return np.asarray(within + (n * (mean - grand) ** 2).sum(axis=0))
+
+
+def _of_moments(errors: Floats, test: Moments) -> _HeldOut:
+    target = test.slices[1]
+    n = np.full(errors.shape[1], test.n)
+    return _HeldOut(errors, n, test.mean[target], test.scatter.diagonal()[target])
+
+
+def _of_rows(
+    model: PLSRegression, training: Moments, X: Floats, y: Floats, weights: Floats, most: int
+) -> _HeldOut:
+    """Of rows some of whose targets are missing."""
+    factors, scales, _ = model._solve(training, most)
+    sx, sy = training.slices
+    scores = (X - training.mean[sx]) @ (factors.x_rotations / scales[sx, np.newaxis])
+    Q = factors.y_loadings * scales[sy, np.newaxis]
+    w = np.where(np.isnan(y), 0.0, weights[:, np.newaxis])
+    rest = np.where(np.isnan(y), 0.0, y - training.mean[sy])
+    n = w.sum(axis=0)
+    mean = np.divide((w * rest).sum(axis=0), n, out=np.zeros_like(n), where=n > 0)
+    variation = (w * (rest - mean) ** 2).sum(axis=0)
+    errors = np.empty((most, y.shape[1]))
+    for a in range(most):
+        if a < scores.shape[1]:
+            rest = rest - np.outer(scores[:, a], Q[:, a])
+        errors[a] = (w * rest**2).sum(axis=0)
+    return _HeldOut(errors, n, mean + training.mean[sy], variation)
 
 
 def _held_out_errors(model: PLSRegression, training: Moments, test: Moments, most: int) -> Floats:

@@ -28,7 +28,7 @@ from fastcca._arguments.parameters import (
 from fastcca._arguments.warn import warn
 from fastcca._models.files import Schema
 from fastcca._models.shared_part import SharedPart
-from fastcca._models.statistics import ScoreStatistics, Weights, cast_weights, project
+from fastcca._models.statistics import ScoreStatistics, Weights, cast_weights, project, rows_at_once
 from fastcca._models.two_view import TwoViewTransformer, View
 from fastcca.cca.linear import column_variances
 from fastcca.cca.model_selection import (
@@ -92,6 +92,9 @@ class SparseTwoView(SharedPart, TwoViewTransformer):
     moments_: Moments | None
     n_iter_: int
     n_samples_: float
+
+    def _rows_at_once(self, data: NDArray[Any]) -> int:
+        return rows_at_once(data)
 
     def _scores(self, view: View, data: NDArray[Any]) -> NDArray[Any]:
         weights, mean = (self.x_weights_, self.x_mean_) if view == "X" else (self.y_weights_, self.y_mean_)

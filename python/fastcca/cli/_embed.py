@@ -95,16 +95,13 @@ def fit(
         if given is not None and option not in takes:
             raise click.UsageError(f"--method {method} takes no --{option}")
     parameters = kind().get_params()
-    for option, parameter, value in (
-        ("-k", "n_components", components),
-        ("--epochs", "n_epochs", epochs),
-        (None, "random_state", random_state),
-    ):
-        if parameter in parameters:
-            if value is not None:
-                options[parameter] = value
-        elif option is not None and value is not None:
+    for option, parameter, value in (("-k", "n_components", components), ("--epochs", "n_epochs", epochs)):
+        if value is not None and parameter not in parameters:
             raise click.UsageError(f"--method {method} takes no {option}")
+        if value is not None:
+            options[parameter] = value
+    if "random_state" in parameters:
+        options["random_state"] = random_state
     paths = [table.path, labels.path, *([] if taxonomy is None else [Path(taxonomy)])]
     check_output(output, (".safetensors",), inputs=paths + ([] if attributes is None else [attributes.path]))
     if taxonomy is not None:
@@ -197,7 +194,7 @@ def _loaded(model: Path, table: Source) -> tuple[Any, Table]:
 
 def _attributes(source: Source, labels: "NDArray[Any]") -> Any:
     """The vector of each class, with the names of the attributes where pandas is there to hold them."""
-    table = source.read(index=0)
+    table = source.read(index_column=0)
     known = {str(label): label for label in labels.tolist()}
     classes = [known.get(name, name) for name in table.labels or []]
     try:

@@ -141,8 +141,8 @@ def fit(
         raise click.UsageError("--cv, --solver and --scale are for --method cca")
     if model == "kernel-cca" and (solver != "auto" or scale):
         raise click.UsageError("--solver and --scale are for --method cca")
-    if missing != "error" and not (model == "cca" or (model == "pls" and cv is None)):
-        raise click.UsageError("--missing is for --method cca, and pls without --cv")
+    if missing != "error" and model not in ("cca", "pls") and (model not in ("mcca", "gcca") or cv):
+        raise click.UsageError("--missing is for --method cca and pls, and for mcca and gcca without --cv")
     if checkpoint is not None and (model != "cca" or cv is not None or solver not in ("auto", "covariance")):
         raise click.UsageError("--checkpoint is for --method cca by moments, without --cv")
     if scheduler is not None and (
@@ -158,7 +158,7 @@ def fit(
     elif model == "kernel-cca":
         fitted, search = _fit_kernel(x, y, components, reg, reg_y, cv, kernel, gamma, rank)
     elif model in ("mcca", "gcca"):
-        fitted, search = _fit_views((x, y, *more), model, components, reg, scale, cv)
+        fitted, search = _fit_views((x, y, *more), model, components, reg, scale, cv, missing)
     elif model in ("pls", "sparse"):
         fitted, search = _fit_pair(x, y, model, components, penalty, cv, missing)
     elif scheduler is not None:
@@ -334,13 +334,14 @@ def _fit_views(
     reg: float | None,
     scale: bool,
     cv: int | None,
+    missing: Literal["error", "drop", "em"],
 ) -> tuple[Any, Any]:
     from fastcca.cca.multiview import GCCA, MCCA, MCCACV
 
     if cv is not None and reg is not None:
         raise click.UsageError("--cv chooses the ridge itself: it does not go with --reg")
     tables = read_views(sources)
-    views = {name: table.values for name, table in tables.items()}
+    views = {name: _values(table, missing) for name, table in tables.items()}
     search = None
     if cv is not None:
         chosen: Literal["mcca", "gcca"] = "mcca" if method == "mcca" else "gcca"
@@ -348,7 +349,8 @@ def _fit_views(
         fitted = search.best_estimator_
     else:
         kind = MCCA if method == "mcca" else GCCA
-        fitted = kind(components, reg=0.0 if reg is None else reg, scale=scale).fit(views)
+        ridge = 0.0 if reg is None else reg
+        fitted = kind(components, reg=ridge, scale=scale, missing=missing).fit(views)
     for name, table in tables.items():
         if table.names is not None:
             fitted._columns[name] = np.array(table.names, dtype=object)
@@ -376,7 +378,7 @@ def _fit_pair(
     if cv is not None and penalty is not None:
         raise click.UsageError("--cv chooses the penalty itself: it does not go with --penalty")
     if method == "pls" and cv is not None:
-        search = PLSRegressionCV(components or 10, cv=cv).fit(*views)
+        search = PLSRegressionCV(components or 10, cv=cv, missing=missing).fit(*views)
     elif method == "pls":
         fitted = PLSRegression(components or min(2, views[0].shape[1]), missing=missing).fit(*views)
     elif cv is not None:

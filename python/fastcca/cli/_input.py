@@ -93,7 +93,9 @@ def read_tables(sources: Sequence[Source], *, paired: bool = True) -> list[Table
 
 def read_beside(source: Source, first: Source, table: Table) -> Table:
     """A further table of the rows of ``table``, whole but for the names of its rows."""
-    found = source.read(drop=(), index=None if table.labels is None else reading_of_tables().index)
+    found = source.read(
+        drop=(), index_column=None if table.labels is None else reading_of_tables().index_column
+    )
     return _matched([first, source], [table, found])[1]
 
 
@@ -197,7 +199,7 @@ def table_options(command: Callable[..., None]) -> Callable[..., None]:
             ("--index",),
             {
                 "metavar": "NAME",
-                "callback": set_one("index"),
+                "callback": set_one("index_column"),
                 "help": "The column that names the rows: no data, rows of several tables are matched by it.",
             },
         ),

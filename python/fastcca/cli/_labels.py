@@ -44,7 +44,7 @@ def read_labels(source: Source, beside: Source, n_rows: int, names: list[str] | 
                 raise ValueError(f"{source.path}: it holds no array called {source.key!r}")
             labels = archive[source.key or archive.files[0]]
     else:
-        labels = source.read(columns=None, drop=(), index=None).values
+        labels = source.read(columns=None, drop=(), index_column=None).values
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if labels.ndim != 1 or labels.dtype.kind not in "biufU":
         raise ValueError(
@@ -53,11 +53,13 @@ def read_labels(source: Source, beside: Source, n_rows: int, names: list[str] | 
         )
     if len(labels) != n_rows:
         raise ValueError(f"{source.path} has {len(labels)} labels, {beside.path} has {n_rows} rows")
-    return labels
+    found: NDArray[Any] = labels
+    return found
 
 
 def _of_text(source: Source, beside: Source, n_rows: int, names: list[str] | None) -> list[str]:
     path, reading = source.path, reading_of_tables()
+    index = reading.index_column if isinstance(reading.index_column, str) else None
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
     try:
@@ -70,17 +72,17 @@ def _of_text(source: Source, beside: Source, n_rows: int, names: list[str] | Non
     for number, row in enumerate(rows, start=1):
         if len(row) != width:
             raise ValueError(f"{path}: row {number} has {len(row)} fields, the first {width}")
-    by_name = source.key is not None or (names is not None and reading.index is not None)
+    by_name = source.key is not None or (names is not None and index is not None)
     header = reading.header
     if header is None:
         header = by_name or width > 1 or len(rows) == n_rows + 1
     columns = rows.pop(0) if header and rows else [str(i) for i in range(width)]
-    at = _column(path, columns, source.key, reading.index)
+    at = _column(path, columns, source.key, index)
     labels = [row[at] for row in rows]
     if "" in labels:
         raise ValueError(f"{path}: row {labels.index('') + 1} has no label")
-    if names is not None and reading.index in columns:
-        place = dict(zip((row[columns.index(reading.index)] for row in rows), labels, strict=True))
+    if names is not None and index is not None and index in columns:
+        place = dict(zip((row[columns.index(index)] for row in rows), labels, strict=True))
         unknown = next((name for name in names if name not in place), None)
         if unknown is not None or len(place) != len(rows) or len(rows) != n_rows:
             told = f"the row {unknown!r} of {beside.path} is not in it" if unknown else "its rows differ"

@@ -55,7 +55,11 @@ def _rows(fitted: Any) -> str:
 
 def _describe_views(lines: dict[str, Any], fitted: Any, search: Any) -> None:
     columns = (f"{width} in {name}" for name, width in fitted._widths.items())
-    lines |= {"columns": ", ".join(columns), "components": fitted.n_components_}
+    lines |= {
+        "columns": ", ".join(columns),
+        "components": fitted.n_components_,
+        **({"rows": _rows(fitted)} if hasattr(fitted, "n_incomplete_") else {}),
+    }
     correlations = " ".join(f"{value:.4f}" for value in fitted.canonical_correlations_[:10])
     lines["correlations"] = _some(correlations, fitted.n_components_)
     if search is not None:

@@ -40,7 +40,7 @@ class Reading(NamedTuple):
     missing: bool = False
     na: tuple[str, ...] = ()
     separator: str | None = None
-    index: str | int | None = None
+    index_column: str | int | None = None
     columns: tuple[str, ...] | None = None
     drop: tuple[str, ...] = ()
 
@@ -53,7 +53,7 @@ def read_table(
     missing: bool = False,
     na: Sequence[str] = (),
     separator: str | None = None,
-    index: str | int | None = None,
+    index_column: str | int | None = None,
     columns: Sequence[str] | None = None,
     drop: Sequence[str] = (),
 ) -> Table:
@@ -85,7 +85,7 @@ def read_table(
         Further values that are read as NaN: numbers wherever they stand, texts in text files.
     separator : str or None
         What separates the fields of a text file, one character; None: a comma in .csv, a tab in .tsv.
-    index : str, int or None
+    index_column : str, int or None
         The column that names the rows, or its place.
     columns : sequence of str or None
         The columns to take, in this order; None: all.
@@ -116,7 +116,13 @@ def read_table(
     path = Path(path)
     suffix = path.suffix.lower()
     reading = Reading(
-        header, missing, tuple(na), separator, index, None if columns is None else tuple(columns), tuple(drop)
+        header,
+        missing,
+        tuple(na),
+        separator,
+        index_column,
+        None if columns is None else tuple(columns),
+        tuple(drop),
     )
     known = (*_READERS, *_DELIMITERS)
     if suffix not in known:
@@ -145,13 +151,13 @@ def read_table(
         raise ValueError(f"{path}: expected a table of 2 dimensions, got an array of shape {values.shape}")
     if values.dtype.kind not in "buif":
         raise ValueError(f"{path}: expected real numbers, got values of type {values.dtype}")
-    if names is None and (index is not None or columns is not None):
+    if names is None and (index_column is not None or columns is not None):
         raise ValueError(f"{path}: its columns have no names, so that none can be chosen")
     if 0 in values.shape:
         raise ValueError(f"{path}: the table is empty, its shape is {values.shape}")
     if labels is not None and len(set(labels)) != len(labels):
         twice = next(label for i, label in enumerate(labels) if label in labels[:i])
-        raise ValueError(f"{path}: {index!r} names two rows {twice!r}")
+        raise ValueError(f"{path}: {index_column!r} names two rows {twice!r}")
     return Table(_with_nan(values, reading.na), names, labels, dropped)
 
 
@@ -168,20 +174,20 @@ class _Selection(NamedTuple):
     """Which columns are data, in what order, and which one names the rows."""
 
     data: list[int]
-    index: int | None
+    label: int | None
     dropped: frozenset[str]
 
 
 def _selected(path: Path, names: Sequence[str], reading: Reading, left_out: Sequence[int] = ()) -> _Selection:
     """The columns that were asked for by name; ``left_out`` are those that are none."""
     where = {name: i for i, name in reversed(list(enumerate(names)))}
-    asked_index = [reading.index] if isinstance(reading.index, str) else []
+    asked_index = [reading.index_column] if isinstance(reading.index_column, str) else []
     for asked in (*asked_index, *(reading.columns or ())):
         if asked not in where:
             raise _Located(f"{path}: there is no column {asked!r}, only {_some(names)}")
         if names.count(asked) > 1:
             raise _Located(f"{path}: several columns are called {asked!r}")
-    index = where[reading.index] if isinstance(reading.index, str) else reading.index
+    index = where[reading.index_column] if isinstance(reading.index_column, str) else reading.index_column
     dropped = frozenset(reading.drop).intersection(names)
     if reading.columns is None:
         kept = [i for i in range(len(names)) if i not in left_out]
@@ -349,7 +355,7 @@ def _left_out(path: Path, name: str) -> None:
 def _without_row_labels(path: Path, table: Table, reading: Reading) -> Table:
     """The table without a first column that counts or names the rows."""
     values, names, labels, dropped = table
-    if reading.index is not None or reading.columns is not None:  # which say what is data
+    if reading.index_column is not None or reading.columns is not None:  # which say what is data
         return table
     if not names or values.ndim != 2 or values.shape[1] < 2 or not _names_rows(names[0]):
         return table
@@ -372,7 +378,7 @@ def _read_text(path: Path, reading: Reading) -> Table:
             first = next((row for row in reader if row), [])
             second = next((row for row in reader if row), [])
             # what chooses columns by name needs their names
-            chosen = reading.index is not None or reading.columns is not None
+            chosen = reading.index_column is not None or reading.columns is not None
             header = True if chosen else reading.header
             named = _is_header(first) if header is None else header and bool(first)
             names = [name.strip() for name in first] if named else None
@@ -394,6 +400,7 @@ def _read_text(path: Path, reading: Reading) -> Table:
             if missing:
                 number = partial(_number, missing=missing)
                 aside = {**dict.fromkeys(range(len(first)), number), **aside}
+            converters: Any = aside or None
             file.seek(0)
             if named:
                 _skip_line(file, delimiter)
@@ -404,7 +411,7 @@ def _read_text(path: Path, reading: Reading) -> Table:
                 comments=None,
                 quotechar='"',
                 ndmin=2,
-                converters=aside or None,
+                converters=converters,
                 encoding="utf-8",
             )
         if header is None and not named and _is_numbered_header(path, first, values):
@@ -426,8 +433,8 @@ def _read_text(path: Path, reading: Reading) -> Table:
         raise ValueError(f"{path}: the first line has {len(first)} fields, the next {values.shape[1]}")
     if data != list(range(len(first))):
         values = values[:, data]
-    chosen = None if names is None else [names[i] for i in data]
-    return Table(values, chosen, None if index is None else labels, dropped)
+    of_data = None if names is None else [names[i] for i in data]
+    return Table(values, of_data, None if index is None else labels, dropped)
 
 
 def delimiter_of(path: Path, reading: Reading) -> str:
@@ -492,7 +499,7 @@ def _labels_rows(header: Sequence[str], row: Sequence[str], reading: Reading) ->
     if header[0] == "":
         return True
     return (
-        reading.index is None
+        reading.index_column is None
         and reading.columns is None
         and header[0].strip() not in reading.drop
         and _names_rows(header[0])

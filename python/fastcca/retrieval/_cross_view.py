@@ -28,7 +28,7 @@ class CrossViewSearch(SavedSearch):
     correlation_power : float, default=0.0
         Each pair of variates is multiplied by its canonical correlation to this power first, so that pairs
         which agree well count more; 0 leaves them as they are.
-    backend, n_threads
+    backend, n_threads, index_factory, index_parameters
         As for :class:`SearchIndex`.
 
     Attributes
@@ -72,6 +72,8 @@ class CrossViewSearch(SavedSearch):
         correlation_power: float = 0.0,
         backend: Backend = "core",
         n_threads: int | None = None,
+        index_factory: str | None = None,
+        index_parameters: str | None = None,
     ) -> None:
         for name in ("transform", "transform_y"):
             if not callable(getattr(model, name, None)):
@@ -91,11 +93,13 @@ class CrossViewSearch(SavedSearch):
         self.correlation_power = correlation_power
         self.backend = backend
         self.n_threads = n_threads
+        self.index_factory = index_factory
+        self.index_parameters = index_parameters
         self._empty_index()
 
     def _empty_index(self) -> SearchIndex:
         similarity: Similarity = getattr(self.model, "similarity", "cosine")
-        return SearchIndex(similarity, backend=self.backend, n_threads=self.n_threads)
+        return SearchIndex(similarity, **self._options())
 
     @property
     def ids_(self) -> NDArray[Any]:

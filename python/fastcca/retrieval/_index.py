@@ -18,7 +18,7 @@ from fastcca.functional.retrieval import (
     gallery_and_queries,
     top_k,
 )
-from fastcca.retrieval._faiss import FaissProposals
+from fastcca.retrieval._faiss import FaissCandidates, FaissProposals
 from fastcca.retrieval._saved import SavedSearch
 
 Backend = Literal["core", "faiss"]
@@ -41,7 +41,7 @@ class Found(NamedTuple):
 
 
 class SearchIndex(SavedSearch):
-    """A gallery that is searched exactly: every query is compared with every row.
+    """A gallery that is searched exactly, every query against every row, or by any index of faiss.
 
     Parameters
     ----------
@@ -54,6 +54,13 @@ class SearchIndex(SavedSearch):
         a copy of the gallery; galleries of float64 are searched by the core.
     n_threads : int, optional
         By default the number that :func:`fastcca.set_num_threads` set. The results do not depend on it.
+    index_factory : str, optional
+        With ``backend="faiss"``: an approximate index, as ``faiss.index_factory`` describes it, such as
+        "IVF64,Flat" or "HNSW32". It is trained on the gallery, in float32, at the first search after ``fit``,
+        ``add`` or ``remove``, and its rows may lack some of the best; their scores are computed from the
+        gallery. Where it finds fewer than k, the rest are row -1, with a score of -inf, or inf for distances.
+    index_parameters : str, optional
+        What faiss's ``ParameterSpace`` sets of it, such as "nprobe=8".
 
     Attributes
     ----------
@@ -69,7 +76,8 @@ class SearchIndex(SavedSearch):
     ImportError
         For ``backend="faiss"`` where faiss is not installed.
     ValueError
-        For unknown names; in ``fit`` and ``search`` as :func:`fastcca.functional.top_k`.
+        For unknown names, an ``index_factory`` without faiss as the backend; in ``fit`` and ``search`` as
+        :func:`fastcca.functional.top_k`, and for an index that faiss refuses.
 
     Examples
     --------
@@ -89,7 +97,7 @@ class SearchIndex(SavedSearch):
     gallery_: NDArray[Any]
     backend_: Backend
     ids_: NDArray[Any]
-    _faiss: tuple[NDArray[Any], FaissProposals]  # of a gallery
+    _faiss: tuple[NDArray[Any], FaissProposals | FaissCandidates]  # of a gallery
 
     def __init__(
         self,
@@ -97,15 +105,20 @@ class SearchIndex(SavedSearch):
         *,
         backend: Backend = "core",
         n_threads: int | None = None,
+        index_factory: str | None = None,
+        index_parameters: str | None = None,
     ) -> None:
         check_similarity(similarity)
         N_THREADS("n_threads", n_threads)
         choice("core", "faiss")("backend", backend)
         if backend == "faiss" and find_spec("faiss") is None:
-            raise ImportError("backend='faiss' needs the package faiss: pip install faiss-cpu")
+            raise ImportError("backend='faiss' needs the package faiss: pip install 'fastcca[faiss]'")
         self.similarity = similarity
         self.backend = backend
         self.n_threads = n_threads
+        check_factory(backend, index_factory, index_parameters)
+        self.index_factory = index_factory
+        self.index_parameters = index_parameters
 
     def fit(self, gallery: ArrayLike, ids: ArrayLike | None = None) -> "SearchIndex":
         """Take the rows to search.
@@ -198,17 +211,26 @@ class SearchIndex(SavedSearch):
         return self
 
     def _take(self, gallery: NDArray[Any], ids: NDArray[Any]) -> None:
-        backend = self.backend if gallery.dtype == np.float32 else "core"
+        # a flat index of float32 says nothing certain of float64
+        exact = self.index_factory is None and gallery.dtype != np.float32
+        backend: Backend = "core" if exact else self.backend
         self.__dict__.update(gallery_=gallery, ids_=ids, backend_=backend)  # all at once
         self.__dict__.pop("_faiss", None)
 
-    def _proposals(self) -> FaissProposals | None:
+    def _proposals(self) -> FaissProposals | FaissCandidates | None:
         """What proposes candidates, made at the first search of a gallery."""
         if self.backend_ != "faiss":
             return None
         known = self.__dict__.get("_faiss")
         if known is None or known[0] is not self.gallery_:
-            known = self._faiss = self.gallery_, FaissProposals(self.gallery_, self.similarity)
+            made: FaissProposals | FaissCandidates
+            if self.index_factory is None:
+                made = FaissProposals(self.gallery_, self.similarity)
+            else:
+                made = FaissCandidates(
+                    self.gallery_, self.similarity, self.index_factory, self.index_parameters
+                )
+            known = self._faiss = self.gallery_, made
         return known[1]
 
     def _packed(self, writer: Writer, where: str) -> dict[str, Any]:
@@ -234,10 +256,14 @@ class SearchIndex(SavedSearch):
         self._check_gallery("search")
         gallery, q = gallery_and_queries(self.gallery_, queries)
         check_k(k, len(gallery))
-        proposals = self._proposals() if q.dtype == np.float32 and len(q) else None
+        approximate = self.index_factory is not None
+        proposals = self._proposals() if (approximate or q.dtype == np.float32) and len(q) else None
         if proposals is None:
             return self._core(q, gallery, k)
-        rows, certain = proposals.propose(q, int(k), self.n_threads or get_num_threads())
+        threads = self.n_threads or get_num_threads()
+        if isinstance(proposals, FaissCandidates):
+            return Found(*proposals.find(q, int(k), threads))
+        rows, certain = proposals.propose(q, int(k), threads)
         if not certain.any():
             return self._core(q, gallery, k)
         found = self._core(q, gallery[rows], k)
@@ -252,7 +278,19 @@ class SearchIndex(SavedSearch):
 
     def __repr__(self) -> str:
         gallery = f", gallery of {self.gallery_.shape}" if hasattr(self, "gallery_") else ""
-        return f"SearchIndex({self.similarity!r}, backend={self.backend!r}{gallery})"
+        factory = "" if self.index_factory is None else f", index_factory={self.index_factory!r}"
+        return f"SearchIndex({self.similarity!r}, backend={self.backend!r}{factory}{gallery})"
+
+
+def check_factory(backend: Any, index_factory: Any, index_parameters: Any) -> None:
+    """Refuse what describes no index, or one for another backend."""
+    for name, value in (("index_factory", index_factory), ("index_parameters", index_parameters)):
+        if value is not None and (not isinstance(value, str) or not value):
+            raise ValueError(f"{name} must be text as faiss reads it, or None, got {value!r}")
+    if index_factory is not None and backend != "faiss":
+        raise ValueError(f"index_factory is for backend='faiss', got backend={backend!r}")
+    if index_parameters is not None and index_factory is None:
+        raise ValueError("index_parameters are those of an index_factory: give one")
 
 
 def _checked_ids(ids: ArrayLike, n: int) -> NDArray[Any]:

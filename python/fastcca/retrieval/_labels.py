@@ -19,7 +19,7 @@ class LabelSearch(SavedSearch):
     model : fitted label embedding
         It has ``transform``, which maps samples to the space of the labels, ``classes_`` and
         ``label_embedding_``. Rows are compared by its ``similarity`` where it has one, else by distance.
-    backend, n_threads
+    backend, n_threads, index_factory, index_parameters
         As for :class:`SearchIndex`.
 
     Attributes
@@ -54,7 +54,15 @@ class LabelSearch(SavedSearch):
 
     index_: SearchIndex
 
-    def __init__(self, model: Any, *, backend: Backend = "core", n_threads: int | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        *,
+        backend: Backend = "core",
+        n_threads: int | None = None,
+        index_factory: str | None = None,
+        index_parameters: str | None = None,
+    ) -> None:
         missing = [name for name in ("transform", "classes_", "label_embedding_") if not hasattr(model, name)]
         if missing:
             raise TypeError(
@@ -64,11 +72,13 @@ class LabelSearch(SavedSearch):
         self.model = model
         self.backend = backend
         self.n_threads = n_threads
+        self.index_factory = index_factory
+        self.index_parameters = index_parameters
         self._empty_index()
 
     def _empty_index(self) -> SearchIndex:
         similarity: Similarity = getattr(self.model, "similarity", "euclidean")
-        return SearchIndex(similarity, backend=self.backend, n_threads=self.n_threads)
+        return SearchIndex(similarity, **self._options())
 
     @property
     def ids_(self) -> NDArray[Any]:
