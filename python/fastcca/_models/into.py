@@ -41,13 +41,13 @@ def scores_into(
     data: Any,
     out: NDArray[Any],
     rows_at_once: int,
-    beside: NDArray[Any] | None = None,
+    next_to: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
-    """``out``, filled with the scores of runs of rows (and of the rows of ``beside`` next to them)."""
+    """``out``, filled with the scores of runs of rows (and of the same rows of ``next_to``)."""
     for start in range(0, data.shape[0], rows_at_once):
         rows = slice(start, start + rows_at_once)
         try:
-            out[rows] = scores(data[rows]) if beside is None else scores(data[rows], beside[rows])
+            out[rows] = scores(data[rows]) if next_to is None else scores(data[rows], next_to[rows])
         except ValueError:
             if not is_sparse(data):
                 refuse_non_finite(name, data)  # says where in all of the data

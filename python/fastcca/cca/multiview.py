@@ -848,7 +848,7 @@ class MCCA(EigenMultiView):
     ['image', 'text']
     """
 
-    _schema = Schema("MCCA")
+    _schema = Schema("MCCA", 2)
 
 
 class GCCA(EigenMultiView):
@@ -907,7 +907,7 @@ class GCCA(EigenMultiView):
     (True, True)
     """
 
-    _schema = Schema("GCCA")
+    _schema = Schema("GCCA", 2)
     _criterion = "maxvar"
 
 

@@ -707,7 +707,7 @@ class PLSRegressionCV(MissingValues, DeflatedPLS):
 
     _takes_sparse = True
     _schema = Schema(
-        "PLSRegressionCV", fields="n_splits_ cv_results_ best_index_ best_score_ best_estimator_ mse_"
+        "PLSRegressionCV", 2, fields="n_splits_ cv_results_ best_index_ best_score_ best_estimator_ mse_"
     )
     _constraints = {  # noqa: RUF012
         **PartialLeastSquares._constraints,

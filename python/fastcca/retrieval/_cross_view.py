@@ -60,7 +60,7 @@ class CrossViewSearch(SavedSearch):
     array([0, 1, 2, 3])
     """
 
-    _schema = Schema("CrossViewSearch", fields="index_")
+    _schema = Schema("CrossViewSearch", 2, fields="index_")
 
     index_: SearchIndex
 

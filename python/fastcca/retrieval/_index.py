@@ -92,7 +92,7 @@ class SearchIndex(SavedSearch):
     array([[3, 2]])
     """
 
-    _schema = Schema("SearchIndex", fields="gallery_ backend_ ids_")
+    _schema = Schema("SearchIndex", 2, fields="gallery_ backend_ ids_")
 
     gallery_: NDArray[Any]
     backend_: Backend

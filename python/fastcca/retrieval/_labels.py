@@ -50,7 +50,7 @@ class LabelSearch(SavedSearch):
     array([[1]])
     """
 
-    _schema = Schema("LabelSearch", fields="index_")
+    _schema = Schema("LabelSearch", 2, fields="index_")
 
     index_: SearchIndex
 
