@@ -17,7 +17,10 @@ from torch._dynamo.utils import counters  # noqa: E402
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset  # noqa: E402
 
 import fastcca  # noqa: E402
-from fastcca.deep import DeepCCA, MultimodalAutoencoder  # noqa: E402
+from fastcca.deep import DeepCCA, DeepLabelEmbedding, MultimodalAutoencoder  # noqa: E402
+from fastcca.deep._checkpoint import Checkpoint  # noqa: E402
+from fastcca.deep._training import Best, Schedule, minibatches  # noqa: E402
+from fastcca.errors import NumericalError  # noqa: E402
 
 
 def pair(n=300, seed=0):
@@ -437,6 +440,110 @@ def test_batches_that_cannot_be_used_are_named():
     model.fit(parts)
     with pytest.raises(ValueError, match="without y, X must be pairs in batches"):
         model.transform_views(X)
+
+
+# ---- half precision
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("kind", ["cca", "own networks", "autoencoder"])
+def test_half_precision_trains_as_single_does(kind, precision):
+    seen = []
+    whole = fitted(kind)
+    model = fitted(kind, parameters={"autocast": precision, "callbacks": [lambda e: seen.append(e.loss)]})
+    assert all(p.dtype == torch.float32 for p in tensors(model).values())
+    assert seen != [row["loss"] for row in whole.history_]
+    # the first steps in float16 may be left out until the scale has come down
+    np.testing.assert_allclose(seen, [row["loss"] for row in whole.history_], atol=0.05)
+
+
+def test_half_precision_of_label_embeddings():
+    X, _ = pair()
+    options = {**SMALL, "n_components": None}
+    models = [
+        DeepLabelEmbedding(**options, autocast=kind).fit(X, np.sign(X[:, 0]))
+        for kind in (None, "bfloat16", "float16")
+    ]
+    losses = [[row["loss"] for row in model.history_] for model in models]
+    assert losses[0] != losses[1] != losses[2]
+    np.testing.assert_allclose(losses[1:], losses[:1] * 2, atol=0.05)
+
+
+def scaled_up(n_epochs, path):
+    """One batch an epoch, of a loss whose gradient in float16 overflows where it is scaled by 2¹⁵ or more."""
+    network, rates = torch.nn.Linear(1, 1, bias=False), []
+    with torch.no_grad():
+        network.weight.fill_(0.5)
+    schedule = Schedule(
+        optimizer=lambda p: torch.optim.SGD(p, lr=0.125),
+        schedule=lambda o: torch.optim.lr_scheduler.StepLR(o, 1, 0.5),
+        n_epochs=n_epochs,
+        batch_size=1,
+        autocast=torch.float16,
+    )
+
+    def batch_loss(rows, where):
+        with schedule.autocasting(torch.device("cpu")):
+            out = network(torch.ones(len(rows), 1))
+        assert out.dtype == torch.float16
+        return 2 * out.float().sum()
+
+    checkpoint, best = Checkpoint(path, "of this test", torch.device("cpu")), Best(network)
+    checkpoint.resume(network, best, [])
+    for number, _, rate in minibatches(network, schedule, np.arange(1), batch_loss, checkpoint):
+        rates.append((rate, network.weight.item()))
+        checkpoint.save(number, network, best, [], False)
+    return rates
+
+
+def test_steps_whose_gradients_overflow_are_left_out(tmp_path):
+    # 2 · 2¹⁶ and 2 · 2¹⁵ are infinite in float16, 2 · 2¹⁴ is not.
+    expected = [(0.125, 0.5), (0.125, 0.5), (0.125, 0.25), (0.0625, 0.125)]
+    assert scaled_up(4, tmp_path / "whole.ckpt") == expected
+    # the scale is part of a checkpoint: in the run that goes on the third step is taken at once
+    assert scaled_up(2, tmp_path / "run.ckpt") == expected[:2]
+    assert torch.load(tmp_path / "run.ckpt")["parts"]["scaler"]["scale"] == 2.0**14
+    assert scaled_up(4, tmp_path / "run.ckpt") == expected[2:]
+
+
+def test_half_precision_that_cannot_serve_is_named():
+    X, Y = pair(120)
+
+    class Broken(torch.nn.Linear):
+        """A gradient that no scale makes finite."""
+
+        def forward(self, x):
+            out = super().forward(x)
+            if out.requires_grad:
+                out.register_hook(lambda g: g * torch.inf)
+            return out
+
+    options = {**SMALL, "autocast": "float16", "n_epochs": 30}
+    with pytest.raises(NumericalError, match=r"gradients are NaN or infinity in epoch \d+, however small"):
+        DeepCCA(**options, encoders=(Broken(5, 2), torch.nn.Linear(4, 2))).fit(X, Y)
+
+    class Lacking(torch.nn.Linear):
+        def forward(self, x):
+            return torch.special.log_ndtr(super().forward(x))
+
+    with pytest.raises(ValueError, match=r"autocast='float16': cpu cannot compute the networks so: .*Half"):
+        DeepCCA(**options, encoders=(Lacking(5, 2), torch.nn.Linear(4, 2))).fit(X, Y)
+
+
+def test_half_precision_goes_on_bit_by_bit(tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop(epoch):
+        if epoch.number == 4:
+            raise Stop
+
+    for kind in ("cca", "autoencoder"):
+        path, parameters = tmp_path / kind, {"autocast": "float16", "clip_norm": 1.0}
+        with pytest.raises(Stop):
+            fitted(kind, checkpoint=path, parameters={**parameters, "callbacks": [stop]})
+        assert "scaler" in torch.load(path)["parts"]
+        same(fitted(kind, parameters=parameters), fitted(kind, checkpoint=path, parameters=parameters))
 
 
 # ---- export

@@ -92,6 +92,7 @@ SHARED: Mapping[str, Constraint] = {
     "scale": choice("view", "columns"),
     "device": Constraint("one that PyTorch has here", _is_device),
     "dtype": choice("float32", "float64"),
+    "autocast": choice(None, "bfloat16", "float16"),
     "random_state": RANDOM_STATE,
     "verbose": FLAG,
     "callbacks": CALLABLES,
@@ -123,6 +124,7 @@ class DeepEstimator(SavedDeepModel):
     batch_size: int
     validation_fraction: float
     device: str
+    autocast: str | None
     random_state: Any
     verbose: bool
     callbacks: Sequence[Callable[[Any], bool | None]]
@@ -141,7 +143,9 @@ class DeepEstimator(SavedDeepModel):
             n_epochs = int(np.clip(np.ceil(wanted / batches(n, self.batch_size)[1]), least, most))
         names = ("optimizer", "learning_rate", "schedule", "weight_decay", "batch_size", "patience")
         own = [name for name in ("clip_norm", "compile") if hasattr(self, name)]
-        return {"n_epochs": n_epochs, **{name: getattr(self, name) for name in (*names, *own)}}
+        autocast = None if self.autocast is None else getattr(torch, self.autocast)
+        given = {name: getattr(self, name) for name in (*names, *own)}
+        return {"n_epochs": n_epochs, "autocast": autocast, **given}
 
     def _open_checkpoint(self, path: Any, networks: nn.Module, arrays: Iterable[Any]) -> Checkpoint | None:
         """The checkpoint of a fit that begins with these networks; ``arrays`` say which data it is of."""

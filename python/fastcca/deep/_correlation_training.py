@@ -64,7 +64,6 @@ class Plan(Schedule):
     loss: CorrelationLoss
     chunk: int = 2000
     reconstruction: float = 0.0
-    autocast: torch.dtype | None = None
     augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
 
 
@@ -152,20 +151,20 @@ class _RowPairs:
 def _minibatches(
     networks: EncoderPair, pairs: Batches | _RowPairs, plan: Plan, checkpoint: Resumable | None
 ) -> Iterator[DeepCCAEpoch]:
-    device, n_batches = pairs.device.type, pairs.n_batches
+    device, n_batches = pairs.device, pairs.n_batches
     correlation = 0.0
 
     def batch_loss(inputs: list[Any], where: str) -> Tensor:
         nonlocal correlation
         if plan.augment is not None:
             inputs = list(plan.augment(*inputs))
-        with torch.autocast(device, plan.autocast or torch.bfloat16, enabled=plan.autocast is not None):
+        with plan.autocasting(device):
             outputs = [e(x) for e, x in zip(networks.encoders, inputs, strict=True)]
         check_outputs(outputs, where)
         value: Tensor = plan.loss(*outputs)
         correlation += total_correlation(value, outputs, plan.loss) / n_batches
         if plan.reconstruction:
-            with torch.autocast(device, plan.autocast or torch.bfloat16, enabled=plan.autocast is not None):
+            with plan.autocasting(device):
                 for decoder, H, x in zip(networks.decoders, outputs, inputs, strict=True):
                     value = value + plan.reconstruction * (decoder(H) - x).square().sum() / len(H)
         return value

@@ -76,12 +76,12 @@ class MultimodalNetwork(TrainedModule):
         factor = (
             len(hidden) / given.sum(dim=1, keepdim=True)
             if self.inverted_dropout
-            else given.new_ones(len(given), 1)
+            else given.new_ones(given.shape[0], 1)
         )
         parts = []
         for m, h in enumerate(hidden):
             if h is None:
-                parts.append(given.new_zeros(len(given), self.widths[m]))
+                parts.append(given.new_zeros(given.shape[0], self.widths[m]))
             else:
                 parts.append(h * (given[:, m : m + 1] * factor))
         return torch.cat(parts, dim=1)

@@ -114,10 +114,13 @@ def epochs_of(
     def loss(item: Item, counts: Tensor, where: str, generator: torch.Generator | None) -> Tensor:
         """The part of these rows in the loss of a batch of which ``counts`` rows have each modality."""
         inputs, here = item
-        hidden = network.hidden(inputs)
+        casting = schedule.autocasting(here.device, network.training)
+        with casting:
+            hidden = network.hidden(inputs)
         total = here.new_zeros(())
         for weight, given in sampling.masks(here, generator):
-            outputs = network.decode(network.code(hidden, given))
+            with casting:
+                outputs = network.decode(network.code(hidden, given))
             for m, (name, x, out) in enumerate(zip(names, inputs, outputs, strict=True)):
                 if not bool(torch.isfinite(out.detach()).all()):
                     raise NumericalError(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fastcca.deep.networks import trained_parameters
+from fastcca.errors import NumericalError
 
 __all__ = [
     "Best",
@@ -254,6 +255,12 @@ class Schedule:
     patience: int | None = None
     clip_norm: float | None = None
     compile: bool = False
+    autocast: torch.dtype | None = None
+
+    def autocasting(self, device: torch.device, enabled: bool = True) -> torch.autocast:
+        """The context in which the networks run in training."""
+        enabled = enabled and self.autocast is not None
+        return torch.autocast(device.type, self.autocast or torch.bfloat16, enabled=enabled)
 
 
 def learning_rate(schedule: Schedule, progress: float) -> float:
@@ -329,8 +336,13 @@ def minibatches(
     optimizer = _optimizer(parameters, schedule)
     scheduler = schedule.schedule(optimizer) if callable(schedule.schedule) else None
     first_rates = [group["lr"] for group in optimizer.param_groups]
+    # Gradients in float16 vanish below 6e-8: the loss is scaled up, the gradients back before the step.
+    device = parameters[0].device
+    scaler = torch.amp.GradScaler(device.type, enabled=schedule.autocast == torch.float16)
     if checkpoint is not None:
         checkpoint.attach("optimizer", optimizer)
+        if scaler.is_enabled():
+            checkpoint.attach("scaler", scaler)
         if scheduler is not None:
             checkpoint.attach("scheduler", scheduler)
         checkpoint.resume_generators()
@@ -344,16 +356,43 @@ def minibatches(
                 for group, first in zip(optimizer.param_groups, first_rates, strict=True):
                     group["lr"] = rate * (first / schedule.learning_rate)
             rate = float(optimizer.param_groups[0]["lr"])
-            value = batch_loss(batch, f"epoch {number}")
             optimizer.zero_grad(set_to_none=True)
-            value.backward()  # type: ignore[no-untyped-call]
+            with _computable(schedule, device):
+                value = batch_loss(batch, f"epoch {number}")
+                scaler.scale(value).backward()
             if schedule.clip_norm is not None:
+                scaler.unscale_(optimizer)
                 nn.utils.clip_grad_norm_(parameters, schedule.clip_norm)
-            optimizer.step()
-            if scheduler is not None:
+            scaler.step(optimizer)
+            if _scale_kept(scaler, f"epoch {number}") and scheduler is not None:
                 scheduler.step()
             total += float(value.detach()) / n_batches
         yield number, total, rate
+
+
+def _scale_kept(scaler: torch.amp.GradScaler, where: str) -> bool:
+    """Adapts the scale; False where the gradients overflowed, so that the step was left out."""
+    before = scaler.get_scale()
+    scaler.update()
+    after = scaler.get_scale()
+    if after < 2.0**-24:  # some 40 batches in a row
+        raise NumericalError(
+            f"gradients are NaN or infinity in {where}, however small their scale: "
+            "try a smaller learning_rate or autocast='bfloat16'"
+        )
+    return after >= before
+
+
+@contextmanager
+def _computable(schedule: Schedule, device: torch.device) -> Iterator[None]:
+    """The error of operators that a device lacks in half precision names the parameter."""
+    try:
+        yield
+    except RuntimeError as error:  # NotImplementedError is one
+        if schedule.autocast is None or "not implemented for" not in str(error):
+            raise
+        kind = str(schedule.autocast).removeprefix("torch.")
+        raise ValueError(f"autocast={kind!r}: {device} cannot compute the networks so: {error}") from error
 
 
 def _optimizer(parameters: list[nn.Parameter], schedule: Schedule) -> torch.optim.Optimizer:

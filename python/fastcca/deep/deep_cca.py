@@ -39,6 +39,7 @@ from fastcca.deep._correlation_training import (
     outputs_of,
     warn_of_small_batches,
 )
+from fastcca.deep._fitted_modules import ScoringModule, Standardizer
 from fastcca.deep._pretraining import pretrain_pair
 from fastcca.deep._training import Source, encode, tried
 from fastcca.deep.losses.correlation import CorrelationLoss
@@ -127,8 +128,10 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
         Any device of PyTorch.
     dtype : {"float32", "float64"}, default="float32"
         Of the networks.
-    autocast : {None, "bfloat16"}, default=None
-        Run the networks' products in bfloat16 while training on minibatches: faster on CPUs that have it.
+    autocast : {None, "bfloat16", "float16"}, default=None
+        Run the networks in this precision while training on minibatches, where their device is faster in it;
+        the loss is computed in float32. float16 overflows above 65504, and its gradients are scaled
+        (``torch.amp.GradScaler``): a batch whose gradients overflow leaves the weights as they are.
     warm_start : bool, default=False
         Continue from the networks of the last fit.
     random_state : int, RandomState or None, default=None
@@ -197,7 +200,6 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
         "optimizer": or_callable(choice("adam", "adamw", "lbfgs")),
         "objective": choice("trace_norm", "frobenius"),
         "pretrain": choice(None, "denoising"),
-        "autocast": choice(None, "bfloat16"),
         "warm_start": FLAG,
         "reconstruction": NOT_NEGATIVE,
         "reg": RIDGES,
@@ -233,7 +235,7 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
         scale: Literal["view", "columns"] = "view",
         device: str = "cpu",
         dtype: Literal["float32", "float64"] = "float32",
-        autocast: Literal["bfloat16"] | None = None,
+        autocast: Literal["bfloat16", "float16"] | None = None,
         warm_start: bool = False,
         random_state: Any = None,
         verbose: bool = False,
@@ -463,7 +465,6 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
             loss=CorrelationLoss(self.n_components, self.reg, self.objective),
             chunk=self.batch_size,
             reconstruction=self.reconstruction,
-            autocast=torch.bfloat16 if self.autocast else None,
             augment=self.augment,
         )
 
@@ -675,43 +676,15 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
             raise ValueError(f"view must be 'X' or 'y', got {view!r}")
         first = view == "X"
         encoder = copy.deepcopy(self.encoder_x_ if first else self.encoder_y_)
-        scaling = None
+        dtype = getattr(torch, self.dtype)
+        standardizer: nn.Module = nn.Identity()
         if not self._of_batches:
             scaling = (self.x_mean_, self.x_scale_) if first else (self.y_mean_, self.y_scale_)
+            standardizer = Standardizer(*scaling, dtype)
         mean, weights = (
             (self.cca_.x_mean_, self.cca_.x_weights_) if first else (self.cca_.y_mean_, self.cca_.y_weights_)
         )
-        return ScoringModule(encoder, mean, weights, scaling, getattr(torch, self.dtype)).eval()
-
-
-class ScoringModule(nn.Module):
-    """(x - mean) / scale, the network, and the linear CCA of its outputs."""
-
-    def __init__(
-        self,
-        encoder: nn.Module,
-        output_mean: NDArray[Any],
-        weights: NDArray[Any],
-        scaling: tuple[NDArray[Any], NDArray[Any]] | None,
-        dtype: torch.dtype,
-    ) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.scales = scaling is not None
-        mean, scale = scaling if scaling is not None else (np.zeros(()), np.ones(()))
-        for name, value in (("mean", mean), ("factor", 1 / np.asarray(scale, np.float64))):
-            self.register_buffer(name, torch.as_tensor(value, dtype=torch.float64))
-        # z = (h - m) W = h W - m W
-        offset = -np.asarray(output_mean, np.float64) @ weights
-        self.register_buffer("weights", torch.as_tensor(weights, dtype=torch.float64))
-        self.register_buffer("offset", torch.as_tensor(offset, dtype=torch.float64))
-        self.dtype = dtype
-
-    def forward(self, x: Any) -> torch.Tensor:
-        if self.scales:
-            x = ((x.double() - self.mean) * self.factor).to(self.dtype)
-        scores: torch.Tensor = self.encoder(x).double() @ self.weights + self.offset
-        return scores.to(self.dtype)
+        return ScoringModule(standardizer, encoder, mean, weights, dtype).eval()
 
 
 # What a fit to pairs in batches has of the linear CCA of the outputs.

@@ -30,6 +30,7 @@ from fastcca._arguments.parameters import (
 from fastcca._models.files import Schema
 from fastcca._models.multi_view import scaled_statistics
 from fastcca.deep._base import SHARED, DeepEstimator, refuse_both
+from fastcca.deep._fitted_modules import LabelModule, Standardizer
 from fastcca.deep._training import (
     Epoch,
     Rows,
@@ -191,8 +192,10 @@ class DeepLabelEmbedding(SemanticLabels, DeepEstimator, LabelEmbedding):
         Any device of PyTorch.
     dtype : {"float32", "float64"}, default="float32"
         Of the network.
-    autocast : {None, "bfloat16"}, default=None
-        Run the network's products in bfloat16 while training.
+    autocast : {None, "bfloat16", "float16"}, default=None
+        Run the network in this precision while training, where its device is faster in it;
+        the loss is computed in float32. float16 overflows above 65504, and its gradients are scaled
+        (``torch.amp.GradScaler``): a batch whose gradients overflow leaves the weights as they are.
     random_state : int, RandomState or None, default=None
         Seed of the initial weights, batches and noise.
     verbose : bool, default=False
@@ -208,7 +211,7 @@ class DeepLabelEmbedding(SemanticLabels, DeepEstimator, LabelEmbedding):
         The labels, sorted.
     encoder_ : torch.nn.Module
         The trained network with W, in evaluation mode: from ``(x - x_mean_) / x_scale_`` to the space of the
-        labels. ``torch.export.export`` takes it.
+        labels.
     label_embedding_ : ndarray of shape (n_classes, d)
         The point of each label.
     superclasses_, superclass_embedding_, nodes_, node_embedding_, parents_, beta_
@@ -300,7 +303,6 @@ class DeepLabelEmbedding(SemanticLabels, DeepEstimator, LabelEmbedding):
         "scale": choice("view", "columns", None),
         "class_weight": CLASS_WEIGHT,
         "temperature": POSITIVE.or_none,
-        "autocast": choice(None, "bfloat16"),
     }
     _least_validation_rows = 100
     _default_batches = (2000, 10, 300)
@@ -351,7 +353,7 @@ class DeepLabelEmbedding(SemanticLabels, DeepEstimator, LabelEmbedding):
         temperature: float | None = None,
         device: str = "cpu",
         dtype: Literal["float32", "float64"] = "float32",
-        autocast: Literal["bfloat16"] | None = None,
+        autocast: Literal["bfloat16", "float16"] | None = None,
         random_state: Any = None,
         verbose: bool = False,
         callbacks: Sequence[Callable[[LabelEmbeddingEpoch], bool | None]] = (),
@@ -757,7 +759,7 @@ class DeepLabelEmbedding(SemanticLabels, DeepEstimator, LabelEmbedding):
             x = data.source.rows(index)
             if self.augment is not None:
                 x = self._augmented(x)
-            with torch.autocast(device.type, torch.bfloat16, enabled=self.autocast is not None):
+            with schedule.autocasting(device):
                 Z = networks.encoder(x)
             if not bool(torch.isfinite(Z).all()):
                 raise NumericalError(
@@ -912,6 +914,48 @@ class DeepLabelEmbedding(SemanticLabels, DeepEstimator, LabelEmbedding):
             relative = float(left / max(np.linalg.norm(z), np.finfo(float).tiny))
             found.append(Explanation(label, parent, named, relative))
         return found
+
+    def to_module(
+        self, method: Literal["predict_proba", "decision_function", "transform"] = "predict_proba"
+    ) -> nn.Module:
+        """What a method computes, from rows in their units on, as one module of PyTorch.
+
+        Centring, scale, network and the embeddings of the labels in one, for ``torch.export``, ONNX,
+        TorchServe, a device.
+
+        Parameters
+        ----------
+        method : {"predict_proba", "decision_function", "transform"}
+
+        Returns
+        -------
+        torch.nn.Module
+            In evaluation mode, with copies of all weights, in ``dtype``, from (rows, ...) to what the method
+            returns; columns of labels are in the order of ``classes_``.
+
+        Examples
+        --------
+        >>> import numpy as np, torch
+        >>> from fastcca.deep import DeepLabelEmbedding
+        >>> X = np.random.default_rng(0).normal(size=(90, 4)).astype(np.float32)
+        >>> model = DeepLabelEmbedding(n_epochs=2, random_state=0).fit(X, X[:, :3].argmax(axis=1))
+        >>> rows, n = torch.from_numpy(X[:5]), torch.export.Dim("n")
+        >>> program = torch.export.export(model.to_module(), (rows,), dynamic_shapes=({0: n},))
+        >>> probabilities = program.module()(torch.from_numpy(X[:9]))
+        >>> bool(np.allclose(probabilities.detach(), model.predict_proba(X[:9]), atol=1e-5))
+        True
+        """
+        check_is_fitted(self)
+        choice("predict_proba", "decision_function", "transform")("method", method)
+        return LabelModule(
+            Standardizer(self.x_mean_, self.x_scale_, getattr(torch, self.dtype)),
+            copy.deepcopy(self.encoder_),
+            self.label_embedding_,
+            getattr(self, "decision_offset_", 0.0),
+            self.temperature_,
+            self._similarity == "euclidean",
+            method,
+        ).eval()
 
     def _check_rows(self, X: ArrayLike) -> Array:
         check_is_fitted(self)

@@ -35,6 +35,7 @@ from fastcca.deep._batches import (
     named_batch,
     split_batches,
 )
+from fastcca.deep._fitted_modules import FillingModule, Standardizer
 from fastcca.deep._multimodal_network import MultimodalNetwork, SubsetSampling, pretrain, subset_sampling
 from fastcca.deep._multimodal_training import (
     AutoencoderEpoch,
@@ -144,6 +145,10 @@ class MultimodalAutoencoder(
         Any device of PyTorch.
     dtype : {"float32", "float64"}, default="float32"
         Of the network.
+    autocast : {None, "bfloat16", "float16"}, default=None
+        Run the network in this precision while training, where its device is faster in it;
+        the loss is computed in float32. float16 overflows above 65504, and its gradients are scaled
+        (``torch.amp.GradScaler``): a batch whose gradients overflow leaves the weights as they are.
     random_state : int, RandomState or None, default=None
         Seed of the initial weights, batches, subsets and noise. The same seed gives the same result on the
         same machine with the same number of threads.
@@ -261,6 +266,7 @@ class MultimodalAutoencoder(
         n_threads: int | None = None,
         clip_norm: float | None = None,
         compile: bool = False,
+        autocast: Literal["bfloat16", "float16"] | None = None,
     ) -> None:
         self.n_components = n_components
         self.hidden = hidden
@@ -292,6 +298,7 @@ class MultimodalAutoencoder(
         self.n_threads = n_threads
         self.clip_norm = clip_norm
         self.compile = compile
+        self.autocast = autocast
 
     def fit(
         self,
@@ -724,6 +731,44 @@ class MultimodalAutoencoder(
             for name, reference in references.items()
         ]
         return float(np.mean(scores))
+
+    def to_module(self, method: Literal["reconstruct", "transform"] = "reconstruct") -> nn.Module:
+        """What a method computes, from modalities in their units on, as one module of PyTorch.
+
+        Centring, scale and network in one, for ``torch.export``, ONNX, TorchServe, a device.
+
+        Parameters
+        ----------
+        method : {"reconstruct", "transform"}
+            All modalities, from whichever are given, or the joint representation.
+
+        Returns
+        -------
+        torch.nn.Module
+            In evaluation mode, with copies of all weights, in ``dtype``. Its input is a dict from names to
+            tensors (rows, features), more axes being flattened; a modality may be left out, or missing in
+            rows (NaN throughout). "reconstruct" returns such a dict of all modalities. Unlike the estimator
+            it does not check that each row has a modality.
+
+        Examples
+        --------
+        >>> import numpy as np, torch
+        >>> from fastcca.deep import MultimodalAutoencoder
+        >>> X = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
+        >>> model = MultimodalAutoencoder(3, (8,), n_epochs=2, random_state=0).fit({"a": X, "b": -X})
+        >>> rows, n = {"a": torch.from_numpy(X[:5])}, torch.export.Dim("n")
+        >>> program = torch.export.export(model.to_module(), (rows,), dynamic_shapes=({"a": {0: n}},))
+        >>> filled = program.module()({"a": torch.from_numpy(X[:9])})["b"]
+        >>> bool(np.allclose(filled.detach(), model.reconstruct({"a": X[:9]})["b"], atol=1e-5))
+        True
+        """
+        check_is_fitted(self)
+        choice("reconstruct", "transform")("method", method)
+        dtype = getattr(torch, self.dtype)
+        scaling = {
+            name: Standardizer(self.means_[name], self.scales_[name], dtype) for name in self.modalities_
+        }
+        return FillingModule(copy.deepcopy(self.network_), scaling, method == "reconstruct", dtype).eval()
 
     def _read(self, views: Any) -> Iterable[Any]:
         """The batches of what comes in batches."""
