@@ -14,6 +14,7 @@ BAD_PARAMETERS = [
     ({"input_noise": "x"}, "input_noise must be a finite number >= 0"),
     ({"weight_decay": [1]}, "weight_decay must be a finite number >= 0"),
     ({"validation_fraction": "x"}, "validation_fraction must be a finite number >= 0 and < 1"),
+    ({"autocast": "float8"}, "autocast must be one of None, 'bfloat16', 'float16', got 'float8'"),
     ({"callbacks": 3}, "callbacks must be a sequence of callables, got 3"),
     ({"callbacks": (3,)}, "callbacks must be a sequence of callables"),
 ]

@@ -415,6 +415,31 @@ def test_an_autoencoder_of_batches(tmp_path):
         MultimodalAutoencoder(**options).fit([parts[0], {"x": parts[0]["x"], "y": parts[0]["y"][:, :3]}])
 
 
+def test_an_autoencoder_of_a_loader_goes_on_bit_by_bit(tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop(epoch):
+        if epoch.number == 3:
+            raise Stop
+
+    data, held_out = (tuple(map(torch.from_numpy, pair(120, seed))) for seed in (0, 1))
+
+    def fit(path, callbacks=()):
+        generator = torch.Generator().manual_seed(1)
+        loader = DataLoader(TensorDataset(*data), 40, shuffle=True, generator=generator)
+        options = {"optimizer": nesterov, "schedule": steps, "clip_norm": 1.0, "dropout": 0.1}
+        model = MultimodalAutoencoder(**SMALL, **options, callbacks=callbacks)
+        return model.fit(loader, validation=[held_out], checkpoint=path)
+
+    with pytest.raises(Stop):
+        fit(tmp_path / "run.ckpt", [stop])
+    epochs = []
+    resumed = fit(tmp_path / "run.ckpt", [lambda e: epochs.append(e.number)])
+    assert epochs == [3, 4, 5, 6]
+    same(fit(None), resumed)
+
+
 def test_batches_that_cannot_be_used_are_named():
     X, Y = (torch.from_numpy(a) for a in pair(100))
     parts, nets = [(X, Y)], (torch.nn.Linear(5, 3), torch.nn.Linear(4, 3))

@@ -103,6 +103,19 @@ def test_maxvar_of_low_rank_and_constant_outputs():
         CorrelationLoss(2, 0.0, "maxvar")(*tensors)
 
 
+@pytest.mark.parametrize("scale", [1e-100, 1e100])
+@pytest.mark.parametrize("objective", ["trace_norm", "frobenius", "maxvar"])
+def test_many_views_far_from_one_in_scale(objective, scale):
+    H = views()
+    CorrelationLoss(2, 0.1, objective)(*H).backward()
+    scaled = [(scale * h.detach()).requires_grad_() for h in H]
+    value = CorrelationLoss(2, 0.1 * scale**2, objective)(*scaled)
+    assert value.item() == pytest.approx(CorrelationLoss(2, 0.1, objective)(*H).item(), rel=1e-12)
+    value.backward()
+    for h, s in zip(H, scaled, strict=True):
+        torch.testing.assert_close(s.grad * scale, h.grad, rtol=1e-9, atol=1e-12)
+
+
 def test_maxvar_compiles_and_knows_torch_func():
     loss = CorrelationLoss(2, 0.1, "maxvar")
     H = views()

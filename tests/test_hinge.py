@@ -298,6 +298,27 @@ def test_far_from_one_in_scale(rng: np.random.Generator) -> None:
     )
 
 
+@pytest.mark.parametrize("similarity", ["euclidean", "cosine"])
+@pytest.mark.parametrize("negatives", ["sum", "rank", "softmax"])
+def test_low_rank_and_copied_rows(rng: np.random.Generator, negatives: str, similarity: str) -> None:
+    # Samples on a line through 0, nodes of which there are but two: whole classes at one distance
+    Z = np.outer(rng.standard_normal(30), rng.standard_normal(6))
+    U = rng.standard_normal((2, 6))[[0, 0, 1, 1, 1, 0, 1]]
+    y = rng.integers(7, size=30)
+    Z[4] *= 1e-12
+    for dtype, tolerance in ((np.float64, 1e-11), (np.float32, 1e-4)):
+        z, u = Z.astype(dtype), U.astype(dtype)
+        # the cosine's gradient by a short row is as large as that row is short
+        rows = np.arange(30) != 4 if similarity == "cosine" else np.arange(30) >= 0
+        got = hinge_embedding_loss(z, u, y, similarity=similarity, **options(negatives))  # type: ignore[arg-type]
+        expected = ref.hinge_embedding_loss(z, u, y, 1.0, similarity, negatives)
+        assert got[0] == pytest.approx(expected[0], rel=tolerance)
+        np.testing.assert_allclose(got[1][rows], expected[1][rows], rtol=tolerance, atol=tolerance)  # type: ignore[index]
+        length = np.linalg.norm(expected[1][4])
+        assert np.linalg.norm(got[1][4] - expected[1][4]) <= tolerance * max(length, 1)  # type: ignore[index]
+        np.testing.assert_allclose(got[2], expected[2], rtol=tolerance, atol=tolerance)  # type: ignore[arg-type]
+
+
 # Tables
 
 

@@ -1,11 +1,11 @@
-"""Losses of embeddings written down slowly: one sample, one pair and one negative node after the other."""
+"""Losses of embeddings in extended precision: one sample, one pair and one negative node after the other."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+Array = npt.NDArray[np.longdouble]
 Pairs = Sequence[tuple[int, Sequence[int]]]
 
 MASK = 2**64 - 1
@@ -25,19 +25,19 @@ def draws(seed: int, sample: int, pair: int) -> Callable[[int], float]:
     return lambda t: (split_mix((key + STEP * (t + 1)) & MASK) >> 11) * 2.0**-53
 
 
-def harmonic(r: int) -> float:
-    return sum(1 / j for j in range(1, r + 1))
+def harmonic(r: int) -> np.longdouble:
+    return sum((1 / np.longdouble(j) for j in range(1, r + 1)), np.longdouble(0))
 
 
-def distance(z: Array, u: Array, similarity: str) -> tuple[float, Array, Array]:
+def distance(z: Array, u: Array, similarity: str) -> tuple[np.longdouble, Array, Array]:
     """D(z, u) and its gradients."""
     if similarity == "euclidean":
-        return float((z - u) @ (z - u)), 2 * (z - u), 2 * (u - z)
+        return (z - u) @ (z - u), 2 * (z - u), 2 * (u - z)
     a, b = np.linalg.norm(z), np.linalg.norm(u)
     if a == 0 or b == 0:
-        return 0.0, 0 * z, 0 * u
+        return np.longdouble(0), 0 * z, 0 * u
     cosine = z @ u / (a * b)
-    return -float(cosine), -(u / b - cosine * z / a) / a, -(z / a - cosine * u / b) / b
+    return -cosine, -(u / b - cosine * z / a) / a, -(z / a - cosine * u / b) / b
 
 
 def flat(n_classes: int) -> list[Pairs]:
@@ -46,35 +46,35 @@ def flat(n_classes: int) -> list[Pairs]:
 
 def pair_weights(
     v: Array, e: Array, negatives: str, draw: Callable[[int], float]
-) -> tuple[float, Array, int]:
+) -> tuple[np.longdouble, Array, int]:
     """Loss, its derivatives by the v_c (or e_c) and the number of violations."""
     m = len(v)
     positive = np.maximum(v, 0)
-    mask = (v > 0).astype(float)
+    mask = (v > 0).astype(v.dtype)
     r = int(mask.sum())
     if negatives == "softmax":
-        top = max(0.0, e.max(initial=0.0))
+        top = e.max(initial=0.0)
         total = np.exp(-top) + np.exp(e - top).sum()
-        return float(top + np.log(total)), np.exp(e - top) / total, int((e > 0).sum())
+        return top + np.log(total), np.exp(e - top) / total, int((e > 0).sum())
     if negatives == "sum":
-        return float(positive.sum()), mask, r
+        return positive.sum(), mask, r
     if negatives == "rank":
-        scale = harmonic(r) / r if r else 0.0
-        return float(scale * positive.sum()), scale * mask, r
+        scale = harmonic(r) / max(r, 1)
+        return scale * positive.sum(), scale * mask, r
     if negatives == "hardest":
-        return float(positive.max(initial=0.0)), mask * (np.arange(m) == np.argmax(v)) if m else mask, r
+        return positive.max(initial=0.0), mask * (np.arange(m) == np.argmax(v)) if m else mask, r
     if negatives == "semihard":  # the nearest node farther than the positive one, else the farthest of all
         farther = [k for k in range(m) if e[k] < 0]
         k = max(farther, key=lambda k: v[k]) if farther else min(range(m), key=lambda k: v[k], default=None)
         if k is None or v[k] <= 0:
-            return 0.0, 0 * mask, r
-        return float(v[k]), 1.0 * (np.arange(m) == k), r
+            return np.longdouble(0), 0 * mask, r
+        return v[k], 1.0 * (np.arange(m) == k), r
     for t in range(1, m + 1):  # warp
         k = min(m - 1, int(draw(t - 1) * m))
         if v[k] > 0:
             scale = harmonic(m // t)
-            return float(scale * v[k]), scale * (np.arange(m) == k), 1
-    return 0.0, 0 * mask, 0
+            return scale * v[k], scale * (np.arange(m) == k), 1
+    return np.longdouble(0), 0 * mask, 0
 
 
 def hinge_embedding_loss(
@@ -89,10 +89,10 @@ def hinge_embedding_loss(
     seed: int = 0,
 ) -> tuple[float, Array, Array, int]:
     """Value, gradients, violations; ``scales`` multiply the samples (by default 1/n)."""
-    Z, U = Z.astype(np.float64), U.astype(np.float64)
+    Z, U = Z.astype(np.longdouble), U.astype(np.longdouble)
     constraints = flat(len(U)) if constraints is None else constraints
     scales = np.full(len(Z), 1 / len(Z)) if scales is None else scales
-    value, grad_Z, grad_U, violations = 0.0, np.zeros_like(Z), np.zeros_like(U), 0
+    value, grad_Z, grad_U, violations = np.longdouble(0), np.zeros_like(Z), np.zeros_like(U), 0
     for i, z in enumerate(Z):
         for j, (p, others) in enumerate(constraints[y[i]]):
             Dp, dz_p, du_p = distance(z, U[p], similarity)
@@ -103,11 +103,13 @@ def hinge_embedding_loss(
                 e.append(Dp - Dc)
                 v.append(delta + Dp - Dc)
                 slopes.append((c, dz_c, du_c))
-            loss, weights, count = pair_weights(np.array(v), np.array(e), negatives, draws(seed, i, j))
+            loss, weights, count = pair_weights(
+                np.array(v, Z.dtype), np.array(e, Z.dtype), negatives, draws(seed, i, j)
+            )
             value += scales[i] * loss
             violations += count
             for w, (c, dz_c, du_c) in zip(weights, slopes, strict=True):
                 grad_Z[i] += scales[i] * w * (dz_p - dz_c)
                 grad_U[p] += scales[i] * w * du_p
                 grad_U[c] -= scales[i] * w * du_c
-    return value, grad_Z, grad_U, violations
+    return float(value), grad_Z, grad_U, violations

@@ -16,6 +16,9 @@ __all__ = ["FillingModule", "LabelModule", "ScoringModule", "Standardizer"]
 class Standardizer(nn.Module):
     """(x - mean) / scale, in float64 up to ``dtype``, and back."""
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(self, mean: NDArray[Any], scale: NDArray[Any], dtype: torch.dtype) -> None:
         super().__init__()
         self.dtype = dtype
@@ -31,6 +34,9 @@ class Standardizer(nn.Module):
 
 class ScoringModule(nn.Module):
     """The scaling of a view (or none), its network, and the linear CCA of the outputs."""
+
+    weights: Tensor
+    offset: Tensor
 
     def __init__(
         self,
@@ -99,6 +105,10 @@ class LabelModule(nn.Module):
     ``method`` is "transform", "decision_function" or "predict_proba" of the estimator.
     """
 
+    centre: Tensor
+    labels: Tensor
+    offset: Tensor
+
     def __init__(
         self,
         standardizer: Standardizer,
@@ -121,7 +131,7 @@ class LabelModule(nn.Module):
         self.register_buffer("offset", _double(np.broadcast_to(offset, len(U))))
 
     def forward(self, x: Tensor) -> Tensor:
-        z = self.encoder(self.standardizer(x)).double()
+        z: Tensor = self.encoder(self.standardizer(x)).double()
         if self.method != "transform":
             z = self._decisions(z)
         return z.to(self.dtype)

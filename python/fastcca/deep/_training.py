@@ -359,7 +359,7 @@ def minibatches(
             optimizer.zero_grad(set_to_none=True)
             with _computable(schedule, device):
                 value = batch_loss(batch, f"epoch {number}")
-                scaler.scale(value).backward()
+                scaler.scale(value).backward()  # type: ignore[no-untyped-call]
             if schedule.clip_norm is not None:
                 scaler.unscale_(optimizer)
                 nn.utils.clip_grad_norm_(parameters, schedule.clip_norm)
