@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array, issparse
 
 from fastcca._arguments.arrays import as_weights, check_same_rows
+from fastcca._arguments.sparse import is_sparse
 from fastcca.metrics._labels import among_best
 from fastcca.metrics._pairs import check_k, finite_matrix
 
@@ -93,7 +93,7 @@ def _hits(
     """Of each sample with a label: its labels among the k best, all its labels; the weights."""
     check_same_rows(y_true=y_true, scores=scores, sample_weight=sample_weight)
     s = finite_matrix("scores", scores)
-    member = np.asarray(csr_array(y_true).toarray() if issparse(y_true) else y_true)
+    member = np.asarray(y_true.toarray() if is_sparse(y_true) else y_true)
     if member.shape != s.shape:
         raise ValueError(f"y_true must have the shape of scores, {s.shape}, got {member.shape}")
     if member.dtype.kind not in "biuf" or not np.isin(member, (0, 1)).all():
