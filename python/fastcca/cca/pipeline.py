@@ -72,6 +72,11 @@ def _passes(step: Any) -> bool:
     return step is None or (isinstance(step, str) and step == "passthrough")
 
 
+# Steps judge their data themselves; scikit-learn's look for infinity would warn before it refuses it.
+_quiet = np.errstate(over="ignore", invalid="ignore")
+
+
+@_quiet
 def fitted_steps(steps: Steps, data: Any, target: Any, weights: Any) -> tuple[Steps, Any]:
     """Copies fitted to these rows one after the other, and what they make of them."""
     fitted: Steps = []
@@ -90,6 +95,7 @@ def fitted_steps(steps: Steps, data: Any, target: Any, weights: Any) -> tuple[St
     return fitted, data
 
 
+@_quiet
 def transformed(steps: Steps, data: Any) -> Any:
     for _, step in steps:
         data = step.transform(data)
