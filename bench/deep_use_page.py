@@ -298,7 +298,7 @@ without transfer on the Animals with Attributes.
 
 Placed by their parents and attributes. *New classes alone*: rows are known to be of the three. H: the harmonic mean of the
 accuracies on seen and unseen classes (generalised zero-shot learning), as it is and with the decisions for seen classes lowered by what
-the pseudo-targets choose, relative to the spread of a model's decisions. No image of a new class is used.
+the pseudo-targets choose, relative to the range of a model's decisions. No image of a new class is used.
 
 {zero}
 

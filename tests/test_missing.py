@@ -412,7 +412,7 @@ def test_many_views_with_missing_values(model, views, rng):
     given = {
         "a": holes(views[0], 0.03, rng),
         "b": holes(views[1], 0.03, rng),
-        "c": views[0][:, :2] + views[1][:, :2],
+        "c": views[0][:, :2] + views[1][:, :2] + rng.normal(size=(300, 2)),
     }
     given["b"][:30] = np.nan  # which lack the view whole
     w = rng.uniform(0.5, 2, 300)

@@ -739,7 +739,11 @@ def label_metrics(d):
     n, c = d.size(2, 20), 4
     y, scores = d.labels(n, c), d.matrix(n, c)
     tree = taxonomy_of(c)
+    several = d.rng.integers(2, size=(n, c)) if not d.odd(0.1) else d.matrix(n, c)
+    several = d.pick(lambda: several, lambda: sparse.csr_array(several))() if d.tame else several
     return d.pick(
+        lambda: metrics.multilabel_precision_at_k(several, scores, d.count(1, 3)),
+        lambda: metrics.multilabel_recall_at_k(several, scores, d.count(1, 3)),
         lambda: metrics.hit_at_k(y, scores, d.count(1, 3), classes=range(c)),
         lambda: metrics.hierarchical_precision_at_k(y, scores, d.count(1, 3), tree, classes=range(c)),
         lambda: metrics.superclass_confusion(y, d.labels(n, c), tree, normalise=d.word(True, False)),

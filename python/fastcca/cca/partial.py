@@ -74,7 +74,8 @@ def check_confounds(
         raise ValueError(f"this {owner} was fitted without confounds, and takes none")
     if Z.shape[1] != len(fitted.mean):
         raise ValueError(f"confounds has {Z.shape[1]} columns, but the fit had {len(fitted.mean)}")
-    refuse_non_finite("confounds", Z)
+    if not missing:
+        refuse_non_finite("confounds", Z)
     return Z
 
 

@@ -206,6 +206,7 @@ class MultimodalAutoencoder(
 
     _schema = Schema(
         "MultimodalAutoencoder",
+        2,
         fields="modalities_ means_ scales_ column_names=_columns dtypes=_dtypes n_features_in_ "
         "encoder_widths=_encoder_widths history_ best_epoch_",
         optional="feature_names_in_",

@@ -21,8 +21,16 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 from fastcca._arguments.arrays import as_matrix, as_weights, check_same_rows, refuse_non_finite
 from fastcca._arguments.parameters import N_COMPONENTS, POSITIVE, Constraint, at_most, integer
 from fastcca._models.files import SavedModel, Schema
-from fastcca.embedding._data import SCALING, InputScaling, TrainingData, content_folds, content_key, row_folds
-from fastcca.embedding._label_sets import LabelSets, best_threshold, is_multilabel, membership
+from fastcca.embedding._data import (
+    SCALING,
+    InputScaling,
+    TrainingData,
+    content_folds,
+    content_key,
+    is_multilabel,
+    row_folds,
+)
+from fastcca.embedding._label_sets import LabelSets, best_threshold, membership
 from fastcca.errors import NumericalError
 from fastcca.functional.linalg import unit_rows
 

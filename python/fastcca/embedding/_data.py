@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, issparse
 
 from fastcca._arguments.arrays import as_matrix, as_weights, refuse_non_finite
 from fastcca._arguments.parameters import FLAG, number
@@ -14,7 +14,15 @@ from fastcca.embedding._label_sets import LabelSets
 from fastcca.errors import NumericalError
 from fastcca.functional.hinge import ConstraintTable
 
-__all__ = ["SCALING", "InputScaling", "TrainingData", "content_folds", "content_key", "row_folds"]
+__all__ = [
+    "SCALING",
+    "InputScaling",
+    "TrainingData",
+    "content_folds",
+    "content_key",
+    "is_multilabel",
+    "row_folds",
+]
 
 
 # The constraints of the parameters that choose the scaling.
@@ -286,3 +294,18 @@ def content_key(features: NDArray[Any]) -> NDArray[np.float64]:
     rows = np.ascontiguousarray(features)
     step = max(1, 2**20 // rows.shape[1])
     return np.concatenate([(rows[i : i + step] * direction).sum(axis=1) for i in range(0, len(rows), step)])
+
+
+def is_multilabel(y: Any) -> bool:
+    """Whether y gives each row a set of labels: sets, or an indicator matrix of two columns or more."""
+    if issparse(y):
+        return True
+    if isinstance(y, list | tuple) and len(y) and isinstance(y[0], set | frozenset):
+        return True
+    shape = getattr(y, "shape", None)
+    if shape is None and isinstance(y, list | tuple) and len(y) and not isinstance(y[0], str):
+        try:
+            shape = np.shape(y)
+        except ValueError:  # lists of different lengths
+            return False
+    return shape is not None and len(shape) == 2 and shape[1] > 1

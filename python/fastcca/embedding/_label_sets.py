@@ -11,7 +11,7 @@ from scipy.sparse import csr_array, issparse
 from fastcca._arguments.arrays import column_names
 from fastcca.functional.hinge import ConstraintTable
 
-__all__ = ["LabelSets", "Membership", "best_threshold", "is_multilabel", "membership"]
+__all__ = ["LabelSets", "Membership", "best_threshold", "membership"]
 
 MOST_NEGATIVES = 2**28  # of a table, 8 bytes each
 
@@ -76,21 +76,6 @@ class LabelSets:
             np.concatenate([[0], np.cumsum(per_pair)]),
             np.concatenate(parts),
         )
-
-
-def is_multilabel(y: Any) -> bool:
-    """Whether y gives each row a set of labels: sets, or an indicator matrix of two columns or more."""
-    if issparse(y):
-        return True
-    if isinstance(y, list | tuple) and len(y) and isinstance(y[0], set | frozenset):
-        return True
-    shape = getattr(y, "shape", None)
-    if shape is None and isinstance(y, list | tuple) and len(y) and not isinstance(y[0], str):
-        try:
-            shape = np.shape(y)
-        except ValueError:  # lists of different lengths
-            return False
-    return shape is not None and len(shape) == 2 and shape[1] > 1
 
 
 def membership(y: Any, n: int, classes: NDArray[Any] | None = None) -> Membership:

@@ -133,7 +133,7 @@ def corrected(
 def shrinkage(S: Floats, whole: Floats, variances: tuple[Floats, Floats]) -> float:
     """What takes the moments S of resamples nearer to those of the data, as near as those of samples are.
 
-    Where rows are few beside columns, resamples, which repeat rows, vary more than samples of the population
+    Where rows are few for the columns, resamples, which repeat rows, vary more than samples of the population
     do. With eigenvalues e of their covariances relative to the data's, divided by their mean, and t the mean
     of (e - 1)², samples have a mean 1 / e of about 1 / (1 - t), as Gaussian ones do: (n - 1) / (n - d - 2),
     where t is (d + 1) / (n - 1). The deviations of S from the data are to be multiplied by the c that gives
