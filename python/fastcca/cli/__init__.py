@@ -4,7 +4,7 @@ Exit codes: 0 done; 2 the user's error, reported in one line on stderr; 130 inte
 What takes long to import is imported by the command that needs it.
 """
 
-from fastcca.cli import _about, _embed, _fit, _plot, _report, _search, _similarity, _test, _use
+from fastcca.cli import _about, _embed, _fit, _inference, _plot, _report, _search, _similarity, _use
 from fastcca.cli._program import main
 
 __all__ = ["main"]
@@ -15,7 +15,7 @@ COMMANDS = (
     _use.transform,
     _use.score,
     _report.report,
-    _test.test,
+    _inference.test,
     _plot.plot,
     _embed.embed,
     _search.search,
