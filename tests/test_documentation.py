@@ -1,5 +1,6 @@
 """The built documentation lists every public method and shows its pictures; the pages' examples run."""
 
+import ast
 import importlib
 import os
 import re
@@ -88,11 +89,16 @@ def test_every_public_method_is_in_the_inventory(site: Path) -> None:
 
 def figures_of(path: Path) -> int:
     """How many figures a script makes: one for each block with a call that makes one."""
-    makers = (".subplots(", ".figure(", "Display", "plot(")
     blocks = re.split(r"^# ?%%.*$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return sum(
-        any(marker in block for marker in makers[:2])
-        or bool(re.search(r"Display[\w.]*\((?:[^()]|\([^()]*\))*\)\s*\.plot\(", block))
+        any(marker in block for marker in (".subplots(", ".figure("))
+        or any(
+            isinstance(call, ast.Call)
+            and isinstance(call.func, ast.Attribute)
+            and call.func.attr == "plot"
+            and "Display" in ast.unparse(call.func.value)
+            for call in ast.walk(ast.parse(block))
+        )
         for block in blocks
     )
 
