@@ -820,3 +820,10 @@ def test_estimators_and_counts_are_checked(rng, test):
             test(CCA(), X, X, **{count: number})
     with pytest.raises(TypeError, match=r"chooses widths and regularisation|got KernelCCACV"):
         test(KernelCCACV(1), X, X)
+
+
+def test_a_ridge_that_leaves_nothing_to_vary(rng):
+    X = (1e-20 * rng.standard_normal((28, 3))).astype(np.float32)
+    y = (1e-40 * rng.standard_normal((28, 2))).astype(np.float32)
+    found = bootstrap(CCA(1, reg=0.1), X, y, n_bootstrap=9, random_state=0)
+    assert not found.canonical_correlations.any()

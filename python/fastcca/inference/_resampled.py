@@ -145,6 +145,8 @@ def shrinkage(S: Floats, whole: Floats, variances: tuple[Floats, Floats]) -> flo
     R = _whitening(whole[np.ix_(both, both)][None])[0][0]
     R = R[:, R.any(axis=0)]  # without directions that the data lack
     e = np.linalg.eigvalsh(R.T @ S[:, both[:, None], both] @ R)
+    if not e.any():  # nothing varies
+        return 1.0
     e = e / e.mean() - 1
     t = float(np.mean(e**2))
     target = 1 / (1 - t) if t < 1 else np.inf
