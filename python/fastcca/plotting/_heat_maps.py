@@ -184,8 +184,8 @@ class HeatMapDisplay:
         rows, columns = largest(size.max(axis=1), top), largest(size.max(axis=0), top)
         self.shown_ = rows, columns
         values = self.values[np.ix_(rows, columns)]
-        room = (min(max(4.8, 2.6 + 0.24 * len(columns)), 16.0), min(max(3.2, 1.8 + 0.22 * len(rows)), 16.0))
-        self.ax_ = ax = new_axes(ax, size=room)
+        inches = (min(max(4.8, 2.6 + 0.24 * len(columns)), 16.0), min(max(3.2, 1.8 + 0.22 * len(rows)), 16.0))
+        self.ax_ = ax = new_axes(ax, size=inches)
         reach = float(np.nanmax(np.abs(values))) or 1.0
         # Blue and red with white between: no colour vision takes one for the other.
         self.image_ = ax.imshow(

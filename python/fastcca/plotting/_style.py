@@ -79,11 +79,11 @@ def name_points(
             box = text.get_window_extent()
             width[i], line = max(width[i], box.width + 6), max(line, 1.1 * box.height)
             text.remove()
-    room = ax.get_position(original=True).transformed(ax.figure.transFigure)
+    frame = ax.get_position(original=True).transformed(ax.figure.transFigure)
     low, high = ax.get_ylim()
     # pixels a unit, and how high a line of text is in units
-    unit = min((room.width - sum(width)) / (2 * edge), room.height / (high - low))
-    unit = max(unit, 0.2 * room.width / (2 * edge))
+    unit = min((frame.width - sum(width)) / (2 * edge), frame.height / (high - low))
+    unit = max(unit, 0.2 * frame.width / (2 * edge))
     step = line / unit
     taller = max(0.0, max(map(len, sides)) * step - (high - low)) / 2
     low, high = low - taller, high + taller
