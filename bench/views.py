@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import io
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -61,6 +62,7 @@ def eigenproblems(report: Report, repeats: int, small: bool) -> None:
 def least_squares(report: Report, repeats: int, small: bool) -> None:
     """PLSRegression against scikit-learn's, and its cross-validation against GridSearchCV."""
     from sklearn.cross_decomposition import PLSRegression as Peer
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.model_selection import GridSearchCV
 
     n, p, q = (1000, 30, 3) if small else (20000, 500, 10)
@@ -77,12 +79,19 @@ def least_squares(report: Report, repeats: int, small: bool) -> None:
 
     most, folds = (4, 3) if small else (30, 10)
     rows = slice(0, min(n, 2000))
-    grid = GridSearchCV(Peer(tol=1e-10), {"n_components": list(range(1, most + 1))}, cv=folds)
-    found, slow = time_once(partial(grid.fit, X[rows], y[rows]))
     search = PLSRegressionCV(most, cv=folds)
     ours, quick = time_once(partial(search.fit, X[rows], y[rows]))
-    off = np.abs(found.cv_results_["mean_test_score"] - ours.cv_results_["mean_test_score"]).max()
-    agree("PLSRegressionCV", bool(off < 1e-5), f"(scores differ by {off})")
+    first = min(most, 3)  # its iteration converges slowly: compared where it has, timed as it comes
+    few = GridSearchCV(
+        Peer(tol=1e-20, max_iter=10**5), {"n_components": list(range(1, first + 1))}, cv=folds, refit=False
+    ).fit(X[rows], y[rows])
+    scores = ours.cv_results_["mean_test_score"][:first]
+    off = np.abs(few.cv_results_["mean_test_score"] - scores).max()
+    agree("PLSRegressionCV", bool(off < 1e-8), f"(scores differ by {off})")
+    grid = GridSearchCV(Peer(), {"n_components": list(range(1, most + 1))}, cv=folds)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        slow = time_once(partial(grid.fit, X[rows], y[rows]))[1]
     what = f"PLSRegressionCV, {most} components x {folds} folds, {{}}x({p},{q})"
     report.add(
         "pls", f"{what.format(rows.stop)}: GridSearchCV", 20.0, ratio=slow / quick, ours=quick, sklearn=slow
@@ -234,13 +243,13 @@ import fastcca
 from fastcca.similarity import Activations, compare
 fastcca.set_num_threads({threads})
 rng = np.random.default_rng(0)
-some = rng.standard_normal((10, {batch}, {width} * {m}), dtype=np.float32)
+some = rng.standard_normal((2, {batch}, {width} * {m}), dtype=np.float32)
 activations = Activations(debiased=False)
 warm = Activations(debiased=False).update([some[0][:, :8], some[0][:, 8:16]]).moments
 """
 WORK = """
 for i in range({n} // {batch}):
-    rows = some[i % 10]
+    rows = some[i % 2]
     batch = {{f"layer{{j}}": rows[:, j * {width} : (j + 1) * {width}] for j in range({m})}}
     activations.update(batch)
 compare(activations)
@@ -255,7 +264,7 @@ def many_layers(report: Report, repeats: int, small: bool) -> None:
     """
     from scipy.linalg.blas import ssyrk
 
-    n, width, m, batch = (2000, 16, 6, 200) if small else (50000, 512, 24, 1000)
+    n, width, m, batch = (2000, 16, 6, 200) if small else (50000, 512, 24, 5000)
     part = np.random.default_rng(0).standard_normal((n // 10, m * width), dtype=np.float32)
     out = np.zeros((m * width, m * width), np.float32, order="F")
     product: Any = partial(ssyrk, 1.0, part.T, c=out, overwrite_c=1, lower=1)

@@ -33,6 +33,7 @@ struct SymmetricProduct {
                                     : 3 * kLanes % kTile == 0       ? 3
                                                                     : 2;
     static constexpr int kPanel = kVectors * kLanes;
+    static constexpr int kLineDoubles = 8;  // of a cache line
     static_assert(kPanel % kTile == 0, "the right factor of a micro-tile lies inside one panel");
 
     static Index panels(Index columns) { return (columns + kPanel - 1) / kPanel; }
@@ -87,6 +88,9 @@ struct SymmetricProduct {
         using namespace packets;
         Packet sum[kTile * V];
         unrolled<kTile * V>([&](auto i) { sum[i] = pset1<Packet>(T(0)); });
+        // Its entries of the product, which of a wide one lie far away, come while the sums are computed.
+        for (int j = 0; j < kTile; ++j)
+            for (int i = 0; i < V * kLanes; i += kLineDoubles) __builtin_prefetch(out + j * kPanel + i, 1);
         for (Index k = 0; k < depth; ++k, left += kPanel, right += kPanel) {
             Packet a[V];
             unrolled<V>([&](auto v) { a[v] = pload<Packet>(left + v * kLanes); });

@@ -5,7 +5,6 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import block_diag
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -22,6 +21,7 @@ from fastcca._models.two_view import TwoViewTransformer, View
 from fastcca.cca.linear import column_variances
 from fastcca.cca.model_selection import adopt_features, pools, row_splits, search_results, splits_of
 from fastcca.errors import NumericalError
+from fastcca.functional.linalg import product
 from fastcca.functional.missing import column_labels, completed, conditional_means
 from fastcca.functional.moments import Moments
 from fastcca.functional.pls import PLSFactors, pls_canonical, pls_regression, pls_svd
@@ -128,20 +128,23 @@ class PartialLeastSquares(SharedPart, TwoViewTransformer):
         self.singular_values_ = factors.covariances.astype(np.result_type(x_dtype, y_dtype))
 
         Rx, Ry = factors.x_rotations, factors.y_rotations
-        R = block_diag(Rx, Ry)
-        self._score_covariance = R.T @ S @ R
-        across = np.einsum("ij,ij->j", Rx, S[sx, sy] @ Ry)
-        scale = np.sqrt(np.einsum("ij,ij->j", Rx, S[sx, sx] @ Rx) * np.einsum("ij,ij->j", Ry, S[sy, sy] @ Ry))
+        sides = ((Rx, sx), (Ry, sy))
+        # Covariances of the scores with the columns, and with the other scores.
+        with_columns = np.vstack([self._product(R.T, S[own]) for R, own in sides])
+        among = np.hstack([self._product(with_columns[:, own], R) for R, own in sides])
+        self._score_covariance = (among + among.T) / 2
+        xx, yy = among[:k, :k], among[k:, k:]
+        across, scale = among[:k, k:].diagonal(), np.sqrt(xx.diagonal() * yy.diagonal())
         r = np.divide(across, scale, out=np.zeros_like(across), where=scale > 0).clip(-1.0, 1.0)
         self.canonical_correlations_ = r.astype(np.result_type(x_dtype, y_dtype))
-        x_on_y = least_squares(Ry.T @ S[sy, sy] @ Ry, Ry.T @ S[sy, sx])
-        self._x_on_y = (x_on_y * scales[sx]).astype(x_dtype)
-        y_on_x = least_squares(Rx.T @ S[sx, sx] @ Rx, Rx.T @ S[sx, sy])
-        self._y_on_x = (y_on_x * scales[sy]).astype(y_dtype)
-        x_on_x = least_squares(Rx.T @ S[sx, sx] @ Rx, Rx.T @ S[sx, sx])
-        self._x_on_x = (x_on_x * scales[sx]).astype(x_dtype)
-        y_on_y = least_squares(Ry.T @ S[sy, sy] @ Ry, Ry.T @ S[sy, sy])
-        self._y_on_y = (y_on_y * scales[sy]).astype(y_dtype)
+        of_x, of_y = with_columns[:k], with_columns[k:]
+        self._x_on_y = (least_squares(yy, of_y[:, sx]) * scales[sx]).astype(x_dtype)
+        self._y_on_x = (least_squares(xx, of_x[:, sy]) * scales[sy]).astype(y_dtype)
+        self._x_on_x = (least_squares(xx, of_x[:, sx]) * scales[sx]).astype(x_dtype)
+        self._y_on_y = (least_squares(yy, of_y[:, sy]) * scales[sy]).astype(y_dtype)
+
+    def _product(self, A: Floats, B: Floats) -> Floats:
+        return product(A, B, self.n_threads)
 
     def _set_more(
         self, factors: PLSFactors, scales: tuple[Floats, Floats], dtypes: tuple[np.dtype[Any], np.dtype[Any]]
@@ -159,7 +162,8 @@ class PartialLeastSquares(SharedPart, TwoViewTransformer):
             if not variances[s].any():
                 raise NumericalError(f"{name} has rank 0: every one of its columns is constant")
         scales = np.sqrt(np.where(variances > 0, variances, 1.0)) if self.scale else np.ones_like(variances)
-        S = moments.scatter / (moments.n - 1) / np.outer(scales, scales)
+        S = moments.scatter / ((moments.n - 1) * scales[:, np.newaxis])
+        S /= scales
         S[variances == 0, :] = 0.0
         S[:, variances == 0] = 0.0
         sx, sy = moments.slices
