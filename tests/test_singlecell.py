@@ -226,6 +226,31 @@ def test_bad_input(cells):
         integrate(3, Y)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_few_counts_by_their_products(rng, dtype, monkeypatch):
+    """Of cells with few counts the entries are multiplied, and dense rows are never made."""
+    dense = rng.random((400, 300)) * (rng.random((400, 300)) < 0.03)
+    dense[:, 7] = 5.0  # a gene that every cell has, and one that none has
+    dense[:, 8] = 0.0
+    counts = sp.csr_array(dense.astype(dtype))
+    dense = dense.astype(dtype).astype(float)
+    rows = standardised(dense)
+    means = rows.mean(axis=0)
+    want = (rows - means).T @ (rows - means)
+    monkeypatch.setattr(singlecell, "CHUNK", 2**14)  # a few runs of cells
+    monkeypatch.setattr(sp.csr_array, "toarray", None)
+    for threads in (1, 2):
+        found = cell_moments(counts, n_threads=threads)
+        assert found.n == 400
+        np.testing.assert_allclose(found.mean, means, rtol=0, atol=1e-13)
+        np.testing.assert_allclose(found.scatter, want, rtol=0, atol=1e-9)
+        products = found.scatter + 400 * np.outer(found.mean, found.mean)  # which integrate takes
+        np.testing.assert_allclose(products, rows.T @ rows, rtol=1e-13, atol=1e-11)
+        assert (found.eps == np.finfo(dtype).eps).all()
+    parts = cell_moments(iter([counts[:150], counts[150:]]))
+    np.testing.assert_allclose(parts.scatter, want, rtol=0, atol=1e-9)
+
+
 def test_chunks_of_several_types_and_kinds(rng):
     """Sparse and dense, in float32 and float64: each is standardised in its own way, to the same numbers."""
     counts = np.log1p(rng.poisson(0.5, size=(300, 40)).astype(float))

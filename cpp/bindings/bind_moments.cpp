@@ -59,6 +59,34 @@ py::tuple moments(const std::vector<Array<T>>& views, const std::vector<std::str
     }));
 }
 
+template <typename T>
+void require_contiguous(const Array<T>& a, Index size, const char* message) {
+    require(a.ndim() == 1 && a.shape(0) == size && (size < 2 || element_stride<T>(a, 0) == 1), message);
+}
+
+// Compressed rows in, added to the upper triangle of `out`.
+void add_sparse_products_(const Array<std::int64_t>& starts, const Array<std::int32_t>& columns,
+                          const Array<double>& values, const std::optional<Array<double>>& weights,
+                          Array<double>& out, int n_threads) {
+    require(starts.ndim() == 1 && starts.shape(0) >= 1, "there must be starts of rows");
+    const Index rows = starts.shape(0) - 1, entries = values.size();
+    require_contiguous(starts, rows + 1, "the starts must be contiguous");
+    require_contiguous(values, entries, "the values must be contiguous");
+    require_contiguous(columns, entries, "every entry must have a column");
+    if (weights) require_contiguous(*weights, rows, "sample_weight must have one entry per row");
+    require(out.ndim() == 2 && out.shape(0) == out.shape(1), "out must be square");
+    const Index d = out.shape(0);
+    require(d < 2 || (element_stride<double>(out, 1) == 1 && element_stride<double>(out, 0) == d),
+            "out must be contiguous by rows");
+    double* const to = out.mutable_data();  // throws where it is read-only
+    const SparseRows Z{rows, d, starts.data(), columns.data(), values.data()};
+    const double* const w = weights ? weights->data() : nullptr;
+    without_gil(n_threads, [&] {
+        level().check_sparse_rows(Z, entries);
+        level().add_sparse_products(Z, w, to);
+    });
+}
+
 }  // namespace
 
 void register_moments(py::module_& m) {
@@ -72,6 +100,9 @@ void register_moments(py::module_& m) {
             .def("add", &Stream::add, py::arg("views").noconvert(), py::arg("names"), py::arg("n_threads"))
             .def("finish", &Stream::finish, py::arg("n_threads"));
     };
+    m.def("add_sparse_products", &add_sparse_products_, py::arg("starts").noconvert(),
+          py::arg("columns").noconvert(), py::arg("values").noconvert(), py::arg("weights"),
+          py::arg("out").noconvert(), py::arg("n_threads"));
     define(double{}, "MomentsStream64");
     define(float{}, "MomentsStream32");
 }

@@ -27,8 +27,9 @@ from fastcca._arguments.parameters import POSITIVE_INTEGER, K, at_most
 from fastcca._arguments.sparse import as_rows, is_sparse
 from fastcca.errors import NumericalError
 from fastcca.functional.linalg import product, truncated_svd
-from fastcca.functional.moments import Moments, MomentsStream
+from fastcca.functional.moments import Moments, MomentsStream, from_parts
 from fastcca.functional.retrieval import top_k
+from fastcca.functional.sparse_moments import add_products, both_triangles, sparse_pays
 from fastcca.streaming import read
 
 __all__ = [
@@ -375,24 +376,37 @@ class _Cells:
             cells = cells.X
         self.chunks = _chunks_of(name, cells)
 
-    def standardised(self) -> Iterator[NDArray[Any]]:
-        """Runs of cells with mean 0 and standard deviation 1 over their genes."""
+    def rows(self) -> Iterator[tuple[Any, int]]:
+        """Checked rows of each chunk, sparse ones in canonical form, and the number of their first cell."""
         start = 0
         for number, chunk in enumerate(self.chunks()):
-            name = self.name
             try:
-                rows: Any = as_rows(name, chunk)
+                rows: Any = as_rows(self.name, chunk)
             except ValueError as error:
                 raise ValueError(f"chunk {number} (from cell {start}): {error}") from None
-            step = max(1, CHUNK // (rows.itemsize if not is_sparse(rows) else 8) // rows.shape[1])
-            for low in range(0, rows.shape[0], step):
-                part = rows[low : low + step]
-                make = self._standardise_entries if is_sparse(part) else self._standardise
-                yield make(part, start + low)
+            yield rows, start
             start += rows.shape[0]
 
-    def _standardise_entries(self, rows: Any, first: int) -> NDArray[Any]:
-        """Of sparse rows: their means and deviations from the entries that are there."""
+    def standardised(self) -> Iterator[NDArray[Any]]:
+        """Runs of cells with mean 0 and standard deviation 1 over their genes."""
+        for rows, first in self.rows():
+            yield from self.dense(rows, first)
+
+    def dense(self, rows: Any, first: int) -> Iterator[NDArray[Any]]:
+        """These rows, standardised, by runs that are not large."""
+        step = max(1, CHUNK // (rows.itemsize if not is_sparse(rows) else 8) // rows.shape[1])
+        for low in range(0, rows.shape[0], step):
+            part = rows[low : low + step]
+            if not is_sparse(part):
+                yield self._standardise(part, first + low)
+                continue
+            scaled, shift = self.entries(part, first + low)
+            dense: NDArray[Any] = scaled.astype(rows.dtype).toarray()
+            dense -= shift.astype(rows.dtype)[:, np.newaxis]
+            yield dense
+
+    def entries(self, rows: Any, first: int) -> tuple[Any, Floats]:
+        """Sparse cells by their deviations, and what is to be subtracted from every gene of each."""
         n, genes = rows.shape
         held = np.diff(rows.indptr)
         cell = np.repeat(np.arange(n), held)
@@ -402,11 +416,8 @@ class _Cells:
             squares = np.bincount(cell, (data - mean[cell]) ** 2, n) + (genes - held) * mean**2
             deviation = np.sqrt(squares / (genes - 1))
         self._check_cells(mean, deviation, rows.dtype, genes, first)
-        scaled = rows.copy()
-        scaled.data = (data / deviation[cell]).astype(rows.dtype)
-        dense: NDArray[Any] = scaled.toarray()
-        dense -= (mean / deviation).astype(rows.dtype)[:, np.newaxis]
-        return dense
+        scaled = type(rows)((data / deviation[cell], rows.indices, rows.indptr), shape=rows.shape)
+        return scaled, mean / deviation
 
     def _standardise(self, rows: NDArray[Any], first: int) -> NDArray[Any]:
         refuse_non_finite(self.name, rows, first_row=first)
@@ -482,18 +493,72 @@ class _Gram:
     n: int
 
 
+class _EntrySums:
+    """Moments of sparse standardised cells, from the products of the entries that are there.
+
+    Of cells z = y - a 1, y their scaled entries: Z'Z = Y'Y - b 1' - 1 b' + c 1 1' with b = Y'a, c = a'a.
+    """
+
+    def __init__(self, genes: int) -> None:
+        self.products = np.zeros((genes, genes))
+        self.across, self.total = np.zeros(genes), np.zeros(genes)
+        self.shift = self.squares = 0.0
+        self.n = 0
+        self.eps = 0.0
+
+    def add(self, scaled: Any, shift: Floats, eps: float, n_threads: int | None) -> None:
+        genes = len(self.total)
+        add_products(self.products, scaled, None, n_threads)
+        of_entries = np.repeat(shift, np.diff(scaled.indptr))
+        self.across += np.bincount(scaled.indices, of_entries * scaled.data, genes)
+        self.total += np.bincount(scaled.indices, scaled.data, genes)
+        self.shift += float(shift.sum())
+        self.squares += float(shift @ shift)
+        self.n += len(shift)
+        self.eps = max(self.eps, eps)
+
+    def moments(self) -> Moments:
+        """Of all that was added; the sums are used up."""
+        mean = (self.total - self.shift) / self.n
+        for i, row in enumerate(self.products):
+            row -= self.across[i] - self.squares + self.across + self.n * mean[i] * mean
+        both_triangles(self.products)
+        variation = self.products.diagonal()
+        lost = np.divide(self.n * mean**2, variation, out=np.zeros_like(mean), where=variation > 0)
+        return from_parts(
+            (len(mean),),
+            np.full(len(mean), self.eps),
+            float(self.n),
+            mean,
+            np.zeros_like(mean),
+            self.products,
+            rounding=float(np.finfo(np.float64).eps) * (1 + lost),
+        )
+
+
 def _moments_of(name: str, cells: Any, n_threads: int | None) -> Moments:
-    total, stream = Moments(), None
-    for part in _Cells(name, cells).standardised():
-        if stream is not None and stream.takes([part]):
-            check_same_columns((part.shape[1],), stream.dims)
-            stream.update([part], n_threads)
+    total, stream, entries = Moments(), None, None
+    source, genes = _Cells(name, cells), None
+    for rows, first in source.rows():
+        genes = genes or rows.shape[1]
+        check_same_columns((rows.shape[1],), (genes,))
+        if is_sparse(rows) and sparse_pays([rows]):
+            entries = entries or _EntrySums(genes)
+            step = max(1, CHUNK // 16 * rows.shape[0] // max(1, rows.nnz))  # of some CHUNK bytes of entries
+            for low in range(0, rows.shape[0], step):
+                scaled, shift = source.entries(rows[low : low + step], first + low)
+                entries.add(scaled, shift, float(np.finfo(rows.dtype).eps), n_threads)
             continue
-        if stream is not None:
-            total = total + stream.moments(n_threads)
-        stream = MomentsStream([part], [name], n_threads)
-    if stream is not None:
-        total = total + stream.moments(n_threads)
+        for part in source.dense(rows, first):
+            if stream is not None and not stream.takes([part]):
+                total, stream = total + stream.moments(n_threads), None
+            if stream is None:
+                stream = MomentsStream([part], [name], n_threads)
+            else:
+                stream.update([part], n_threads)
+    for sums in (stream and stream.moments(n_threads), entries and entries.moments()):
+        if sums is not None:
+            total = total + sums if total.n else sums
     if not total.n:
         raise ValueError(f"there are no cells in {name}")
     return total

@@ -180,6 +180,8 @@ Level table() {
     level.solve_lower_transposed = [](const Matrix<double>& L, Matrix<double>& B) {
         solve_lower_transposed<double>(L, B);
     };
+    level.check_sparse_rows = &check_sparse_rows;
+    level.add_sparse_products = &add_sparse_products;
     level.whiten_moments = &whiten_moments;
     level.solve_moments = &solve_moments;
     level.solve_qr = &solve_qr;

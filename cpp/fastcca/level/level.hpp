@@ -27,6 +27,7 @@
 #include "fastcca/kernels/incomplete_cholesky.hpp"
 #include "fastcca/linalg/svd.hpp"
 #include "fastcca/moments/moments.hpp"
+#include "fastcca/moments/sparse_products.hpp"
 #include "fastcca/retrieval/top_k.hpp"
 #include "fastcca/solver/cross_validation.hpp"
 #include "fastcca/solver/data_solvers.hpp"
@@ -108,6 +109,8 @@ struct Level {
     Index (*cholesky)(Matrix<double>& S);
     void (*solve_lower)(const Matrix<double>& L, Matrix<double>& B);
     void (*solve_lower_transposed)(const Matrix<double>& L, Matrix<double>& B);
+    void (*check_sparse_rows)(const SparseRows&, Index entries);
+    void (*add_sparse_products)(const SparseRows&, const double* weights, double* out);
 
     ViewWhitening (*whiten_moments)(const MomentsView&, Index start, Index width, double reg,
                                     const std::string& name);

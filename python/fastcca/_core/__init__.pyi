@@ -46,6 +46,14 @@ def truncated_svd(
     A: NDArray[np.float64], k: int, tol: float, n_threads: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
 def product(A: NDArray[np.float64], B: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]: ...
+def add_sparse_products(
+    starts: NDArray[np.int64],
+    columns: NDArray[np.int32],
+    values: NDArray[np.float64],
+    weights: NDArray[np.float64] | None,
+    out: NDArray[np.float64],
+    n_threads: int,
+) -> None: ...
 def solve_positive(
     A: NDArray[np.float64], B: NDArray[np.float64], floor: float, n_threads: int
 ) -> NDArray[np.float64] | None: ...

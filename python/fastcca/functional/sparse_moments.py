@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastcca import _core
+from fastcca._arguments.parameters import thread_count
 from fastcca._config import get_num_threads
 from fastcca.errors import NumericalError
 
-__all__ = ["SparseSums", "column_moments", "sparse_pays", "sparse_sums", "worker_count"]
+__all__ = [
+    "SparseSums",
+    "add_products",
+    "both_triangles",
+    "column_moments",
+    "sparse_pays",
+    "sparse_sums",
+    "worker_count",
+]
 
 Floats = NDArray[np.float64]
 
-# A product of two entries takes SciPy as long as so many multiplications take the core in dense rows.
-DENSE_RATE = 256
+# A row of m entries takes as long as a dense one of m times the root of this.
+DENSE_RATE = 80
 # Columns are taken from the entries alone where n mean² is at most so much of their scatter: 3 digits.
 MOST_MEAN = 1000.0
 BLOCK_BYTES = 1 << 25
@@ -78,13 +87,16 @@ def sparse_sums(views: list[Any], weights: Floats | None, n_threads: int | None)
     heavy = np.flatnonzero(ratio > MOST_MEAN)
     light = np.flatnonzero(ratio <= MOST_MEAN)
     d = len(mean)
-    scatter = np.empty((d, d))
-    columns = Z.tocsc()
+    scatter = np.zeros((d, d))
+    whole = scatter
     if len(heavy):
-        _with_dense(scatter, columns, mean, heavy, light, weights)
-        columns = columns[:, light]
-    whole = scatter if not len(heavy) else np.empty((len(light), len(light)))
-    _products(whole, columns, n, mean[light], weights, worker_count(n_threads))
+        _with_dense(scatter, Z.tocsc(), mean, heavy, light, weights)
+        whole, Z = np.zeros((len(light), len(light))), Z[:, light]
+    with np.errstate(over="ignore", invalid="ignore"):
+        add_products(whole, Z, weights, n_threads)
+        for i, row in enumerate(whole):
+            row -= n * mean[light[i]] * mean[light]
+    both_triangles(whole)
     if len(heavy):
         scatter[np.ix_(light, light)] = whole
     diagonal = np.arange(d)
@@ -95,30 +107,25 @@ def sparse_sums(views: list[Any], weights: Floats | None, n_threads: int | None)
     return SparseSums(n, mean, scatter, eps * (1 + np.where(ratio <= MOST_MEAN, ratio, 0.0)))
 
 
-def _products(
-    out: Floats, columns: Any, n: float, mean: Floats, weights: Floats | None, workers: int
-) -> None:
-    """Z'WZ - n m m' of sparse columns, in blocks of columns; each block fills the rows below it as well."""
-    d = len(mean)
-    rows = columns.T  # of CSC: a CSR of the transpose that shares its entries
-    weighted = columns if weights is None else _scaled_rows(columns, weights)
-    step = max(1, BLOCK_BYTES // (8 * max(1, d)))
+def add_products(out: Floats, Z: Any, weights: Floats | None, n_threads: int | None) -> None:
+    """Add Z'WZ of a ``csr_array`` in canonical form to the upper triangle of ``out``, which is in C order."""
+    _core.add_sparse_products(
+        Z.indptr.astype(np.int64, copy=False),
+        Z.indices.astype(np.int32, copy=False),
+        Z.data.astype(np.float64, copy=False),
+        weights,
+        out,
+        thread_count(n_threads),
+    )
 
-    def fill(start: int) -> None:
-        block = slice(start, min(d, start + step))
-        part = (rows[start:] @ weighted[:, block].tocsr()).toarray()
-        with np.errstate(over="ignore", invalid="ignore"):
-            part -= np.outer(n * mean[start:], mean[block])
-        out[start:, block] = part
-        out[block, start:] = part.T
 
-    starts = range(0, d, step)
-    if workers == 1 or len(starts) == 1:
-        for start in starts:
-            fill(start)
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(fill, starts))
+def both_triangles(S: Floats) -> None:
+    """The lower triangle becomes the upper one's mirror, in place."""
+    for start in range(0, len(S), 256):  # blocks of rows: the transposed side stays in the cache
+        block = slice(start, start + 256)
+        S[block, :start] = S[:start, block].T
+        below = np.tril_indices(len(S[block]), -1)
+        S[block, block][below] = S[block, block].T[below]
 
 
 def _with_dense(
@@ -142,9 +149,3 @@ def _with_dense(
             second = heavy[other : other + step]
             within = (columns[:, second].toarray() - mean[second]).T @ weighted
             out[np.ix_(second, part)], out[np.ix_(part, second)] = within, within.T
-
-
-def _scaled_rows(columns: Any, weights: Floats) -> Any:
-    scaled = columns.copy()
-    scaled.data = scaled.data * weights[scaled.indices]
-    return scaled
