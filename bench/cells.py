@@ -74,6 +74,27 @@ def against_peer(python: str, x: Any, y: Any, k: int, values: Any) -> None:
     print(f"pyccasc: {seconds:.1f} s ({computed:.1f} s of CPU), {grown:.0f} MB more; values off by {off:.0e}")
 
 
+def streamed(files: int, given: Any, rng: np.random.Generator, types: Any, threads: int) -> None:
+    """Sets of so many files of cells each, read one after the other."""
+    with tempfile.TemporaryDirectory() as folder:
+        names: dict[str, list[Path]] = {"x": [], "y": []}
+        for name, paths in names.items():
+            for i in range(files):
+                paths.append(Path(folder) / f"{name}{i}.npz")
+                some = cells(given.cells, given.genes, given.density, rng, types)
+                sp.save_npz(paths[-1], some, compressed=False)
+        size = sum(path.stat().st_size for paths in names.values() for path in paths)
+
+        def integrated() -> Any:
+            sets = [cell_moments(sp.load_npz(path) for path in paths) for paths in names.values()]
+            return integrate(*sets, given.components)
+
+        with limit_threads(threads):
+            found, seconds = time_once(integrated)
+    n = " + ".join(str(count) for count in found.n_cells)
+    print(f"{n} cells from {2 * files} files of {size / 2**30:.1f} GiB: {seconds:.1f} s, {largest():.0f} MB")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--cells", type=int, default=100_000, help="of each set")
@@ -84,6 +105,7 @@ def main() -> None:
         "--processor-time", action="store_true", help="of one thread, for a machine that does other work"
     )
     parser.add_argument("--peer", help="the interpreter of an environment with pyccasc")
+    parser.add_argument("--files", type=int, help="sets of so many files of --cells each, nothing else")
     given = parser.parse_args()
     threads = 1 if given.processor_time else os.cpu_count() or 1
     if given.processor_time:
@@ -91,6 +113,9 @@ def main() -> None:
     print(machine(threads))
     rng = np.random.default_rng(0)
     types = rng.gamma(0.5, 1.0, size=(6, given.genes)).astype(np.float32) + 0.05
+    if given.files:
+        streamed(given.files, given, rng, types, threads)
+        return
 
     x, y = (cells(300, given.genes, given.density, rng, types) for _ in range(2))
     small = integrate(x.astype(float), y.astype(float), 5)

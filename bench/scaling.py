@@ -41,7 +41,7 @@ def measured(rows: int, columns: int, threads: int, clock: str) -> tuple[float, 
     """Seconds of the moments and of the solution, megabytes that were added at most."""
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "found.npz")
-        chunk = min(rows, max(1024, CHUNK // (4 * columns)))
+        chunk = min(rows, max(1024, CHUNK // (4 * columns), columns // 2))  # as streaming.read has them
         setup = (
             f"import numpy as np, fastcca\nfrom time import {clock} as clock\n"
             f"from fastcca import CCA, Moments\nfastcca.set_num_threads({threads})\n"
@@ -76,7 +76,8 @@ def main() -> None:
                 continue
             clock = "process_time" if given.processor_time else "perf_counter"
             passed, solved, megabytes = measured(rows, columns, threads, clock)
-            model = (8 * columns**2 + min(CHUNK, 4 * rows * columns)) / 1e6
+            chunk = min(max(CHUNK, 2 * columns**2), 4 * rows * columns)
+            model = (8 * columns**2 + chunk) / 1e6
             print(
                 f"{rows:>9} {columns:>5}: {passed:8.3f} s, {flops / rate:8.3f} s, "
                 f"{flops / rate / passed:4.0%}; {solved:7.3f} s; {megabytes:6.0f} MB, {model:6.0f} MB",

@@ -124,6 +124,8 @@ def test_the_default_chunks_hold_some_megabytes():
     assert len(read(table, table)) == -(-(10**7) // (2**24 // 1024))
     wide = np.lib.stride_tricks.as_strided(np.zeros(1), (10**4, 10**6), (0, 0))
     assert read(wide).rows == 1024
+    wide = np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), (10**5, 8000), (0, 0))
+    assert read(wide).rows == 4000
 
 
 def test_parquet_and_arrow(tmp_path, views):

@@ -275,7 +275,7 @@ class Moments:
         if device is not None or any(map(on_device, views)):
             thread_count(n_threads)
             found = device_sums(names, views, sample_weight, device, dtype is not None, self.dims)
-            self._absorb(from_parts(**found._asdict()))
+            self._absorb(from_parts(**found._asdict()), reuse=True)
             return self
         arrays = [
             as_rows(name, view, vector=True, min_columns=0) for view, name in zip(views, names, strict=True)
@@ -288,7 +288,9 @@ class Moments:
         if all(map(is_sparse, arrays)) and sparse_pays(arrays):
             thread_count(n_threads)
             n, mean, scatter, rounding = sparse_sums(arrays, weights, n_threads)
-            self._absorb(from_parts(dims, eps, n, mean, np.zeros_like(mean), scatter, rounding=rounding))
+            self._absorb(
+                from_parts(dims, eps, n, mean, np.zeros_like(mean), scatter, rounding=rounding), reuse=True
+            )
             return self
         added = Moments()
         for rows_ in _row_chunks(arrays):
@@ -304,8 +306,9 @@ class Moments:
                     _core.moments(common_float(arrays), list(names), weights, *options)
                 raise
             products = np.finfo(np.float64 if dtype is not None else parts[0].dtype).eps
-            added._absorb(from_parts(dims, eps, *sums, rounding=np.full(eps.shape, float(products))))
-        self._absorb(added)
+            sums_ = from_parts(dims, eps, *sums, rounding=np.full(eps.shape, float(products)))
+            added._absorb(sums_, reuse=True)
+        self._absorb(added, reuse=True)
         return self
 
     @property
@@ -331,8 +334,8 @@ class Moments:
             raise NumericalError("the moments of the scaled columns overflow: take smaller factors")
         return from_parts(self.dims, self.eps, self.n, shift, offset, scatter, rounding=self.rounding)
 
-    def _absorb(self, other: Moments) -> None:
-        """Merge ``other`` into self.
+    def _absorb(self, other: Moments, *, reuse: bool = False) -> None:
+        """Merge ``other`` into self; with ``reuse`` into the memory of its scatter, which nobody else has.
 
         With m = n_a + n_b and delta = mean_b - mean_a:
         offset = (n_a offset_a + n_b offset_b) / m
@@ -353,16 +356,13 @@ class Moments:
         # Two shifts near each other differ by an exact number; the offsets are small beside the spread.
         with np.errstate(over="ignore", invalid="ignore"):
             offset = (other.shift - self.shift) + other.offset
-            scatter = self.scatter + other.scatter
             delta = offset - self.offset
-            weighted = (self.n * (other.n / n)) * delta
-            step = max(1, 2**20 // max(1, delta.size))
-            for start in range(0, delta.size, step):  # no second matrix of this size
-                rows = slice(start, start + step)
-                scatter[rows] += np.outer(weighted[rows], delta)
+            kept = other.scatter.diagonal().copy()
+            scatter = other.scatter if reuse else np.empty_like(other.scatter)
+            _add_scatters(self.scatter, other.scatter, self.n * (other.n / n), delta, scatter)
         if not np.isfinite(scatter.diagonal()).all():  # which bounds the other entries
             raise NumericalError("the merged moments overflow: scale the columns down")
-        errors = self.rounding * self.scatter.diagonal() + other.rounding * other.scatter.diagonal()
+        errors = self.rounding * self.scatter.diagonal() + other.rounding * kept
         rounding = _relative(errors, scatter.diagonal(), np.maximum(self.rounding, other.rounding))
         offset = (self.n * self.offset + other.n * offset) / n
         self._set(n=n, offset=offset, scatter=scatter, eps=eps, rounding=rounding)
@@ -451,6 +451,22 @@ def _row_chunks(arrays: list[npt.NDArray[Any]]) -> list[slice]:
         return [slice(0, n)]
     step = max(1024, 8 * sum(a.shape[1] for a in arrays))
     return [slice(start, min(n, start + step)) for start in range(0, n, step)]
+
+
+def _add_scatters(first: Array, second: Array, factor: float, delta: Array, out: Array) -> None:
+    """out = first + second + factor delta delta', which may be ``second`` itself.
+
+    Some rows at a time, which stay in the cache; all are symmetric, so rows are columns where these lie
+    together.
+    """
+    a, b, to = (m if m.flags.c_contiguous else m.T for m in (first, second, out))
+    step = max(1, 2**16 // max(1, delta.size))
+    for start in range(0, delta.size, step):
+        rows = slice(start, start + step)
+        between = np.multiply.outer(delta[rows], delta)
+        between *= factor
+        between += a[rows]
+        np.add(between, b[rows], out=to[rows])
 
 
 def _relative(errors: Array, values: Array, otherwise: Array) -> Array:

@@ -118,7 +118,7 @@ def moments(
             for item in rest:
                 names, views, weights = parts.of(item, state)
                 try:
-                    sums = state.moments + Moments().update(
+                    sums = state.moments.copy().update(
                         *views, sample_weight=weights, names=names, dtype=dtype, n_threads=n_threads
                     )
                 except (TypeError, ValueError) as error:

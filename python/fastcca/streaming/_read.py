@@ -13,9 +13,10 @@ from fastcca.streaming._views import View, open_view
 
 __all__ = ["Chunks", "read"]
 
-# Bytes of one chunk of all views, and the rows that it has at least.
+# Bytes of one chunk of all views, the rows that it has at least, and its bytes at most if these are more.
 CHUNK = 2**24
 FEWEST = 1024
+LARGEST = 2**28
 
 
 class Chunks:
@@ -137,8 +138,9 @@ def read(
         Names of the columns of each view, where Parquet or Arrow data are read: for every view, or for
         one data set that holds all views. By default all columns.
     rows : int, optional
-        Rows of a chunk; by default as many as take 16 MB, and at least 1024. Results are bitwise the same
-        for equal chunks, and equal to rounding for others.
+        Rows of a chunk; by default as many as take 16 MB, and at least 1024; of thousands of columns at
+        least half as many as there are columns, up to 256 MB. Results are bitwise the same for equal chunks,
+        and equal to rounding for others.
     ahead : int, default=1
         Chunks that are kept ready, read in another thread; 0 reads each when it is asked for.
 
@@ -187,5 +189,7 @@ def read(
         each = ", ".join(f"{view.n_rows} in {view.name}" for view in opened)
         raise ValueError(f"the views must have the same number of rows, got {each}")
     if rows is None:
-        rows = max(FEWEST, CHUNK // max(1, sum(view.row_bytes for view in opened)))
+        row_bytes = max(1, sum(view.row_bytes for view in opened))
+        # To add the moments of a chunk takes time for columns² numbers, that of some hundred rows.
+        rows = max(FEWEST, CHUNK // row_bytes, min(row_bytes // 8, LARGEST // row_bytes))
     return Chunks(opened, POSITIVE_INTEGER("rows", rows), ahead)
