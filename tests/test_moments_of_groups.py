@@ -97,3 +97,13 @@ def test_groups_are_taken_apart(data, rng):
         group_moments(X, labels=[1, 2, 3])
     with pytest.raises(ValueError, match="at least one view"):
         group_moments(labels=[])
+
+
+def test_groups_of_little_weight_far_apart():
+    """Squares of such means overflow, what they weigh does not."""
+    x = np.array([0.0, 1e150, 3e150, 1e160, 1.00001e160, 1.00003e160])[:, np.newaxis]
+    w = np.array([1e-20, 2e-20, 1e-20, 3e-20, 1e-20, 2e-20])
+    found = group_moments(x, labels=list("aaabbb"), sample_weight=w)
+    a, b = x[:3, 0] @ w[:3] / w[:3].sum(), x[3:, 0] @ w[3:] / w[3:].sum()
+    want = w[:3].sum() * (w[3:].sum() / w.sum()) * (b - a) * (b - a)
+    np.testing.assert_allclose(found.between.scatter.item(), want, rtol=1e-13)

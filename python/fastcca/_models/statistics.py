@@ -63,8 +63,11 @@ def score_statistics(
 
 
 def loadings(covariance: NDArray[Any], variance: NDArray[Any], score_variance: NDArray[Any]) -> NDArray[Any]:
-    """Pearson correlation of every column with every score; 0 where either is constant."""
-    scale = np.outer(np.sqrt(variance), np.sqrt(score_variance))
+    """Pearson correlation of every column with every score; 0 where either is constant.
+
+    A variance below 0 is that of a constant, rounded.
+    """
+    scale = np.outer(*(np.sqrt(np.maximum(v, 0.0)) for v in (variance, score_variance)))
     out: NDArray[Any] = np.divide(covariance, scale, out=np.zeros_like(scale), where=scale > 0)
     out.clip(-1.0, 1.0, out=out)
     return out

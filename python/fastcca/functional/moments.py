@@ -359,7 +359,8 @@ class Moments:
             delta = offset - self.offset
             kept = other.scatter.diagonal().copy()
             scatter = other.scatter if reuse else np.empty_like(other.scatter)
-            _add_scatters(self.scatter, other.scatter, self.n * (other.n / n), delta, scatter)
+            apart = np.sqrt(self.n * (other.n / n)) * delta
+            _add_scatters(self.scatter, other.scatter, apart, scatter)
         if not np.isfinite(scatter.diagonal()).all():  # which bounds the other entries
             raise NumericalError("the merged moments overflow: scale the columns down")
         errors = self.rounding * self.scatter.diagonal() + other.rounding * kept
@@ -453,18 +454,17 @@ def _row_chunks(arrays: list[npt.NDArray[Any]]) -> list[slice]:
     return [slice(start, min(n, start + step)) for start in range(0, n, step)]
 
 
-def _add_scatters(first: Array, second: Array, factor: float, delta: Array, out: Array) -> None:
-    """out = first + second + factor delta delta', which may be ``second`` itself.
+def _add_scatters(first: Array, second: Array, apart: Array, out: Array) -> None:
+    """out = first + second + apart apart', which may be ``second`` itself.
 
     Some rows at a time, which stay in the cache; all are symmetric, so rows are columns where these lie
     together.
     """
     a, b, to = (m if m.flags.c_contiguous else m.T for m in (first, second, out))
-    step = max(1, 2**16 // max(1, delta.size))
-    for start in range(0, delta.size, step):
+    step = max(1, 2**16 // max(1, apart.size))
+    for start in range(0, apart.size, step):
         rows = slice(start, start + step)
-        between = np.multiply.outer(delta[rows], delta)
-        between *= factor
+        between = np.multiply.outer(apart[rows], apart)
         between += a[rows]
         np.add(between, b[rows], out=to[rows])
 
@@ -720,8 +720,8 @@ def group_moments(
     within = from_parts(
         total.dims, total.eps, total.n, total.shift, total.offset, scatter, rounding=total.rounding
     )
-    away = [part.mean - total.mean for part in groups.values()]
-    parts = [part.n * np.outer(a, a) for part, a in zip(groups.values(), away, strict=True)]
+    away = [np.sqrt(part.n) * (part.mean - total.mean) for part in groups.values()]
+    parts = [np.outer(a, a) for a in away]
     between = from_parts(
         total.dims,
         total.eps,
