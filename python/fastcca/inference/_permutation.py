@@ -33,6 +33,7 @@ Floats = NDArray[np.float64]
 
 _ROUNDED = 1 - 1e-10  # as large up to rounding counts: a shuffle may be the identity
 _BLOCK = 2**19  # numbers of the permuted matrices held at a time by each thread
+_TOGETHER = 8  # whose eigenvalues are found side by side
 _ROWS = 2**16  # and rows shuffled between two looks at the keyboard
 
 
@@ -296,6 +297,7 @@ def _statistics(
         return rest_statistics(M, aside.shape[1], tested, statistic)
 
     size = max(1, min(_BLOCK // (len(still) * moved.shape[1]), _ROWS // len(fx) + 1))
+    size -= size % _TOGETHER if size > _TOGETHER else 0
     blocks = in_threads(
         work, orders.blocks(size), n_threads, total=orders.count, label="permutations", verbose=verbose
     )
