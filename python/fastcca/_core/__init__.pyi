@@ -169,6 +169,8 @@ def warp_epoch(
     margin: float,
     max_norm: float,
     seed: int,
+    positive_starts: NDArray[np.int64] | None,
+    positives: NDArray[np.int64] | None,
 ) -> tuple[float, int, int]: ...
 
 # kernels
