@@ -433,10 +433,10 @@ def _without_confounds(model: LinearTwoView, rows: _Rows, Z: NDArray[Any]) -> tu
     solver: Any = getattr(model, "solver", "auto")
     of_rest = CCA(model.n_components_, ridge_of(model), model.scale, solver, n_threads)
     with unsaid():  # of what the fit with confounds has said
-        of_rest.fit(*views, sample_weight=w)
+        of_rest.fit(views[0], views[1], sample_weight=w)
     for name in ("x_weights_", "y_weights_"):  # whose signs are those of the resamples
         setattr(of_rest, name, getattr(model, name))
-    return of_rest, _Rows(*views, w, aside)
+    return of_rest, _Rows(views[0], views[1], w, aside)
 
 
 class _Draws:

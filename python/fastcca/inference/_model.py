@@ -98,7 +98,7 @@ def _whitened(
         q, triangle = np.linalg.qr(scores)
         scores = q * root
     else:
-        triangle = np.linalg.qr(np.sqrt(w)[:, None] * scores, mode="r")
+        _, triangle = np.linalg.qr(np.sqrt(w)[:, None] * scores)
         scores = np.linalg.solve(triangle.T, scores.T).T * root
     return WhitenedView(scores, np.linalg.solve(triangle.T, weights.T).T * root, np.ones(scores.shape[1]))
 
