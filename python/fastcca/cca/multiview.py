@@ -1003,7 +1003,7 @@ class MCCACV(IncompleteViews, LinearMultiView):
     """
 
     _takes_sparse = True
-    _schema = Schema("MCCACV", fields="n_splits_ cv_results_ best_index_ best_score_ reg_ best_estimator_")
+    _schema = Schema("MCCACV", 2, fields="n_splits_ cv_results_ best_index_ best_score_ reg_ best_estimator_")
     _constraints = {  # noqa: RUF012
         **LinearMultiView._constraints,
         "regs": anything("a sequence of ridges"),  # checked with the views
