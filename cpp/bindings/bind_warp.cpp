@@ -33,8 +33,9 @@ std::tuple<double, Index, Index> warp_epoch_(const Array<T>& X, const Indices& y
     if (y.size() != epoch.X.rows || W.shape(0) != epoch.width || W.shape(1) != epoch.X.cols)
         throw std::invalid_argument("the shapes of X, y, W and V do not fit");
     if (starts && positives) {
-        require(starts->size() == y.size() + 1 && starts->at(0) == 0 && starts->at(y.size()) == positives->size(),
-                "the starts of the positives do not fit");
+        require(
+            starts->size() == y.size() + 1 && starts->at(0) == 0 && starts->at(y.size()) == positives->size(),
+            "the starts of the positives do not fit");
         for (Index i = 0; i < y.size(); ++i)
             require(starts->at(i) <= starts->at(i + 1), "the starts of the positives must not fall");
         epoch.positive_starts = starts->data();

@@ -100,7 +100,8 @@ TEST_CASE("WARP steps of samples with several labels") {
     // the first half has all labels, the others all but the last, which is drawn
     starts.assign(1, 0);
     for (Index i = 0; i < 12; ++i) {
-        for (Index c = 0; c < (i < 6 || both.y[static_cast<std::size_t>(i)] == 4 ? 5 : 4); ++c) positives.push_back(c);
+        for (Index c = 0; c < (i < 6 || both.y[static_cast<std::size_t>(i)] == 4 ? 5 : 4); ++c)
+            positives.push_back(c);
         starts.push_back(static_cast<Index>(positives.size()));
     }
     const Matrix<double> before = both.V;

@@ -128,7 +128,8 @@ void check(const WarpEpoch<T>& e) {
                                         ", got " + std::to_string(e.y[i]) + " at row " + std::to_string(i));
     if (e.positives)
         for (Index i = 0; i < e.X.rows; ++i) {
-            const Index *first = e.positives + e.positive_starts[i], *last = e.positives + e.positive_starts[i + 1];
+            const Index *first = e.positives + e.positive_starts[i],
+                        *last = e.positives + e.positive_starts[i + 1];
             if (first == last || *first < 0 || *(last - 1) >= e.n_classes ||
                 std::adjacent_find(first, last, std::greater_equal<Index>()) != last ||
                 !std::binary_search(first, last, e.y[i]))
