@@ -322,6 +322,20 @@ def test_both_views_of_one_file(frames):
     )
 
 
+def test_decimals_with_commas(frames):
+    views, _ = frames
+    for path, names, values in (("x.csv", "a;b;c;d", views.X), ("y.csv", "u;v;w", views.y)):
+        with open(path, "w") as file:
+            file.write(f"{names}\n")
+            for row in values.tolist():
+                file.write(";".join(repr(value).replace(".", ",") for value in row) + "\n")
+    refused("decimals written with commas? (--decimal ,)", "fit", "y.csv", "y.csv", "--separator", ";")
+    run_well("fit", "x.csv", "y.csv", "--decimal", ",", "-o", "m.safetensors")
+    found = fastcca.load("m.safetensors")
+    np.testing.assert_array_equal(found.x_weights_, CCA().fit(views.X, views.y).x_weights_)
+    run_well("score", "m.safetensors", "x.csv", "y.csv", "--decimal", ",")
+
+
 def test_rows_are_matched_by_their_names(frames):
     views, order = frames
     options = ["--separator", ";", "--index", "who", "--drop", "sex,u", "--drop", "v,w"]

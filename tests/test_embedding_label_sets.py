@@ -17,6 +17,7 @@ from fastcca.embedding import (
     HierarchyLabelEmbedding,
     LargeMarginEmbedding,
     NearestClassMean,
+    WARPEmbedding,
 )
 from fastcca.embedding._data import row_folds
 from fastcca.embedding._label_sets import LabelSets, best_threshold, membership
@@ -31,6 +32,7 @@ ESTIMATORS = [
     AttributeLabelEmbedding(n_epochs=30, random_state=0),
     HierarchyLabelEmbedding(TREE, n_epochs=30, random_state=0),
     AttributeHierarchyLabelEmbedding(TREE, n_epochs=30, random_state=0),
+    WARPEmbedding(random_state=0),
 ]
 NAMES = [f"{type(e).__name__}{i}" for i, e in enumerate(ESTIMATORS)]
 
@@ -188,6 +190,7 @@ def test_rankings_are_as_good_as_of_classifiers_for_each_label(data):
     for estimator in (
         LargeMarginEmbedding(loss="softmax", random_state=0),
         LargeMarginEmbedding(loss="rank", random_state=0),
+        WARPEmbedding(random_state=0),
     ):
         model = estimator.fit(X[train], y[train])
         found = label_ranking_average_precision_score(

@@ -8,8 +8,9 @@ import pytest
 from scipy.stats import binom, kstest, norm
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.preprocessing import StandardScaler
 
-from fastcca import CCA, CCACV, KernelCCA, KernelCCACV
+from fastcca import CCA, CCACV, KernelCCA, KernelCCACV, TwoViewPipeline
 from fastcca.datasets import make_two_views
 from fastcca.errors import NumericalError
 from fastcca.inference import bootstrap, permutation_test, wilks_test
@@ -467,6 +468,64 @@ def test_a_resample_is_a_fit_to_the_rows_drawn(estimator, X, y):
             np.testing.assert_allclose(np.abs(ours)[varies], np.abs(value)[varies], atol=1e-5)
             redundancy = getattr(found, f"{side}_redundancy")[i][order]
             np.testing.assert_allclose(redundancy, (value[varies] ** 2).mean(axis=0), atol=1e-5)
+
+
+@pytest.mark.parametrize("with_confounds", [False, True], ids=["", "confounds"])
+@pytest.mark.parametrize("with_weights", [False, True], ids=["", "weights"])
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        CCA(2),
+        CCA(2, reg=(0.3, 0.1), scale=True),
+        CCA(2, solver="qr"),
+        CCACV(2, regs=[0.01, 0.1], cv=3),
+        TwoViewPipeline(x=[StandardScaler()], y=[], model=CCA(2, reg=0.2)),
+    ],
+    ids=["plain", "ridge", "qr", "chosen", "pipeline"],
+)
+def test_intervals_of_rows_drawn_with_their_confounds_and_weights(
+    estimator, with_weights, with_confounds, rng
+):
+    n, b = 200, 19
+    X, y, Z = (rng.standard_normal((n, p)) for p in (4, 3, 2))
+    y[:, 0] += 3 * X[:, 0] + Z[:, 0]
+    y[:, 1] += X[:, 1] - Z[:, 1]
+    X[:, 2:] += 2 * Z
+    weights = rng.integers(0, 4, n) * 0.7
+    given = {}
+    if with_weights:
+        given["sample_weight"] = weights
+    if with_confounds:
+        given["confounds"] = Z
+    found = bootstrap(estimator, X, y, n_bootstrap=b, random_state=3, **given)
+    if isinstance(estimator, TwoViewPipeline):  # whose steps are held
+        mean, scale = np.average(X, axis=0, weights=given.get("sample_weight")), None
+        scale = np.sqrt(np.average((X - mean) ** 2, axis=0, weights=given.get("sample_weight")))
+        X, estimator = (X - mean) / scale, estimator.model
+    whole = clone(estimator).fit(X, y, **given)
+    if isinstance(estimator, CCACV):
+        estimator = CCA(2, reg=whole.reg_)
+    draws, refits = np.random.RandomState(3), []
+    for _ in range(b):
+        rows = np.repeat(np.arange(n), draws.multinomial(n, np.full(n, 1 / n)))
+        refits.append(clone(estimator).fit(X[rows], y[rows], **{name: a[rows] for name, a in given.items()}))
+    names = ["canonical_correlations"]
+    names += [f"{s}_{of}" for s in "xy" for of in ("loadings", "cross_loadings", "weights")]
+    for name in names:
+        values = np.array([getattr(fit, f"{name}_") for fit in refits])
+        own = getattr(whole, f"{name}_")
+        if name != "canonical_correlations":
+            signs = np.array([(fit.x_weights_ * whole.x_weights_).sum(axis=0) for fit in refits])
+            values *= np.sign(signs)[:, np.newaxis, :]
+        np.testing.assert_allclose(found.estimate(name), own, rtol=0, atol=1e-10, err_msg=name)
+        expected = np.quantile(values, [0.025, 0.975], axis=0, method="weibull")
+        np.testing.assert_allclose(
+            found.interval(name, "percentile"), expected, rtol=0, atol=1e-10, err_msg=name
+        )
+    low, high = found.interval()
+    assert (low < whole.canonical_correlations_).all()
+    assert (high <= 1).all()
+    assert (low < high).all()
 
 
 def test_a_false_discovery_rate(rng):

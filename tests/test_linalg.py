@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fastcca.errors import NumericalError
 from fastcca.functional import inverse_sqrt, polar, truncated_svd
-from fastcca.functional.linalg import product, solve_positive
+from fastcca.functional.linalg import largest_eigenvalues, product, solve_positive
 from reference import linalg as ref
 
 pytestmark = pytest.mark.core
@@ -355,3 +355,21 @@ def test_solve_positive_refuses_what_is_singular():
     assert solve_positive(ones, ones) is None
     assert solve_positive(np.diag([1.0, 1e-12]), np.eye(2), floor=1e-10) is None
     assert solve_positive(np.diag([1.0, np.nan]), np.eye(2)) is None
+
+
+def test_largest_eigenvalues_of_a_stack(rng: np.random.Generator) -> None:
+    for n in (1, 2, 3, 4, 7, 16, 33):
+        A = rng.standard_normal((21, n, n))
+        stack = A + np.swapaxes(A, 1, 2)
+        beside = np.eye(n, k=1) + np.eye(n, k=-1)
+        stack[3], stack[4], stack[5] = 0.0, np.eye(n), np.ones((n, n))
+        stack[6], stack[7] = np.diag(np.arange(n) - n), np.diag(np.abs(np.arange(n) - n // 2)) + beside
+        stack[8] = 1e-9 * stack[9] + np.eye(n)  # all near 1
+        found = largest_eigenvalues(stack)
+        size = np.abs(stack).sum(axis=2).max(axis=1)
+        error = found - np.linalg.eigvalsh(stack)[:, -1]
+        assert (np.abs(error) <= 1e-15 * (n + 4) * size).all()
+        for n_threads in (1, 2, 7):
+            np.testing.assert_array_equal(largest_eigenvalues(stack, n_threads), found)
+        for some in (slice(0, 1), slice(5, 14), slice(20, None, -1)):  # whoever stands beside it
+            np.testing.assert_array_equal(largest_eigenvalues(stack[some]), found[some])

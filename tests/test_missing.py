@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from fastcca import (
     CCACV,
     GCCA,
     MCCA,
+    MCCACV,
     PLSSVD,
     NumericalError,
     PLSCanonical,
@@ -26,6 +28,7 @@ from fastcca import (
 from fastcca.datasets import make_two_views
 from fastcca.functional import em_moments
 from fastcca.functional.missing import conditional_means
+from fastcca.metrics import column_correlations
 from reference import missing as reference
 
 
@@ -383,6 +386,7 @@ def test_components_by_rows_held_out(views, rng):
 
 
 VIEWS = [MCCA(2), MCCA(2, reg=0.3, scale=True), GCCA(2, reg=0.1)]
+SEARCH = MCCACV(2, [0.1, 1.0], cv=3)
 of_views = pytest.mark.parametrize("model", VIEWS, ids=lambda m: repr(m)[:30])
 
 
@@ -396,7 +400,7 @@ def assert_same_fit(found, expected):
                 np.testing.assert_array_equal(other, part, err_msg=name)
 
 
-@of_views
+@pytest.mark.parametrize("model", [*VIEWS, SEARCH], ids=lambda m: repr(m)[:30])
 @pytest.mark.parametrize("missing", ["drop", "em"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_many_views_without_missing_values(model, missing, dtype, views):
@@ -437,6 +441,61 @@ def test_many_views_with_missing_values(model, views, rng):
     found.save(memory)
     memory.seek(0)
     assert fastcca.load(memory).n_iter_ == found.n_iter_
+
+
+def test_many_views_held_out(views, rng):
+    """By hand: moments of the training rows, each view filled from itself and the confounds, correlations."""
+    Z = rng.normal(size=(300, 1))
+    given = {
+        "a": holes(views[0] + Z, 0.05, rng),
+        "b": holes(views[1], 0.05, rng),
+        "c": views[0][:, :2] + views[1][:, :2] + rng.normal(size=(300, 2)),
+    }
+    given["b"][:30] = np.nan
+    w = rng.uniform(0.5, 2, 300)
+    regs, cv = [0.01, 1.0], KFold(3, shuffle=True, random_state=0)
+    for confounds in (None, Z):
+        with_confounds = [*given.values()] if confounds is None else [*given.values(), confounds]
+        found = MCCACV(2, regs, cv=cv, missing="em").fit(given, sample_weight=w, confounds=confounds)
+        for i, (train, test) in enumerate(cv.split(Z)):
+            moments = em_moments(*(a[train] for a in with_confounds), sample_weight=w[train]).moments
+            S, rows = moments.scatter / (moments.n - 1), []
+            for s, a in zip(moments.slices, given.values(), strict=False):
+                columns = np.r_[s, np.arange(11, len(S))]
+                known = a[test] if confounds is None else np.hstack([a[test], Z[test]])
+                filled = conditional_means(known, moments.mean[columns], S[np.ix_(columns, columns)])
+                rows.append(np.where(np.isnan(a[test]).all(axis=1)[:, None], np.nan, filled[:, : a.shape[1]]))
+            there = [~np.isnan(a[:, 0]) for a in rows]
+            filled = {name: np.nan_to_num(a) for name, a in zip(given, rows, strict=True)}
+            for j, reg in enumerate(regs):
+                one = MCCA(2, reg).fit_moments(moments, list(given), confounds=confounds is not None)
+                scores = list(
+                    one.transform(filled, confounds=None if confounds is None else Z[test]).values()
+                )
+                expected = np.mean(
+                    [
+                        column_correlations(scores[s][both], scores[t][both], sample_weight=w[test][both])
+                        for s, t in combinations(range(3), 2)
+                        for both in [there[s] & there[t]]
+                    ]
+                )
+                assert found.cv_results_[f"split{i}_test_score"][j] == pytest.approx(expected, abs=1e-10)
+        best = MCCA(2, found.reg_, missing="em").fit(given, sample_weight=w, confounds=confounds)
+        assert_same_fit(found, best)
+        assert (found.n_incomplete_, found.n_iter_) == (best.n_incomplete_, best.n_iter_)
+    kept = np.flatnonzero(~np.isnan(np.hstack(list(given.values()))).any(axis=1))
+    place = np.full(300, -1)
+    place[kept] = np.arange(len(kept))
+    splits = [tuple(part[part >= 0] for part in (place[train], place[test])) for train, test in cv.split(Z)]
+    expected = MCCACV(2, regs, cv=splits).fit({name: a[kept] for name, a in given.items()}, confounds=Z[kept])
+    with pytest.warns(UserWarning, match=f"{300 - len(kept)} of 300 rows"):
+        found = MCCACV(2, regs, cv=list(cv.split(Z)), missing="drop").fit(given, confounds=Z)
+    np.testing.assert_array_equal(
+        found.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"]
+    )
+    assert_same_fit(found, expected)
+    one_by_one = MCCACV(2, regs, cv=100, missing="em").fit({name: a[30:130] for name, a in given.items()})
+    assert 0 < one_by_one.best_score_ < 1  # pooled
 
 
 def test_many_views_and_confounds(views, rng):

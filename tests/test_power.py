@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import f as f_distribution
 from scipy.stats import ks_2samp, kstest
+from sklearn.decomposition import PCA
 
-from fastcca import CCA, PLSSVD, KernelCCA
+from fastcca import CCA, CCACV, PLSSVD, KernelCCA, TwoViewPipeline
 from fastcca.datasets import make_two_views
 from fastcca.inference import power, sample_size, stability, wilks_test
 
@@ -152,6 +153,42 @@ def test_a_half_by_hand(rng):
             for i, rows in ((0, ~first), (1, first))
         ]
         assert found.held_out[0, j] == pytest.approx(np.mean(held_out), abs=1e-10)
+
+
+def test_the_number_of_threads_changes_nothing(rng):
+    views = make_two_views(80, (6, 5), [0.8, 0.5], random_state=0)
+    X, Y = views.X.astype(np.float32), views.y
+    pipeline = TwoViewPipeline(x=[PCA(4, random_state=0)], y=[], model=CCACV(2, regs=[0.1, 1.0], cv=3))
+    for model in (CCA(2), KernelCCA(2, reg=0.1, n_threads=3), PLSSVD(2), pipeline):
+        one, two, usual = (
+            stability(model, X, Y, n_resamples=3, random_state=0, n_threads=n) for n in (1, 2, None)
+        )
+        for name in ("x_similarity", "y_similarity", "held_out", "same_place"):
+            for other in (two, usual):
+                np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    with pytest.raises(ValueError, match="n_threads must be"):
+        stability(CCA(2), X, Y, n_threads=0)
+
+
+def test_warnings_and_errors_of_halves_reach_the_caller(rng, capsys):
+    class Failing(CCA):
+        def transform_views(self, X, y):
+            calls.append(0)
+            if len(calls) > 5:
+                raise KeyboardInterrupt
+            return super().transform_views(X, y)
+
+    calls = []
+    X, Y = rng.standard_normal((30, 6)), rng.standard_normal((30, 5))
+    with pytest.raises(KeyboardInterrupt):
+        stability(Failing(2), X, Y, n_resamples=50, n_threads=2)
+    assert len(calls) <= 12  # and no other split is begun
+    X[:, 1] = X[:, 0]
+    with pytest.warns(UserWarning, match="n_components=2 is reduced to 1") as caught:
+        stability(CCA(2), X[:, :2], Y, n_resamples=8, n_threads=2, random_state=0, verbose=True)
+    assert {one.filename for one in caught} == {__file__}
+    assert 2 <= len(caught) <= 3  # of all rows, of the halves
+    assert "halves: 100%" in capsys.readouterr().err
 
 
 def test_blocks_stay_together(rng):

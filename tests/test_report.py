@@ -29,6 +29,7 @@ from fastcca import (
     report,
 )
 from fastcca.datasets import make_two_views
+from fastcca.inference import bootstrap
 
 # What SAS's CANCORR procedure prints (option ALL) of the fitness data, 20 men, in its documentation.
 SAS = {
@@ -479,6 +480,20 @@ def test_pages_hold_everything(tmp_path, fitness):
         found.save(tmp_path / "report.pdf")
 
 
+def test_intervals_of_rows_with_confounds_and_weights(rng):
+    X, Y, Z = rng.standard_normal((80, 3)), rng.standard_normal((80, 2)), rng.standard_normal(80)
+    Y[:, 0] += X[:, 0] + Z
+    given = {"sample_weight": rng.uniform(0.5, 2, 80), "confounds": Z}
+    found = report(CCA(), X, Y, bootstraps=9, random_state=0, **given)
+    resampled = bootstrap(CCA(), X, Y, n_bootstrap=9, random_state=0, **given)
+    low, high = resampled.interval()
+    np.testing.assert_array_equal(found["intervals"]["Low"], low)
+    np.testing.assert_array_equal(found["intervals"]["High"], high)
+    low, high = resampled.interval("x_loadings")
+    first = next(iter(found["x_loadings"]))
+    np.testing.assert_array_equal(found["x_loading_intervals"][f"{first} low"], low[:, 0])
+
+
 def test_long_tables_show_their_largest_rows(rng):
     X, Y = rng.standard_normal((400, 120)), rng.standard_normal((400, 12))
     found = report(CCA(), X, Y)
@@ -504,8 +519,8 @@ def test_bad_calls(fitness, rng, monkeypatch):
         report(CCA(), X, Y, permutations=-1)
     with pytest.raises(ValueError, match="3 features"):
         report(CCA().fit(X, Y), X[:, :2], Y)
-    with pytest.raises(ValueError, match="neither confounds nor sample weights"):
-        report(CCA(), X, Y, confounds=rng.standard_normal(20), bootstraps=9)
+    with pytest.raises(ValueError, match="takes no sample weights"):
+        report(CCA(), X, Y, sample_weight=np.ones(20), permutations=9)
     with pytest.raises(NotFittedError):
         CCA().summary()
     monkeypatch.setitem(sys.modules, "pandas", None)

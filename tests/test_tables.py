@@ -591,6 +591,54 @@ def test_another_separator_is_hinted_at(text):
         read_table(text("a,a\n1,2\n3,4\n"), columns=["a"])
 
 
+def test_decimals_with_commas(text):
+    values = [[1.5, -2e-3], [0.25, 4.0], [7.0, 1e10]]
+    lines = "1,5;-2e-3\n,25;4\n7; 1,0E10\n"
+    for path, options in (
+        (text("a;b\n" + lines), {}),
+        (text("a\tb\n" + lines.replace(";", "\t"), "table.tsv"), {}),
+        (text('a,b\n"1,5","-2e-3"\n",25",4\n7,"1,0E10"\n', "quoted.csv"), {"separator": ","}),
+    ):
+        for missing in (False, True):
+            table = read_table(path, decimal=",", missing=missing, **options)
+            assert table.names == ["a", "b"]
+            np.testing.assert_array_equal(table.values, values)
+    rows = [f"r,{i};{line}" for i, line in enumerate(lines.splitlines())]
+    table = read_table(text("\n".join(["who;a;b", *rows])), decimal=",", index_column="who")
+    assert table.labels == ["r,0", "r,1", "r,2"]
+    np.testing.assert_array_equal(table.values, values)
+    alone = read_table(text(lines), decimal=",")  # numbers are no names
+    assert alone.names is None
+    np.testing.assert_array_equal(alone.values, values)
+    table = read_table(text("a;b\n1,5;NA\n-9,5;2\n"), decimal=",", missing=True, na=["-9,5"])
+    np.testing.assert_array_equal(table.values, [[1.5, np.nan], [np.nan, 2]])
+    with pytest.raises(
+        ValueError, match=r"line 3, column 2 \('b'\): '1.234' is not a number; decimals are read"
+    ):
+        read_table(text("a;b\n1,5;2\n3;1.234\n"), decimal=",")
+    with pytest.raises(ValueError, match="decimal must be"):
+        read_table(text("a;b\n1,5;2\n"), decimal=";")
+
+
+@pytest.mark.parametrize(
+    ("content", "separator", "hint"),
+    [
+        (
+            "a;b\n1,5;2,5\n",
+            ";",
+            r"'1,5' is not a number; are its decimals written with commas\? \(--decimal ,\)",
+        ),
+        ("a;b\n1,5;2,5\n", None, r"separated by ';' and its decimals written with commas\? \(--decimal ,\)"),
+        ("1,5;2,5\n3;4\n", None, r"separated by ';' and its decimals written with commas"),
+        ('a,b\n"1,5",2\n', None, r"'1,5' is not a number; are its decimals written with commas"),
+        ("a;b\nx,y;2\n", ";", r"'x,y' is not a number$"),
+    ],
+)
+def test_decimals_with_commas_are_hinted_at(text, content, separator, hint):
+    with pytest.raises(ValueError, match=hint):
+        read_table(text(content), separator=separator)
+
+
 @pytest.mark.parametrize("without", ["pyarrow", "polars"])
 @pytest.mark.parametrize("name", [None, "person", "sample_id"])
 def test_the_index_of_a_pandas_frame(tmp_path, monkeypatch, without, name):

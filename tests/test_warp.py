@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 import pytest
+import scipy.sparse
 
 from fastcca.errors import NumericalError
 from fastcca.functional import warp_epoch
@@ -55,6 +56,31 @@ def test_equals_the_reference(
     np.testing.assert_allclose(V, expected[4], atol=1e-12)
     warp_epoch(X, y, *single, learning_rate=0.05, margin=0.7, max_norm=max_norm, order=order, seed=9)
     np.testing.assert_allclose(single[0], W, atol=1e-4)
+
+
+def test_samples_of_several_classes(rng: np.random.Generator) -> None:
+    X, y, W, V = problem(rng, 40, 6, 5, 9)
+    positives = rng.random((40, 9)) < 0.3
+    positives[np.arange(40), y] = True
+    positives[3] = True  # which leaves nothing to draw
+    order = rng.integers(40, size=90)
+    expected = ref.warp_epoch(X, y.tolist(), W, V, 0.05, 0.7, 1.0, order.tolist(), 9, positives)
+    options = {"learning_rate": 0.05, "margin": 0.7, "order": order, "seed": 9}
+    for form in (positives, scipy.sparse.coo_array(positives), scipy.sparse.csr_array(positives * 0.5)):
+        w, v = W.copy(), V.copy()
+        result = warp_epoch(X, y, w, v, positives=form, **options)
+        assert result == (pytest.approx(expected[0], rel=1e-11), expected[1], expected[2])
+        np.testing.assert_allclose(w, expected[3], atol=1e-12)
+        np.testing.assert_allclose(v, expected[4], atol=1e-12)
+    one, again = (W.copy(), V.copy()), (W.copy(), V.copy())
+    alone = np.eye(9)[y]
+    assert warp_epoch(X, y, *one, **options) == warp_epoch(X, y, *again, positives=alone, **options)
+    np.testing.assert_array_equal(one[0], again[0])
+    with pytest.raises(ValueError, match=r"positives must have shape .* = \(40, 9\), got \(40, 8\)"):
+        warp_epoch(X, y, W, V, positives=positives[:, 1:], **options)
+    positives[7, y[7]] = False
+    with pytest.raises(ValueError, match=f"positives must have the class {y[7]} at row 7"):
+        warp_epoch(X, y, W, V, positives=positives, **options)
 
 
 def test_learns_to_rank(rng: np.random.Generator) -> None:

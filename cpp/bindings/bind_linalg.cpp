@@ -23,6 +23,13 @@ py::tuple truncated_svd_(const Array<double>& A, Index k, double tol, int n_thre
                           to_numpy(std::move(svd.V)));
 }
 
+// Of each of the n × n matrices that the rows of the stack hold.
+py::array largest_eigenvalues_(const Array<double>& stack, Index n, int n_threads) {
+    const MatrixView<double> matrices = matrix_view(stack, "stack");
+    require(n > 0 && matrices.cols == n * n, "stack must have n * n columns");
+    return to_numpy(without_gil(n_threads, [&] { return level().largest_eigenvalues(matrices, n); }));
+}
+
 py::array product_(const Array<double>& A, const Array<double>& B, int n_threads) {
     const MatrixView<double> a = matrix_view(A, "A");
     const Matrix<double> b = matrix_of(B, "B");
@@ -49,6 +56,8 @@ void register_linalg(py::module_& m) {
     m.def("inverse_sqrt", &inverse_sqrt_, py::arg("S").noconvert(), py::arg("floor"), py::arg("n_threads"));
     m.def("polar", &polar_, py::arg("T").noconvert(), py::arg("eps"), py::arg("n_threads"));
     m.def("truncated_svd", &truncated_svd_, py::arg("A").noconvert(), py::arg("k"), py::arg("tol"),
+          py::arg("n_threads"));
+    m.def("largest_eigenvalues", &largest_eigenvalues_, py::arg("stack").noconvert(), py::arg("n"),
           py::arg("n_threads"));
     m.def("product", &product_, py::arg("A").noconvert(), py::arg("B").noconvert(), py::arg("n_threads"));
     m.def("solve_positive", &solve_positive_, py::arg("A").noconvert(), py::arg("B").noconvert(),

@@ -8,6 +8,7 @@
 
 #include "fastcca/base/errors.hpp"
 #include "fastcca/base/thread_pool.hpp"
+#include "fastcca/linalg/largest_eigenvalues.hpp"
 #include "fastcca/linalg/qr.hpp"
 #include "fastcca/linalg/random.hpp"
 #include "fastcca/linalg/roots.hpp"
@@ -148,4 +149,22 @@ TEST_CASE("decompositions give the same bits with any number of threads") {
             CHECK(results[i] == first[i]);
         }
     }
+}
+
+TEST_CASE("largest eigenvalues of a stack") {
+    for (const Index n : {1, 2, 3, 9, 40})
+        for (const Index count : {1, 7, 8, 17}) {
+            Matrix<double> stack(count, n * n);
+            Vector<double> expected(count);
+            for (Index i = 0; i < count; ++i) {
+                const Matrix<double> A = random_uniform(n, n, 11 + static_cast<std::uint64_t>(i));
+                Matrix<double> S = A + A.transpose();
+                if (i == 3) S.setZero();
+                if (i == 4) S.setOnes();
+                stack.row(i) = Eigen::Map<const Eigen::RowVectorXd>(S.data(), n * n);
+                expected[i] = eigendecomposition(S).values[n - 1];
+            }
+            const Vector<double> found = largest_eigenvalues(view_of(stack), n);
+            CHECK((found - expected).cwiseAbs().maxCoeff() <= 1e-14 * static_cast<double>(n));
+        }
 }

@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <stdexcept>
 #include <vector>
 
 #include "fastcca/base/errors.hpp"
@@ -83,4 +84,35 @@ TEST_CASE("WARP steps lower the loss, inside the balls, and end as they began wh
     CHECK(p.W == before);
     p.X(2, 3) = std::nan("");
     CHECK_THROWS_AS(fastcca::warp_epoch(p.epoch(0.1, 1), p.W.data(), p.V.data()), fastcca::NonFiniteError);
+}
+
+TEST_CASE("WARP steps of samples with several labels") {
+    Problem plain(12, 3, 5), alone = plain, both = plain;
+    std::vector<Index> starts, positives;
+    for (Index i = 0; i <= 12; ++i) starts.push_back(i);
+    auto epoch = alone.epoch(0.1, 2);
+    epoch.positive_starts = starts.data();
+    epoch.positives = alone.y.data();
+    const auto expected = fastcca::warp_epoch(plain.epoch(0.1, 2), plain.W.data(), plain.V.data());
+    const auto found = fastcca::warp_epoch(epoch, alone.W.data(), alone.V.data());
+    CHECK(found.loss == expected.loss);
+    CHECK(alone.V == plain.V);
+    // the first half has all labels, the others all but the last, which is drawn
+    starts.assign(1, 0);
+    for (Index i = 0; i < 12; ++i) {
+        for (Index c = 0; c < (i < 6 || both.y[static_cast<std::size_t>(i)] == 4 ? 5 : 4); ++c)
+            positives.push_back(c);
+        starts.push_back(static_cast<Index>(positives.size()));
+    }
+    const Matrix<double> before = both.V;
+    auto of_sets = both.epoch(0.1, 0);
+    of_sets.margin = 1e3;
+    of_sets.positive_starts = starts.data();
+    of_sets.positives = positives.data();
+    const auto result = fastcca::warp_epoch(of_sets, both.W.data(), both.V.data());
+    CHECK(result.draws == result.updates);
+    CHECK(result.updates == 5);  // rows 6, 7, 8, 10, 11
+    CHECK(both.V.col(4) != before.col(4));
+    positives[0] = 1;
+    CHECK_THROWS_AS(fastcca::warp_epoch(of_sets, both.W.data(), both.V.data()), std::invalid_argument);
 }

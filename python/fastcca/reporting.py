@@ -162,6 +162,8 @@ def report(
     if not of_fit:
         made.tables["rows_given"] = _of_rows_given(rows, model)
     if permutations:
+        if sample_weight is not None:
+            raise ValueError("the permutation test takes no sample weights: give permutations=0")
         found = permutation_test(
             clone(model), X, Y, n_permutations=permutations, random_state=random_state, **given
         )
@@ -174,9 +176,15 @@ def report(
             heading="Pair",
         )
     if bootstraps:
-        if given or sample_weight is not None:
-            raise ValueError("the bootstrap takes neither confounds nor sample weights: give bootstraps=0")
-        resampled = bootstrap(clone(model), X, Y, n_bootstrap=bootstraps, random_state=random_state)
+        resampled = bootstrap(
+            clone(model),
+            X,
+            Y,
+            n_bootstrap=bootstraps,
+            sample_weight=sample_weight,
+            random_state=random_state,
+            **given,
+        )
         made.tables |= _intervals(resampled, model, made)
     if pictures:
         made.pictures |= _pictures(model, made, scores)

@@ -17,10 +17,11 @@ def warp_epoch(
     max_norm: float | None,
     order: Sequence[int],
     seed: int,
+    positives: Array | None = None,
 ) -> tuple[float, int, int, Array, Array]:
     """WSABIE's steps one after the other; W and V as they are in the end, in float64."""
     W, V = W.astype(np.float64), V.astype(np.float64)
-    loss, updates, n_draws, m = 0.0, 0, 0, len(V) - 1
+    loss, updates, n_draws = 0.0, 0, 0
 
     def shrunk(column: Array) -> Array:
         length = float(np.linalg.norm(column))
@@ -28,7 +29,8 @@ def warp_epoch(
 
     for t, i in enumerate(order):
         z, own, draw = W @ X[i], y[i], draws(seed, t, 0)
-        others = [c for c in range(len(V)) if c != own]
+        others = [c for c in range(len(V)) if not (c == own if positives is None else positives[i, c])]
+        m = len(others)
         for k in range(1, m + 1):
             n_draws += 1
             c = others[min(m - 1, int(draw(k - 1) * m))]

@@ -35,6 +35,7 @@ using Eigen::internal::predux;
 using Eigen::internal::predux_max;
 using Eigen::internal::pselect;
 using Eigen::internal::pset1;
+using Eigen::internal::psqrt;
 using Eigen::internal::pstore;
 using Eigen::internal::pstoreu;
 using Eigen::internal::psub;

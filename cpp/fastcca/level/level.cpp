@@ -174,6 +174,7 @@ Level table() {
     level.truncated_svd = [](const Matrix<double>& A, Index k, double tol) {
         return truncated_svd(A, k, tol);
     };
+    level.largest_eigenvalues = &largest_eigenvalues;
     level.product = &matrix_product;
     level.cholesky = [](Matrix<double>& S) { return cholesky<double>(S); };
     level.solve_lower = [](const Matrix<double>& L, Matrix<double>& B) { solve_lower<double>(L, B); };

@@ -25,6 +25,7 @@
 #include "fastcca/kernels/dual.hpp"
 #include "fastcca/kernels/features.hpp"
 #include "fastcca/kernels/incomplete_cholesky.hpp"
+#include "fastcca/linalg/largest_eigenvalues.hpp"
 #include "fastcca/linalg/svd.hpp"
 #include "fastcca/moments/moments.hpp"
 #include "fastcca/moments/sparse_products.hpp"
@@ -105,6 +106,7 @@ struct Level {
     Matrix<double> (*inverse_sqrt)(const Matrix<double>& S, double floor);
     Matrix<double> (*polar)(const Matrix<double>& T, double eps);
     Svd (*truncated_svd)(const Matrix<double>& A, Index k, double tol);
+    Vector<double> (*largest_eigenvalues)(const MatrixView<double>& stack, Index n);
     Matrix<double> (*product)(const MatrixView<double>& A, const Matrix<double>& B);
     Index (*cholesky)(Matrix<double>& S);
     void (*solve_lower)(const Matrix<double>& L, Matrix<double>& B);

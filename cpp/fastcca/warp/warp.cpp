@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <stdexcept>
 #include <string>
 
@@ -69,7 +70,11 @@ class Descent {
 
  private:
     void step(Index t) {
-        const Index i = e_.order[t], y = e_.y[i], m = e_.n_classes - 1;
+        const Index i = e_.order[t], y = e_.y[i];
+        const bool several = e_.positives != nullptr;
+        const Index* const own_first = several ? e_.positives + e_.positive_starts[i] : e_.y + i;
+        const Index* const own_last = several ? e_.positives + e_.positive_starts[i + 1] : own_first + 1;
+        const Index m = e_.n_classes - (own_last - own_first);  // labels that the sample lacks
         for (Index j = 0; j < e_.X.cols; ++j) x_[j] = e_.X(i, j);
         if (!x_.allFinite())
             for (Index j = 0; j < e_.X.cols; ++j)
@@ -80,7 +85,8 @@ class Descent {
         for (Index draw = 1; draw <= m; ++draw) {
             ++result_.draws;
             const double at = draws(static_cast<std::uint64_t>(draw - 1)) * static_cast<double>(m);
-            const Index k = std::min(m - 1, static_cast<Index>(at)), c = k < y ? k : k + 1;
+            Index c = std::min(m - 1, static_cast<Index>(at));  // of those that the sample lacks
+            for (const Index* other = own_first; other != own_last && *other <= c; ++other) ++c;
             const double violation = e_.margin - own + static_cast<double>(V_.col(c).dot(z_));
             if (!(violation > 0)) continue;
             const double weight = harmonic(m / draw);
@@ -120,6 +126,16 @@ void check(const WarpEpoch<T>& e) {
         if (e.y[i] < 0 || e.y[i] >= e.n_classes)
             throw std::invalid_argument("y must hold classes from 0 to " + std::to_string(e.n_classes - 1) +
                                         ", got " + std::to_string(e.y[i]) + " at row " + std::to_string(i));
+    if (e.positives)
+        for (Index i = 0; i < e.X.rows; ++i) {
+            const Index *first = e.positives + e.positive_starts[i],
+                        *last = e.positives + e.positive_starts[i + 1];
+            if (first == last || *first < 0 || *(last - 1) >= e.n_classes ||
+                std::adjacent_find(first, last, std::greater_equal<Index>()) != last ||
+                !std::binary_search(first, last, e.y[i]))
+                throw std::invalid_argument("positives must have the class " + std::to_string(e.y[i]) +
+                                            " at row " + std::to_string(i));
+        }
     for (Index t = 0; t < e.n_steps; ++t)
         if (e.order[t] < 0 || e.order[t] >= e.X.rows)
             throw std::invalid_argument("order must hold rows from 0 to " + std::to_string(e.X.rows - 1) +

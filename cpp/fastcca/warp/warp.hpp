@@ -5,6 +5,7 @@
 // L(r) = 1 + 1/2 + … + 1/r, and the step goes against the gradient of L · (margin − f_y + f_c):
 //     z = W x,   g = V_y − V_c,   η' = η L,
 //     W ← W + η' g xᵀ,   V_y ← V_y + η' z,   V_c ← V_c − η' z
+// Of a sample with several labels y is one of them, and none of the others is drawn.
 // Columns of W and rows of V that leave the ball of radius max_norm are pulled back onto it.
 #pragma once
 
@@ -18,6 +19,10 @@ template <typename T>
 struct WarpEpoch {
     MatrixView<T> X;               // n × p
     const Index* y = nullptr;      // n classes
+    // The labels of sample i, y[i] among them, ascending: positives[starts[i]] … positives[starts[i + 1] − 1].
+    // Null: y[i] alone.
+    const Index* positive_starts = nullptr;
+    const Index* positives = nullptr;
     const Index* order = nullptr;  // the row of each step
     Index n_steps = 0;
     Index n_classes = 0;

@@ -45,6 +45,7 @@ def polar(T: NDArray[np.float64], eps: float, n_threads: int) -> NDArray[np.floa
 def truncated_svd(
     A: NDArray[np.float64], k: int, tol: float, n_threads: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
+def largest_eigenvalues(stack: NDArray[np.float64], n: int, n_threads: int) -> NDArray[np.float64]: ...
 def product(A: NDArray[np.float64], B: NDArray[np.float64], n_threads: int) -> NDArray[np.float64]: ...
 def add_sparse_products(
     starts: NDArray[np.int64],
@@ -176,6 +177,8 @@ def warp_epoch(
     margin: float,
     max_norm: float,
     seed: int,
+    positive_starts: NDArray[np.int64] | None,
+    positives: NDArray[np.int64] | None,
 ) -> tuple[float, int, int]: ...
 
 # kernels

@@ -1,6 +1,5 @@
 """Regularised canonical correlation analysis: :class:`CCA`, and what every linear map of two views shares."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
@@ -24,7 +23,7 @@ from fastcca._arguments.parameters import (
     number,
 )
 from fastcca._arguments.sparse import dense, is_sparse
-from fastcca._arguments.warn import warn
+from fastcca._arguments.warn import unsaid, warn
 from fastcca._models.docstrings import with_paragraphs
 from fastcca._models.files import Schema
 from fastcca._models.into import OUT_PARAMETER
@@ -520,8 +519,7 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
         else:
             _, confounding = partial_moments(moments, n_threads=self.n_threads)
         # from the residuals themselves
-        with warnings.catch_warnings():  # the rows that the confounds take are counted here
-            warnings.filterwarnings("ignore", "n - 1 = ", UserWarning)
+        with unsaid("n - 1 = "):  # the rows that the confounds take are counted here
             self._fit_arrays(confounding.residuals(0, X, Z), confounding.residuals(1, y, Z), weights)
         ranks, reg = (self.x_rank_, self.y_rank_), RIDGES("reg", getattr(self, "reg_", self.reg))
         rows = len(X) if weights is None else int(np.count_nonzero(weights))

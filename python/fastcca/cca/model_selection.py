@@ -1,6 +1,5 @@
 """Ridges and kernel widths chosen by cross-validation: :class:`CCACV` and :class:`KernelCCACV`."""
 
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import reduce
@@ -18,7 +17,7 @@ from sklearn.utils import _safe_indexing
 from fastcca._arguments.arrays import check_same_rows, column_names, refuse_non_finite
 from fastcca._arguments.parameters import MISSING, RIDGES, anything, check_n_components
 from fastcca._arguments.sparse import is_sparse
-from fastcca._arguments.warn import warn
+from fastcca._arguments.warn import unsaid, warn
 from fastcca._models.docstrings import with_paragraphs
 from fastcca._models.files import Schema
 from fastcca._models.missing import MISSING_PARAMETER
@@ -331,8 +330,7 @@ def _fill_from_moments(
 
 def _weights_of(model: LinearTwoView, reg: Reg, training: Moments) -> tuple[Floats, Floats]:
     fitted: LinearTwoView = clone(model).set_params(reg=reg)
-    with warnings.catch_warnings():  # what concerns the fit to all rows alone
-        warnings.simplefilter("ignore", UserWarning)
+    with unsaid():  # what concerns the fit to all rows alone
         fitted._fit_moments(training, (np.dtype(np.float64), np.dtype(np.float64)))
     return fitted.x_weights_, fitted.y_weights_
 
@@ -428,8 +426,7 @@ def _fitted(
     moments: Moments | None = None,
 ) -> LinearTwoView:
     fitted: LinearTwoView = clone(model).set_params(reg=reg)
-    with warnings.catch_warnings():  # that n_components is cut concerns the fit to all rows alone
-        warnings.simplefilter("ignore", UserWarning)
+    with unsaid():  # that n_components is cut concerns the fit to all rows alone
         fitted._fit_arrays(X, y, weights, moments)
     return fitted
 

@@ -1,11 +1,12 @@
 """Canonical correlation analysis of any number of views: :class:`MCCA`, :class:`GCCA`, :class:`MCCACV`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastcca._arguments.arrays import column_names
 from fastcca._arguments.modalities import Modalities, named, per_view
 from fastcca._arguments.parameters import FLAG, MISSING, N_COMPONENTS, N_THREADS, anything, choice
 from fastcca._arguments.sparse import is_sparse
@@ -17,10 +18,11 @@ from fastcca._models.missing import MISSING_PARAMETER, MissingValues
 from fastcca._models.multi_view import MultiViewModel, ViewStatistics, mean_of_pairs
 from fastcca._models.statistics import Weights, cast_weights, project
 from fastcca.cca.linear import MOST_ERROR, column_variances, fine_error
-from fastcca.cca.model_selection import pools, row_splits, search_results
+from fastcca.cca.model_selection import pools, row_splits, search_results, splits_of
 from fastcca.cca.partial import Confounding, check_confounds, mapped_residuals, partial_moments
 from fastcca.errors import NumericalError
 from fastcca.functional.linalg import product
+from fastcca.functional.missing import column_labels, completed, conditional_means
 from fastcca.functional.moments import Moments
 from fastcca.functional.multiview import (
     PairwiseMoments,
@@ -547,7 +549,35 @@ def _warn_of_rounding(name: str, whitening: Whitening, error: float, most: float
         )
 
 
-class EigenMultiView(MissingValues, LinearMultiView):
+class IncompleteViews(MissingValues):
+    """Missing values of any number of views, and of their confounds."""
+
+    views_: tuple[str, ...]
+
+    def _incomplete_views(
+        self, views: Any, found: Modalities, Z: NDArray[Any] | None, confounds: Any
+    ) -> tuple[NDArray[np.bool_] | None, dict[str, NDArray[Any]], dict[str, Any]]:
+        """Which rows have missing values (None: none, or they are refused); the arrays, and as given."""
+        dense = {name: found.data[name] for name in self.views_ if not is_sparse(found.data[name])}
+        if Z is not None:
+            dense["confounds"] = Z
+        tables = {**named(views), "confounds": confounds}
+        incomplete = self._incomplete(dense, tables) if dense else None
+        if incomplete is not None and self.missing == "em" and any(map(is_sparse, found.data.values())):
+            raise ValueError("missing='em' takes dense views, or sparse ones without missing values")
+        return incomplete, dense, tables
+
+
+def _rows_of(found: Modalities, rows: NDArray[np.intp]) -> Modalities:
+    return Modalities(
+        {name: a[rows] for name, a in found.data.items()},
+        {name: present[rows] for name, present in found.present.items()},
+        found.names,
+        len(rows),
+    )
+
+
+class EigenMultiView(IncompleteViews, LinearMultiView):
     """What :class:`MCCA` and :class:`GCCA` share: parameters, and fits to rows and to moments."""
 
     _constraints = {  # noqa: RUF012
@@ -584,26 +614,14 @@ class EigenMultiView(MissingValues, LinearMultiView):
         least: int = 2,
     ) -> tuple[Modalities, Weights, NDArray[Any] | None, Moments | None]:
         """The rows to fit to, or their moments by maximum likelihood, where some have missing values."""
-        dense = {name: found.data[name] for name in self.views_ if not is_sparse(found.data[name])}
-        if Z is not None:
-            dense["confounds"] = Z
-        tables = {**named(views), "confounds": confounds}
-        incomplete = self._incomplete(dense, tables) if dense else None
+        incomplete, dense, tables = self._incomplete_views(views, found, Z, confounds)
         if incomplete is None:
             return found, weights, Z, None
         if self.missing == "em":
-            if any(is_sparse(a) for a in found.data.values()):
-                raise ValueError("missing='em' takes dense views, or sparse ones without missing values")
             return found, weights, Z, self._em_moments(dense, tables, weights)
         kept = self._complete(incomplete, dense, tables, least=least)
-        whole = Modalities(
-            {name: a[kept] for name, a in found.data.items()},
-            {name: present[kept] for name, present in found.present.items()},
-            found.names,
-            len(kept),
-        )
         weights = None if weights is None else weights[kept]
-        return whole, weights, None if Z is None else Z[kept], None
+        return _rows_of(found, kept), weights, None if Z is None else Z[kept], None
 
     def fit(
         self: Self,
@@ -642,9 +660,8 @@ class EigenMultiView(MissingValues, LinearMultiView):
         if moments is None:
             self._fit_rows(found, weights, Z)
         else:
-            rows = PairwiseMoments(moments.dims, {tuple(range(len(moments.dims))): moments})
             dtypes = [found.data[name].dtype for name in self.views_]
-            self._fit_pairwise(rows, dtypes, confounded=Z is not None)
+            self._fit_pairwise(_complete_rows(moments), dtypes, confounded=Z is not None)
         return self
 
     def partial_fit(
@@ -729,6 +746,10 @@ class EigenMultiView(MissingValues, LinearMultiView):
         """
         self._fit_given(moments, names, confounds)
         return self
+
+
+def _complete_rows(moments: Moments) -> PairwiseMoments:
+    return PairwiseMoments(moments.dims, {tuple(range(len(moments.dims))): moments})
 
 
 @with_paragraphs({"missing": MISSING_PARAMETER})
@@ -911,7 +932,15 @@ class GCCA(EigenMultiView):
     _criterion = "maxvar"
 
 
-class MCCACV(LinearMultiView):
+class _Split(NamedTuple):
+    """What a split trains on, of that what the confounds leave, and the same of the rows held out."""
+
+    training: Moments
+    held_out: PairwiseMoments
+
+
+@with_paragraphs({"missing": MISSING_PARAMETER})
+class MCCACV(IncompleteViews, LinearMultiView):
     """:class:`MCCA` (or :class:`GCCA`) with ridges chosen by cross-validation, from one pass over the data.
 
     The moments of every fold are taken once; what a fold trains on is the total minus the fold. All ridges
@@ -931,6 +960,10 @@ class MCCACV(LinearMultiView):
         Where a test part has fewer than five rows the held-out rows of all splits are scored together.
     view_weights, scale, n_threads
         As in :class:`MCCA`.
+    {missing}
+        With "em" the moments of each split are those of its training rows, and what is missing of a row held
+        out is filled in by its conditional mean given the rest of its view (and the confounds) alone: other
+        views would bring their correlation along. A row held out that lacks a view has no score there.
 
     Attributes
     ----------
@@ -945,6 +978,8 @@ class MCCACV(LinearMultiView):
         correlation of held-out scores; one that is constant counts 0.
     n_splits_ : int
         Number of splits.
+    n_incomplete_, n_iter_ : int
+        As in :class:`MCCA`, of all rows.
     views_, weights_, eigenvalues_, ... : ndarray
         Every fitted attribute of ``best_estimator_``; the methods use them.
 
@@ -968,12 +1003,13 @@ class MCCACV(LinearMultiView):
     """
 
     _takes_sparse = True
-    _schema = Schema("MCCACV", fields="n_splits_ cv_results_ best_index_ best_score_ reg_ best_estimator_")
+    _schema = Schema("MCCACV", 2, fields="n_splits_ cv_results_ best_index_ best_score_ reg_ best_estimator_")
     _constraints = {  # noqa: RUF012
         **LinearMultiView._constraints,
         "regs": anything("a sequence of ridges"),  # checked with the views
         "method": choice("mcca", "gcca"),
         "cv": anything("a number of folds or a splitter"),  # by scikit-learn
+        "missing": MISSING,
     }
 
     def __init__(
@@ -985,6 +1021,7 @@ class MCCACV(LinearMultiView):
         view_weights: ForViews | None = None,
         scale: bool = False,
         n_threads: int | None = None,
+        missing: Literal["error", "drop", "em"] = "error",
     ) -> None:
         self.n_components = n_components
         self.regs = regs
@@ -993,6 +1030,7 @@ class MCCACV(LinearMultiView):
         self.view_weights = view_weights
         self.scale = scale
         self.n_threads = n_threads
+        self.missing = missing
 
     def fit(
         self,
@@ -1027,12 +1065,25 @@ class MCCACV(LinearMultiView):
         ValueError
             See :class:`MCCACV`.
         """
-        found, weights = self._check_fit(views, sample_weight)
+        takes = self._takes_missing
+        found, weights = self._check_fit(views, sample_weight, missing=takes)
         names = self.views_
         first = found.data[names[0]]
-        splits = row_splits(self.cv, first, y, groups, weights)
-        Z = self._check_confounds(confounds, found.n_rows, reset=True)
-        total, parts = self._parts_of(found, weights, splits, Z)
+        Z = self._check_confounds(confounds, found.n_rows, reset=True, missing=takes)
+        incomplete, dense, tables = self._incomplete_views(views, found, Z, confounds)
+        if incomplete is not None and self.missing == "drop":
+            kept = self._complete(incomplete, dense, tables)
+            splits = splits_of(self.cv, kept, first, y, groups, weights)
+            found, weights = _rows_of(found, kept), None if weights is None else weights[kept]
+            Z, incomplete = None if Z is None else Z[kept], None
+        else:
+            splits = row_splits(self.cv, first, y, groups, weights)
+        if incomplete is None:
+            total, parts = self._parts_of(found, weights, splits, Z)
+        else:
+            total = _complete_rows(self._em_moments(dense, tables, weights))
+            labels = column_labels({name: column_names(tables[name]) for name in dense}, dense)
+            parts = self._completed_parts(found, weights, splits, Z, labels)
         _, left, _ = self._without_confounds(total, Z is not None)
         regs = self._grid(left, names)
         model = self._model(regs[0])
@@ -1043,9 +1094,7 @@ class MCCACV(LinearMultiView):
         m = len(names)
         scores = np.empty((len(splits), len(regs)))
         sums = np.zeros((len(regs), m, m, k))
-        for i, (train, test) in enumerate(parts):
-            _, training, confounding = self._without_confounds(train, Z is not None)
-            held_out = test if confounding is None else _residual_moments(test, confounding)
+        for i, (training, held_out) in enumerate(parts):
             for j, reg in enumerate(regs):
                 solved = model._solve(training, reg)
                 if pooled:
@@ -1065,6 +1114,9 @@ class MCCACV(LinearMultiView):
 
         best = self._model(self.reg_)
         best.views_, best._columns, best.n_features_in_ = names, self._columns, self.n_features_in_
+        for name in ("n_incomplete_", "n_iter_"):
+            if hasattr(self, name):
+                setattr(best, name, getattr(self, name))
         dtypes = [found.data[name].dtype for name in names]
         best._fit_pairwise(total, dtypes, confounded=Z is not None)
         self.best_estimator_ = best
@@ -1075,7 +1127,8 @@ class MCCACV(LinearMultiView):
 
     def _model(self, reg: Any) -> EigenMultiView:
         kind: type[EigenMultiView] = MCCA if self.method == "mcca" else GCCA
-        return kind(self.n_components, reg, self.view_weights, self.scale, self.n_threads)
+        missing: Any = self.missing
+        return kind(self.n_components, reg, self.view_weights, self.scale, self.n_threads, missing)
 
     def _grid(self, total: Moments, names: Sequence[str]) -> list[Any]:
         if self.regs is None:
@@ -1092,8 +1145,8 @@ class MCCACV(LinearMultiView):
 
     def _parts_of(
         self, found: Modalities, weights: Weights, splits: list[Any], Z: NDArray[Any] | None
-    ) -> tuple[PairwiseMoments, list[tuple[PairwiseMoments, PairwiseMoments]]]:
-        """Moments of all rows, and of what each split trains and tests on."""
+    ) -> tuple[PairwiseMoments, Iterator[_Split]]:
+        """Moments of all rows, and those of each split."""
         n = found.n_rows
         tests = [self._collect(found, weights, test, confounds=Z) for _, test in splits]
         each_once = (np.bincount(np.concatenate([test for _, test in splits]), minlength=n) == 1).all()
@@ -1103,12 +1156,56 @@ class MCCACV(LinearMultiView):
                 total = total + part
         else:
             total = self._collect(found, weights, confounds=Z)
-        parts = []
-        for (train, test), held_out in zip(splits, tests, strict=True):
-            whole = (np.bincount(np.concatenate([train, test]), minlength=n) == 1).all()
-            rest = total - held_out if whole else self._collect(found, weights, train, confounds=Z)
-            parts.append((rest, held_out))
-        return total, parts
+
+        def parts() -> Iterator[_Split]:
+            for (train, test), held_out in zip(splits, tests, strict=True):
+                whole = (np.bincount(np.concatenate([train, test]), minlength=n) == 1).all()
+                rest = total - held_out if whole else self._collect(found, weights, train, confounds=Z)
+                _, training, confounding = self._without_confounds(rest, Z is not None)
+                yield _Split(
+                    training, held_out if confounding is None else _residual_moments(held_out, confounding)
+                )
+
+        return total, parts()
+
+    def _completed_parts(
+        self,
+        found: Modalities,
+        weights: Weights,
+        splits: list[Any],
+        Z: NDArray[Any] | None,
+        labels: list[str],
+    ) -> Iterator[_Split]:
+        """Those of each split, of rows that have missing values."""
+        views = {name: found.data[name] for name in self.views_}
+        with_confounds = views if Z is None else {**views, "confounds": Z}
+        for train, test in splits:
+            w = None if weights is None else weights[train]
+            rows = {name: a[train] for name, a in with_confounds.items()}
+            moments = completed(rows, w, labels, n_threads=self.n_threads).moments
+            _, training, confounding = self._without_confounds(_complete_rows(moments), Z is not None)
+            place, filled = np.arange(len(moments.mean)), []
+            for i, a in enumerate(views.values()):
+                columns = np.concatenate(
+                    [place[s] for s in (moments.slices[i], *moments.slices[len(views) :])]
+                )
+                S = moments.scatter[np.ix_(columns, columns)] / (moments.n - 1)
+                known = a[test] if Z is None else np.hstack([a[test], Z[test]])
+                whole = conditional_means(known.astype(np.float64), moments.mean[columns], S)
+                own, others = whole[:, : a.shape[1]], whole[:, a.shape[1] :]
+                filled.append(own if confounding is None else confounding.residuals(i, own, others))
+            w = None if weights is None else weights[test]
+            present = [found.present[name][test] for name in self.views_]
+            some = np.logical_or.reduce(present)
+            held_out = PairwiseMoments([a.shape[1] for a in filled]).update(
+                [a[some] for a in filled],
+                [mask[some] for mask in present],
+                None if w is None else w[some],
+                names=list(self.views_),
+                dtype=np.float64,
+                n_threads=self.n_threads,
+            )
+            yield _Split(training, held_out)
 
 
 def _residual_moments(rows: PairwiseMoments, confounding: Confounding) -> PairwiseMoments:

@@ -443,14 +443,14 @@ class TwoViewPipeline(
         zx, zy = self.model_.transform_views(of_x, of_y, **_given(confounds=confounds))
         return np.asarray(zx), np.asarray(zy)
 
-    def _prepared(self, X: Any, y: Any) -> tuple[Any, Any, Any]:
+    def _prepared(self, X: Any, y: Any, weights: Any = None) -> tuple[Any, Any, Any]:
         """The model, and both views as steps make them that see one view each: for tests by resampling."""
         X, y = _table("X", X)[0], _table("y", y)[0]
         views = []
         for side, data in zip(SIDES, (X, y), strict=True):
             steps = named_steps(side, getattr(self, side))
             try:
-                views.append(fitted_steps(steps, data, None, None)[1])
+                views.append(fitted_steps(steps, data, None, weights)[1])
             except (TypeError, ValueError) as error:
                 raise ValueError(
                     f"a step of {side} cannot be fitted to {side} alone, as a test of how the views belong "

@@ -141,8 +141,8 @@ def fit(
         raise click.UsageError("--cv, --solver and --scale are for --method cca")
     if model == "kernel-cca" and (solver != "auto" or scale):
         raise click.UsageError("--solver and --scale are for --method cca")
-    if missing != "error" and model not in ("cca", "pls") and (model not in ("mcca", "gcca") or cv):
-        raise click.UsageError("--missing is for --method cca and pls, and for mcca and gcca without --cv")
+    if missing != "error" and model not in ("cca", "pls", "mcca", "gcca"):
+        raise click.UsageError("--missing is for --method cca, pls, mcca and gcca")
     if checkpoint is not None and (model != "cca" or cv is not None or solver not in ("auto", "covariance")):
         raise click.UsageError("--checkpoint is for --method cca by moments, without --cv")
     if scheduler is not None and (
@@ -345,7 +345,7 @@ def _fit_views(
     search = None
     if cv is not None:
         chosen: Literal["mcca", "gcca"] = "mcca" if method == "mcca" else "gcca"
-        search = MCCACV(components, method=chosen, cv=cv, scale=scale).fit(views)
+        search = MCCACV(components, method=chosen, cv=cv, scale=scale, missing=missing).fit(views)
         fitted = search.best_estimator_
     else:
         kind = MCCA if method == "mcca" else GCCA

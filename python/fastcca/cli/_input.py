@@ -196,6 +196,16 @@ def table_options(command: Callable[..., None]) -> Callable[..., None]:
             },
         ),
         (
+            ("--decimal",),
+            {
+                "type": click.Choice([".", ","]),
+                "default": ".",
+                "callback": set_one("decimal"),
+                "help": "What .csv and .tsv files write before decimals; with ',' the fields of .csv files "
+                "are separated by ';' unless --separator says otherwise.",
+            },
+        ),
+        (
             ("--index",),
             {
                 "metavar": "NAME",

@@ -43,6 +43,7 @@ class Reading(NamedTuple):
     index_column: str | int | None = None
     columns: tuple[str, ...] | None = None
     drop: tuple[str, ...] = ()
+    decimal: str = "."
 
 
 def read_table(
@@ -56,6 +57,7 @@ def read_table(
     index_column: str | int | None = None,
     columns: Sequence[str] | None = None,
     drop: Sequence[str] = (),
+    decimal: str = ".",
 ) -> Table:
     """The two-dimensional array in a file; its suffix says how to read it.
 
@@ -84,13 +86,17 @@ def read_table(
     na : sequence of str
         Further values that are read as NaN: numbers wherever they stand, texts in text files.
     separator : str or None
-        What separates the fields of a text file, one character; None: a comma in .csv, a tab in .tsv.
+        What separates the fields of a text file, one character; None: a comma in .csv (a semicolon where
+        decimals are written with commas), a tab in .tsv.
     index_column : str, int or None
         The column that names the rows, or its place.
     columns : sequence of str or None
         The columns to take, in this order; None: all.
     drop : sequence of str
         Columns to leave out; those that the table lacks are ignored.
+    decimal : {".", ","}
+        What a text file writes before the decimals of a number. Where it is a comma a field with a point is
+        no number: the point may separate thousands.
 
     Returns
     -------
@@ -123,7 +129,10 @@ def read_table(
         index_column,
         None if columns is None else tuple(columns),
         tuple(drop),
+        decimal,
     )
+    if decimal not in (".", ","):
+        raise ValueError(f"decimal must be '.' or ',', got {decimal!r}")
     known = (*_READERS, *_DELIMITERS)
     if suffix not in known:
         raise ValueError(f"{path}: cannot tell its format, expected one of {', '.join(sorted(known))}")
@@ -158,12 +167,12 @@ def read_table(
     if labels is not None and len(set(labels)) != len(labels):
         twice = next(label for i, label in enumerate(labels) if label in labels[:i])
         raise ValueError(f"{path}: {index_column!r} names two rows {twice!r}")
-    return Table(_with_nan(values, reading.na), names, labels, dropped)
+    return Table(_with_nan(values, reading), names, labels, dropped)
 
 
-def _with_nan(values: NDArray[Any], na: Sequence[str]) -> NDArray[Any]:
+def _with_nan(values: NDArray[Any], reading: Reading) -> NDArray[Any]:
     """NaN in the place of the numbers that say that one is missing."""
-    numbers = [float(value) for value in na if _is_number(value)]
+    numbers = [_float(value, reading.decimal) for value in reading.na if _is_number(value, reading.decimal)]
     found = np.isin(values, numbers) if numbers else np.zeros((), dtype=bool)
     if not found.any():
         return values
@@ -380,7 +389,7 @@ def _read_text(path: Path, reading: Reading) -> Table:
             # what chooses columns by name needs their names
             chosen = reading.index_column is not None or reading.columns is not None
             header = True if chosen else reading.header
-            named = _is_header(first) if header is None else header and bool(first)
+            named = _is_header(first, reading.decimal) if header is None else header and bool(first)
             names = [name.strip() for name in first] if named else None
             labelled = bool(names) and len(first) > 1 and _labels_rows(first, second, reading)
             data, index, dropped = list(range(len(first))), None, frozenset[str]()
@@ -397,8 +406,8 @@ def _read_text(path: Path, reading: Reading) -> Table:
             aside: dict[int, Callable[[str], float]] = dict.fromkeys(others, _nothing)
             if index is not None or labelled:
                 aside[0 if index is None else index] = label
-            if missing:
-                number = partial(_number, missing=missing)
+            if missing or reading.decimal != ".":
+                number = partial(_number, missing=missing, decimal=reading.decimal)
                 aside = {**dict.fromkeys(range(len(first)), number), **aside}
             converters: Any = aside or None
             file.seek(0)
@@ -427,7 +436,7 @@ def _read_text(path: Path, reading: Reading) -> Table:
     except _Located:
         raise
     except ValueError as error:
-        fault = _first_fault(path, delimiter, named, data, missing)
+        fault = _first_fault(path, delimiter, named, data, missing, reading.decimal)
         raise ValueError(f"{path}: {fault or error}") from error
     if len(values) and values.shape[1] != len(first):
         raise ValueError(f"{path}: the first line has {len(first)} fields, the next {values.shape[1]}")
@@ -438,7 +447,10 @@ def _read_text(path: Path, reading: Reading) -> Table:
 
 
 def delimiter_of(path: Path, reading: Reading) -> str:
-    return _DELIMITERS[path.suffix.lower()] if reading.separator is None else reading.separator
+    if reading.separator is not None:
+        return reading.separator
+    usual = _DELIMITERS[path.suffix.lower()]
+    return ";" if usual == reading.decimal else usual
 
 
 def _nothing(field: str) -> float:
@@ -451,16 +463,24 @@ def _skip_line(file: Any, delimiter: str) -> None:
     next(row for row in csv.reader(lines, delimiter=delimiter) if row)
 
 
-def _is_number(field: str) -> bool:
+def _float(field: str, decimal: str) -> float:
+    if decimal == ".":
+        return float(field)
+    if "." in field:
+        raise ValueError(f"{field!r} has a point")
+    return float(field.replace(decimal, "."))
+
+
+def _is_number(field: str, decimal: str = ".") -> bool:
     try:
-        float(field)
+        _float(field, decimal)
     except ValueError:
         return False
     return True
 
 
-def _number(field: str, missing: Sequence[str]) -> float:
-    return np.nan if _is_missing(field, missing) else float(field)
+def _number(field: str, missing: Sequence[str], decimal: str) -> float:
+    return np.nan if _is_missing(field, missing) else _float(field, decimal)
 
 
 def _is_missing(field: str, missing: Sequence[str] = MISSING) -> bool:
@@ -475,20 +495,20 @@ def _ascend(numbers: Sequence[int]) -> bool:
     return all(a < b for a, b in pairwise(numbers))
 
 
-def _is_header(fields: Sequence[str]) -> bool:
+def _is_header(fields: Sequence[str], decimal: str) -> bool:
     """Whether a first line names columns.
 
     One of numbers with a few missing values does not, nor does one of numbers among which one cannot be read:
     a name stands beside numbers only if these are names too, integers that ascend behind names.
     """
-    numbers = [field for field in fields if _is_number(field) and not _is_missing(field)]
-    names = [field for field in fields if not _is_number(field) and not _is_missing(field)]
+    numbers = [field for field in fields if _is_number(field, decimal) and not _is_missing(field)]
+    names = [field for field in fields if not _is_number(field, decimal) and not _is_missing(field)]
     if names:
         if not numbers:
             return True
         at = fields.index(numbers[0])
         values = [int(field) for field in numbers] if all(map(_is_integer, numbers)) else []
-        behind = all(_is_number(field) for field in fields[at:])
+        behind = all(_is_number(field, decimal) for field in fields[at:])
         return behind and bool(values) and _ascend(values)
     # pandas' header over row labels and columns without names.
     return len(fields) > 1 and list(fields) == ["", *map(str, range(len(fields) - 1))]
@@ -504,7 +524,7 @@ def _labels_rows(header: Sequence[str], row: Sequence[str], reading: Reading) ->
         and header[0].strip() not in reading.drop
         and _names_rows(header[0])
         and len(row) == len(header)
-        and not _is_number(row[0])
+        and not _is_number(row[0], reading.decimal)
         and not _is_missing(row[0])
     )
 
@@ -570,7 +590,7 @@ def _csv_fault(path: Path, delimiter: str, error: csv.Error) -> str:
 
 
 def _first_fault(
-    path: Path, delimiter: str, named: bool, data: Sequence[int], missing: Sequence[str]
+    path: Path, delimiter: str, named: bool, data: Sequence[int], missing: Sequence[str], decimal: str
 ) -> str | None:
     """The first field of a text file that is not a number: called when numpy has refused the file."""
     with path.open(encoding="utf-8-sig", newline="") as file:
@@ -582,24 +602,38 @@ def _first_fault(
                 reader = csv.reader(file, delimiter=delimiter, strict=True)
             for row in filter(None, reader):
                 if len(row) != len(first):
-                    return f"line {reader.line_num} has {len(row)} fields, the first line {len(first)}"
+                    fault = f"line {reader.line_num} has {len(row)} fields, the first line {len(first)}"
+                    return fault + _other_format(row, "", delimiter, decimal)
                 for column in sorted(data):
-                    if not _is_number(row[column]) and not _is_missing(row[column], missing):
+                    if not _is_number(row[column], decimal) and not _is_missing(row[column], missing):
                         name = f" ({first[column]!r})" if named else ""
                         field = row[column] if len(row[column]) <= 60 else row[column][:60] + "…"
                         fault = (
                             f"line {reader.line_num}, column {column + 1}{name}: {field!r} is not a number"
                         )
-                        return fault + _other_separator(row, delimiter)
+                        return fault + _other_format(row, row[column], delimiter, decimal)
         except csv.Error as error:
             return _csv_fault(path, delimiter, error)
     return None
 
 
-def _other_separator(row: Sequence[str], delimiter: str) -> str:
-    """A hint where the fields are separated by something else."""
+def _other_format(row: Sequence[str], field: str, delimiter: str, decimal: str) -> str:
+    """A hint where the line of a field looks like numbers of another separator or other decimals."""
+    line = delimiter.join(row)
+    if decimal == ".":
+        commas = "its decimals written with commas? (--decimal ,)"
+        if delimiter != ";" and ";" in line and any(map(_has_comma, line.split(";"))):
+            return f"; are its fields separated by ';' and {commas}"
+        if _has_comma(field):
+            return f"; are {commas}"
+    elif _is_number(field):
+        return "; decimals are read with commas (--decimal ,), and a point may separate thousands"
     other = next((mark for mark in ";\t, " if mark != delimiter and mark in row[0].strip()), None)
     return f"; are its fields separated by {other!r}? (--separator)" if len(row) == 1 and other else ""
+
+
+def _has_comma(field: str) -> bool:
+    return "," in field and _is_number(field, ",")
 
 
 class _Choice(ValueError):

@@ -128,8 +128,8 @@ class LabelEmbedding(
         X : array_like of shape (n, p)
             One row a sample; float32 or float64.
         y : array_like of shape (n,)
-            The label of each row: numbers or text. Large-margin, attribute and hierarchy label embeddings
-            also take several labels a row: an indicator matrix of shape (n, n_classes) of 0 and 1,
+            The label of each row: numbers or text. Large-margin, WARP, attribute and hierarchy label
+            embeddings also take several labels a row: an indicator matrix of shape (n, n_classes) of 0 and 1,
             dense or sparse, or a list of n sets of labels.
         sample_weight : array_like of shape (n,), optional
             Weights >= 0, which count as repetitions of a row; a weight of 0 leaves it out.
@@ -207,7 +207,7 @@ class LabelEmbedding(
         if not self._takes_label_sets:
             raise ValueError(
                 f"{type(self).__name__} takes one label a row, y of shape (n,); several labels a row are for "
-                "LargeMarginEmbedding and the attribute and hierarchy label embeddings"
+                "LargeMarginEmbedding, WARPEmbedding and the attribute and hierarchy label embeddings"
             )
         check_same_rows(X=X, y=y, sample_weight=sample_weight)
         x = as_matrix("X", X, min_rows=2)

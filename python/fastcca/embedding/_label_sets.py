@@ -53,6 +53,11 @@ class LabelSets:
         """The label of each pair."""
         return np.asarray(self.member.indices, dtype=np.int64)
 
+    @property
+    def of_pair(self) -> NDArray[np.intp]:
+        """The set of each pair."""
+        return np.repeat(np.arange(self.member.shape[0]), np.diff(self.member.indptr))
+
     @cached_property
     def table(self) -> ConstraintTable:
         """Each pair's label against all labels that are not in its set."""

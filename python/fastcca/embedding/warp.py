@@ -31,7 +31,8 @@ class WARPEmbedding(LabelEmbedding):
     :math:`c_i`, comes within the margin m of its own, or all were drawn. Found at draw t of C - 1 it gives
     :math:`r_i = \lfloor (C-1)/t \rfloor`, an estimate of the rank of the sample's own label, and
     :math:`L(r) = 1 + \tfrac12 + \dots + \tfrac1r`. A step changes two labels alone, so that tens of
-    thousands of them are affordable.
+    thousands of them are affordable. A sample with several labels has its weight in equal parts with each of
+    them, and none of its others is drawn.
 
     Parameters
     ----------
@@ -90,6 +91,7 @@ class WARPEmbedding(LabelEmbedding):
     """
 
     _n_calibration_fits = 1
+    _takes_label_sets = True
     _similarity = "product"
 
     _schema = Schema("WARPEmbedding", fields="loss_curve_")
@@ -143,6 +145,8 @@ class WARPEmbedding(LabelEmbedding):
         weights = np.ascontiguousarray(START * np.vstack([w, b]).T, dtype)
         labels = np.ascontiguousarray(labels, dtype)
         rng = np.random.default_rng(chosen["seed"])
+        # which labels each row has besides the one that a step is of
+        positives = None if data.sets is None else data.sets.member[data.sets.of_pair[data.extra["pair"]]]
         even = bool((data.weight == data.weight[0]).all())
         schedule = Schedule(int(self.n_epochs), float(self.learning_rate), None)
         curve = np.zeros(schedule.n_epochs)
@@ -158,6 +162,7 @@ class WARPEmbedding(LabelEmbedding):
                 max_norm=float(self.max_norm),
                 order=order,
                 seed=int(rng.integers(2**31)),
+                positives=positives,
             )
             curve[epoch] = loss / n
         return Learned(weights[:, :-1].T, weights[:, -1], labels, {"loss_curve_": curve})

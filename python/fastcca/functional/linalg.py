@@ -189,6 +189,18 @@ def _checked(value: npt.ArrayLike, name: str) -> tuple[npt.NDArray[np.float64], 
     return a.astype(np.float64, copy=False), a.dtype
 
 
+def largest_eigenvalues(
+    stack: npt.NDArray[np.float64], n_threads: int | None = None
+) -> npt.NDArray[np.float64]:
+    """(b,): the largest eigenvalue of each symmetric matrix of a stack (b, n, n), of entries of about 1.
+
+    LAPACK finds all of them, of one matrix at a time, which takes several times as long with few columns.
+    """
+    b, n, _ = stack.shape
+    rows = np.ascontiguousarray(stack).reshape(b, n * n)
+    return _core.largest_eigenvalues(rows, n, thread_count(n_threads))
+
+
 def product(A: npt.NDArray[np.float64], B: npt.NDArray[np.float64], n_threads: int | None = None) -> Array:
     """A B of float64 matrices on the package's own threads.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
 
 from fastcca import _core
 from fastcca._arguments.arrays import as_matrix, check_same_rows, contiguous, narrowed
@@ -26,6 +27,7 @@ def warp_epoch(
     max_norm: float | None = 1.0,
     order: npt.ArrayLike | None = None,
     seed: int = 0,
+    positives: Any = None,
 ) -> tuple[float, int, int]:
     """One epoch of WSABIE's stochastic gradient descent over samples: ``W`` and ``V`` are changed in place.
 
@@ -55,6 +57,10 @@ def warp_epoch(
         The row of each step; rows may be left out or repeated. By default all rows in their order.
     seed : int
         Seed of the sampling, which depends on it and on the number of the step.
+    positives : sparse array or array-like of shape (n, n_classes), optional
+        Of samples with several classes: nonzero where a sample has a class, ``y`` among them. None of these
+        is drawn for the sample, and m is the number of the others; where there are none the step does
+        nothing. By default a sample has the class ``y`` alone.
 
     Returns
     -------
@@ -68,7 +74,8 @@ def warp_epoch(
     Raises
     ------
     ValueError
-        For shapes that do not fit, classes or rows out of range, NaN or infinity in X (with the position).
+        For shapes that do not fit, classes or rows out of range, ``positives`` that lack the class ``y`` of a
+        sample, NaN or infinity in X (with the position).
     TypeError
         If W or V cannot be changed in place.
     fastcca.errors.NumericalError
@@ -125,13 +132,36 @@ def warp_epoch(
         raise ValueError(f"margin must be finite and not negative, got {margin!r}")
     if not isinstance(seed, Integral) or not 0 <= seed < 2**64:
         raise ValueError(f"seed must be an integer from 0 to 2**64 - 1, got {seed!r}")
+    starts, own = (None, None) if positives is None else _positives(positives, (len(x), len(V)))
     return _core.warp_epoch(
-        x, labels, steps, W, V, float(learning_rate), float(margin), float(max_norm or 0.0), int(seed)
+        x,
+        labels,
+        steps,
+        W,
+        V,
+        float(learning_rate),
+        float(margin),
+        float(max_norm or 0.0),
+        int(seed),
+        starts,
+        own,
     )
 
 
 def _kind(value: Any) -> str:
     return str(value.dtype) if isinstance(value, np.ndarray) else type(value).__name__
+
+
+def _positives(positives: Any, shape: tuple[int, int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Where the classes of each sample begin, and the classes, ascending."""
+    member = csr_array(positives)
+    if member.shape != shape:
+        raise ValueError(f"positives must have shape (rows of X, rows of V) = {shape}, got {member.shape}")
+    if member is positives or not member.has_canonical_format or not member.data.all():
+        member = member.copy()
+        member.sum_duplicates()
+        member.eliminate_zeros()
+    return contiguous(member.indptr, np.int64), contiguous(member.indices, np.int64)
 
 
 def _integers(name: str, values: npt.ArrayLike) -> npt.NDArray[np.int64]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,11 +15,20 @@ from scipy.stats import norm
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from fastcca._arguments.warn import warn
-from fastcca.cca.linear import LinearTwoView
+from fastcca._arguments.arrays import check_same_rows
+from fastcca._arguments.warn import unsaid, warn
+from fastcca.cca.linear import CCA, LinearTwoView
 from fastcca.errors import NumericalError
 from fastcca.functional.moments import Moments
-from fastcca.inference._model import WhitenedView, check_resamples, prepared, ridge_of, whitened_views
+from fastcca.functional.multiview import whiten
+from fastcca.inference._model import (
+    WhitenedView,
+    centred_product,
+    check_resamples,
+    prepared,
+    ridge_of,
+    whitened_views,
+)
 from fastcca.inference._parallel import in_threads
 from fastcca.inference._resampled import Corrected, Pairs, corrected, pairs, shrinkage
 
@@ -34,6 +43,7 @@ NAMES = (
     *(f"{side}_{quantity}" for quantity in (*QUANTITIES, "redundancy") for side in "xy"),
 )
 
+_NOTHING = 256 * float(np.finfo(np.float64).eps)  # of a column's squares: what rounding leaves of zero
 _BLOCK = 2**21  # numbers of the resamples' moments held at a time
 _HELD = 2**25  # and for the correction, which reads them again and again
 # A resample holds 1 - 1/e of the rows: with fewer rows than this times the ranks its correlations say little
@@ -289,12 +299,15 @@ def bootstrap(
     *,
     n_bootstrap: int = 200,
     confidence: float = 0.95,
+    sample_weight: ArrayLike | None = None,
+    confounds: ArrayLike | None = None,
     random_state: Any = None,
     verbose: bool = False,
 ) -> BootstrapResult:
     """Bootstrap of the correlations, loadings, cross-loadings, redundancies and weights of a linear CCA.
 
-    Rows are drawn with replacement, as pairs; a row drawn m times gets weight m, so that nothing is copied.
+    Rows are drawn with replacement, of both views, confounds and weights together; a row drawn m times gets
+    weight m, so that nothing is copied.
     Both views are reduced to whitened scores once, by the method that ``fit`` takes; each resample is
     solved from the moments of these. The components of a resample come in another order and with other signs:
     each is matched with the component of the data that its variates correlate with the most.
@@ -315,6 +328,11 @@ def bootstrap(
         Resamples, at least 2; a thousand or more for intervals to be published.
     confidence : float
         Coverage of the intervals, between 0 and 1.
+    sample_weight : array_like of shape (n,), optional
+        Weights as in ``fit``. All rows are as likely to be drawn; what is drawn brings its weight.
+    confounds : array_like of shape (n, c) or (n,), optional
+        Columns whose linear effect is taken out of both views, in each resample anew, as ``fit`` does with
+        ``confounds``: loadings are those of the residuals. Give the views as they are.
     random_state : int, RandomState or None
         Of the draws.
     verbose : bool, default=False
@@ -366,17 +384,59 @@ def bootstrap(
     >>> bool(low[0] < 0.8 < high[0])
     True
     """
-    estimator, X, y = prepared(estimator, X, y)
+    check_same_rows(X=X, y=y, sample_weight=sample_weight, confounds=confounds)
+    estimator, X, y = prepared(estimator, X, y, sample_weight)
     if not isinstance(estimator, LinearTwoView):
         raise TypeError(f"estimator must be a CCA or CCACV, got {type(estimator).__name__}")
     check_resamples("n_bootstrap", n_bootstrap, low=2)
     if not isinstance(confidence, Real) or not 0 < confidence < 1:
         raise ValueError(f"confidence must be a number between 0 and 1, got {confidence!r}")
     model = clone(estimator)
-    a, b, _ = model._check_pair(X, y, reset=True)
-    model.fit(X, y)
-    draws = _Draws(model, a, b, n_bootstrap, check_random_state(random_state), verbose)
+    a, b, weights = model._check_pair(X, y, sample_weight, reset=True)
+    Z = model._check_confounds(confounds, len(a), reset=True)
+    model.fit(X, y, sample_weight=weights, **({} if Z is None else {"confounds": Z}))
+    data = _Rows(a, b, weights, None)
+    if Z is not None:
+        model, data = _without_confounds(model, data, Z)
+    draws = _Draws(model, data, n_bootstrap, check_random_state(random_state), verbose)
     return draws.result(confidence)
+
+
+class _Rows(NamedTuple):
+    """What is drawn from."""
+
+    X: NDArray[Any]
+    y: NDArray[Any]
+    weights: Floats | None
+    aside: Floats | None  # (n, c): uncorrelated columns of variance 1 that span the confounds
+
+
+def _without_confounds(model: LinearTwoView, rows: _Rows, Z: NDArray[Any]) -> tuple[LinearTwoView, _Rows]:
+    """A CCA of the residuals with the ridge of the model, which was fitted to the rows, and the residuals.
+
+    What is left of a view in a resample is left of its residuals too: their difference is a combination of
+    the confounds.
+    """
+    n_threads, w = model.n_threads, rows.weights
+    moments = Moments().update(Z, sample_weight=w, dtype=np.float64, n_threads=n_threads)
+    aside = centred_product(Z, whiten(moments, 0, 0.0, "confounds", n_threads).weights, moments.mean, w)
+    half = (aside if w is None else aside * w[:, None]).T / (moments.n - 1)
+    views = []
+    for data in (rows.X, rows.y):
+        a = data.astype(np.float64)
+        a -= np.average(a, axis=0, weights=w)
+        before = (a**2).sum(axis=0)
+        for _ in range(2):  # the second time of what rounding left
+            a -= aside @ (half @ a)
+        a[:, (a**2).sum(axis=0) <= _NOTHING * before] = 0.0
+        views.append(a)
+    solver: Any = getattr(model, "solver", "auto")
+    of_rest = CCA(model.n_components_, ridge_of(model), model.scale, solver, n_threads)
+    with unsaid():  # of what the fit with confounds has said
+        of_rest.fit(views[0], views[1], sample_weight=w)
+    for name in ("x_weights_", "y_weights_"):  # whose signs are those of the resamples
+        setattr(of_rest, name, getattr(model, name))
+    return of_rest, _Rows(views[0], views[1], w, aside)
 
 
 class _Draws:
@@ -385,46 +445,61 @@ class _Draws:
     def __init__(
         self,
         model: LinearTwoView,
-        X: NDArray[Any],
-        y: NDArray[Any],
+        rows: _Rows,
         n_bootstrap: int,
         rng: Any,
         verbose: bool,
     ) -> None:
-        self.model, self.data, self.n_bootstrap, self.rng = model, (X, y), n_bootstrap, rng
+        self.model, self.data, self.n_bootstrap, self.rng = model, (rows.X, rows.y), n_bootstrap, rng
         self.verbose = verbose
-        self.views = whitened_views(model, X, y)
-        self.n, self.k = len(X), model.n_components_
+        self.weights, self.aside = rows.weights, rows.aside
+        self.views = whitened_views(model, rows.X, rows.y, self.weights)
+        self.n, self.k = len(rows.X), model.n_components_
         self.ridge = ridge_of(model)
         self.r = len(self.views[0].variances)
         self.means = [np.asarray(m, dtype=np.float64) for m in (model.x_mean_, model.y_mean_)]
-        self.columns = [_regression(*of) for of in zip(self.data, self.means, self.views, strict=True)]
+        self.columns = [
+            _regression(*of, self.weights) for of in zip(self.data, self.means, self.views, strict=True)
+        ]
+        self.every = np.ones(self.n) if self.weights is None else self.weights
         # 0 where a column does not vary by more than its entries are rounded at
         self.spread = [
             np.where(s[0] > 4 * np.finfo(data.dtype).eps * np.abs(mean), s[0], 0.0)
-            for s, data, mean in zip(
-                self.deviations(np.ones((1, self.n))), self.data, self.means, strict=True
-            )
+            for s, data, mean in zip(self.deviations(self.every[None]), self.data, self.means, strict=True)
         ]
 
     def deviations(self, counts: Floats) -> list[Floats]:
-        return [_deviations(data, mean, counts) for data, mean in zip(self.data, self.means, strict=True)]
+        return [
+            _deviations(data, mean, counts, self.aside)
+            for data, mean in zip(self.data, self.means, strict=True)
+        ]
 
     def blocks(self) -> Iterator[tuple[int, Floats]]:
-        """How often each row is drawn."""
+        """How often each row is drawn, times its weight."""
         d = self.r + len(self.views[1].variances)
         size = max(1, min(_BLOCK // d**2, _BLOCK // (self.n * d)))
         for start in range(0, self.n_bootstrap, size):
             counts = np.empty((min(size, self.n_bootstrap - start), self.n))
             for row in counts:
                 row[:] = self.rng.multinomial(self.n, np.full(self.n, 1 / self.n))
+            if self.weights is not None:
+                counts *= self.weights
             yield len(counts), counts
 
     def covariance(self, counts: Floats | None) -> Floats:
         n_threads = self.model.n_threads if counts is None else 1
-        scores = (view.scores for view in self.views)
-        moments = Moments().update(*scores, sample_weight=counts, n_threads=n_threads)
-        return moments.scatter / (moments.n - 1)
+        scores = [view.scores for view in self.views]
+        if self.aside is not None:
+            scores.append(self.aside)
+        drawn = self.weights if counts is None else counts
+        moments = Moments().update(*scores, sample_weight=drawn, n_threads=n_threads)
+        S = moments.scatter / (moments.n - 1)
+        if self.aside is None:
+            return S
+        d = len(S) - self.aside.shape[1]
+        root = _inverse_root(S[d:, d:])
+        explained = S[:d, d:] @ root
+        return np.asarray(S[:d, :d] - explained @ explained.T)
 
     def result(self, confidence: float) -> BootstrapResult:
         S = self.covariance(None)
@@ -489,11 +564,13 @@ class _Draws:
         # directions that a ridge shrinks to nothing take no rows
         ranks = sum(int((view.variances > 1e-4 * view.variances.max()).sum()) for view in self.views)
         too_few = correction = None
-        if self.n < _ROWS_PER_RANK * ranks:
+        rows = self.n - (0 if self.aside is None else self.aside.shape[1])
+        if rows < _ROWS_PER_RANK * ranks:
+            given = "" if self.aside is None else " less the rank of the confounds"
             too_few = (
-                f"{self.n} rows are too few for the ranks of the views, {ranks} in all, to correct the bias "
-                f"of training correlations, which takes {_ROWS_PER_RANK:g} rows each: their intervals are "
-                "basic ones, which may lie too high. Reduce the views, or score new data"
+                f"{rows} rows{given} are too few for the ranks of the views, {ranks} in all, to correct the "
+                f"bias of training correlations, which takes {_ROWS_PER_RANK:g} rows each: their intervals "
+                "are basic ones, which may lie too high. Reduce the views, or score new data"
             )
         else:
             correction = corrected(np.concatenate(held), S, variances, k, ridge=max(self.ridge) > 0)
@@ -616,31 +693,51 @@ def benjamini_hochberg(p_values: Floats) -> Floats:
     return out
 
 
-def _regression(data: NDArray[Any], mean: Floats, view: WhitenedView) -> Floats:
+def _inverse_root(S: Floats) -> Floats:
+    """R with R R' the inverse of S, in the directions that vary as much as rounding can tell."""
+    values, vectors = np.linalg.eigh(S)
+    found = values > 1e-10 * max(values[-1], np.finfo(float).tiny)
+    return np.asarray(vectors[:, found] / np.sqrt(values[found]))
+
+
+def _regression(data: NDArray[Any], mean: Floats, view: WhitenedView, weights: Floats | None) -> Floats:
     """(r, p): the centred columns from the scores, which are uncorrelated."""
+    n = len(data) if weights is None else weights.sum()
+    scores = view.scores if weights is None else view.scores * weights[:, None]
     out = np.empty((len(view.variances), data.shape[1]))
     step = max(1, 2**20 // len(data))
     for start in range(0, data.shape[1], step):
         part = slice(start, start + step)
-        out[:, part] = view.scores.T @ (data[:, part] - mean[part])
-    variances = view.variances * (len(data) - 1)
+        out[:, part] = scores.T @ (data[:, part] - mean[part])
+    variances = view.variances * (n - 1)
     out /= np.where(variances > 0, variances, np.inf)[:, None]
     return out
 
 
-def _deviations(data: NDArray[Any], mean: Floats, counts: Floats) -> Floats:
-    """(b, p): standard deviations of the columns where row i is drawn counts[:, i] times."""
+def _deviations(data: NDArray[Any], mean: Floats, counts: Floats, aside: Floats | None) -> Floats:
+    """(b, p): standard deviations of the columns where row i is drawn counts[:, i] times.
+
+    Of what the columns ``aside`` leave of them, which explain (X'CQ)(Q'CQ)⁻¹(Q'CX) of their squares.
+    """
     out = np.empty((len(counts), data.shape[1]))
-    n = len(data)
-    step = max(1, 2**20 // n)
+    n = counts.sum(axis=1, keepdims=True)
+    step = max(1, 2**20 // len(data))
+    drawn = []  # (n, c) each: roots of the inverses, with the counts
+    if aside is not None:
+        for row, total in zip(counts, n[:, 0], strict=True):
+            centred = aside - row @ aside / total
+            weighted = row[:, None] * centred
+            drawn.append(weighted @ _inverse_root(centred.T @ weighted))
     for start in range(0, data.shape[1], step):
         part = slice(start, start + step)
         columns = data[:, part] - mean[part]
         peak = np.abs(columns).max(axis=0)  # squares of the columns themselves may overflow or underflow
         columns /= np.where(peak > 0, peak, 1.0)
         first = counts @ columns / n
-        second = counts @ columns**2
-        out[:, part] = peak * np.sqrt(np.maximum(second - n * first**2, 0) / (n - 1))
+        squares = counts @ columns**2 - n * first**2
+        for of_row, explaining in zip(squares, drawn, strict=False):  # their means are 0
+            of_row -= ((explaining.T @ columns) ** 2).sum(axis=0)
+        out[:, part] = peak * np.sqrt(np.maximum(squares, 0) / (n - 1))
     return out
 
 

@@ -27,9 +27,11 @@ def check_resamples(name: str, value: Any, *, low: int = 1) -> int:
     return int(integer(low, _MOST_RESAMPLES)(name, value))
 
 
-def prepared(estimator: Any, X: Any, y: Any) -> tuple[Any, Any, Any]:
+def prepared(estimator: Any, X: Any, y: Any, sample_weight: Any = None) -> tuple[Any, Any, Any]:
     """The model and the views that a test is of: of a pipeline, what its steps make of each view alone."""
-    return estimator._prepared(X, y) if isinstance(estimator, TwoViewPipeline) else (estimator, X, y)
+    if isinstance(estimator, TwoViewPipeline):
+        return estimator._prepared(X, y, sample_weight)
+    return estimator, X, y
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def ridge_of(model: LinearTwoView) -> tuple[float, float]:
 
 
 def whitened_views(
-    model: LinearTwoView, X: NDArray[Any], y: NDArray[Any]
+    model: LinearTwoView, X: NDArray[Any], y: NDArray[Any], weights: Floats | None = None
 ) -> tuple[WhitenedView, WhitenedView]:
     """Both views of a model that was fitted to them, by its solver, with its ridge and units."""
     if getattr(model, "confounds_rank_", 0):
@@ -61,40 +63,54 @@ def whitened_views(
         )
     rx, ry = ridge_of(model)
     return (
-        _whitened(X, model.x_mean_, model.x_scale_, rx, model),
-        _whitened(y, model.y_mean_, model.y_scale_, ry, model),
+        _whitened(X, model.x_mean_, model.x_scale_, rx, model, weights),
+        _whitened(y, model.y_mean_, model.y_scale_, ry, model, weights),
     )
 
 
 def _whitened(
-    data: NDArray[Any], mean: NDArray[Any], scale: NDArray[Any], r: float, model: LinearTwoView
+    data: NDArray[Any],
+    mean: NDArray[Any],
+    scale: NDArray[Any],
+    r: float,
+    model: LinearTwoView,
+    w: Floats | None,
 ) -> WhitenedView:
     """The canonical variates of a view with itself are whitened scores of it, all that its rank allows."""
     mean, scale = mean.astype(np.float64), scale.astype(np.float64)
     units = data if np.all(scale == 1) else data / scale.astype(data.dtype)
     if model.solver_ == "covariance":
-        moments = Moments().update(units, units, n_threads=model.n_threads, dtype=np.float64)
+        moments = Moments().update(units, units, sample_weight=w, n_threads=model.n_threads, dtype=np.float64)
         solution = solve_moments(moments, None, r, model.n_threads)
     else:
         solve = solve_gram if model.solver_ == "gram" else solve_qr
-        solution = solve(units, units, None, r, n_threads=model.n_threads)
+        solution = solve(units, units, None, r, w, n_threads=model.n_threads)
     weights = solution.x_weights / scale[:, None]
-    scores = centred_product(data, weights, mean)
+    scores = centred_product(data, weights, mean, w)
+    n = len(data) if w is None else w.sum()
     if r > 0:
-        return WhitenedView(scores, weights, np.einsum("ij,ij->j", scores, scores) / (len(data) - 1))
+        squares = scores if w is None else scores * w[:, None]
+        return WhitenedView(scores, weights, np.einsum("ij,ij->j", squares, scores) / (n - 1))
     # weights of ill-conditioned columns leave the scores not quite orthogonal: once more, on columns that
     # are nearly so
-    q, triangle = np.linalg.qr(scores)
-    root = np.sqrt(len(data) - 1)
-    return WhitenedView(q * root, np.linalg.solve(triangle.T, weights.T).T * root, np.ones(scores.shape[1]))
+    root = np.sqrt(n - 1)
+    if w is None:
+        q, triangle = np.linalg.qr(scores)
+        scores = q * root
+    else:
+        _, triangle = np.linalg.qr(np.sqrt(w)[:, None] * scores)
+        scores = np.linalg.solve(triangle.T, scores.T).T * root
+    return WhitenedView(scores, np.linalg.solve(triangle.T, weights.T).T * root, np.ones(scores.shape[1]))
 
 
-def centred_product(data: NDArray[Any], weights: Floats, mean: Floats) -> Floats:
+def centred_product(
+    data: NDArray[Any], weights: Floats, mean: Floats, sample_weight: Floats | None = None
+) -> Floats:
     """(data - mean) weights in float64, by blocks of rows; its columns have mean 0 to rounding."""
     out = np.empty((len(data), weights.shape[1]))
     step = max(1, _BLOCK // data.shape[1])
     for start in range(0, len(data), step):
         rows = slice(start, start + step)
         np.matmul(data[rows] - mean, weights, out=out[rows])
-    out -= out.mean(axis=0)
+    out -= np.average(out, axis=0, weights=sample_weight)
     return out

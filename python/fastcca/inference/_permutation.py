@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from tqdm import tqdm
 
 from fastcca._arguments.arrays import check_same_rows
 from fastcca._arguments.parameters import check_reg, choice
+from fastcca._arguments.warn import unsaid
 from fastcca.cca.kernel import KernelCCA
 from fastcca.cca.linear import CCA, LinearTwoView
 from fastcca.cca.model_selection import CCACV, KernelCCACV
@@ -33,6 +33,7 @@ Floats = NDArray[np.float64]
 
 _ROUNDED = 1 - 1e-10  # as large up to rounding counts: a shuffle may be the identity
 _BLOCK = 2**19  # numbers of the permuted matrices held at a time by each thread
+_TOGETHER = 8  # whose eigenvalues are found side by side
 _ROWS = 2**16  # and rows shuffled between two looks at the keyboard
 
 
@@ -296,6 +297,7 @@ def _statistics(
         return rest_statistics(M, aside.shape[1], tested, statistic)
 
     size = max(1, min(_BLOCK // (len(still) * moved.shape[1]), _ROWS // len(fx) + 1))
+    size -= size % _TOGETHER if size > _TOGETHER else 0
     blocks = in_threads(
         work, orders.blocks(size), n_threads, total=orders.count, label="permutations", verbose=verbose
     )
@@ -377,16 +379,14 @@ def _chosen_ridge(model: CCACV, X: NDArray[Any], y: NDArray[Any], aside: Floats)
     """The place in the grid of the ridge that cross-validation chooses for shuffled rows."""
     if aside.shape[1]:
         y = y - aside @ (aside.T @ y)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
+    with unsaid():
         return int(clone(model).fit(X, y).best_index_)
 
 
 def _with_ridge(model: CCACV, place: int, X: NDArray[Any], y: NDArray[Any]) -> CCA:
     """A CCA with this ridge of the grid."""
     reg = model.cv_results_["params"][place]["reg"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
+    with unsaid():
         return CCA(model.n_components, reg, model.scale, n_threads=model.n_threads).fit(X, y)
 
 

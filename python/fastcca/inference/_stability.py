@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
+from sklearn import config_context, get_config
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing, check_random_state
-from tqdm import tqdm
 
 from fastcca._arguments.arrays import as_matrix, check_same_rows
+from fastcca._arguments.parameters import N_THREADS
+from fastcca._arguments.warn import warn
+from fastcca._config import get_num_threads
 from fastcca.inference._model import check_resamples
+from fastcca.inference._parallel import in_threads
 from fastcca.metrics import column_correlations
 
 __all__ = ["Stability", "stability"]
 
 Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,7 @@ def stability(
     blocks: ArrayLike | None = None,
     random_state: Any = None,
     verbose: bool = False,
+    n_threads: int | None = None,
 ) -> Stability:
     """Split-half stability of the components of a model of two views.
 
@@ -74,6 +82,10 @@ def stability(
         Of the splits.
     verbose : bool, default=False
         Show a progress bar.
+    n_threads : int, optional
+        Splits that are worked on at once. By default as many as ``n_threads`` of the estimator says, and one
+        by one where it has no such parameter. The result does not depend on it, unless fits draw from a
+        generator of the whole process, as dropout in networks does.
 
     Returns
     -------
@@ -84,7 +96,7 @@ def stability(
     TypeError
         For an estimator without ``transform_views``.
     ValueError
-        For fewer than four rows or two blocks, and what ``fit`` refuses.
+        For fewer than four rows or two blocks, ``n_threads`` below 1, and what ``fit`` refuses.
 
     See Also
     --------
@@ -117,32 +129,76 @@ def stability(
     units = int(codes.max()) + 1
     if units < 2:
         raise ValueError("blocks must have at least two labels: one for each half")
+    threads = _threads(estimator, n_threads)
     rng = check_random_state(random_state)
     whole = clone(estimator).fit(X, y).transform_views(X, y)
+    if threads > 1:  # one for each fit
+        own = [name for name in estimator.get_params() if _is_n_threads(name)]
+        estimator = clone(estimator).set_params(**dict.fromkeys(own, 1))
+    config = get_config()  # of this thread alone
+
+    def draws() -> Iterator[tuple[int, Mask]]:
+        for _ in range(n_resamples):
+            yield 1, np.isin(codes, rng.permutation(units)[: units // 2])
+
+    def work(first: Mask) -> _Halves:
+        with config_context(**config):
+            return _halves(estimator, X, y, whole, first)
+
+    # filters are those of all threads, and a warning in one of these has no line of the caller's
+    with warnings.catch_warnings(record=True) as caught:
+        found = list(in_threads(work, draws(), threads, total=n_resamples, label="halves", verbose=verbose))
+    for message, category in dict.fromkeys((str(one.message), one.category) for one in caught):
+        warn(message, category)
+    x_similarity, y_similarity, held_out, in_place = (np.array(part) for part in zip(*found, strict=True))
+    return Stability(x_similarity, y_similarity, held_out, in_place.sum(axis=0) / (2 * n_resamples))
+
+
+class _Halves(NamedTuple):
+    """Of one split, (k,) each."""
+
+    x_similarity: Floats
+    y_similarity: Floats
+    held_out: Floats
+    in_place: NDArray[np.intp]
+
+
+def _halves(estimator: Any, X: Any, y: Any, whole: tuple[Any, Any], first: Mask) -> _Halves:
     k = whole[0].shape[1]
-    shape = n_resamples, k
-    x_similarity, y_similarity, held_out = np.empty(shape), np.empty(shape), np.empty(shape)
-    in_place = np.zeros(k)
-    for i in tqdm(range(n_resamples), desc="halves", disable=not verbose):
-        first = np.isin(codes, rng.permutation(units)[: units // 2])
-        scores, correlations = [], []
-        for mine in (first, ~first):
-            rows = np.flatnonzero(mine)
-            half = clone(estimator).fit(_safe_indexing(X, rows), _safe_indexing(y, rows))
-            x, z = half.transform_views(X, y)
-            order = _matched(whole, (x, z))
-            in_place += order == np.arange(k)
-            x, z = _ordered(x, order), _ordered(z, order)
-            scores.append((x, z))
-            correlations.append(column_correlations(x[~mine], z[~mine]))
-        lacking = np.isnan(scores[0][0][0]) | np.isnan(scores[1][0][0])
-        for out, values in (
-            (x_similarity, np.abs(column_correlations(scores[0][0], scores[1][0]))),
-            (y_similarity, np.abs(column_correlations(scores[0][1], scores[1][1]))),
-            (held_out, np.mean(correlations, axis=0)),
-        ):
-            out[i] = np.where(lacking, np.nan, values)
-    return Stability(x_similarity, y_similarity, held_out, in_place / (2 * n_resamples))
+    in_place = np.zeros(k, dtype=np.intp)
+    scores, correlations = [], []
+    for mine in (first, ~first):
+        rows = np.flatnonzero(mine)
+        half = clone(estimator).fit(_safe_indexing(X, rows), _safe_indexing(y, rows))
+        x, z = half.transform_views(X, y)
+        order = _matched(whole, (x, z))
+        in_place += order == np.arange(k)
+        x, z = _ordered(x, order), _ordered(z, order)
+        scores.append((x, z))
+        correlations.append(column_correlations(x[~mine], z[~mine]))
+    lacking = np.isnan(scores[0][0][0]) | np.isnan(scores[1][0][0])
+    x_similarity, y_similarity, held_out = (
+        np.where(lacking, np.nan, values)
+        for values in (
+            np.abs(column_correlations(scores[0][0], scores[1][0])),
+            np.abs(column_correlations(scores[0][1], scores[1][1])),
+            np.mean(correlations, axis=0),
+        )
+    )
+    return _Halves(x_similarity, y_similarity, held_out, in_place)
+
+
+def _is_n_threads(name: str) -> bool:
+    return name == "n_threads" or name.endswith("__n_threads")
+
+
+def _threads(estimator: Any, n_threads: Any) -> int:
+    """How many splits at once: as given, or as the estimator has it."""
+    given = N_THREADS("n_threads", n_threads)
+    if given is None:
+        own = [value for name, value in estimator.get_params().items() if _is_n_threads(name)]
+        given = own[0] or get_num_threads() if own else 1
+    return int(given)
 
 
 def _matched(whole: tuple[Any, Any], half: tuple[Any, Any]) -> NDArray[np.intp]:
