@@ -76,12 +76,12 @@ def of_sketch(data: Sequence[Floats], k: int, size: int) -> Floats:
     A, B = count_sketch(data, size)
     T = solve_triangular(factor(A), A.T @ B, trans="T")
     T = solve_triangular(factor(B), T.T, trans="T")
-    return np.linalg.svd(T, compute_uv=False)[:k]
+    return np.asarray(np.linalg.svd(T, compute_uv=False)[:k], np.float64)
 
 
 def factor(rows: Floats) -> Floats:
     """R, upper triangular, with R'R = A'A."""
-    return np.linalg.cholesky(rows.T @ rows).T
+    return np.asarray(np.linalg.cholesky(rows.T @ rows).T, np.float64)
 
 
 def preconditioned(

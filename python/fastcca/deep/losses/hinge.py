@@ -224,10 +224,20 @@ class HingeEmbeddingLoss(nn.Module):
             _refuse_in_group(self, Z, U)
             gradient = torch.is_grad_enabled() and (Z.requires_grad or U.requires_grad)
             own = weights_in_group(weights, Z, self.reduction, self.process_group)
-            options = (costs, self.margin, self.similarity, form, 1.0, own, None, *parts, *self._most)
-            group = self.process_group
+            place = (
+                gradient,
+                self.process_group,
+                y,
+                costs,
+                self.margin,
+                self.similarity,
+                form,
+                1.0,
+                own,
+                None,
+            )
             return apply_eagerly(
-                _hinge_in_group, _hinge_loss.no_second, (Z, U), gradient, group, y, *options, again=False
+                _hinge_in_group, _hinge_loss.no_second, (Z, U), *place, *parts, *self._most, again=False
             )
         if self.reduction == "none":
             _check_classes(y, n_classes)
