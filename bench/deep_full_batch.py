@@ -18,7 +18,7 @@ from bench.harness import Report, agree, peak_rss_anon
 SETUP = """
 import numpy as np, torch, fastcca
 from fastcca.deep import MLP, CorrelationLoss
-from fastcca.deep._correlation_training import EncoderPair, Plan, full_batch_gradient
+from fastcca.deep._correlation_training import Encoders, Plan, full_batch_gradient
 from fastcca.deep._training import Source
 fastcca.set_num_threads({threads})
 torch.set_num_threads({threads})
@@ -27,7 +27,7 @@ torch.manual_seed(0)
 Z = torch.randn({n}, 30, dtype=dtype)
 views = [(torch.tanh(Z @ torch.randn(30, 392, dtype=dtype)) + torch.randn({n}, 392, dtype=dtype)).numpy()
          for _ in range(2)]
-networks = EncoderPair([MLP(392, [w, 50], "nonsaturating") for w in (2038, 1608)], []).to(dtype)
+networks = Encoders([MLP(392, [w, 50], "nonsaturating") for w in (2038, 1608)], []).to(dtype)
 sources = [Source(v, np.zeros(392), np.ones(392), torch.device("cpu"), dtype) for v in views]
 loss = CorrelationLoss(50, 1e-3)
 networks.eval()

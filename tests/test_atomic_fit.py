@@ -203,6 +203,14 @@ def test_a_network_that_is_stopped_keeps_the_one_before(warm_start, optimizer):
     check_interruptions(model, views(1), errors=ERRORS if optimizer == "adam" else ERRORS[:2])
 
 
+def test_networks_of_many_views_that_are_stopped_keep_those_before():
+    pytest.importorskip("torch")
+    from fastcca.deep import DeepGCCA
+
+    model = DeepGCCA(1, hidden=(4,), n_epochs=2, random_state=0).fit([X, Y])
+    check_interruptions(model, (views(1),))
+
+
 def test_an_autoencoder_that_is_stopped_keeps_the_network_before():
     pytest.importorskip("torch")
     from fastcca.deep import MultimodalAutoencoder

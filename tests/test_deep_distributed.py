@@ -140,6 +140,62 @@ def losses_of_pairs(group):
     ]
 
 
+def losses_of_labels(group):
+    """Name, loss, whether it is given the embeddings, further arguments by rows: of rows of four classes."""
+    from fastcca.deep import HingeEmbeddingLoss, UnifiedSemanticLoss
+    from fastcca.functional import ConstraintTable
+    from fastcca.taxonomy import Taxonomy
+
+    weights = torch.linspace(0.1, 1, 24, dtype=torch.float64)
+    table = ConstraintTable.from_lists([[(4, [5]), (0, [1, 2, 3])], [(5, [4])], [], [(4, [0, 5])]])
+    animals = Taxonomy.from_dict({"animal": {"mammal": ["cat", "dog"], "fish": ["eel", "ray"]}})
+    attributes = {"cat": [0, 1, 0], "dog": [0, 1, 1], "eel": [1, 0, 0], "ray": [1, 0, 1]}
+    sampled = torch.randn(24, 3, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    own = {"process_group": group}
+    use = {"dtype": torch.float64, "n_components": 3, "random_state": 0, **own}
+    found = [
+        ("hinge", HingeEmbeddingLoss(0.7, **own), True, {}),
+        (
+            "weighted hinge",
+            HingeEmbeddingLoss(**own, class_weight=weights[:6]),
+            True,
+            {"sample_weight": weights},
+        ),
+        (
+            "hardest",
+            HingeEmbeddingLoss(0.7, "cosine", "sum", "hardest", **own),
+            True,
+            {"sample_weight": weights},
+        ),
+        ("softmax of a table", HingeEmbeddingLoss(loss="softmax", table=table, **own), True, {}),
+    ]
+    for kind in ("squared", "hinge", "linear"):
+        loss = UnifiedSemanticLoss(animals, attributes, attribute_loss=kind, mu2=0.1, **use)
+        found.append((f"unified {kind}", loss, False, {"sample_weight": weights}))
+    latent = UnifiedSemanticLoss(
+        animals, classes=["cat", "dog", "eel", "ray"], n_attributes=3, loss="hinge", **use
+    )
+    found.append(("unified of samples", latent, False, {"sample_attributes": sampled}))
+    return found
+
+
+def results_of_labels(group, rows):
+    found = {}
+    y = torch.arange(24) % 4
+    for name, loss, with_labels, arguments in losses_of_labels(group):
+        Z, U = (H.clone() for H in views_of_pairs()[:2])
+        Z, U = Z[rows].requires_grad_(), U[:6].requires_grad_()
+        given = {key: value[rows] for key, value in arguments.items()}
+        inputs = (Z, U, y[rows]) if with_labels else (Z, y[rows])
+        value = loss(*inputs, **given)
+        (2 * value).backward()
+        with torch.no_grad():
+            again = loss(*inputs, **given)
+        own = [U.grad] if with_labels else [loss.U.grad, loss.A.grad]
+        found[name] = (value.item(), again.item(), Z.grad, own)
+    return found
+
+
 def views_of_pairs(dtype=torch.float64):
     generator = torch.Generator().manual_seed(5)
     Z = torch.randn(24, 3, generator=generator, dtype=torch.float64)
@@ -147,7 +203,7 @@ def views_of_pairs(dtype=torch.float64):
 
 
 def results_of_pairs(group, rows):
-    found = {}
+    found = results_of_labels(group, rows)
     for name, loss, arguments in losses_of_pairs(group):
         a, b = (H[rows].clone().requires_grad_() for H in views_of_pairs()[:2])
         value = loss(a, b, **{key: given[rows] for key, given in arguments.items()})

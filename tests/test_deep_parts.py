@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="PyTorch (the extra `deep`) is not i
 torch.set_num_threads(1)  # tiny networks
 
 from fastcca.deep import MLP, CorrelationLoss, DenoisingAutoencoder, GaussianNoise, NonSaturatingSigmoid  # noqa: E402
-from fastcca.deep._correlation_training import EncoderPair, Plan, full_batch_gradient  # noqa: E402
+from fastcca.deep._correlation_training import Encoders, Plan, full_batch_gradient  # noqa: E402
 from fastcca.deep._training import Source, learning_rate, minimize  # noqa: E402
 from fastcca.errors import NumericalError  # noqa: E402
 
@@ -153,7 +153,7 @@ def setting(dtype, reconstruction=0.0, chunk=37):
         np.hstack([rng.standard_normal((200, 2)), Z**2 + Z]),
     ]
     decoders = [MLP(4, [7]), MLP(4, [5])] if reconstruction else []
-    networks = EncoderPair([MLP(7, [9, 4], "tanh"), MLP(5, [8, 4], "tanh")], decoders).to(dtype)
+    networks = Encoders([MLP(7, [9, 4], "tanh"), MLP(5, [8, 4], "tanh")], decoders).to(dtype)
     sources = [Source(a, a.mean(0), a.std(0), torch.device("cpu"), dtype) for a in data]
     return networks, sources, Plan(loss=CorrelationLoss(reg=1e-3), reconstruction=reconstruction, chunk=chunk)
 

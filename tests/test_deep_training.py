@@ -454,7 +454,7 @@ def test_batches_that_cannot_be_used_are_named():
         DeepCCA(encoders=nets, optimizer="lbfgs", n_components=2).fit(parts)
     with pytest.raises(ValueError, match="groups are of the rows of a Dataset"):
         model.fit(parts, groups=np.arange(100))
-    with pytest.raises(ValueError, match="validation must be pairs in batches"):
+    with pytest.raises(ValueError, match="validation must be views in batches"):
         model.fit(parts, validation=(X.numpy(), Y.numpy()))
     with pytest.raises(ValueError, match="returns 3 outputs, fewer than n_components=4"):
         DeepCCA(4, encoders=nets).fit(parts)

@@ -794,12 +794,13 @@ def test_what_follows_must_be_what_a_class_computes(tmp_path):
 
 # ---- files that are kept
 
+WITH_NETWORKS = ("DeepCCA", "DeepGCCA", "DeepLabelEmbedding", "MultimodalAutoencoder")
 KEPT = sorted(models.FOLDER.glob("*.safetensors"))
 
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
 def test_a_file_that_was_saved_once_opens_for_ever(path):
-    if path.stem.split("-")[0] in ("DeepCCA", "DeepLabelEmbedding", "MultimodalAutoencoder"):
+    if path.stem.split("-")[0] in WITH_NETWORKS:
         pytest.importorskip("torch")
     calls = models.calls_of(path)
     assert calls
@@ -852,7 +853,7 @@ def test_a_schema_names_all_that_fit_sets(path):
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
 def test_pickle_of_every_protocol(path, protocol):
-    if path.stem.split("-")[0] in ("DeepCCA", "DeepLabelEmbedding", "MultimodalAutoencoder"):
+    if path.stem.split("-")[0] in WITH_NETWORKS:
         pytest.importorskip("torch")
     model = fastcca.load(path)
     twin = pickle.loads(pickle.dumps(model, protocol))
@@ -869,7 +870,7 @@ def test_pickle_of_every_protocol(path, protocol):
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
 def test_skops(path):
     skops = pytest.importorskip("skops.io")
-    if path.stem.split("-")[0] in ("DeepCCA", "DeepLabelEmbedding", "MultimodalAutoencoder"):
+    if path.stem.split("-")[0] in WITH_NETWORKS:
         pytest.importorskip("torch")
     model = fastcca.load(path)
     content = skops.dumps(model)

@@ -32,7 +32,7 @@ from fastcca import (
     TwoViewPipeline,
     embedding,
 )
-from fastcca.deep import DeepCCA, DeepLabelEmbedding, MultimodalAutoencoder
+from fastcca.deep import DeepCCA, DeepGCCA, DeepLabelEmbedding, MultimodalAutoencoder
 from fastcca.fusion import EarlyFusion
 from fastcca.retrieval import CrossViewSearch, LabelSearch, SearchIndex
 from fastcca.synchrony import SynchronyDetector
@@ -122,6 +122,7 @@ RECIPES = [
     (CrossViewSearch(CCA(2).fit(X, Y), correlation_power=1.0), (Y,), ([("search", [x, 3])],)),
     (LabelSearch(embedding.NearestClassMean().fit(X, LABELS)), (X,), ([("search_labels", [["dog"], 3])],)),
     (DeepCCA(2, **DEEP), (X, Y), TWO_VIEWS),
+    (DeepGCCA(2, **DEEP), (VIEWS,), MANY_VIEWS),
     (DeepLabelEmbedding(TREE, ATTRIBUTES, **DEEP), (X, LABELS), ONE_SPACE + ZERO_SHOT),
     (
         MultimodalAutoencoder(2, **DEEP),

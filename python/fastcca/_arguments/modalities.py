@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fastcca._arguments.arrays import as_matrix, check_same_rows, column_names, place_of
 from fastcca._arguments.sparse import as_rows, is_sparse
 
-__all__ = ["Modalities", "Names", "check_modalities", "named", "per_view", "pick"]
+__all__ = ["Modalities", "Names", "check_modalities", "named", "of_view", "per_view", "pick"]
 
 Names = NDArray[np.object_] | None
 
@@ -194,3 +194,13 @@ def per_view(
         if positive and value == 0:
             raise ValueError(f"{what} must be positive, got 0 for {name!r}: leave the view out")
     return tuple(values.values())
+
+
+def of_view(given: Any, name: str, names: Sequence[str], what: str, missing: Any) -> Any:
+    """What is given for a view: for all, or by name."""
+    if not isinstance(given, Mapping):
+        return given
+    unknown = [key for key in given if key not in names]
+    if unknown:
+        raise ValueError(f"{what} names an unknown view {unknown[0]!r}: there are {', '.join(names)}")
+    return given.get(name, missing)

@@ -22,7 +22,9 @@ from fastcca.errors import NumericalError
 from fastcca.functional.multiview import patterns
 from fastcca.metrics import column_correlations
 
-__all__ = ["MultiViewModel", "ViewStatistics", "mean_of_pairs", "scaled_statistics"]
+__all__ = ["MultiViewModel", "ViewStatistics", "mean_of_pairs", "scaled_statistics", "statistics_of_views"]
+
+_SLAB = 4096  # rows of a view whose scores are held at a time
 
 
 def scaled_statistics(
@@ -52,6 +54,36 @@ class ViewStatistics(NamedTuple):
     columns: list[NDArray[np.float64]]  # (p_i, m k) each: of a view's columns with all scores
     variances: list[NDArray[np.float64]]  # (p_i,) each
     common: NDArray[np.float64]  # (m, k): factors of each view's scores in the common variate
+
+
+def statistics_of_views(
+    data: Sequence[NDArray[Any]],
+    means: Sequence[NDArray[np.float64]],
+    variances: list[NDArray[np.float64]],
+    weights: Weights,
+    scores: Callable[[slice], NDArray[np.float64]],
+    common: NDArray[np.float64],
+) -> ViewStatistics:
+    """The statistics from the data, in one pass by blocks of rows.
+
+    ``scores(rows)`` gives the centred scores of those rows, shape (rows, m k), in float64. A view without a
+    mean is one whose columns are not known.
+    """
+    n_rows = len(data[0])
+    w = np.ones(n_rows) if weights is None else weights
+    width = common.size
+    between = np.zeros((width, width))
+    columns = [np.zeros((len(mean), width)) for mean in means]
+    for start in range(0, n_rows, _SLAB):
+        rows = slice(start, start + _SLAB)
+        z = scores(rows)
+        weighted = z * w[rows, np.newaxis]
+        between += z.T @ weighted
+        for view, mean, total in zip(data, means, columns, strict=True):
+            if len(total):
+                total += (view[rows] - mean).T @ weighted
+    freedom = w.sum() - 1
+    return ViewStatistics(between / freedom, [c / freedom for c in columns], variances, common)
 
 
 class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]

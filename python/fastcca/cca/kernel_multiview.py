@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import solve_triangular
 
-from fastcca._arguments.modalities import per_view
+from fastcca._arguments.modalities import of_view, per_view
 from fastcca._arguments.parameters import (
     DEGREE,
     FRACTION,
@@ -21,7 +21,7 @@ from fastcca._arguments.parameters import (
 )
 from fastcca._arguments.warn import warn
 from fastcca._models.files import Schema
-from fastcca._models.multi_view import MultiViewModel, ViewStatistics
+from fastcca._models.multi_view import MultiViewModel, ViewStatistics, statistics_of_views
 from fastcca._models.statistics import Weights, column_statistics
 from fastcca.cca.kernel import LandmarkView, choose_landmarks
 from fastcca.cca.multiview import ForViews
@@ -186,8 +186,8 @@ class KernelMCCA(MultiViewModel):
         return self._view_widths
 
     def _kernel_of(self, name: str, names: Sequence[str]) -> Kernel:
-        kernel = KERNEL_OR_PRECOMPUTED("kernel", _named(self.kernel, name, names, "kernel", "rbf"))
-        gamma = GAMMA("gamma", _named(self.gamma, name, names, "gamma", "median"))
+        kernel = KERNEL_OR_PRECOMPUTED("kernel", of_view(self.kernel, name, names, "kernel", "rbf"))
+        gamma = GAMMA("gamma", of_view(self.gamma, name, names, "gamma", "median"))
         if is_precomputed(kernel):
             kernel = PrecomputedKernel()
         return Kernel(kernel, gamma, self.degree, self.coef0, "kernel")
@@ -357,8 +357,6 @@ class KernelMCCA(MultiViewModel):
     ) -> tuple[ViewStatistics, list[np.dtype[Any]]]:
         """By a second pass: covariances of the scores with one another and with the columns of the data."""
         names = self.views_
-        n_rows = len(next(iter(data.values())))
-        w = np.ones(n_rows) if weights is None else weights
         variances = []
         for name in names:
             if name in self.landmarks_:
@@ -367,20 +365,13 @@ class KernelMCCA(MultiViewModel):
                 mean, variance = np.zeros(0), np.zeros(0)
             self.means_[name] = mean
             variances.append(variance)
-        m, k = common.shape
-        between = np.zeros((m * k, m * k))
-        columns = [np.zeros((len(variance), m * k)) for variance in variances]
-        for start in range(0, n_rows, SLAB):
-            rows = slice(start, start + SLAB)
-            z = np.hstack([self._scores(name, data[name][rows]).astype(np.float64) for name in names])
-            weighted = z * w[rows, np.newaxis]
-            between += z.T @ weighted
-            for name, total in zip(names, columns, strict=True):
-                if len(total):
-                    total += (data[name][rows] - self.means_[name]).T @ weighted
-        freedom = w.sum() - 1
-        statistics = ViewStatistics(between / freedom, [c / freedom for c in columns], variances, common)
-        return statistics, [data[name].dtype for name in names]
+
+        def scores(rows: slice) -> NDArray[np.float64]:
+            return np.hstack([self._scores(name, data[name][rows]).astype(np.float64) for name in names])
+
+        views, means = [data[name] for name in names], [self.means_[name] for name in names]
+        statistics = statistics_of_views(views, means, variances, weights, scores, common)
+        return statistics, [view.dtype for view in views]
 
 
 class _Map(NamedTuple):
@@ -395,13 +386,3 @@ class _Map(NamedTuple):
         K = np.asarray(self.view.kernel.matrix(given, points, n_threads))
         # g = L⁻¹ k(landmarks, x)
         return np.asarray(solve_triangular(self.view.factor, K.T, lower=True).T)
-
-
-def _named(given: Any, name: str, names: Sequence[str], what: str, missing: Any) -> Any:
-    """What is given for a view: for all, or by name."""
-    if not isinstance(given, Mapping):
-        return given
-    unknown = [key for key in given if key not in names]
-    if unknown:
-        raise ValueError(f"{what} names an unknown view {unknown[0]!r}: there are {', '.join(names)}")
-    return given.get(name, missing)

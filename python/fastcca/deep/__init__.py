@@ -1,4 +1,4 @@
-"""Deep CCA and multimodal autoencoders in PyTorch: losses, encoders, pretraining, estimators.
+"""Deep CCA of two views and of many, multimodal autoencoders: losses, encoders, pretraining, estimators.
 
 Needs the extra ``deep``.
 """
@@ -14,6 +14,7 @@ except ImportError as error:
     ) from error
 
 from fastcca.deep.deep_cca import DeepCCA, DeepCCAEpoch
+from fastcca.deep.deep_gcca import DeepGCCA
 from fastcca.deep.denoising import DenoisingAutoencoder
 from fastcca.deep.label_embedding import DeepLabelEmbedding, LabelEmbeddingEpoch
 from fastcca.deep.large_batch import large_batch_step
@@ -38,6 +39,7 @@ __all__ = [
     "CorrelationLoss",
     "DeepCCA",
     "DeepCCAEpoch",
+    "DeepGCCA",
     "DeepLabelEmbedding",
     "DenoisingAutoencoder",
     "GaussianNoise",

@@ -28,11 +28,19 @@ class Batches:
     """Batches of n inputs each, as often as they are iterated over, on the device.
 
     Floating-point tensors become of ``dtype``; what an input is (a tensor, a tuple or mapping of such, text)
-    is a matter of its network.
+    is a matter of its network. With ``names`` of the inputs a batch may be a mapping from them.
     """
 
-    def __init__(self, data: Any, n_inputs: int, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        data: Any,
+        n_inputs: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        names: Sequence[str] | None = None,
+    ) -> None:
         self.data, self.n_inputs, self.device, self.dtype = data, n_inputs, device, dtype
+        self.names = names
         try:
             self.n_batches = len(data)
         except TypeError:
@@ -42,6 +50,13 @@ class Batches:
 
     def __iter__(self) -> Iterator[list[Any]]:
         for batch in self.data:
+            if self.names is not None and isinstance(batch, Mapping):
+                absent = [name for name in self.names if name not in batch]
+                if absent:
+                    raise ValueError(
+                        f"view {absent[0]!r} is missing in a batch of {', '.join(map(repr, batch))}"
+                    )
+                batch = [batch[name] for name in self.names]
             if not isinstance(batch, (tuple, list)) or len(batch) < self.n_inputs:
                 found = f"{len(batch)} of" if isinstance(batch, (tuple, list)) else ""
                 raise ValueError(
@@ -99,7 +114,13 @@ class _Rows(torch.utils.data.Sampler[list[int]]):
 
 
 def batches_of(
-    data: Any, n_inputs: int, batch_size: int, device: torch.device, dtype: torch.dtype, shuffled: bool
+    data: Any,
+    n_inputs: int,
+    batch_size: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    shuffled: bool,
+    names: Sequence[str] | None = None,
 ) -> Batches:
     """The batches of a data set, those that a loader makes, or those of an iterable."""
     if isinstance(data, IterableDataset):
@@ -111,7 +132,7 @@ def batches_of(
             "an iterator can be read once, and training reads the batches many times: give a list, a "
             "DataLoader or a Dataset"
         )
-    return Batches(data, n_inputs, device, dtype)
+    return Batches(data, n_inputs, device, dtype, names)
 
 
 def split_batches(

@@ -1,4 +1,4 @@
-"""How the encoders of Deep CCA are trained: the loss of a batch or of all rows, and its epochs."""
+"""How the encoders of Deep CCA and DGCCA are trained: the loss of a batch or of all rows, and its epochs."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from fastcca.deep.large_batch import backward_in_chunks
 from fastcca.deep.losses.correlation import CorrelationLoss
 from fastcca.deep.networks import TrainedModule, evaluation, trained_parameters
 from fastcca.errors import NumericalError
-from fastcca.functional import correlation_loss
 
 __all__ = [
     "DeepCCAEpoch",
-    "EncoderPair",
+    "Encoders",
     "Plan",
     "check_outputs",
     "epochs_of",
     "epochs_of_batches",
+    "exact_correlation",
     "full_batch_gradient",
     "outputs_of",
     "warn_of_small_batches",
@@ -47,8 +47,8 @@ __all__ = [
 VIEWS = ("X", "y")
 
 
-class EncoderPair(TrainedModule):
-    """The two encoders, and two decoders where reconstruction counts."""
+class Encoders(TrainedModule):
+    """The encoders of the views, and as many decoders where reconstruction counts."""
 
     def __init__(self, encoders: list[nn.Module], decoders: list[nn.Module]) -> None:
         super().__init__()
@@ -62,14 +62,17 @@ class Plan(Schedule):
     """How the encoders are trained, and by which loss."""
 
     loss: CorrelationLoss
+    views: Sequence[str] = VIEWS
     chunk: int = 2000
     reconstruction: float = 0.0
-    augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+    augment: Callable[..., Sequence[Tensor]] | None = None
 
 
 @dataclass(kw_only=True)
 class DeepCCAEpoch(Epoch):
-    """What a callback of :class:`DeepCCA` is given after each epoch; returning True ends the training.
+    """What a callback is given after each epoch of :class:`DeepCCA` or :class:`DeepGCCA`.
+
+    Returning True ends the training.
 
     Attributes
     ----------
@@ -80,10 +83,12 @@ class DeepCCAEpoch(Epoch):
     learning_rate : float
         Of the last batch.
     train_correlation : float
-        Total correlation of the outputs, of training batches their mean.
+        Total correlation of the outputs, of training batches their mean. Of more than two views the mean over
+        the pairs of them, or with "maxvar" (Σ λ - r) / (K - 1), the λ being the r largest eigenvalues of the
+        sum of K projections; of two views that is the total correlation.
     validation_correlation : float or None
-        Total correlation of the outputs for the validation rows.
-    model : DeepCCA
+        The same of the outputs for the validation rows.
+    model : DeepCCA or DeepGCCA
         The estimator, fitted with the parameters of this epoch (a pass over the data): it can be scored and
         saved. It is fitted when it is asked for, and goes on training afterwards.
     """
@@ -99,7 +104,7 @@ class DeepCCAEpoch(Epoch):
 
 
 def epochs_of(
-    networks: EncoderPair,
+    networks: Encoders,
     sources: list[Source],
     plan: Plan,
     rows: NDArray[np.intp],
@@ -111,7 +116,7 @@ def epochs_of(
         epochs = (
             _lbfgs(networks, sources, plan, rows, checkpoint)
             if plan.optimizer == "lbfgs"
-            else _minibatches(networks, _RowPairs(sources, rows, plan.batch_size), plan, checkpoint)
+            else _minibatches(networks, _PairedRows(sources, rows, plan.batch_size), plan, checkpoint)
         )
         for epoch in epochs:
             if validation is not None:
@@ -121,7 +126,7 @@ def epochs_of(
 
 
 def epochs_of_batches(
-    networks: EncoderPair,
+    networks: Encoders,
     pairs: Batches,
     plan: Plan,
     validation: Batches | None,
@@ -131,13 +136,13 @@ def epochs_of_batches(
     with compiled(networks.encoders, plan.compile):
         for epoch in _minibatches(networks, pairs, plan, checkpoint):
             if validation is not None:
-                outputs = [H.numpy() for H in outputs_of(networks.encoders, validation)]
-                epoch.validation_correlation = _correlation(outputs, plan)
+                outputs = outputs_of(networks.encoders, validation, plan.views)
+                epoch.validation_correlation = exact_correlation(outputs, plan.loss)
             yield epoch
 
 
-class _RowPairs:
-    """Batches of rows of both views."""
+class _PairedRows:
+    """Batches of rows of all views."""
 
     def __init__(self, sources: list[Source], rows: NDArray[np.intp], batch_size: int) -> None:
         self.sources, self.feed = sources, RowFeed(rows, batch_size)
@@ -149,7 +154,7 @@ class _RowPairs:
 
 
 def _minibatches(
-    networks: EncoderPair, pairs: Batches | _RowPairs, plan: Plan, checkpoint: Resumable | None
+    networks: Encoders, pairs: Batches | _PairedRows, plan: Plan, checkpoint: Resumable | None
 ) -> Iterator[DeepCCAEpoch]:
     device, n_batches = pairs.device, pairs.n_batches
     correlation = 0.0
@@ -160,7 +165,7 @@ def _minibatches(
             inputs = list(plan.augment(*inputs))
         with plan.autocasting(device):
             outputs = [e(x) for e, x in zip(networks.encoders, inputs, strict=True)]
-        check_outputs(outputs, where)
+        check_outputs(outputs, where, plan.views)
         value: Tensor = plan.loss(*outputs)
         correlation += total_correlation(value, outputs, plan.loss) / n_batches
         if plan.reconstruction:
@@ -175,7 +180,7 @@ def _minibatches(
 
 
 def _lbfgs(
-    networks: EncoderPair,
+    networks: Encoders,
     sources: list[Source],
     plan: Plan,
     rows: NDArray[np.intp],
@@ -199,7 +204,7 @@ def _lbfgs(
 
 
 def full_batch_gradient(
-    networks: EncoderPair,
+    networks: Encoders,
     sources: list[Source],
     plan: Plan,
     index: NDArray[np.intp] | None = None,
@@ -229,12 +234,12 @@ def full_batch_gradient(
         return plan.reconstruction * sum(errors, inputs[0].new_zeros(())) / n
 
     total, outputs, value = backward_in_chunks(
-        run, len(parts), plan.loss, [networks], lambda H: check_outputs(H, where), reconstruction
+        run, len(parts), plan.loss, [networks], lambda H: check_outputs(H, where, plan.views), reconstruction
     )
     return float(total), total_correlation(value, outputs, plan.loss)
 
 
-def penalty(networks: EncoderPair, weight_decay: float) -> float:
+def penalty(networks: Encoders, weight_decay: float) -> float:
     """λ/2 ‖θ‖² over all parameters that are trained, its gradient λ θ added to ``.grad``."""
     total = 0.0
     for p in trained_parameters(networks):
@@ -245,34 +250,36 @@ def penalty(networks: EncoderPair, weight_decay: float) -> float:
 
 
 def total_correlation(value: Tensor, outputs: list[Tensor], loss: CorrelationLoss) -> float:
-    """What the outputs' total correlation is where the loss has this value."""
-    if loss.objective == "trace_norm":
-        return -float(value.detach())
-    with torch.no_grad():
-        return -float(CorrelationLoss(loss.n_components, loss.reg)(*outputs))
+    """What the outputs' total correlation is where the loss has this value; see :class:`DeepCCAEpoch`."""
+    if loss.objective == "frobenius":
+        return exact_correlation(outputs, loss)
+    n_views, found = len(outputs), float(value.detach())
+    if loss.objective == "maxvar":
+        return (loss.n_components or min(H.shape[1] for H in outputs)) - found / (n_views - 1)
+    return -found / (n_views * (n_views - 1) // 2)
 
 
-def correlation_of(
-    networks: EncoderPair, sources: list[Source], plan: Plan, index: NDArray[np.intp]
-) -> float:
-    """Total correlation of the outputs on rows, by an exact small CCA; the networks keep their mode."""
+@torch.no_grad()
+def exact_correlation(outputs: list[Tensor], loss: CorrelationLoss) -> float:
+    """Total correlation of the outputs, by the exact small problem."""
+    objective: Any = "maxvar" if loss.objective == "maxvar" else "trace_norm"
+    exact = CorrelationLoss(loss.n_components, loss.reg, objective)
+    return total_correlation(exact(*outputs), outputs, exact)
+
+
+def correlation_of(networks: Encoders, sources: list[Source], plan: Plan, index: NDArray[np.intp]) -> float:
+    """Total correlation of the outputs on rows; the networks keep their mode."""
     with evaluation(*networks.encoders):
         outputs = [
-            encode(e, s, plan.chunk, index).double().cpu().numpy()
+            encode(e, s, plan.chunk, index).double().cpu()
             for e, s in zip(networks.encoders, sources, strict=True)
         ]
-    return _correlation(outputs, plan)
-
-
-def _correlation(outputs: list[NDArray[np.float64]], plan: Plan) -> float:
-    loss = plan.loss
-    reg: Any = loss.reg
-    return -correlation_loss(outputs[0], outputs[1], loss.n_components, reg, gradient=False)[0]
+    return exact_correlation(outputs, plan.loss)
 
 
 @torch.no_grad()
 def outputs_of(
-    encoders: Iterable[nn.Module], batches: Iterable[Sequence[Any]], views: Sequence[str] = VIEWS
+    encoders: Iterable[nn.Module], batches: Iterable[Sequence[Any]], views: Sequence[str]
 ) -> list[Tensor]:
     """Outputs of all batches, a matrix for each encoder, in double on the CPU."""
     parts: list[list[Tensor]] = []
@@ -290,8 +297,8 @@ def outputs_of(
     return [torch.cat(of_view) for of_view in zip(*parts, strict=True)]
 
 
-def check_outputs(outputs: list[Tensor], where: str, views: Sequence[str] = VIEWS) -> None:
-    """Refuses what is not a pair of finite matrices of numbers."""
+def check_outputs(outputs: list[Tensor], where: str, views: Sequence[str]) -> None:
+    """Refuses what is not a finite matrix of numbers for each view."""
     for name, H in zip(views, outputs, strict=True):
         if not isinstance(H, Tensor) or H.ndim != 2 or not H.is_floating_point():
             shape = tuple(H.shape) if isinstance(H, Tensor) else type(H).__name__

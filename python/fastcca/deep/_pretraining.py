@@ -1,4 +1,4 @@
-"""Initial weights for the built-in networks, layer by layer; for Deep CCA a linear CCA on top."""
+"""Initial weights for the built-in networks, layer by layer; for paired views a linear CCA on top."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fastcca.cca.linear import CCA
 from fastcca.deep._training import Source, encode
 from fastcca.deep.denoising import DenoisingAutoencoder
 from fastcca.deep.networks import MLP
 from fastcca.deep.rbm import RBM
 
-__all__ = ["pretrain_layers", "pretrain_pair", "some_rows"]
+__all__ = ["LinearMap", "pretrain_encoders", "pretrain_layers", "some_rows"]
+
+LinearMap = tuple[NDArray[Any], NDArray[Any]]  # of rows h of outputs: (h - mean) weights
 
 # Rows that the pretraining sees at most: it initialises, it does not fit.
 MAX_ROWS = 20000
@@ -72,14 +73,19 @@ def _epochs(n: int, batch_size: int, steps: int, least: int) -> int:
     return int(np.clip(np.ceil(steps * batch_size / n), least, 40 * least))
 
 
-def pretrain_pair(
+def pretrain_encoders(
     encoders: Iterable[nn.Module],
     sources: Sequence[Source],
     rows: NDArray[np.intp],
     optimizer: Any,
     chunk: int,
+    maps: Callable[[list[NDArray[np.float64]], int, float], list[LinearMap]],
 ) -> None:
-    """Sets the weights of the two MLPs of Deep CCA in place: hidden layers, and outputs by a linear CCA."""
+    """Sets the weights of MLPs of paired views in place: hidden layers, and outputs by a linear CCA.
+
+    ``maps`` gives that, of the last hidden layers, for a number of components and a ridge relative to their
+    variances.
+    """
     rows = some_rows(rows)
     networks = [e for e in encoders if isinstance(e, MLP)]
     hidden = []
@@ -89,13 +95,10 @@ def pretrain_pair(
             pretrain_layers(below, encoder.activation, source.rows(rows), optimizer=optimizer)
         body = nn.Sequential(*list(encoder)[:-1]).eval()
         hidden.append(encode(body, source, chunk, rows).double().cpu().numpy())
-    # The outputs begin as the canonical variates of the last hidden layers, of variance 1.
-    H1, H2 = hidden
+    # The outputs begin as the canonical variates of the last hidden layers.
     last = [encoder.linear_layers()[-1] for encoder in networks]
-    k = min(*(layer.out_features for layer in last), H1.shape[1], H2.shape[1])
-    cca = CCA(k, reg=(float(1e-2 * H1.var(axis=0).mean()), float(1e-2 * H2.var(axis=0).mean()))).fit(H1, H2)
-    found = (cca.x_weights_, cca.x_mean_), (cca.y_weights_, cca.y_mean_)
-    for layer, (weights, mean) in zip(last, found, strict=True):
+    k = min(*(layer.out_features for layer in last), *(H.shape[1] for H in hidden))
+    for layer, (mean, weights) in zip(last, maps(hidden, k, 1e-2), strict=True):
         n_found = weights.shape[1]  # the rank may leave fewer
         with torch.no_grad():
             layer.weight[:n_found] = torch.from_numpy(weights.T).to(layer.weight)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -14,37 +13,24 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from fastcca._arguments.arrays import as_weights, refuse_non_finite
-from fastcca._arguments.parameters import FLAG, NOT_NEGATIVE, RIDGES, Constraint, anything, choice
+from fastcca._arguments.parameters import RIDGES, choice
+from fastcca._models.docstrings import with_paragraphs
 from fastcca._models.files import Schema
-from fastcca._models.multi_view import scaled_statistics
 from fastcca._models.two_view import TwoViewTransformer, View, score_statistics
 from fastcca.cca.linear import CCA
 from fastcca.deep._base import (
-    OWN_TRAINING,
-    SHARED,
-    DeepEstimator,
+    CHECKPOINT_PARAMETER,
+    GROUPS_PARAMETER,
     MakesOptimizer,
     MakesScheduler,
-    or_callable,
     refuse_both,
 )
-from fastcca.deep._batches import Batches, attach_generators, batches_of, holds_batches, split_batches
-from fastcca.deep._correlation_training import (
-    DeepCCAEpoch,
-    EncoderPair,
-    Plan,
-    check_outputs,
-    epochs_of,
-    epochs_of_batches,
-    outputs_of,
-    warn_of_small_batches,
-)
-from fastcca.deep._fitted_modules import ScoringModule, Standardizer
-from fastcca.deep._pretraining import pretrain_pair
-from fastcca.deep._training import Source, encode, tried
+from fastcca.deep._batches import holds_batches
+from fastcca.deep._correlation_model import CorrelationEstimator, ScaledView
+from fastcca.deep._correlation_training import VIEWS, DeepCCAEpoch
+from fastcca.deep._pretraining import LinearMap
 from fastcca.deep.losses.correlation import CorrelationLoss
-from fastcca.deep.networks import MLP, evaluation
-from fastcca.errors import NumericalError
+from fastcca.deep.networks import layer_widths
 from fastcca.metrics import column_correlations
 
 __all__ = ["DeepCCA", "DeepCCAEpoch"]
@@ -52,7 +38,7 @@ __all__ = ["DeepCCA", "DeepCCAEpoch"]
 Hidden = Sequence[int] | tuple[Sequence[int], Sequence[int]]
 
 
-class DeepCCA(DeepEstimator, TwoViewTransformer):
+class DeepCCA(CorrelationEstimator, TwoViewTransformer):
     r"""Deep canonical correlation analysis: two networks whose outputs are maximally correlated.
 
     Networks f and g are trained to maximise the total correlation of their outputs,
@@ -192,24 +178,14 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
         "y_cross_loadings_ x_scale_ y_scale_ history_ best_epoch_ cca_ of_batches=_of_batches",
     )
     _saved_networks = ("encoder_x_", "encoder_y_")
-    _own_modules = ("encoders",)
     _constraints: ClassVar = {
-        **SHARED,
-        **OWN_TRAINING,
-        "encoders": anything("networks of your own"),
-        "optimizer": or_callable(choice("adam", "adamw", "lbfgs")),
+        **CorrelationEstimator._constraints,
         "objective": choice("trace_norm", "frobenius"),
-        "pretrain": choice(None, "denoising"),
-        "warm_start": FLAG,
-        "reconstruction": NOT_NEGATIVE,
         "reg": RIDGES,
-        "augment": Constraint("a callable", callable).or_none,
     }
-    _default_batches = (2000, 30, 300)
 
     encoder_x_: nn.Module
     encoder_y_: nn.Module
-    _of_batches: bool = False
 
     def __init__(
         self,
@@ -275,6 +251,7 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
         self.clip_norm = clip_norm
         self.compile = compile
 
+    @with_paragraphs({"groups": GROUPS_PARAMETER, "checkpoint": CHECKPOINT_PARAMETER})
     def fit(
         self,
         X: ArrayLike | Iterable[Any],
@@ -298,16 +275,8 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
         validation : (X, y) or pairs as for ``X``, optional
             Other paired rows to choose the best epoch by, at least two; all rows of the fit are trained on
             then, and ``validation_fraction`` is not used. Nothing is set aside of a loader or an iterable.
-        groups : array_like of shape (n,), optional
-            Labels of what rows belong to: a speaker, a patient. The rows set aside are those of whole groups,
-            so that no group is on both sides: some ``validation_fraction`` of the rows, the smallest group at
-            least.
-        checkpoint : path, optional
-            File in which the training is saved after each epoch: networks, optimiser, schedule, generators of
-            random numbers, history. Where it holds a training of the same fit, that is gone on with: a fit
-            that was killed and is called again ends, on the CPU, with the same bits as one that was not. A
-            file of another fit is refused. It needs an integer ``random_state``; generators of your own, of
-            ``augment`` say, are not saved.
+        {groups}
+        {checkpoint}
 
         Returns
         -------
@@ -326,106 +295,24 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
         self._check_parameters()
         refuse_both(validation, groups)
         if y is None and holds_batches(X):
-            return self._fit_batches(X, validation, groups, checkpoint)
-        self._of_batches = False
+            self._fit_batches(X, validation, groups, checkpoint)
+            return self
         x_data, y_data, _ = self._check_pair(X, y, reset=True)
         held_out = None if validation is None else self._validation_pair(validation)
-        views = [self._scaled_view(name, data) for name, data in (("X", x_data), ("y", y_data))]
-        with self._environment() as random:
-            networks = self._networks(views)
-            rows, validation_rows = self._split(len(x_data), validation, groups, random)
-            checked_on = None if validation_rows is None else (self._sources(views), validation_rows)
-            if held_out is not None:
-                checked_on = self._sources(views, held_out), np.arange(len(held_out[0]))
-            sources, plan = self._sources(views), self._plan(len(rows))
-            self._prepare(networks, sources, plan, rows)
-            self.x_mean_, self.y_mean_ = (v.mean.astype(v.data.dtype) for v in views)
-            self.x_scale_, self.y_scale_ = (v.scale.astype(v.data.dtype) for v in views)
-            scales = [rows, self.x_mean_, self.y_mean_, self.x_scale_, self.y_scale_]
-            saved = self._open_checkpoint(checkpoint, networks, scales)
-            epochs = epochs_of(networks, sources, plan, rows, checked_on, saved)
-            self._train(networks, plan, epochs, lambda: self._finish(networks, sources, views, plan), saved)
+        self._fit_views((x_data, y_data), held_out, groups, checkpoint)
         return self
 
-    def _fit_batches(self, data: Any, validation: Any, groups: Any, checkpoint: Any) -> DeepCCA:
-        """The fit to pairs that come in batches."""
+    # ---- what the training asks for
+
+    def _check_encoders(self) -> None:
         if self.encoders is None:
-            raise ValueError(
-                "data in batches are for encoders of your own: give encoders, a pair of networks"
-            )
-        for name, other in (("optimizer", "lbfgs"), ("pretrain", "denoising")):
-            if getattr(self, name) == other:
-                raise ValueError(f"{name}={other!r} takes arrays, not batches")
-        if self.reconstruction:
-            raise ValueError("reconstruction takes arrays, not batches")
-        if validation is not None and not holds_batches(validation):
-            raise ValueError("validation must be pairs in batches, as X is")
-        self._of_batches = True
-        place = torch.device(self.device), getattr(torch, self.dtype)
-        with self._environment() as random:
-            fraction = 0.0 if validation is not None else self.validation_fraction
-            training, aside, rows = split_batches(data, fraction, self._least_validation_rows, groups, random)
-            pairs = batches_of(training, 2, self.batch_size, *place, shuffled=True)
-            everything = batches_of(data, 2, self.batch_size, *place, shuffled=False)
-            held_out = aside if validation is None else validation
-            checked_on = (
-                None if held_out is None else batches_of(held_out, 2, self.batch_size, *place, shuffled=False)
-            )
-            networks = self._networks([])
-            self._try_batch(networks, pairs)
-            plan = self._plan(len(training) if rows is not None else pairs.n_batches * self.batch_size)
-            saved = self._open_checkpoint(checkpoint, networks, [] if rows is None else [rows])
-            attach_generators(saved, data)
-            epochs = epochs_of_batches(networks, pairs, plan, checked_on, saved)
-            self._train(networks, plan, epochs, lambda: self._finish_batches(networks, everything), saved)
-        return self
-
-    def _try_batch(self, networks: EncoderPair, pairs: Batches) -> None:
-        """Tries the encoders on the first batch."""
-        first = next(iter(pairs))
-        for name, encoder, x in zip("Xy", networks.encoders, first, strict=True):
-            with tried(f"the encoder of {name}", "the first batch"), evaluation(encoder), torch.no_grad():
-                H = encoder(x)
-            width = H.shape[1] if isinstance(H, torch.Tensor) and H.ndim == 2 else -1
-            if width < self.n_components:
-                found = "no (rows, outputs) matrix" if width < 0 else f"{width} outputs"
-                raise ValueError(
-                    f"the encoder of {name} returns {found}, fewer than n_components={self.n_components}"
-                )
-
-    def _finish_batches(self, networks: EncoderPair, everything: Batches) -> None:
-        """The linear CCA of the outputs, which stand for the views in all statistics."""
-        self.encoder_x_, self.encoder_y_ = (e.eval() for e in networks.encoders)
-        H1, H2 = (H.numpy() for H in outputs_of(networks.encoders, everything))
-        self._fit_cca(H1, H2)
-        for name in ("n_features_in_", "n_y_features_in_", "canonical_correlations_", *_OF_VIEWS):
-            setattr(self, name, getattr(self.cca_, name))
-        self.x_scale_, self.y_scale_ = np.ones(H1.shape[1]), np.ones(H2.shape[1])
-        self._y_is_vector = False
-        for name in ("feature_names_in_", "y_feature_names_in_"):
-            self.__dict__.pop(name, None)
-
-    # ---- the parts of fit
-
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        if self.batch_size < 2 and self.optimizer != "lbfgs":
-            raise ValueError(
-                f"batch_size must be at least 2 for a correlation within each batch, got {self.batch_size!r}"
-            )
-        if self.encoders is not None:
-            try:
-                encoders = list(self.encoders)
-            except TypeError:
-                encoders = []
-            if len(encoders) != 2 or not all(isinstance(e, nn.Module) for e in encoders):
-                raise ValueError(f"encoders must be a pair of torch.nn.Module, got {self.encoders!r}")
-        if self.pretrain is not None and self.encoders is not None:
-            raise ValueError("pretrain works on the built-in networks: leave encoders None or pretrain None")
-
-    @property
-    def _least_validation_rows(self) -> int:  # type: ignore[override]
-        return max(100, 5 * self.n_components)
+            return
+        try:
+            encoders = list(self.encoders)
+        except TypeError:
+            encoders = []
+        if len(encoders) != 2 or not all(isinstance(e, nn.Module) for e in encoders):
+            raise ValueError(f"encoders must be a pair of torch.nn.Module, got {self.encoders!r}")
 
     def _validation_pair(self, validation: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         """The views of a pair (X, y) of the shape fitted, checked."""
@@ -438,111 +325,62 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
             raise ValueError("validation must have at least 2 rows for a correlation, got 1")
         return x, y
 
-    def _scaled_view(self, name: str, data: NDArray[Any]) -> _ScaledView:
-        mean, variance = scaled_statistics(name, data, self.scale == "columns")
-        if not variance.any():
-            raise NumericalError(f"every column of {name} is constant: there is nothing to correlate")
-        if self.scale == "columns":
-            scale = np.sqrt(np.where(variance > 0, variance, 1.0))
-        else:
-            scale = np.full_like(variance, np.sqrt(variance.mean()))
-        return _ScaledView(data, mean, variance, scale)
+    def _names(self) -> Sequence[str]:
+        return VIEWS
 
-    def _sources(
-        self, views: Sequence[_ScaledView], data: Sequence[NDArray[Any]] | None = None
-    ) -> list[Source]:
-        """The views' rows, or those of other data, centred and scaled as the views are."""
-        device, dtype = torch.device(self.device), getattr(torch, self.dtype)
-        rows = [view.data for view in views] if data is None else data
-        return [Source(a, v.mean, v.scale, device, dtype) for a, v in zip(rows, views, strict=True)]
+    def _given_encoders(self) -> list[nn.Module | None]:
+        return [None, None] if self.encoders is None else list(self.encoders)
 
-    def _plan(self, n: int) -> Plan:
-        schedule = self._schedule(n)
-        if self.n_epochs is None and self.optimizer == "lbfgs":
-            schedule["n_epochs"] = 100
-        return Plan(
-            **schedule,
-            loss=CorrelationLoss(self.n_components, self.reg, self.objective),
-            chunk=self.batch_size,
-            reconstruction=self.reconstruction,
-            augment=self.augment,
-        )
+    def _fitted_encoders(self) -> list[nn.Module] | None:
+        return [self.encoder_x_, self.encoder_y_] if hasattr(self, "encoder_x_") else None
 
-    def _networks(self, views: Sequence[_ScaledView]) -> EncoderPair:
-        if self.warm_start and hasattr(self, "encoder_x_"):
-            # at once: what the two share stays shared
-            encoders = copy.deepcopy([self.encoder_x_, self.encoder_y_])
-            for i, encoder in enumerate(encoders):  # fitted, they are in evaluation mode throughout
-                given = {} if self.encoders is None else dict(self.encoders[i].named_modules())
-                for name, part in encoder.named_modules():
-                    part.training = given[name].training if name in given else True
-        elif self.encoders is not None:
-            encoders = copy.deepcopy(list(self.encoders))
-        else:
-            encoders = self._build_encoders([view.data.shape[1] for view in views])
-        return EncoderPair(encoders, []).to(torch.device(self.device), getattr(torch, self.dtype))
+    def _hidden_widths(self) -> list[list[int]]:
+        return _hidden_pair(self.hidden)
 
-    def _prepare(
-        self, networks: EncoderPair, sources: list[Source], plan: Plan, rows: NDArray[np.intp]
-    ) -> None:
-        """Tries the encoders on two rows, adds the decoders of their outputs, and pretrains."""
-        outputs = []
-        for name, encoder, source in zip("Xy", networks.encoders, sources, strict=True):
-            given = f"rows of {source.data.shape[1]} features"
-            with tried(f"the encoder of {name}", given), evaluation(encoder):
-                outputs.append(encode(encoder, source, plan.chunk, rows[:2]))
-        widths = [H.shape[-1] if H.ndim == 2 else -1 for H in outputs]
-        for name, width in zip("Xy", widths, strict=True):
-            if width < self.n_components:
-                found = "no (rows, outputs) matrix" if width < 0 else f"{width} outputs"
-                raise ValueError(
-                    f"the encoder of {name} returns {found}, fewer than n_components={self.n_components}"
-                )
-        warn_of_small_batches(plan, len(rows), max(widths))
-        if self.reconstruction:
-            hidden = _hidden_pair(self.hidden) if self.encoders is None else [[256], [256]]
-            networks.decoders.extend(
-                MLP(n, [*reversed(layers), source.data.shape[1]], self.activation)
-                for n, layers, source in zip(widths, hidden, sources, strict=True)
-            )
-            networks.to(sources[0].device, sources[0].dtype)
-        if self.pretrain == "denoising" and not (self.warm_start and hasattr(self, "encoder_x_")):
-            pretrain_pair(networks.encoders, sources, rows, plan.optimizer, plan.chunk)
+    def _loss(self) -> CorrelationLoss:
+        return CorrelationLoss(self.n_components, self.reg, self.objective)
 
-    def _build_encoders(self, widths: list[int]) -> list[nn.Module]:
-        return [
-            MLP(width, [*layers, self.n_components], self.activation, self.input_noise, self.dropout)
-            for width, layers in zip(widths, _hidden_pair(self.hidden), strict=True)
-        ]
+    def _linear_model(self, outputs: list[NDArray[np.float64]], n_components: int, ridge: float) -> CCA:
+        H1, H2 = outputs
+        regs = float(ridge * H1.var(axis=0).mean()), float(ridge * H2.var(axis=0).mean())
+        return CCA(n_components, reg=regs, n_threads=self.n_threads).fit(H1, H2)
+
+    def _output_maps(self, model: CCA) -> list[LinearMap]:
+        return [(model.x_mean_, model.x_weights_), (model.y_mean_, model.y_weights_)]
 
     def _rebuilt(self) -> list[nn.Module]:
-        if self.encoders is not None:
-            return copy.deepcopy(list(self.encoders))
-        return self._build_encoders([self.n_features_in_, self.n_y_features_in_])
+        return self._built_encoders([self.n_features_in_, self.n_y_features_in_])
 
-    def _finish(
-        self, networks: EncoderPair, sources: list[Source], views: Sequence[_ScaledView], plan: Plan
-    ) -> None:
-        """The linear CCA of the outputs on all rows, and the statistics of every two-view estimator."""
-        self.encoder_x_, self.encoder_y_ = (e.eval() for e in networks.encoders)
-        tensors = [encode(e, s, plan.chunk) for e, s in zip(networks.encoders, sources, strict=True)]
-        check_outputs(tensors, "the trained model")
-        H1, H2 = (H.cpu().numpy().astype(np.float64) for H in tensors)
-        self._fit_cca(H1, H2)
-        zx, zy = self.cca_.transform_views(H1, H2)
-        z = np.hstack([zx, zy])
+    def _scaling(self) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+        return [(self.x_mean_, self.x_scale_), (self.y_mean_, self.y_scale_)]
+
+    def _set_scaling(self, views: Sequence[ScaledView]) -> None:
+        self.x_mean_, self.y_mean_ = (v.mean.astype(v.data.dtype) for v in views)
+        self.x_scale_, self.y_scale_ = (v.scale.astype(v.data.dtype) for v in views)
+
+    def _set_encoders(self, encoders: list[nn.Module]) -> None:
+        self.encoder_x_, self.encoder_y_ = encoders
+
+    def _set_linear_model(self, outputs: list[NDArray[np.float64]], model: CCA) -> None:
+        self.cca_ = model
+        self.n_components_ = self.cca_.n_components_
+        self.singular_values_ = self.cca_.singular_values_
+        self.total_correlation_ = float(self.singular_values_.sum())
+
+    def _set_statistics_of(self, views: Sequence[ScaledView], outputs: list[NDArray[np.float64]]) -> None:
+        z = np.hstack(self.cca_.transform_views(*outputs))
         x, y = views
         means, variances = (x.mean, y.mean), (x.variance, y.variance)
         found = score_statistics(x.data, y.data, None, means, variances, lambda rows: z[rows])
         self._set_statistics(found, (x.data.dtype, y.data.dtype))
 
-    def _fit_cca(self, H1: NDArray[np.float64], H2: NDArray[np.float64]) -> None:
-        # A trace of ridge: outputs that training made collinear are no reason to fail.
-        ridge = float(1e-8 * H1.var(axis=0).mean()), float(1e-8 * H2.var(axis=0).mean())
-        self.cca_ = CCA(self.n_components, reg=ridge, n_threads=self.n_threads).fit(H1, H2)
-        self.n_components_ = self.cca_.n_components_
-        self.singular_values_ = self.cca_.singular_values_
-        self.total_correlation_ = float(self.singular_values_.sum())
+    def _set_statistics_of_outputs(self, outputs: list[NDArray[np.float64]]) -> None:
+        for name in ("n_features_in_", "n_y_features_in_", "canonical_correlations_", *_OF_VIEWS):
+            setattr(self, name, getattr(self.cca_, name))
+        self.x_scale_, self.y_scale_ = (np.ones(H.shape[1]) for H in outputs)
+        self._y_is_vector = False
+        for name in ("feature_names_in_", "y_feature_names_in_"):
+            self.__dict__.pop(name, None)
 
     # ---- the fitted model
 
@@ -551,38 +389,10 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
         return data if self._of_batches else super()._check_view(view, data)
 
     def _scores(self, view: View, data: Any) -> NDArray[Any]:
-        if self._of_batches:
-            return self._scores_of_batches(view, data)
-        refuse_non_finite(view, data)
-        first = view == "X"
-        encoder = self.encoder_x_ if first else self.encoder_y_
-        mean, scale = (self.x_mean_, self.x_scale_) if first else (self.y_mean_, self.y_scale_)
-        parameter = next(encoder.parameters(), torch.empty(0, dtype=getattr(torch, self.dtype)))
-        source = Source(data, mean, scale, parameter.device, parameter.dtype)
-        outputs = encode(encoder, source, self.batch_size)
-        if not bool(torch.isfinite(outputs).all()):
-            raise NumericalError(f"the encoder of {view} returned NaN or infinity for finite input")
-        H = outputs.cpu().numpy().astype(np.float64)
-        scores = self.cca_.transform(H) if first else self.cca_.transform_y(H)
-        return scores.astype(data.dtype, copy=False)
-
-    def _scores_of_batches(self, view: View, data: Any) -> NDArray[Any]:
-        """Scores of one view's rows, or of its part of pairs in batches."""
-        place, k = torch.device(self.device), int(view == "y")
-        encoder = (self.encoder_x_, self.encoder_y_)[k]
-        if holds_batches(data):
-            pairs = batches_of(
-                data, k + 1, self.batch_size, place, getattr(torch, self.dtype), shuffled=False
-            )
-            inputs: Iterable[Any] = (batch[k : k + 1] for batch in pairs)
-        else:
-            rows = Batches([[data]], 1, place, getattr(torch, self.dtype))
-            whole = rows.moved(data)
-            parts = torch.split(whole, self.batch_size) if isinstance(whole, torch.Tensor) else [whole]
-            inputs = ([part] for part in parts)
-        (H,) = outputs_of([encoder], inputs, (view,))
-        scores = (self.cca_.transform, self.cca_.transform_y)[k](H.numpy())
-        return scores.astype(self.dtype, copy=False)
+        k = VIEWS.index(view)
+        H = self._outputs_of_view(k, data) if self._of_batches else self._outputs(k, data)
+        scores = (self.cca_.transform, self.cca_.transform_y)[k](H)
+        return scores.astype(self.dtype if self._of_batches else data.dtype, copy=False)
 
     def transform_views(self, X: Any, y: Any = None) -> tuple[NDArray[Any], NDArray[Any]]:
         """Scores of both views, ``(transform(X), transform_y(y))``, as plain arrays.
@@ -604,10 +414,7 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
             return super().transform_views(X, y)
         if not holds_batches(X):
             raise ValueError("without y, X must be pairs in batches: a Dataset, a DataLoader, an iterable")
-        place = torch.device(self.device), getattr(torch, self.dtype)
-        pairs = batches_of(X, 2, self.batch_size, *place, shuffled=False)
-        H1, H2 = (H.numpy() for H in outputs_of([self.encoder_x_, self.encoder_y_], pairs))
-        zx, zy = self.cca_.transform_views(H1, H2)
+        zx, zy = self.cca_.transform_views(*self._outputs_of_batches(X))
         return zx.astype(self.dtype, copy=False), zy.astype(self.dtype, copy=False)
 
     def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
@@ -674,17 +481,7 @@ class DeepCCA(DeepEstimator, TwoViewTransformer):
         check_is_fitted(self)
         if view not in ("X", "y"):
             raise ValueError(f"view must be 'X' or 'y', got {view!r}")
-        first = view == "X"
-        encoder = copy.deepcopy(self.encoder_x_ if first else self.encoder_y_)
-        dtype = getattr(torch, self.dtype)
-        standardizer: nn.Module = nn.Identity()
-        if not self._of_batches:
-            scaling = (self.x_mean_, self.x_scale_) if first else (self.y_mean_, self.y_scale_)
-            standardizer = Standardizer(*scaling, dtype)
-        mean, weights = (
-            (self.cca_.x_mean_, self.cca_.x_weights_) if first else (self.cca_.y_mean_, self.cca_.y_weights_)
-        )
-        return ScoringModule(standardizer, encoder, mean, weights, dtype).eval()
+        return self._module_of(VIEWS.index(view), self.cca_)
 
 
 # What a fit to pairs in batches has of the linear CCA of the outputs.
@@ -694,22 +491,13 @@ _OF_VIEWS = (
 )
 
 
-class _ScaledView(NamedTuple):
-    """A view, with what it is centred and divided by."""
-
-    data: NDArray[Any]
-    mean: NDArray[np.float64]
-    variance: NDArray[np.float64]
-    scale: NDArray[np.float64]
-
-
 def _hidden_pair(hidden: Any) -> list[list[int]]:
     """The widths of the hidden layers of both networks."""
     try:
         nested = len(hidden) == 2 and all(np.ndim(h) == 1 for h in hidden)
-        pair = [[int(w) for w in h] for h in (hidden if nested else (hidden, hidden))]
     except (TypeError, ValueError):
-        pair = [[0]]
-    if any(w < 1 for layers in pair for w in layers):
+        nested = False
+    pair = [layer_widths(h) for h in (hidden if nested else (hidden, hidden))]
+    if pair[0] is None or pair[1] is None:
         raise ValueError(f"hidden must be widths of layers, or a pair of such, got {hidden!r}")
-    return pair
+    return [pair[0], pair[1]]

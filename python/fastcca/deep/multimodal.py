@@ -16,9 +16,12 @@ from torch import nn
 
 from fastcca._arguments.modalities import Modalities, check_modalities, pick
 from fastcca._arguments.parameters import FLAG, anything, choice
+from fastcca._models.docstrings import with_paragraphs
 from fastcca._models.files import Schema
 from fastcca._models.multi_view import scaled_statistics
 from fastcca.deep._base import (
+    CHECKPOINT_PARAMETER,
+    GROUPS_PARAMETER,
     OWN_TRAINING,
     SHARED,
     DeepEstimator,
@@ -48,7 +51,7 @@ from fastcca.deep._multimodal_training import (
 )
 from fastcca.deep._pretraining import some_rows
 from fastcca.deep._training import Schedule, Source, chunks, encode, tried
-from fastcca.deep.networks import MLP, GaussianNoise, activation_of, evaluation
+from fastcca.deep.networks import MLP, GaussianNoise, activation_of, evaluation, layer_widths
 from fastcca.errors import NumericalError
 
 __all__ = ["AutoencoderEpoch", "MultimodalAutoencoder"]
@@ -301,6 +304,7 @@ class MultimodalAutoencoder(
         self.compile = compile
         self.autocast = autocast
 
+    @with_paragraphs({"groups": GROUPS_PARAMETER, "checkpoint": CHECKPOINT_PARAMETER})
     def fit(
         self,
         views: Any,
@@ -324,16 +328,8 @@ class MultimodalAutoencoder(
         validation : as ``views``, optional
             Other rows to choose the best epoch by; all rows of the fit are trained on then, and
             ``validation_fraction`` is not used. Modalities may be left out.
-        groups : array_like of shape (n,), optional
-            Labels of what rows belong to: a speaker, a patient. The rows set aside are those of whole groups,
-            so that no group is on both sides: some ``validation_fraction`` of the rows, the smallest group at
-            least.
-        checkpoint : path, optional
-            File in which the training is saved after each epoch: networks, optimiser, schedule, generators of
-            random numbers, history. Where it holds a training of the same fit, that is gone on with: a fit
-            that was killed and is called again ends, on the CPU, with the same bits as one that was not. A
-            file of another fit is refused. It needs an integer ``random_state``; generators of your own, of
-            ``augment`` say, are not saved.
+        {groups}
+        {checkpoint}
 
         Returns
         -------
@@ -581,11 +577,8 @@ class MultimodalAutoencoder(
                 known = ", ".join(self.modalities_)
                 raise ValueError(f"hidden names an unknown modality {unknown[0]!r}: there are {known}")
             hidden = hidden.get(name, (256,))
-        try:
-            widths = [int(w) for w in hidden]
-        except (TypeError, ValueError):
-            widths = [0]
-        if any(w < 1 for w in widths):
+        widths = layer_widths(hidden)
+        if widths is None:
             raise ValueError(f"hidden must be widths of layers, or a mapping of such, got {self.hidden!r}")
         return widths
 

@@ -176,6 +176,15 @@ def activation_of(activation: str | Callable[[], nn.Module]) -> Callable[[], nn.
     return ACTIVATIONS[activation]
 
 
+def layer_widths(hidden: Any) -> list[int] | None:
+    """The widths of hidden layers, None for what is none."""
+    try:
+        widths = [int(w) for w in hidden]
+    except (TypeError, ValueError):
+        return None
+    return None if any(w < 1 for w in widths) else widths
+
+
 class TrainedModule(nn.Module):
     """Modules that are in evaluation mode when :meth:`keep_modes` is called stay in it while training."""
 

@@ -7,7 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["gathered", "own_rows", "refuse_transforms", "summed", "workers_in"]
+__all__ = [
+    "gathered",
+    "of_worker",
+    "own_rows",
+    "refuse_transforms",
+    "shared",
+    "summed",
+    "total_of",
+    "workers_in",
+]
 
 
 def workers_in(group: Any) -> int:
@@ -46,6 +55,56 @@ def own_rows(own: Tensor, others: Tensor, start: int, group: Any) -> Tensor:
     """
     whole = summed(others.contiguous(), group)[start : start + len(own)]
     return (own + whole).mul_(workers_in(group))
+
+
+# ---- what PyTorch differentiates itself
+
+
+class _OfWorker(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, group: Any) -> Tensor:
+        ctx.workers = workers_in(group)
+        return rows.view_as(rows)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient * ctx.workers, None
+
+
+class _Shared(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, parameter: Tensor, group: Any) -> Tensor:
+        ctx.group = group
+        return parameter.view_as(parameter)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return summed(gradient.clone().contiguous(), ctx.group), None
+
+
+class _Total(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, group: Any) -> Tensor:
+        return summed(value.clone(), group)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
+
+
+def of_worker(rows: Tensor, group: Any) -> Tensor:
+    """The rows; their gradient is times the number that ``DistributedDataParallel`` divides by."""
+    return _OfWorker.apply(rows, group)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def shared(parameter: Tensor, group: Any) -> Tensor:
+    """A parameter that all workers have; its gradient is the sum over the workers, on each of them."""
+    return _Shared.apply(parameter, group)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def total_of(value: Tensor, group: Any) -> Tensor:
+    """The sum of the workers' values, each differentiated by its own worker."""
+    return _Total.apply(value, group)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def refuse_transforms(title: str) -> RuntimeError:

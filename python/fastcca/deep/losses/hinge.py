@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fastcca._arguments.warn import warn
 from fastcca.deep.losses._operator import ClosedFormLoss, apply_eagerly, common_precision, transformed
-from fastcca.deep.losses._workers import gathered, own_rows, refuse_transforms, summed
+from fastcca.deep.losses._workers import gathered, own_rows, refuse_transforms, summed, workers_in
 from fastcca.errors import NumericalError
 from fastcca.functional.hinge import ConstraintTable, batch_hinge_loss
 
@@ -25,6 +25,7 @@ __all__ = [
     "checked_weights",
     "normalised_weights",
     "one_of",
+    "weights_in_group",
     "weights_of_mean",
 ]
 
@@ -74,6 +75,11 @@ class HingeEmbeddingLoss(nn.Module):
     table : fastcca.functional.ConstraintTable, optional
         Pairs of positive and negative nodes of each class. By default a class against all others. ``loss``
         and ``negatives`` hold for each pair, whose losses are summed.
+    process_group : torch.distributed.ProcessGroup, optional
+        Workers that hold parts of one batch. The loss and the gradients are those of the whole batch; the
+        gradient of Z is multiplied by the number of workers, so that the mean over workers that
+        ``DistributedDataParallel`` takes is the whole batch's gradient; that of U is the whole batch's on
+        every worker.
 
     Notes
     -----
@@ -122,8 +128,10 @@ class HingeEmbeddingLoss(nn.Module):
         loss: Loss = "hinge",
         class_weight: Tensor | None = None,
         table: ConstraintTable | None = None,
+        process_group: Any = None,
     ) -> None:
         super().__init__()
+        self.process_group = process_group
         self._set_table(table)
         if isinstance(margin, Tensor):
             square = margin.ndim == 2 and (table is not None or margin.shape[0] == margin.shape[1])
@@ -212,6 +220,25 @@ class HingeEmbeddingLoss(nn.Module):
             weights = of_class if weights is None else weights * of_class
         form = "softmax" if self.loss == "softmax" else self.negatives
         parts = (self.class_start, self.positive_nodes, self.negative_start, self.negative_nodes)
+        if self.process_group is not None:
+            _refuse_in_group(self, Z, U)
+            gradient = torch.is_grad_enabled() and (Z.requires_grad or U.requires_grad)
+            own = weights_in_group(weights, Z, self.reduction, self.process_group)
+            place = (
+                gradient,
+                self.process_group,
+                y,
+                costs,
+                self.margin,
+                self.similarity,
+                form,
+                1.0,
+                own,
+                None,
+            )
+            return apply_eagerly(
+                _hinge_in_group, _hinge_loss.no_second, (Z, U), *place, *parts, *self._most, again=False
+            )
         if self.reduction == "none":
             _check_classes(y, n_classes)
             pairs = None if table is None else _padded(y, *parts, *self._most)
@@ -319,10 +346,7 @@ class PairEmbeddingLoss(nn.Module):
         weights = None if sample_weight is None else checked_weights("sample_weight", sample_weight, Z1)
         form = "softmax" if self.loss == "softmax" else self.negatives
         if self.process_group is not None:
-            if self.reduction == "none":
-                raise ValueError("reduction='none' with a process_group: take 'mean' or 'sum'")
-            if transformed(Z1, Z2):
-                raise refuse_transforms("PairEmbeddingLoss")
+            _refuse_in_group(self, Z1, Z2)
             gradient = torch.is_grad_enabled() and (Z1.requires_grad or Z2.requires_grad)
             mean = self.reduction == "mean"
             options = (self.margin, self.similarity, form, mean, weights, groups, self.process_group)
@@ -419,6 +443,24 @@ def normalised_weights(weights: Tensor | None, reduction: str) -> Tensor | None:
     return weights / weights.sum()
 
 
+def weights_in_group(weights: Tensor | None, like: Tensor, reduction: str, group: Any) -> Tensor:
+    """Those of a worker's own rows in the sum or the mean over the rows of all workers."""
+    own = like.new_ones(len(like)) if weights is None else weights
+    if reduction != "mean":
+        return own
+    total = summed(own.detach().sum(), group)
+    if not bool(total):
+        raise ValueError("the weights of a mean must not all be zero")
+    return own / total
+
+
+def _refuse_in_group(loss: HingeEmbeddingLoss | PairEmbeddingLoss, *tensors: Tensor) -> None:
+    if loss.reduction == "none":
+        raise ValueError("reduction='none' with a process_group: take 'mean' or 'sum'")
+    if transformed(*tensors):
+        raise refuse_transforms(type(loss).__name__)
+
+
 def weights_of_mean(sample_weight: Tensor | None, like: Tensor) -> Tensor | None:
     """Checked weights of the rows of ``like``, with sum 1."""
     if sample_weight is None:
@@ -512,6 +554,17 @@ def _compute(
     if grad_Z is None or grad_U is None:
         return loss, Z.new_empty(0, Z.shape[1]), Z.new_empty(0, Z.shape[1])
     return loss, torch.from_numpy(grad_Z), torch.from_numpy(grad_U)
+
+
+def _hinge_in_group(
+    Z: Tensor, U: Tensor, gradient: bool, group: Any, *options: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same of the rows that the workers hold together, against classes that all of them have."""
+    value, grad_Z, grad_U = _compute(Z, U, gradient, *options)
+    total = summed(value, group)
+    if not gradient:
+        return total, grad_Z, grad_U
+    return total, grad_Z.mul_(workers_in(group)), summed(grad_U.contiguous(), group)
 
 
 def _runs_in_core(Z: Tensor) -> bool:

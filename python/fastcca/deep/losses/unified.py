@@ -20,7 +20,14 @@ from fastcca._arguments.parameters import (
     choice,
 )
 from fastcca.deep.losses._operator import common_precision
-from fastcca.deep.losses.hinge import HingeEmbeddingLoss, at_hand, weights_of_mean
+from fastcca.deep.losses._workers import of_worker, shared, total_of
+from fastcca.deep.losses.hinge import (
+    HingeEmbeddingLoss,
+    at_hand,
+    checked_weights,
+    weights_in_group,
+    weights_of_mean,
+)
 from fastcca.embedding._data import TrainingData
 from fastcca.embedding._semantics import LabelGraph, label_graph, label_vectors
 from fastcca.embedding._training import LOSSES, LabelLoss, seed_of
@@ -75,6 +82,11 @@ class UnifiedSemanticLoss(nn.Module):
         Seed of the first latent attributes.
     dtype : torch.dtype, optional
         Of the parameters; by default PyTorch's default.
+    process_group : torch.distributed.ProcessGroup, optional
+        Workers that hold parts of one batch. The loss and the gradients are those of the whole batch; the
+        gradient of Z is multiplied by the number of workers, so that the mean over workers that
+        ``DistributedDataParallel`` takes is the whole batch's gradient; that of the embeddings is the
+        whole batch's on every worker.
 
     Attributes
     ----------
@@ -151,8 +163,10 @@ class UnifiedSemanticLoss(nn.Module):
         class_prior: ArrayLike | None = None,
         random_state: int | np.random.RandomState | None = None,
         dtype: torch.dtype | None = None,
+        process_group: Any = None,
     ) -> None:
         super().__init__()
+        self.process_group = process_group
         self.mu_s, self.mu_a = MU1("mu1", mu1)
         self.mu2 = NOT_NEGATIVE("mu2", mu2)
         self.loss = choice(*LOSSES)("loss", loss)
@@ -215,6 +229,7 @@ class UnifiedSemanticLoss(nn.Module):
             self._set_known(known)
         form: dict[str, Any] = dict(LOSSES[loss])
         table = self.graph.constraints()
+        form["process_group"] = process_group
         self.class_loss = HingeEmbeddingLoss(**form)
         self.superclass_loss = HingeEmbeddingLoss(table=table, **form) if table.n_pairs else None
         self.project()
@@ -365,7 +380,7 @@ class UnifiedSemanticLoss(nn.Module):
             if self.mu_a > 0 and len(self.A) and (self.of_classes or sample_attributes is not None):
                 given = self._given(y, sample_attributes).to(Z.dtype)
                 terms["L_A"] = _attribute_loss(
-                    Z, self.A.to(Z.dtype), given, self.attribute_loss, sample_weight
+                    Z, self.A.to(Z.dtype), given, self.attribute_loss, sample_weight, self.process_group
                 )
             if self.mu2 > 0:
                 terms["R"] = self._regularizer(U)
@@ -433,8 +448,12 @@ class UnifiedSemanticLoss(nn.Module):
         self._put("B", objective.best_beta(now))
 
 
-def _attribute_loss(Z: Tensor, A: Tensor, given: Tensor, kind: str, sample_weight: Tensor | None) -> Tensor:
+def _attribute_loss(
+    Z: Tensor, A: Tensor, given: Tensor, kind: str, sample_weight: Tensor | None, group: Any
+) -> Tensor:
     """As of :func:`fastcca.embedding.unified.attribute_loss`, by PyTorch."""
+    if group is not None:
+        Z, A = of_worker(Z, group), shared(A, group)
     scores = Z @ A.T
     if kind == "linear":
         # 1 - sum_a y_a z.a
@@ -445,6 +464,9 @@ def _attribute_loss(Z: Tensor, A: Tensor, given: Tensor, kind: str, sample_weigh
     else:
         # mean_a |y_a| [1 - sign(y_a) z.a]_+
         losses = ((1.0 - given.sign() * scores).clamp(min=0) * given.abs()).mean(1)
+    if group is not None:
+        own = None if sample_weight is None else checked_weights("sample_weight", sample_weight, Z)
+        return total_of((weights_in_group(own, Z, "mean", group) * losses).sum(), group)
     weights = weights_of_mean(sample_weight, Z)
     return losses.mean() if weights is None else (weights * losses).sum()
 
