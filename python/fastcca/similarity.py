@@ -557,14 +557,16 @@ def _block_norms(moments: Moments) -> Floats:
     """Squared Frobenius norms of the blocks S_ij · (n − 1), shape (m, m)."""
     S = moments.scatter
     largest = float(np.abs(S.diagonal()).max()) or 1.0
-    scale = 2.0 ** np.frexp(largest)[1]  # exact, so that squares of any data stay in range
+    scale = float(np.ldexp(1.0, np.frexp(largest)[1]))  # exact, so that squares of any data stay in range
     starts = [s.start for s in moments.slices]
-    out = np.zeros((len(starts), len(starts)))
+    out: Floats = np.zeros((len(starts), len(starts)))
     for i, rows in enumerate(moments.slices):
         for at in range(rows.start, rows.stop, 64):  # a few rows, which stay in the cache
             part = S[at : min(at + 64, rows.stop)] / scale
             out[i] += np.add.reduceat(np.einsum("ij,ij->j", part, part), starts)
-    return (out + out.T) / 2 * scale**2
+    out = (out + out.T) / 2
+    out *= scale**2
+    return out
 
 
 def _cka_matrix(sums: _Sums, debiased: bool) -> Floats:

@@ -71,7 +71,8 @@ void add_sparse_products(const SparseRows& Z, const double* weights, double* out
                 for (std::size_t k = begin; k < end; ++k) {
                     // The rows that come next lie anywhere in the run.
                     if (k + kAhead < end) {
-                        const auto next = run.at[k + kAhead], after = Z.starts[first + run.row[k + kAhead] + 1];
+                        const auto next = run.at[k + kAhead],
+                                   after = Z.starts[first + run.row[k + kAhead] + 1];
                         for (auto line = next; line < after; line += 8) __builtin_prefetch(Z.values + line);
                         for (auto line = next; line < after; line += 16) __builtin_prefetch(Z.columns + line);
                     }

@@ -17,10 +17,10 @@ namespace fastcca {
 
 template <typename T>
 struct WarpEpoch {
-    MatrixView<T> X;               // n × p
-    const Index* y = nullptr;      // n classes
-    // The labels of sample i, y[i] among them, ascending: positives[starts[i]] … positives[starts[i + 1] − 1].
-    // Null: y[i] alone.
+    MatrixView<T> X;           // n × p
+    const Index* y = nullptr;  // n classes
+    // The labels of sample i, y[i] among them, ascending: positives[starts[i]] … positives[starts[i + 1] −
+    // 1]. Null: y[i] alone.
     const Index* positive_starts = nullptr;
     const Index* positives = nullptr;
     const Index* order = nullptr;  // the row of each step
