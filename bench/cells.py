@@ -86,8 +86,8 @@ def streamed(files: int, given: Any, rng: np.random.Generator, types: Any, threa
         size = sum(path.stat().st_size for paths in names.values() for path in paths)
 
         def integrated() -> Any:
-            sets = [cell_moments(sp.load_npz(path) for path in paths) for paths in names.values()]
-            return integrate(*sets, given.components)
+            x, y = (cell_moments(sp.load_npz(path) for path in paths) for paths in names.values())
+            return integrate(x, y, given.components)
 
         with limit_threads(threads):
             found, seconds = time_once(integrated)

@@ -556,9 +556,10 @@ def _moments_of(name: str, cells: Any, n_threads: int | None) -> Moments:
                 stream = MomentsStream([part], [name], n_threads)
             else:
                 stream.update([part], n_threads)
-    for sums in (stream and stream.moments(n_threads), entries and entries.moments()):
-        if sums is not None:
-            total = total + sums if total.n else sums
+    if stream is not None:
+        total = total + stream.moments(n_threads)
+    if entries is not None:
+        total = total + entries.moments()
     if not total.n:
         raise ValueError(f"there are no cells in {name}")
     return total
