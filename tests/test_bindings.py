@@ -82,6 +82,10 @@ CALLS = {
         {"A": X, "k": 2, "tol": 1e-9, "n_threads": 1},
         [{"k": P + 1}, {"k": -1}, {"A": X[:0], "k": 1}, {"A": X[0], "k": 1}],
     ),
+    "largest_eigenvalues": (
+        {"stack": np.eye(3).reshape(1, 9), "n": 3, "n_threads": 1},
+        [{"n": 0}, {"n": -3}, {"n": 2}, {"stack": np.ones(9)}, {"stack": np.ones((2, 8))}],
+    ),
     "product": ({"A": X, "B": Y.T[:, :P].T, "n_threads": 1}, [{"B": Y}, {"B": Y[0]}, {"A": X[0]}]),
     "add_sparse_products": (
         {
@@ -320,8 +324,17 @@ CALLS = {
             "margin": 1.0,
             "max_norm": 1.0,
             "seed": 0,
+            "positive_starts": np.arange(N + 1),
+            "positives": LABELS,
         },
         [
+            {"positive_starts": np.arange(N)},
+            {"positive_starts": np.arange(1, N + 2)},
+            {"positive_starts": np.r_[0, 2, 1, np.arange(3, N + 1)]},
+            {"positives": LABELS[:-1]},
+            {"positives": np.r_[LABELS[1:], 0]},
+            {"positives": LABELS + M},
+            {"positives": LABELS - M},
             {"y": LABELS[:-1]},
             {"y": LABELS + 1},
             {"y": LABELS - 1},

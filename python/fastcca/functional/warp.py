@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
 
 from fastcca import _core
 from fastcca._arguments.arrays import as_matrix, check_same_rows, contiguous, narrowed
@@ -154,6 +153,8 @@ def _kind(value: Any) -> str:
 
 def _positives(positives: Any, shape: tuple[int, int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Where the classes of each sample begin, and the classes, ascending."""
+    from scipy.sparse import csr_array  # which the command line does not wait for
+
     member = csr_array(positives)
     if member.shape != shape:
         raise ValueError(f"positives must have shape (rows of X, rows of V) = {shape}, got {member.shape}")
