@@ -161,6 +161,9 @@ TEST_CASE("largest eigenvalues of a stack") {
                 Matrix<double> S = A + A.transpose();
                 if (i == 3) S.setZero();
                 if (i == 4) S.setOnes();
+                // Of low rank: what is left after some steps is the rounding of rounding.
+                if (i > 4 && i % 2 == 0) S = A.leftCols(1) * A.leftCols(1).transpose();
+                if (i > 4 && i % 3 == 0) S = A.leftCols(n / 2) * A.leftCols(n / 2).transpose();
                 stack.row(i) = Eigen::Map<const Eigen::RowVectorXd>(S.data(), n * n);
                 expected[i] = eigendecomposition(S).values[n - 1];
             }

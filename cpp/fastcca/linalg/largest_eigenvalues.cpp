@@ -50,6 +50,8 @@ class SideBySide {
     // An interval as wide as the matrix is large is narrower than its rounding after so many halvings.
     static constexpr int kSteps = 54;
 
+    static constexpr double kNothing = 1e-290;
+
     // The lower triangle, column after column.
     Index place(Index i, Index j) const { return j * (2 * n_ - j - 1) / 2 + i; }
     double* entry(Index i, Index j) { return at(triangle_, place(i, j)); }
@@ -72,7 +74,9 @@ class SideBySide {
         pstore(at(beside_, k), square);  // of the entry beside the diagonal its square is all that counts
         const Packet length = psqrt(square), first = padd(pabs(x0), length), half = pmul(length, first);
         pstore(at(v_, start), pselect(pcmp_lt(x0, zero), psub(zero, first), first));
-        const Packet none = pcmp_eq(half, zero);
+        // Next to nothing, of whose reciprocal nothing can be made: rounding of rounding, in a matrix of low
+        // rank.
+        const Packet none = pcmp_lt(half, pset1<Packet>(kNothing));
         const Packet beta = pselect(none, zero, pdiv(one, pselect(none, one, half)));
         multiply(start);
         Packet between = zero;
