@@ -258,3 +258,11 @@ def test_heat_map(layers):
 
 def test_every_public_name_is_there():
     assert set(similarity.__all__) <= set(dir(similarity))
+
+
+def test_layers_whose_squares_overflow_are_refused(rng):
+    x = rng.standard_normal((30, 3))
+    small = compare({"a": 1e70 * x, "b": 1e70 * x[:, :2]}, method="cka").values
+    np.testing.assert_allclose(small, compare({"a": x, "b": x[:, :2]}, method="cka").values, rtol=1e-12)
+    with pytest.raises(NumericalError, match="scale the layers down"):
+        compare({"a": 1e80 * x, "b": x[:, :2]}, method="cka")

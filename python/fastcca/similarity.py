@@ -36,6 +36,8 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
+MOST_SCATTER = 1e148  # whose square times the number of entries is in range
+
 
 class Activations:
     """Collects what comparisons of layers need, over batches: sums that add up, nothing of the rows.
@@ -557,7 +559,9 @@ def _block_norms(moments: Moments) -> Floats:
     """Squared Frobenius norms of the blocks S_ij · (n − 1), shape (m, m)."""
     S = moments.scatter
     largest = float(np.abs(S.diagonal()).max()) or 1.0
-    scale = float(np.ldexp(1.0, np.frexp(largest)[1]))  # exact, so that squares of any data stay in range
+    if largest > MOST_SCATTER:
+        raise NumericalError("squares of the layers' covariances overflow: scale the layers down")
+    scale = float(np.ldexp(1.0, np.frexp(largest)[1]))  # exact; sums of squares of small data stay in range
     starts = [s.start for s in moments.slices]
     out: Floats = np.zeros((len(starts), len(starts)))
     for i, rows in enumerate(moments.slices):

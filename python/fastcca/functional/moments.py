@@ -306,8 +306,8 @@ class Moments:
                     _core.moments(common_float(arrays), list(names), weights, *options)
                 raise
             products = np.finfo(np.float64 if dtype is not None else parts[0].dtype).eps
-            sums_ = from_parts(dims, eps, *sums, rounding=np.full(eps.shape, float(products)))
-            added._absorb(sums_, reuse=True)
+            part = from_parts(dims, eps, *sums, rounding=np.full(eps.shape, float(products)))
+            added._absorb(part, reuse=True)
         self._absorb(added, reuse=True)
         return self
 
