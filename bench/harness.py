@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,7 +26,9 @@ import fastcca
 __all__ = [
     "Report",
     "agree",
+    "fastest",
     "gemm",
+    "gemms",
     "limit_threads",
     "machine",
     "peak_rss_anon",
@@ -101,6 +104,24 @@ def gemm(m: int, n: int, k: int, dtype: DTypeLike) -> Callable[[], object]:
     b = rng.standard_normal((k, n)).astype(dtype)
     out = np.empty((m, n), dtype)
     return lambda: np.matmul(a.T, b, out=out)
+
+
+def gemms(m: int, n: int, k: int, dtype: DTypeLike) -> dict[str, Callable[[], object]]:
+    """The same product by NumPy, and by PyTorch where it is installed: their BLAS may differ by much."""
+    calls = {"numpy": gemm(m, n, k, dtype)}
+    with contextlib.suppress(ImportError):
+        import torch
+
+        rng = np.random.default_rng(0)
+        a, b = (torch.from_numpy(rng.standard_normal((k, width)).astype(dtype)) for width in (m, n))
+        out = torch.empty((m, n), dtype=a.dtype)
+        calls["torch"] = partial(torch.mm, a.T, b, out=out)
+    return calls
+
+
+def fastest(seconds: Mapping[str, float], calls: Mapping[str, object]) -> float:
+    """The seconds of the fastest of these calls."""
+    return min(seconds[name] for name in calls)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,8 @@
 namespace fastcca {
 namespace {
 
-constexpr std::size_t kKept = std::size_t{64} << 20;  // bytes that the process keeps
+constexpr std::size_t kKept = std::size_t{64} << 20;  // bytes that the process keeps, …
+constexpr std::size_t kPieces = 256;                  // … in this many blocks: they are searched one by one
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kPage = 4096;
 constexpr std::size_t kAlignment = 64;
@@ -48,7 +49,8 @@ bool keep(const Piece& piece) noexcept {
     } catch (const std::bad_alloc&) {
         return false;
     }
-    for (store().kept += piece.bytes; store().kept > kKept; pieces.erase(pieces.begin())) {
+    store().kept += piece.bytes;
+    for (; store().kept > kKept || pieces.size() > kPieces; pieces.erase(pieces.begin())) {
         store().kept -= pieces.front().bytes;
         release(pieces.front());
     }
@@ -63,16 +65,19 @@ Block::Block(std::size_t bytes) : bytes_((bytes + kPage - 1) / kPage * kPage) {
     // happened while another thread had it).
     if (const std::unique_lock<std::mutex> lock(store().mutex, std::try_to_lock); lock) {
         auto& pieces = store().pieces;
-        auto best = pieces.end();
-        for (auto it = pieces.begin(); it != pieces.end(); ++it)
-            if (it->bytes >= bytes_ && it->bytes <= 2 * bytes_ &&
-                (best == pieces.end() || it->bytes < best->bytes))
-                best = it;
-        if (best != pieces.end()) {
-            data_ = best->data;
-            bytes_ = best->bytes;
+        // The smallest that holds them, of equal ones the last used, which is the likeliest to be in a cache.
+        std::size_t best = pieces.size();
+        for (std::size_t i = pieces.size(); i-- > 0;) {
+            const std::size_t size = pieces[i].bytes;
+            if (size < bytes_ || size > 2 * bytes_) continue;
+            if (best == pieces.size() || size < pieces[best].bytes) best = i;
+            if (size == bytes_) break;
+        }
+        if (best != pieces.size()) {
+            data_ = pieces[best].data;
+            bytes_ = pieces[best].bytes;
             store().kept -= bytes_;
-            pieces.erase(best);
+            pieces.erase(pieces.begin() + static_cast<std::ptrdiff_t>(best));
             return;
         }
     }

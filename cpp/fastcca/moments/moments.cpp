@@ -28,6 +28,10 @@ constexpr Index kManyChunks = 512;
 // Rows packed together where panels run in parallel: the fewer barriers the better, as long
 // as the packed rows stay in the last-level cache.
 constexpr Index kSharedBytes = Index{12} << 20;
+constexpr Index kLeastShared = 4;  // chunks: each run of them passes over the whole product once
+
+// Panels across a block of the product; of few columns fewer, so that there are blocks for all threads.
+constexpr Index kBlockPanels = 4;
 
 constexpr Index kShiftRows = 64;
 
@@ -135,7 +139,7 @@ void MomentsAccumulator<T, P>::add_by_row_blocks(const std::vector<MatrixView<T>
     });
 }
 
-// One product; the threads pack a run of chunks together, then distribute its panels.
+// One product; the threads pack a run of chunks together, then distribute blocks of the product.
 template <typename T, typename P>
 void MomentsAccumulator<T, P>::add_by_panels(const std::vector<MatrixView<T>>& views, const double* weights) {
     using Product = SymmetricProduct<P>;
@@ -147,8 +151,9 @@ void MomentsAccumulator<T, P>::add_by_panels(const std::vector<MatrixView<T>>& v
     }
     const Index rows = views.front().rows;
     const Index panels = Product::panels(columns_);
+    const Index side = std::clamp<Index>(panels / 5, 1, kBlockPanels), blocks = (panels + side - 1) / side;
     const Index chunk_size = Product::packed_size(columns_, kDepth<P>);
-    const Index most = std::max<Index>(1, kSharedBytes / (chunk_size * static_cast<Index>(sizeof(P))));
+    const Index most = std::max(kLeastShared, kSharedBytes / (chunk_size * static_cast<Index>(sizeof(P))));
     const Index chunks = (rows + kDepth<P> - 1) / kDepth<P>;
     const Packer<T, P> packer(views, shift_.data(), weights);
     Scratch<P> packed(chunk_size, std::min(most, chunks));
@@ -163,11 +168,17 @@ void MomentsAccumulator<T, P>::add_by_panels(const std::vector<MatrixView<T>>& v
             packer.pack((first + c) * kDepth<P>, depth, to, sums.col(c).data());
         });
         for (Index c = 0; c < here; ++c) total += sums.col(c);
-        // Panel p costs in proportion to p + 1: the longest first, so that none is left to wait for.
-        parallel_for(panels, [&](Index t) {
+        // By square blocks of panels, of which both factors and the product stay in the second level of cache
+        // while all chunks pass by; the last rows first, of which the blocks are whole.
+        parallel_for(blocks * (blocks + 1) / 2, [&](Index task) {
+            Index row = blocks - 1, column = task;
+            for (; column > row; --row) column -= row + 1;
+            const Index end = std::min(panels, (row + 1) * side);
             for (Index c = 0; c < here; ++c)
-                Product::add_panel(packed.data() + c * chunk_size, columns_, depth_of(first + c),
-                                   panels - 1 - t, product->data(), [] {});
+                for (Index p = row * side; p < end; ++p)
+                    Product::add_block(packed.data() + c * chunk_size, columns_, depth_of(first + c), p,
+                                       column * side, std::min(p, (column + 1) * side - 1) + 1,
+                                       product->data(), [] {});
         });
         poll();
     }

@@ -54,18 +54,26 @@ struct SymmetricProduct {
     template <typename Meanwhile>
     static void add_panel(const T* packed, Index columns, Index depth, Index panel, double* product,
                           Meanwhile&& meanwhile) {
+        add_block(packed, columns, depth, panel, 0, panel + 1, product, meanwhile);
+    }
+
+    // The same for packed(first … last - 1) as right factors, last <= panel + 1.
+    template <typename Meanwhile>
+    static void add_block(const T* packed, Index columns, Index depth, Index panel, Index first, Index last,
+                          double* product, Meanwhile&& meanwhile) {
         const T* left = packed + panel * depth * kPanel;
-        double* out = product + panel_start(panel);
+        double* out = product + panel_start(panel) + first * kPanel * kPanel;
         // The last panel may be padding for the most part: only its vectors that hold columns are multiplied.
         const Index width = std::min<Index>(kPanel, columns - panel * kPanel);
         const int used = static_cast<int>((width + kLanes - 1) / kLanes);
-        for (Index p = 0; p < panel; ++p) {
+        for (Index p = first; p < std::min(last, panel); ++p) {
             const T* right = packed + p * depth * kPanel;
             for (int j = 0; j < kPanel; j += kTile, out += kTile * kPanel) {
                 meanwhile();
                 tile(0, used, left, right + j, depth, out);
             }
         }
+        if (last <= panel) return;
         // Diagonal block: of the vectors of rows, those wholly above column j are never read.
         for (int j = 0; j < width; j += kTile, out += kTile * kPanel) {
             meanwhile();
