@@ -59,7 +59,7 @@ def feature_moments(x=(), y=(), names=("X", "y"), weights=None, **changed):
     for view, name in enumerate(("x_map", "y_map")):
         maps[view] = changed.get(name, maps[view])
     sums = _core.FeatureMoments64(*maps, list(names))
-    sums.add(x or (X, X, None), y or (Y, Y, None), weights, 1)
+    sums.add(x or (X, X, None, None), y or (Y, Y, None, None), weights, 1)
     return sums.finish(1)
 
 
@@ -598,12 +598,15 @@ def test_a_factorisation_that_has_ended_goes_no_further():
 @pytest.mark.parametrize(
     "changed",
     [
-        {"x": (Y, X, None)},
-        {"x": (X, Y, None)},
-        {"x": (X[:-1], X, None)},
-        {"x": (X, X[:-1], None)},
-        {"y": (Y[:-1], Y[:-1], None)},
-        {"x": (X, X, np.ones(N - 1))},
+        {"x": (Y, X, None, None)},
+        {"x": (X, Y, None, None)},
+        {"x": (X[:-1], X, None, None)},
+        {"x": (X, X[:-1], None, None)},
+        {"y": (Y[:-1], Y[:-1], None, None)},
+        {"x": (X, X, np.ones(N - 1), None)},
+        {"x": (X, X, None, np.ones((N - 1, len(POINTS))))},
+        {"x": (X, X, None, np.ones((N, len(POINTS) + 1)))},
+        {"x": (X, X, None, np.ones((N, len(POINTS)), order="F"))},
         {"weights": np.ones(N - 1)},
         {"names": ["X"]},
         {"names": []},

@@ -149,9 +149,10 @@ class PyPivotedCholesky {
     bool ended_ = false;
 };
 
-// (what the kernel is evaluated on, the view's columns, k(x, x) where kernel values are given)
+// (what the kernel is evaluated on, the view's columns, k(x, x) where kernel values are given, the rows'
+// features where they are known)
 template <typename T>
-using Input = std::tuple<Array<T>, Array<T>, std::optional<Array<double>>>;
+using Input = std::tuple<Array<T>, Array<T>, std::optional<Array<double>>, std::optional<Array<T>>>;
 // (landmarks, their factor, the kernel, the shift of the view's columns)
 template <typename T>
 using Map = std::tuple<Array<T>, Array<double>, Spec, Array<T>>;
@@ -165,6 +166,7 @@ class PyFeatureMoments {
         const LandmarkPoints<T> points[2] = {landmarks_of(std::get<0>(x), std::get<2>(x)),
                                              landmarks_of(std::get<0>(y), std::get<2>(y))};
         kernel_columns_ = {columns_of(points[0]), columns_of(points[1])};
+        n_landmarks_ = {points[0].points.rows, points[1].points.rows};
         moments_ =
             core<T>().feature_moments(points[0], factor_of(x, points[0]), vector_of(std::get<3>(x), "shift"),
                                       points[1], factor_of(y, points[1]), vector_of(std::get<3>(y), "shift"));
@@ -175,9 +177,16 @@ class PyFeatureMoments {
         Vector<double> diagonals[2], w;
         FeatureInput<T> inputs[2];
         for (std::size_t v = 0; v < 2; ++v) {
-            const auto& [kernel_input, columns, diagonal] = v == 0 ? x : y;
+            const auto& [kernel_input, columns, diagonal, features] = v == 0 ? x : y;
             inputs[v] = {matrix_view(kernel_input, names_.at(v).c_str()),
                          matrix_view(columns, names_.at(v).c_str()), nullptr};
+            if (features) {
+                inputs[v].features = matrix_view(*features, "features");
+                require(inputs[v].features.rows == inputs[v].columns.rows &&
+                            inputs[v].features.cols == n_landmarks_[v],
+                        "features must have a row for each row of the data and a column for each landmark");
+                require(inputs[v].features.col_stride == 1, "features must have contiguous rows");
+            }
             check_columns(inputs[v].kernel_input.cols, kernel_columns_[v], names_[v]);
             check_columns(inputs[v].columns.cols, columns_[v], names_[v]);
             if (diagonal) {
@@ -223,7 +232,7 @@ class PyFeatureMoments {
     }
 
     std::vector<std::string> names_;
-    std::array<Index, 2> columns_, kernel_columns_{};
+    std::array<Index, 2> columns_, kernel_columns_{}, n_landmarks_{};
     std::shared_ptr<FeatureMoments<T>> moments_;
 };
 

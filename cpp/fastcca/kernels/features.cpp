@@ -68,23 +68,30 @@ void FeatureMoments<T>::add(const FeatureInput<T>& x, const FeatureInput<T>& y, 
     const Index n = x.columns.rows;
     const Index chunk = std::min(n, kChunk);
     // Features of a chunk, a column per row of the data: for the moments, matrices in C order.
-    std::array<Matrix<T>, 2> features{Matrix<T>(maps_[0].size(), chunk), Matrix<T>(maps_[1].size(), chunk)};
+    std::array<Matrix<T>, 2> computed;
     for (Index first = 0; first < n; first += chunk) {
         const Index rows = std::min(chunk, n - first);
         const double* w = weights ? weights + first : nullptr;
+        std::vector<ColumnPerRow> features;
         std::vector<MatrixView<T>> views;
         for (std::size_t v = 0; v < 2; ++v) {
             const FeatureMap<T>& map = maps_[v];
             const MatrixView<T> block = inputs[v].kernel_input.middle_rows(first, rows);
-            if (rows < features[v].cols()) features[v].resize(map.size(), rows);
-            with_position(v, first, [&] { map.apply(block, features[v]); });
+            const MatrixView<T>& known = inputs[v].features;
+            if (known.data) {
+                views.push_back(known.middle_rows(first, rows));
+            } else {
+                computed[v].resize(map.size(), rows);
+                with_position(v, first, [&] { map.apply(block, computed[v]); });
+                views.push_back({computed[v].data(), rows, map.size(), map.size(), 1});
+            }
+            features.emplace_back(views[v].data, map.size(), rows, Eigen::OuterStride<>(views[v].row_stride));
             const Vector<double> diagonal = inputs[v].diagonal
                                                 ? inputs[v].diagonal->segment(first, rows).eval()
                                                 : kernel_diagonal(map.spec(), block);
             const auto part = FeatureMap<T>::residual(features[v], diagonal, w);
             residuals_[v].left += part.left;
             residuals_[v].trace += part.trace;
-            views.push_back({features[v].data(), rows, map.size(), map.size(), 1});
         }
         moments_.add(views, w);
         add_columns(inputs, first, rows, w, features);
@@ -93,7 +100,7 @@ void FeatureMoments<T>::add(const FeatureInput<T>& x, const FeatureInput<T>& y, 
 
 template <typename T>
 void FeatureMoments<T>::add_columns(const std::array<FeatureInput<T>, 2>& inputs, Index first, Index rows,
-                                    const double* weights, const std::array<Matrix<T>, 2>& features) {
+                                    const double* weights, const std::vector<ColumnPerRow>& features) {
     Index column = 0;
     for (std::size_t v = 0; v < 2; ++v) {
         const Index d = shifts_[v].size();
@@ -109,7 +116,7 @@ void FeatureMoments<T>::add_columns(const std::array<FeatureInput<T>, 2>& inputs
                 wc.col(i).template cast<double>().cwiseProduct(c.col(i).template cast<double>());
         }
         Index row = 0;
-        for (const Matrix<T>& g : features) {
+        for (const ColumnPerRow& g : features) {
             Matrix<T> product(g.rows(), d);
             gemm<T>(1, g, Op::kNone, wc, Op::kTranspose, 0, product);
             columns_.cross.block(row, column, g.rows(), d) += product.template cast<double>();

@@ -45,6 +45,8 @@ struct FeatureInput {
     MatrixView<T> kernel_input;                // what the kernel is evaluated on (kGiven: its values)
     MatrixView<T> columns;                     // the data themselves, for their covariances with the features
     const Vector<double>* diagonal = nullptr;  // k(x, x) of the rows: needed where kernel values are given
+    // The rows' features where they are known: contiguous rows.
+    MatrixView<T> features{nullptr, 0, 0, 0, 1};
 };
 
 // Sums over the rows of both views, x standing before y, with c the data less a fixed shift:
@@ -70,8 +72,10 @@ class FeatureMoments {
     const typename FeatureMap<T>::Residual& residual(std::size_t view) const { return residuals_[view]; }
 
  private:
+    using ColumnPerRow = Eigen::Map<const Matrix<T>, 0, Eigen::OuterStride<>>;
+
     void add_columns(const std::array<FeatureInput<T>, 2>& inputs, Index first, Index rows,
-                     const double* weights, const std::array<Matrix<T>, 2>& features);
+                     const double* weights, const std::vector<ColumnPerRow>& features);
 
     std::array<FeatureMap<T>, 2> maps_;
     std::array<Vector<T>, 2> shifts_;

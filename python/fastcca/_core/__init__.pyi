@@ -184,7 +184,8 @@ def warp_epoch(
 # kernels
 _Kernel = tuple[str, float, int, float]  # name, gamma, degree, coef0
 _Map = tuple[NDArray[Any], NDArray[np.float64], _Kernel, NDArray[Any]]  # landmarks, factor, kernel, shift
-_Input = tuple[NDArray[Any], NDArray[Any], NDArray[np.float64] | None]  # kernel's input, columns, k(x, x)
+# kernel's input, columns, k(x, x), features
+_Input = tuple[NDArray[Any], NDArray[Any], NDArray[np.float64] | None, NDArray[Any] | None]
 
 def kernel_matrix(
     X: NDArray[Any], Y: NDArray[Any] | None, kernel: _Kernel, n_threads: int

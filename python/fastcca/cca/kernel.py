@@ -68,6 +68,7 @@ _SLAB = 16384  # rows handed to the core at a time: what a progress bar and an i
 CALLED_SLAB = 2048  # the same where kernel values come from Python
 
 Array = NDArray[Any]
+Features = tuple[Array | None, Array | None]  # (n, m) of each view, more columns than landmarks allowed
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,13 @@ class FeatureSums:
 
 
 def choose_landmarks(
+    kernel: Kernel, data: Array, weights: Weights, name: str, **options: Any
+) -> NDArray[np.intp]:
+    """Row indices of the pivots of an incomplete Cholesky factorisation."""
+    return landmarks_and_features(kernel, data, weights, name, **options)[0]
+
+
+def landmarks_and_features(
     kernel: Kernel,
     data: Array,
     weights: Weights,
@@ -136,8 +144,8 @@ def choose_landmarks(
     random_state: Any,
     n_threads: int | None,
     verbose: bool,
-) -> NDArray[np.intp]:
-    """Row indices of the pivots of an incomplete Cholesky factorisation."""
+) -> tuple[NDArray[np.intp], Array | None]:
+    """The same, and the features of all rows where they were chosen among all."""
     rank = min(rank, len(data))
     tol *= _varying_part(kernel, data, weights, name)
     counted = np.arange(len(data)) if weights is None else np.flatnonzero(weights)
@@ -161,11 +169,11 @@ def choose_landmarks(
         )
         pivots = np.asarray(factor.pivots, dtype=np.intp)
         if rows is None:
-            break
+            return pivots, factor.take_features()[: len(pivots)].T
         pivots = rows[pivots]
         if len(pivots) == rank:
             break
-    return pivots
+    return pivots, None
 
 
 def _varying_part(kernel: Kernel, data: Array, weights: Weights, name: str) -> float:
@@ -196,8 +204,9 @@ def collect(
     weights: Weights,
     n_threads: int | None,
     verbose: bool,
+    features: Features = (None, None),
 ) -> FeatureSums:
-    """One pass over the data."""
+    """One pass over the data, whose ``features`` may be known."""
     dtype = np.result_type(X.dtype, Y.dtype)
     # The columns' shift is a function of the landmarks, so that sums of several passes add up.
     shifts = [view.shift.astype(dtype) for view in (x, y)]
@@ -209,18 +218,21 @@ def collect(
     called = callable(x.kernel.kernel) or callable(y.kernel.kernel)
     slab = CALLED_SLAB if called else _SLAB
 
-    def part(view: LandmarkView, rows: Array) -> tuple[Array, Array, NDArray[np.float64] | None]:
-        rows = rows.astype(dtype, copy=False)
+    def part(view: LandmarkView, data: Array, known: Array | None, at: slice) -> tuple[Any, ...]:
+        rows = data[at].astype(dtype, copy=False)
+        some = None if known is None else known[at, : view.rank].astype(dtype, copy=False)
         if not callable(view.kernel.kernel):
-            return rows, rows, None
-        return view.kernel.matrix(rows, view.points), view.columns_of(rows), view.kernel.diagonal(rows)
+            return rows, rows, None, some
+        values = view.kernel.matrix(rows, view.points) if some is None else some
+        return values, view.columns_of(rows), view.kernel.diagonal(rows), some
 
     with tqdm(total=len(X), desc="moments: rows", disable=not verbose) as bar:
         for start in range(0, len(X), slab):
             rows = slice(start, min(start + slab, len(X)))
             w = None if weights is None else weights[rows]
             try:
-                sums.add(part(x, X[rows]), part(y, Y[rows]), w, thread_count(n_threads))
+                of_x, of_y = part(x, X, features[0], rows), part(y, Y, features[1], rows)
+                sums.add(of_x, of_y, w, thread_count(n_threads))
             except ValueError:
                 refuse_non_finite("X", X)  # positions count from the start of the data
                 refuse_non_finite("y", Y)
@@ -406,9 +418,12 @@ class KernelTwoView(TwoViewTransformer):
 
     def _choose_views(
         self, kernels: tuple[Kernel, Kernel], X: Array, Y: Array, weights: Weights, landmarks: Pair | None
-    ) -> tuple[LandmarkView, LandmarkView]:
-        """Landmarks of both views, from the rows or given; sets ``x_landmark_indices_``."""
-        views = []
+    ) -> tuple[tuple[LandmarkView, LandmarkView], Features]:
+        """Landmarks of both views, from the rows or given, and what is known of the rows' features.
+
+        Sets ``x_landmark_indices_``.
+        """
+        views, known = [], []
         for view, kernel, data, given in zip("Xy", kernels, (X, Y), landmarks or (None, None), strict=True):
             options = {
                 "pivoting": self.pivoting,
@@ -416,9 +431,9 @@ class KernelTwoView(TwoViewTransformer):
                 "n_threads": self.n_threads,
                 "verbose": self.verbose,
             }
-            indices = None
+            indices = features = None
             if given is None:
-                indices = choose_landmarks(
+                indices, features = landmarks_and_features(
                     kernel, data, weights, view, rank=int(self.rank), tol=self.tol, **options
                 )
                 points = data[indices]
@@ -437,10 +452,11 @@ class KernelTwoView(TwoViewTransformer):
                 points = points[kept]
             chosen = LandmarkView.of(kernel, points, self.n_threads)
             views.append(chosen)
+            known.append(features)
             setattr(
                 self, f"{view.lower()}_landmark_indices_", None if indices is None else indices[: chosen.rank]
             )
-        return views[0], views[1]
+        return (views[0], views[1]), (known[0], known[1])
 
     def _fit_kernels(
         self, X: Array, Y: Array, weights: Weights, gamma: Any, reg: Any, landmarks: Pair | None = None
@@ -459,8 +475,8 @@ class KernelTwoView(TwoViewTransformer):
             and self._fit_dual(kernels, X, Y, regs)
         ):
             return None
-        views = self._choose_views(kernels, X, Y, weights, landmarks)
-        sums = collect(*views, X, Y, weights, self.n_threads, self.verbose)
+        views, features = self._choose_views(kernels, X, Y, weights, landmarks)
+        sums = collect(*views, X, Y, weights, self.n_threads, self.verbose, features)
         self._fit_sums(views, sums, regs, (X.dtype, Y.dtype))
         return sums
 
@@ -635,9 +651,10 @@ class KernelCCA(KernelTwoView):
 
     Finds functions of each view, in the space of its kernel, whose values are maximally correlated. Each
     view's kernel matrix K is approximated by an incomplete Cholesky factor, K ≈ G Gᵀ, whose m pivots are the
-    view's landmarks; kernel CCA is then linear CCA of the centred features G, which are never held all at
-    once: one pass over the data takes their moments. Nothing of size n × n is formed, and only the landmarks
-    are kept.
+    view's landmarks; kernel CCA is then linear CCA of the centred features G, of which one pass over the data
+    takes the moments. Features of up to 1 GiB a view are held for that pass; of more, the landmarks are
+    chosen among a sample of the rows, and the features computed a chunk at a time. Nothing of size n × n is
+    formed, and only the landmarks are kept.
 
     Parameters
     ----------
@@ -877,15 +894,15 @@ class KernelCCA(KernelTwoView):
         if first:
             self._check_kernels(X, y)
             kernels = self._fitted_kernels(self.gamma, X, y, weights)
-            views = self._choose_views(kernels, X, y, weights, _check_landmarks(landmarks))
+            views, features = self._choose_views(kernels, X, y, weights, _check_landmarks(landmarks))
         else:
             kernels = self._kernels((self.x_gamma_, self.y_gamma_))
             of_x, of_y = (
                 LandmarkView.of(kernel, rows, self.n_threads)
                 for kernel, rows in zip(kernels, points, strict=True)
             )
-            views = of_x, of_y
-        sums = collect(*views, X, y, weights, self.n_threads, self.verbose)
+            views, features = (of_x, of_y), (None, None)
+        sums = collect(*views, X, y, weights, self.n_threads, self.verbose, features)
         if not first:
             sums = FeatureSums(*self._sums) + sums
         self._fit_sums(views, sums, reg, dtypes)
@@ -907,7 +924,7 @@ class KernelCCA(KernelTwoView):
         reg = RIDGES("reg", self.reg)
         self._check_kernels(X, y)
         kernels = self._fitted_kernels(self.gamma, X, y, weights)
-        views = self._choose_views(kernels, X, y, weights, None)
+        views, _ = self._choose_views(kernels, X, y, weights, None)
         self.x_landmark_indices_ = self.y_landmark_indices_ = None  # which count from these rows
         self._fit_sums(views, sums_of(*views), reg, (X.dtype, y.dtype))
 

@@ -1136,7 +1136,7 @@ class KernelCCACV(KernelTwoView):
         best = (-np.inf, 0.0), 0, 0  # (mean score, largest reg), width, reg
         for i, of_views in enumerate(kernels):
             model = self._model((float(of_views[0].gamma), float(of_views[1].gamma)), regs[0])
-            views = model._choose_views(of_views, x_checked, y_checked, weights, None)
+            views, _ = model._choose_views(of_views, x_checked, y_checked, weights, None)
             total, scores[:, i] = self._held_out(views, x_checked, y_checked, weights, splits, pairs, pooled)
             mean = scores[:, i].mean(axis=0).round(TIE)
             j = max(range(len(regs)), key=lambda j: (mean[j], sum(pairs[j])))
