@@ -7,6 +7,9 @@ where few are. Two eager expressions are timed, and the faster one counts; the f
 PyTorch's products of the same shape. Where few margins are violated only 2 B d C are needed: shares there go
 up to 3.
 
+The softmax of negative distances against PyTorch's eager, compiled and chunked (``linear_cross_entropy``)
+expressions.
+
 WSABIE's epoch against the same steps in a loop of PyTorch, in float32. The two draw different classes, so
 that their answers are compared where there is one other class to draw.
 """
@@ -21,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy, linear_cross_entropy
 
 from bench.harness import Report, agree, fastest, gemms, limit_threads, time_together
 from fastcca.deep import HingeEmbeddingLoss, PairEmbeddingLoss
@@ -86,6 +90,37 @@ def measure(report: Report, B: int, d: int, C: int, target: float, repeats: int,
     values = {"share": rate / product, "GFs": rate / 1e9, "product_GFs": product / 1e9}
     report.add("b", f"{what}: share of the product", **values)
     report.add("b", f"{what}: seconds", **{name: seconds[name] for name in calls})
+
+
+def eager_softmax(Z: Tensor, U: Tensor, y: Tensor) -> Tensor:
+    """Classes at negative distances as logits: ||z||² is the same for all of them."""
+    return cross_entropy(2 * Z @ U.T - U.square().sum(1), y)
+
+
+def fused_softmax(Z: Tensor, U: Tensor, y: Tensor) -> Tensor:
+    loss: Tensor = linear_cross_entropy(Z, 2 * U, y, linear_bias=-U.square().sum(1))
+    return loss
+
+
+def measure_softmax(report: Report, B: int, d: int, C: int, repeats: int) -> None:
+    Z, U, y = problem(B, d, C, trained=False)
+    losses: dict[str, Loss] = {
+        "ours": HingeEmbeddingLoss(loss="softmax"),
+        "eager": eager_softmax,
+        "linear_cross_entropy": fused_softmax,
+        "compiled": torch.compile(eager_softmax),
+    }
+    exact = step(eager_softmax, Z.double(), U.double(), y)
+    calls = {name: partial(step, loss, Z, U, y) for name, loss in losses.items()}
+    for name, call in calls.items():
+        agree(f"softmax, {name}, at {(B, d, C)}", close(call(), exact))
+    products = gemms(B, C, d, "float32")
+    seconds = time_together({**calls, **products}, repeats)
+    for name in ("eager", "linear_cross_entropy", "compiled"):
+        report.add("softmax", f"{(B, d, C)}: {name} / ours", ratio=seconds[name] / seconds["ours"])
+    rate, product = 6 * B * d * C / seconds["ours"], 2 * B * d * C / fastest(seconds, products)
+    report.add("softmax", f"{(B, d, C)}: share of the product", share=rate / product, GFs=rate / 1e9)
+    report.add("softmax", f"{(B, d, C)}: seconds", **{name: seconds[name] for name in calls})
 
 
 def eager_pairs(Z1: Tensor, Z2: Tensor) -> Tensor:
@@ -187,6 +222,9 @@ def main() -> None:
             if arguments.largest >= C:
                 for trained in (False, True):
                     measure(report, B, d, C, target, repeats, trained)
+        for B, d, C, _, repeats in SIZES:
+            if arguments.largest >= C:
+                measure_softmax(report, B, d, C, repeats)
         measure_warp(report, 1500, 300, 100, 50, 3)
         measure_pairs(report, 256, 64, 15)
         measure_pairs(report, 1024, 128, 9)

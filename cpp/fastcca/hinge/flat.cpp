@@ -6,11 +6,16 @@
 #include "fastcca/hinge/pair.hpp"
 #include "fastcca/hinge/parts.hpp"
 #include "fastcca/linalg/dense.hpp"
+#include "fastcca/linalg/packed_product.hpp"
 
 namespace fastcca {
 namespace {
 
+// Samples whose scores of all nodes are held at once: the more, the less the sums over samples cost, as long
+// as they stay in the cache of a core.
 constexpr Index kRows = 64;
+constexpr Index kManyRows = 128;
+constexpr Index kFewNodes = 2048;
 constexpr Index kMostTasks = 8;
 
 // The softmax of pair_loss for all other nodes at once: e_c = slope (q_c − q_y), whose largest is at least
@@ -38,7 +43,10 @@ template <typename T>
 HingeValue flat_hinge(const HingeProblem<T>& problem, const HingeOperands<T>& o,
                       const HingeGradients<T>& gradients) {
     const Index n = problem.Z.rows, n_nodes = problem.U.rows, d = problem.Z.cols;
-    const Index n_blocks = (n + kRows - 1) / kRows, n_tasks = std::min(n_blocks, kMostTasks);
+    const Index at_once = n_nodes <= kFewNodes && n >= kManyRows * kMostTasks ? kManyRows : kRows;
+    const Index n_blocks = (n + at_once - 1) / at_once, n_tasks = std::min(n_blocks, kMostTasks);
+    using Packed = PackedMatrix<T>;
+    const Packed across(o.U, Op::kTranspose), along(o.U);
     struct Part {
         Matrix<T> Q;
         Vector<double> w;
@@ -51,12 +59,14 @@ HingeValue flat_hinge(const HingeProblem<T>& problem, const HingeOperands<T>& o,
             part.Q.setZero(d, n_nodes);
             part.w.setZero(n_nodes);
         }
-        Matrix<T> q(n_nodes, kRows), W(n_nodes, kRows), P(d, kRows);
+        Matrix<T> q(n_nodes, at_once), W(n_nodes, at_once), P(d, at_once);
+        Scratch<T> packed(Packed::packed_size(std::max(d, n_nodes), at_once), 1);
         for (Index block = n_blocks * task / n_tasks; block < n_blocks * (task + 1) / n_tasks; ++block) {
             poll();
-            const Index start = block * kRows, rows = std::min(kRows, n - start);
+            const Index start = block * at_once, rows = std::min(at_once, n - start);
             auto scores = q.leftCols(rows);
-            serial_gemm<T>(1, o.U, Op::kTranspose, o.Z.middleCols(start, rows), Op::kNone, 0, scores);
+            Packed::pack(o.Z.middleCols(start, rows), packed.data());
+            across.times(packed.data(), scores);
             scores.colwise() += o.bias;
             W.leftCols(rows).setZero();
             for (Index r = 0; r < rows; ++r) {
@@ -83,7 +93,8 @@ HingeValue flat_hinge(const HingeProblem<T>& problem, const HingeOperands<T>& o,
             if (!gradients.wanted()) continue;
             const auto weights = W.leftCols(rows);
             auto product = P.leftCols(rows);
-            serial_gemm<T>(1, o.U, Op::kNone, weights, Op::kNone, 0, product);
+            Packed::pack(weights, packed.data());
+            along.times(packed.data(), product);
             for (Index r = 0; r < rows; ++r) gradients.set_sample(start + r, product.col(r));
             serial_gemm<T>(1, o.Z.middleCols(start, rows), Op::kNone, weights, Op::kTranspose, 1, part.Q);
             part.w += weights.template cast<double>().rowwise().sum();

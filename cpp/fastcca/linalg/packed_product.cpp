@@ -157,16 +157,16 @@ void packed_product(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T b
 }
 
 template <typename T>
-PackedMatrix<T>::PackedMatrix(ConstRef<T> A)
-    : rows_(A.rows()),
-      depth_(A.cols()),
-      packed_(parts(A.rows(), MicroTile<T>::kRows) * MicroTile<T>::kRows * A.cols(), 1) {
+PackedMatrix<T>::PackedMatrix(ConstRef<T> A, Op op)
+    : rows_(op == Op::kNone ? A.rows() : A.cols()),
+      depth_(op == Op::kNone ? A.cols() : A.rows()),
+      packed_(parts(rows_, MicroTile<T>::kRows) * MicroTile<T>::kRows * depth_, 1) {
     constexpr Index kRows = MicroTile<T>::kRows, kDepth = MicroTile<T>::kDepth;
     const Index panels = parts(rows_, kRows);
     const auto pack = [&](Index p) {
         for (Index k = 0; k < depth_; k += kDepth) {
             const Index length = std::min(kDepth, depth_ - k);
-            pack_left<T>(A, Op::kNone, p * kRows, std::min(kRows, rows_ - p * kRows), k, length,
+            pack_left<T>(A, op, p * kRows, std::min(kRows, rows_ - p * kRows), k, length,
                          packed_.data() + (k * panels + p * length) * kRows);
         }
     };
@@ -175,6 +175,14 @@ PackedMatrix<T>::PackedMatrix(ConstRef<T> A)
     } else {
         parallel_for(panels, pack);
     }
+}
+
+template <typename T>
+void PackedMatrix<T>::pack(ConstRef<T> B, T* packed) {
+    constexpr Index kDepth = MicroTile<T>::kDepth;
+    const Index stride = packed_columns(B.cols()) * kDepth;
+    for (Index k = 0; k < B.rows(); k += kDepth, packed += stride)
+        pack_right<T>(B, Op::kNone, 0, B.cols(), k, std::min(kDepth, B.rows() - k), packed);
 }
 
 template <typename T>

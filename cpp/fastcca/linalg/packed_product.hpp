@@ -15,11 +15,11 @@ template <typename T>
 void packed_product(T alpha, ConstRef<T> A, Op op_a, ConstRef<T> B, Op op_b, T beta, MutableRef<T> C,
                     Part part);
 
-// A matrix that many threads multiply by columns of their own, n columns of k entries packed by the caller.
+// op(A), which many threads multiply by columns of their own, n columns of k entries packed by the caller.
 template <typename T>
 class PackedMatrix {
  public:
-    explicit PackedMatrix(ConstRef<T> A);
+    explicit PackedMatrix(ConstRef<T> A, Op op = Op::kNone);
 
     static Index packed_columns(Index n) {
         constexpr Index kColumns = MicroTile<T>::kColumns;
@@ -36,7 +36,10 @@ class PackedMatrix {
         return (k / kDepth * packed_columns + j) * kDepth + k % kDepth;
     }
 
-    // C ← A times the packed columns, on this thread.
+    // The columns of B so packed.
+    static void pack(ConstRef<T> B, T* packed);
+
+    // C ← op(A) times the packed columns, on this thread.
     void times(const T* right, MutableRef<T> C) const;
 
  private:
