@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 
 import fastcca
 from fastcca import embedding
-from fastcca._models.docstrings import with_paragraphs
+from fastcca._docstrings import with_paragraphs
 from fastcca._models.files import SavedModel
 from fastcca.embedding import UnifiedSemanticEmbedding
 from fastcca.taxonomy import Taxonomy

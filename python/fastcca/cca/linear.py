@@ -24,10 +24,9 @@ from fastcca._arguments.parameters import (
 )
 from fastcca._arguments.sparse import dense, is_sparse
 from fastcca._arguments.warn import unsaid, warn
-from fastcca._models.docstrings import with_paragraphs
+from fastcca._models.docs import documented
 from fastcca._models.files import Schema
-from fastcca._models.into import OUT_PARAMETER
-from fastcca._models.missing import MISSING_PARAMETER, MissingValues
+from fastcca._models.missing import MissingValues
 from fastcca._models.shared_part import SharedPart
 from fastcca._models.statistics import (
     ScoreStatistics,
@@ -122,6 +121,7 @@ class Fit(NamedTuple):
     errors: Sequence[float]  # estimates of what rounding cost the correlations, by view
 
 
+@documented
 class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
     """A linear map of each view: what :class:`CCA` and :class:`CCACV` share."""
 
@@ -192,7 +192,6 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
         fitted = None if reset else self._confounding
         return check_confounds(type(self).__name__, confounds, n_rows, fitted, reset=reset, missing=missing)
 
-    @with_paragraphs({"out": OUT_PARAMETER})
     def transform(
         self,
         X: ArrayLike,
@@ -203,26 +202,16 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
     ) -> NDArray[Any]:
         """Scores of the first view.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            Rows in the units of the training data.
-        y : ignored
-            Accepted because scikit-learn's pipelines and checks pass it.
+        {rows}
+        {ignored_y}
         confounds : array_like of shape (n, c), optional
             Confounds of these rows, where the fit was given some: what they explain, by the coefficients of
             the fit, is taken out first.
         {out}
 
-        Returns
-        -------
-        ndarray of shape (n, n_components_)
-            In the dtype of ``X`` (float32 or float64); a data frame after ``set_output``.
+        {returns_scores}
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        {raises_not_fitted}
         ValueError
             For a wrong number of features, NaN or infinity, or confounds that are missing or not expected.
         """
@@ -230,7 +219,6 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
         Z = self._check_confounds(confounds, checked.shape[0], reset=False)
         return self._scores_in("X", checked, out, *([] if Z is None else [Z]))
 
-    @with_paragraphs({"out": OUT_PARAMETER})
     def transform_y(
         self, y: ArrayLike, confounds: ArrayLike | None = None, *, out: NDArray[Any] | None = None
     ) -> NDArray[Any]:
@@ -240,8 +228,7 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
         ----------
         y : array_like of shape (n, q), or (n,) if q is 1
             Rows in the units of the training data.
-        confounds : array_like of shape (n, c), optional
-            As in :meth:`transform`.
+        {confounds}
         {out}
 
         Returns
@@ -249,10 +236,7 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
         ndarray of shape (n, n_components_)
             In the dtype of ``y``; a data frame after ``set_output``.
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        {raises_not_fitted}
         ValueError
             As in :meth:`transform`.
         """
@@ -280,13 +264,9 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
             Rows of the first view.
         y : array_like of shape (m, q)
             Rows of the second view; without confounds they need not be paired with those of ``X``.
-        confounds : array_like of shape (n, c), optional
-            As in :meth:`transform`.
+        {confounds}
 
-        Returns
-        -------
-        tuple of ndarray
-            Shapes (n, n_components_) and (m, n_components_).
+        {returns_both_scores}
         """
         checked = self._check_view("X", X)
         Z = self._check_confounds(confounds, checked.shape[0], reset=False)
@@ -302,13 +282,9 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
         ----------
         X : array_like of shape (n, p)
             Rows of the first view.
-        confounds : array_like of shape (n, c), optional
-            As in :meth:`transform`.
+        {confounds}
 
-        Returns
-        -------
-        ndarray of shape (n, q), or (n,) if the fit was on a 1-d y
-            In the units of y.
+        {returns_y}
 
         Examples
         --------
@@ -331,13 +307,9 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
         ----------
         y : array_like of shape (n, q)
             Rows of the second view.
-        confounds : array_like of shape (n, c), optional
-            As in :meth:`transform`.
+        {confounds}
 
-        Returns
-        -------
-        ndarray of shape (n, p)
-            In the units of X.
+        {returns_x}
         """
         checked = self._check_view("y", y)
         Z = self._check_confounds(confounds, checked.shape[0], reset=False)
@@ -365,8 +337,7 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
             Rows of the first view, for the second.
         y : array_like of shape (n, q), optional
             Rows of the second view, for the first. One of the two is given.
-        confounds : array_like of shape (n, c), optional
-            Confounds of these rows, where the fit had some.
+        {confounds_of_rows}
         confidence : float, default=0.95
             Coverage of each interval.
 
@@ -375,10 +346,7 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
         Translation
             ``predicted``, ``low`` and ``high``, each of shape (n, q) or (n, p).
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        {raises_not_fitted}
         ValueError
             For both views or none, a model without its moments, no more rows than columns in training; as
             :meth:`predict`.
@@ -473,27 +441,10 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
     ) -> float:
         """Mean canonical correlation on these rows, which ``GridSearchCV`` maximises.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            Rows of the first view, at least two.
-        y : array_like of shape (n, q)
-            The paired rows of the second view.
-        sample_weight : array_like of shape (n,), optional
-            Weights count as repetitions of a row.
-        confounds : array_like of shape (n, c), optional
-            As in :meth:`transform`.
+        {rows_to_score}
+        {confounds}
 
-        Returns
-        -------
-        float
-            Mean over the components of the Pearson correlation of the two scores, with the projections and
-            the order of the fit; a score that is constant counts 0.
-
-        Raises
-        ------
-        ValueError
-            For a single row (no correlation can be computed) or rows that do not pair.
+        {returns_mean_correlation}
         """
         check_is_fitted(self)
         X, y, weights = self._check_pair(X, y, sample_weight, reset=False)
@@ -1030,7 +981,7 @@ def _gram_powers(data: NDArray[Any], mean: Floats, units: Floats, weights: Weigh
     return float(w @ (K * K) @ w / w.sum() ** 2), float(w @ K.diagonal() ** 2 / w.sum())
 
 
-@with_paragraphs({"missing": MISSING_PARAMETER})
+@documented
 class CCA(LinearTwoView):
     r"""Canonical correlation analysis with a ridge.
 
@@ -1125,12 +1076,8 @@ class CCA(LinearTwoView):
     feature_names_in_, y_feature_names_in_ : ndarray of str
         Column names of the views, where they were data frames with text as column names.
 
-    Raises
-    ------
-    ValueError
-        In ``fit``: parameters out of range, views that are not numbers or do not pair, NaN or infinity.
-    NumericalError
-        In ``fit``: every column of a view is constant. (It is a ValueError as well.)
+    {raises_in_fit}
+    {raises_if_constant}
 
     Warns
     -----
@@ -1329,8 +1276,7 @@ class CCA(LinearTwoView):
             dense as a whole; entries that stand twice are summed.
         y : array_like of shape (n, q) or (n,)
             Second view: row i belongs to row i of ``X``.
-        sample_weight : array_like of shape (n,), optional
-            Weights >= 0, which count as repetitions of a row; their sum must exceed 1.
+        {fit_weights}
         confounds : array_like of shape (n, c), optional
             Variables of the same rows, such as age or site, whose linear effect is taken out of both views
             first: partial CCA. Later rows bring theirs, ``transform(X, confounds=Z)``.

@@ -18,9 +18,8 @@ from fastcca._arguments.arrays import check_same_rows, column_names, refuse_non_
 from fastcca._arguments.parameters import MISSING, RIDGES, anything, check_n_components
 from fastcca._arguments.sparse import is_sparse
 from fastcca._arguments.warn import unsaid, warn
-from fastcca._models.docstrings import with_paragraphs
+from fastcca._models.docs import documented
 from fastcca._models.files import Schema
-from fastcca._models.missing import MISSING_PARAMETER
 from fastcca._models.statistics import Weights, column_statistics
 from fastcca.cca.kernel import (
     FeatureSums,
@@ -589,7 +588,7 @@ def adopt_features(model: Any, search: Any) -> None:
 RIDGE_FACTORS = np.logspace(-6, 3, 19)
 
 
-@with_paragraphs({"missing": MISSING_PARAMETER})
+@documented
 class CCACV(LinearTwoView):
     r"""Canonical correlation analysis whose ridge is chosen by cross-validation.
 
@@ -717,16 +716,8 @@ class CCACV(LinearTwoView):
     ) -> "CCACV":
         """Choose the ridge and fit with it to all rows.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            First view.
-        y : array_like of shape (n, q) or (n,)
-            Second view: row i belongs to row i of ``X``.
-        sample_weight : array_like of shape (n,), optional
-            Weights >= 0, which count as repetitions of a row, in fits and in scores.
-        groups : array_like of shape (n,), optional
-            Handed to the splitter ``cv``.
+        {paired_views}
+        {cv_weights_and_groups}
         confounds : array_like of shape (n, c), optional
             As in :meth:`CCA.fit`. What they explain is learned from the training rows of each split alone.
 
@@ -965,6 +956,7 @@ PENALTY_FACTORS = np.logspace(
 )  # relative to the unit of each view, where no regularisations are given
 
 
+@documented
 class KernelCCACV(KernelTwoView):
     r"""Kernel canonical correlation analysis with widths and regularisation chosen by cross-validation.
 
@@ -1092,16 +1084,8 @@ class KernelCCACV(KernelTwoView):
     ) -> "KernelCCACV":
         """Choose widths and regularisation, and fit with them to all rows.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            First view.
-        y : array_like of shape (n, q) or (n,)
-            Second view: row i belongs to row i of ``X``.
-        sample_weight : array_like of shape (n,), optional
-            Weights >= 0, which count as repetitions of a row, in fits and in scores.
-        groups : array_like of shape (n,), optional
-            Handed to the splitter ``cv``.
+        {paired_views}
+        {cv_weights_and_groups}
 
         Returns
         -------

@@ -12,9 +12,9 @@ from fastcca._arguments.arrays import column_names, refuse_non_finite
 from fastcca._arguments.parameters import FLAG, MISSING, N_THREADS, POSITIVE_INTEGER, anything, at_most
 from fastcca._arguments.sparse import is_sparse
 from fastcca._arguments.warn import warn
-from fastcca._models.docstrings import with_paragraphs
+from fastcca._models.docs import documented
 from fastcca._models.files import Schema
-from fastcca._models.missing import MISSING_PARAMETER, MissingValues
+from fastcca._models.missing import MissingValues
 from fastcca._models.shared_part import SharedPart
 from fastcca._models.statistics import Weights, cast_weights, least_squares, project, rows_at_once
 from fastcca._models.two_view import TwoViewTransformer, View
@@ -190,6 +190,7 @@ class PartialLeastSquares(SharedPart, TwoViewTransformer):
         return scores
 
 
+@documented
 class FittedToMoments(MissingValues, PartialLeastSquares):
     """PLS with a given number of components: fits to rows, sparse ones too, and to moments."""
 
@@ -221,8 +222,7 @@ class FittedToMoments(MissingValues, PartialLeastSquares):
             Predictors, read in place. float32 gives float32 results.
         y : array_like of shape (n, q) or (n,)
             Targets; row i belongs to row i of ``X``.
-        sample_weight : array_like of shape (n,), optional
-            Weights >= 0, which count as repetitions of a row; their sum must exceed 1.
+        {fit_weights}
 
         Returns
         -------
@@ -278,10 +278,7 @@ class FittedToMoments(MissingValues, PartialLeastSquares):
         self
             The fitted estimator, equal to that of one ``fit`` to all rows to rounding.
 
-        Raises
-        ------
-        ValueError
-            As in ``fit``; for a model saved without moments.
+        {raises_without_moments}
         """
         first = not hasattr(self, "moments_")
         if not first and self.moments_ is None:
@@ -305,22 +302,14 @@ class FittedToMoments(MissingValues, PartialLeastSquares):
     def fit_moments(self: Self, moments: Moments) -> Self:
         """Fit to the moments of both views: of files read in chunks, or merged from several machines.
 
-        Parameters
-        ----------
-        moments : Moments
-            Of two views, ``Moments().update(X, y)``.
+        {moments_of_two_views}
 
         Returns
         -------
         self
             The fitted estimator; float32 if the moments saw float32 data.
 
-        Raises
-        ------
-        ValueError
-            For moments of other than two views or of fewer than two rows.
-        TypeError
-            For anything that is not :class:`~fastcca.Moments`.
+        {raises_for_other_moments}
         """
         if not isinstance(moments, Moments):
             raise TypeError(f"moments must be fastcca.Moments, got {type(moments).__name__}")
@@ -340,6 +329,7 @@ class FittedToMoments(MissingValues, PartialLeastSquares):
         return self
 
 
+@documented
 class DeflatedPLS(
     RegressorMixin,  # type: ignore[misc]
     MultiOutputMixin,  # type: ignore[misc]
@@ -384,22 +374,11 @@ class DeflatedPLS(
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Targets of these rows, ``(X - x_mean_) @ coef_.T + intercept_``.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            Rows in the units of the training data.
+        {rows}
 
-        Returns
-        -------
-        ndarray of shape (n, q), or (n,) if the fit was on a 1-d y
-            In the units of y.
+        {returns_y}
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
-        ValueError
-            For a wrong number of features, NaN or infinity.
+        {raises_for_rows}
         """
         data = self._check_view("X", X)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -414,15 +393,9 @@ class DeflatedPLS(
     def inverse_transform(self, Z: ArrayLike) -> NDArray[Any]:
         """X as its scores and loadings give it.
 
-        Parameters
-        ----------
-        Z : array_like of shape (n, n_components_)
-            Scores as :meth:`transform` gives them.
+        {x_scores}
 
-        Returns
-        -------
-        ndarray of shape (n, p)
-            In the units of X.
+        {returns_x}
         """
         check_is_fitted(self)
         return self._regress(self._check_scores(Z), self.x_loadings_.T * self.x_scale_, self.x_mean_)
@@ -430,22 +403,16 @@ class DeflatedPLS(
     def inverse_transform_y(self, Z: ArrayLike) -> NDArray[Any]:
         """y as its scores and loadings give it.
 
-        Parameters
-        ----------
-        Z : array_like of shape (n, n_components_)
-            Scores as :meth:`transform_y` gives them.
+        {y_scores}
 
-        Returns
-        -------
-        ndarray of shape (n, q), or (n,) if the fit was on a 1-d y
-            In the units of y.
+        {returns_y}
         """
         check_is_fitted(self)
         y = self._regress(self._check_scores(Z), self.y_loadings_.T * self.y_scale_, self.y_mean_)
         return y.ravel() if self._y_is_vector else y
 
 
-@with_paragraphs({"missing": MISSING_PARAMETER})
+@documented
 class PLSRegression(FittedToMoments, DeflatedPLS):
     """Partial least squares regression from the moments of the data.
 
@@ -645,7 +612,7 @@ n_components_, n_samples_, n_features_in_, n_y_features_in_
         return pls_svd(Sxy, k, rounding, self.n_threads)
 
 
-@with_paragraphs({"missing": MISSING_PARAMETER})
+@documented
 class PLSRegressionCV(MissingValues, DeflatedPLS):
     """:class:`PLSRegression` with the number of components chosen by cross-validation, from one pass.
 
@@ -749,10 +716,7 @@ class PLSRegressionCV(MissingValues, DeflatedPLS):
             Predictors.
         y : array_like of shape (n, q) or (n,)
             Targets; row i belongs to row i of ``X``.
-        sample_weight : array_like of shape (n,), optional
-            Weights >= 0, which count as repetitions of a row, in fits and in scores.
-        groups : array_like of shape (n,), optional
-            Handed to the splitter ``cv``.
+        {cv_weights_and_groups}
 
         Returns
         -------

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastcca._arguments.arrays import refuse_non_finite
 from fastcca._arguments.parameters import N_COMPONENTS, N_THREADS, POSITIVE_INTEGER, RIDGES, anything
+from fastcca._models.docs import documented
 from fastcca._models.files import Schema
 from fastcca._models.statistics import Weights
 from fastcca.cca.linear import LinearTwoView
@@ -24,6 +25,7 @@ __all__ = ["ProbabilisticCCA"]
 Floats = NDArray[np.float64]
 
 
+@documented
 class ProbabilisticCCA(LinearTwoView):
     r"""Canonical correlation analysis as a Gaussian model of two views, fitted by maximum likelihood.
 
@@ -59,10 +61,7 @@ class ProbabilisticCCA(LinearTwoView):
     held_out_ : ndarray of shape (max_components,)
         Mean log-likelihood of a held-out row by number of components; only with ``max_components``.
 
-    Raises
-    ------
-    ValueError
-        In ``fit``: parameters out of range, views that are not numbers or do not pair, NaN or infinity.
+    {raises_in_fit}
     NumericalError
         In ``fit``: a view's covariance is singular: it has no density. (It is a ValueError as well.)
 
@@ -124,14 +123,8 @@ class ProbabilisticCCA(LinearTwoView):
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> "ProbabilisticCCA":
         """Fit to paired rows.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            First view.
-        y : array_like of shape (n, q) or (n,)
-            Second view: row i belongs to row i of ``X``.
-        sample_weight : array_like of shape (n,), optional
-            Weights >= 0, which count as repetitions of a row; their sum must exceed 1.
+        {paired_views}
+        {fit_weights}
 
         Returns
         -------
@@ -152,10 +145,7 @@ class ProbabilisticCCA(LinearTwoView):
     def fit_moments(self, moments: Moments) -> "ProbabilisticCCA":
         """Fit to the moments of both views.
 
-        Parameters
-        ----------
-        moments : Moments
-            Of two views, ``Moments().update(X, y)``.
+        {moments_of_two_views}
 
         Returns
         -------
@@ -276,10 +266,7 @@ class ProbabilisticCCA(LinearTwoView):
         ndarray of shape (n,)
             Logarithm of the density of (x, y), in nats.
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        {raises_not_fitted}
         ValueError
             For rows that do not pair, NaN or infinity.
         """
@@ -320,10 +307,7 @@ class ProbabilisticCCA(LinearTwoView):
         covariance : ndarray of shape (n_components_, n_components_)
             The same for every row.
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        {raises_not_fitted}
         ValueError
             Without any view; for rows that do not pair, NaN or infinity.
         """
@@ -363,10 +347,7 @@ class ProbabilisticCCA(LinearTwoView):
         -------
         X, y : ndarray of shape (n_samples, p), (n_samples, q)
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        {raises_not_fitted}
         """
         check_is_fitted(self)
         n = POSITIVE_INTEGER("n_samples", n_samples)

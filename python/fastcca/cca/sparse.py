@@ -26,6 +26,7 @@ from fastcca._arguments.parameters import (
     real_pair,
 )
 from fastcca._arguments.warn import warn
+from fastcca._models.docs import documented
 from fastcca._models.files import Schema
 from fastcca._models.shared_part import SharedPart
 from fastcca._models.statistics import ScoreStatistics, Weights, cast_weights, project, rows_at_once
@@ -59,6 +60,7 @@ class Standard(NamedTuple):
     slices: tuple[slice, ...]
 
 
+@documented
 class SparseTwoView(SharedPart, TwoViewTransformer):
     """What :class:`SparseCCA` and :class:`SparseCCACV` share."""
 
@@ -129,10 +131,7 @@ class SparseTwoView(SharedPart, TwoViewTransformer):
             "X" and "y": lists of (name, weight) by decreasing magnitude. The weight is that of the column
             divided by its scale; columns without a name are called "x0", "x1", ..., "y0", ...
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        {raises_not_fitted}
         ValueError
             If there is no such component.
         """
@@ -230,6 +229,7 @@ class SparseTwoView(SharedPart, TwoViewTransformer):
         self._set_statistics(statistics, dtypes)
 
 
+@documented
 class SparseCCA(SparseTwoView):
     r"""Sparse canonical correlation analysis: directions with few columns, from the moments of the data.
 
@@ -291,10 +291,7 @@ class SparseCCA(SparseTwoView):
     n_features_in_, n_y_features_in_ : int
         p and q.
 
-    Raises
-    ------
-    ValueError
-        In ``fit``: parameters out of range, views that are not numbers or do not pair, NaN or infinity.
+    {raises_in_fit}
     NumericalError
         In ``fit``: every column of a view is constant, no covariance at all, or a penalty that leaves no
         column. (It is a ValueError as well.)
@@ -366,8 +363,7 @@ class SparseCCA(SparseTwoView):
             First view, read in place. float32 gives float32 results.
         y : array_like of shape (n, q) or (n,)
             Second view: row i belongs to row i of ``X``.
-        sample_weight : array_like of shape (n,), optional
-            Weights >= 0, which count as repetitions of a row; their sum must exceed 1.
+        {fit_weights}
 
         Returns
         -------
@@ -402,10 +398,7 @@ class SparseCCA(SparseTwoView):
         SparseCCA
             The fitted estimator, equal to that of one ``fit`` to all rows to rounding.
 
-        Raises
-        ------
-        ValueError
-            As in ``fit``; for a model saved without moments.
+        {raises_without_moments}
         """
         first = not hasattr(self, "moments_")
         if not first and self.moments_ is None:
@@ -423,22 +416,14 @@ class SparseCCA(SparseTwoView):
     def fit_moments(self, moments: Moments) -> "SparseCCA":
         """Fit to the moments of both views: of files read in chunks, or merged from several machines.
 
-        Parameters
-        ----------
-        moments : Moments
-            Of two views, ``Moments().update(X, y)``.
+        {moments_of_two_views}
 
         Returns
         -------
         SparseCCA
             The fitted estimator; float32 if the moments saw float32 data.
 
-        Raises
-        ------
-        ValueError
-            For moments of other than two views or of fewer than two rows.
-        TypeError
-            For anything that is not :class:`~fastcca.Moments`.
+        {raises_for_other_moments}
         """
         if not isinstance(moments, Moments):
             raise TypeError(f"moments must be fastcca.Moments, got {type(moments).__name__}")
@@ -458,6 +443,7 @@ class SparseCCA(SparseTwoView):
         return self
 
 
+@documented
 class SparseCCACV(SparseTwoView):
     """:class:`SparseCCA` with the penalty chosen by cross-validation: the whole path from one pass.
 
@@ -550,16 +536,8 @@ class SparseCCACV(SparseTwoView):
     ) -> "SparseCCACV":
         """Choose the penalty, and fit with it to all rows.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            First view.
-        y : array_like of shape (n, q) or (n,)
-            Second view: row i belongs to row i of ``X``.
-        sample_weight : array_like of shape (n,), optional
-            Weights >= 0, which count as repetitions of a row, in fits and in scores.
-        groups : array_like of shape (n,), optional
-            Handed to the splitter ``cv``.
+        {paired_views}
+        {cv_weights_and_groups}
 
         Returns
         -------

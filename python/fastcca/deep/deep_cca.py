@@ -14,7 +14,7 @@ from torch import nn
 
 from fastcca._arguments.arrays import as_weights, refuse_non_finite
 from fastcca._arguments.parameters import RIDGES, choice
-from fastcca._models.docstrings import with_paragraphs
+from fastcca._docstrings import with_paragraphs
 from fastcca._models.files import Schema
 from fastcca._models.two_view import TwoViewTransformer, View, score_statistics
 from fastcca.cca.linear import CCA

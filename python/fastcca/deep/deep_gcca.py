@@ -14,7 +14,7 @@ from torch import nn
 
 from fastcca._arguments.modalities import Modalities, check_modalities, of_view, per_view
 from fastcca._arguments.parameters import anything, choice
-from fastcca._models.docstrings import with_paragraphs
+from fastcca._docstrings import with_paragraphs
 from fastcca._models.files import Schema
 from fastcca._models.multi_view import MultiViewModel, statistics_of_views
 from fastcca.cca.multiview import GCCA

@@ -16,7 +16,7 @@ from torch import nn
 
 from fastcca._arguments.modalities import Modalities, check_modalities, pick
 from fastcca._arguments.parameters import FLAG, anything, choice
-from fastcca._models.docstrings import with_paragraphs
+from fastcca._docstrings import with_paragraphs
 from fastcca._models.files import Schema
 from fastcca._models.multi_view import scaled_statistics
 from fastcca.deep._base import (

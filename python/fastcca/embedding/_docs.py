@@ -1,6 +1,6 @@
 """Paragraphs that the docstrings of the label embeddings share."""
 
-from fastcca._models.docstrings import with_paragraphs
+from fastcca._docstrings import with_paragraphs
 
 __all__ = ["documented"]
 
