@@ -246,9 +246,7 @@ class DeepLabelEmbedding(SemanticLabels, DeepEstimator, LabelEmbedding):
     Interrupting the first fit (KeyboardInterrupt) leaves an estimator that is fitted with the best epoch so
     far; the interrupt is raised again. A later fit that is interrupted, or fails, leaves it as it was.
 
-    References
-    ----------
-    S. J. Hwang and L. Sigal, "A unified semantic embedding: relating taxonomies and attributes", NIPS 2014.
+    {hwang_sigal}
 
     Examples
     --------

@@ -111,12 +111,8 @@ class JointEmbedding(TwoViewTransformer):
     feature_names_in_ : ndarray of str
         Column names of X, where it was a data frame with text as column names; ``y_feature_names_in_`` of y.
 
-    Raises
-    ------
-    ValueError
-        In ``fit``: parameters out of range, views that are not numbers or do not pair, NaN or infinity.
-    NumericalError
-        In ``fit``: every column of a view is constant. (It is a ValueError as well.)
+    {raises_in_fit}
+    {raises_if_constant}
 
     See Also
     --------
