@@ -211,13 +211,7 @@ class EarlyFusion(
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Names of the columns: the view's, two underscores, the column's name or number.
 
-        Parameters
-        ----------
-        input_features : ignored
-
-        Returns
-        -------
-        ndarray of str
+        {returns_names}
         """
         check_is_fitted(self)
         names = []

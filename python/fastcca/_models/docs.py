@@ -62,6 +62,25 @@ PARAGRAPHS = {
             no columns that depend on one another. Where nothing is missing the fit is the same. Rows to
             ``transform`` or ``predict`` have no missing values.
         """,
+    "new_rows": """
+        Parameters
+        ----------
+        X : array_like of shape (n, p)
+            New rows. The first call takes at least two.
+        """,
+    "returns_self": """
+        Returns
+        -------
+        self
+            The fitted estimator.
+        """,
+    "raises_in_search": """
+        Raises
+        ------
+        ValueError
+            In ``fit``: parameters out of range, folds too small, views that are not numbers or do not pair,
+            NaN or infinity.
+        """,
     # ---- rows to use a model on
     "rows": """
         Parameters
@@ -107,6 +126,14 @@ PARAGRAPHS = {
             block, so that neither ``X`` nor the scores have to fit in memory where both are memory maps. The
             values are bitwise those without it. After an error it holds the blocks before that of the error.
         """,
+    "rows_of_both_views": """
+        Parameters
+        ----------
+        X : array_like of shape (n, p)
+            Rows of the first view.
+        y : array_like of shape (n, q)
+            The paired rows of the second view.
+        """,
     # ---- answers
     "returns_scores": """
         Returns
@@ -131,6 +158,24 @@ PARAGRAPHS = {
         -------
         ndarray of shape (n, q), or (n,) if the fit was on a 1-d y
             In the units of y.
+        """,
+    "returns_names": """
+        Parameters
+        ----------
+        input_features : ignored
+
+        Returns
+        -------
+        ndarray of str
+        """,
+    "example_of_predict": """
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastcca import CCA
+        >>> X = np.random.default_rng(0).normal(size=(50, 3))
+        >>> CCA().fit(X, X @ [1.0, 2.0, 3.0]).predict([[1.0, 1.0, 1.0]]).round(6)
+        array([6.])
         """,
     "returns_report": """
         Returns
@@ -263,6 +308,37 @@ PARAGRAPHS = {
         ------
         ValueError
             For a single view or row, and as :meth:`transform`.
+        """,
+    # ---- partial least squares
+    "components_as_pls_regression": """
+        Parameters
+        ----------
+        n_components : int, default=2
+            Number of components, at most min(p, q).
+        scale, n_threads, missing
+            As in :class:`PLSRegression`.
+        """,
+    "raises_as_pls_regression": """
+        Raises
+        ------
+        ValueError, NumericalError
+            As in :class:`PLSRegression`.
+
+        Warns
+        -----
+        UserWarning
+            If ``n_components`` is reduced.
+        """,
+    # ---- sources
+    "dayal_macgregor": """
+        References
+        ----------
+        B. S. Dayal and J. F. MacGregor, "Improved PLS algorithms", Journal of Chemometrics 11, 1997.
+        """,
+    "kettenring": """
+        References
+        ----------
+        J. R. Kettenring, "Canonical analysis of several sets of variables", Biometrika 58, 1971.
         """,
 }
 

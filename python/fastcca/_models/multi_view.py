@@ -383,13 +383,7 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Names of the components: the class's in lower case, then their numbers.
 
-        Parameters
-        ----------
-        input_features : ignored
-
-        Returns
-        -------
-        ndarray of str
+        {returns_names}
         """
         check_is_fitted(self)
         return np.array(

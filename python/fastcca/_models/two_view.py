@@ -323,13 +323,7 @@ class TwoViewTransformer(
 
         {returns_y}
 
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from fastcca import CCA
-        >>> X = np.random.default_rng(0).normal(size=(50, 3))
-        >>> CCA().fit(X, X @ [1.0, 2.0, 3.0]).predict([[1.0, 1.0, 1.0]]).round(6)
-        array([6.])
+        {example_of_predict}
         """
         z = self._scores("X", self._check_view("X", X))
         predicted = self._regress(z, self._y_on_x, self.y_mean_)

@@ -805,10 +805,7 @@ class KernelCCA(KernelTwoView):
             Rows to use as landmarks of either view in the place of a choice (None: choose). Those that others
             determine are left out.
 
-        Returns
-        -------
-        KernelCCA
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------
@@ -846,10 +843,7 @@ class KernelCCA(KernelTwoView):
         landmarks : pair of array_like, optional
             As in ``fit``; in the first call only.
 
-        Returns
-        -------
-        KernelCCA
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------

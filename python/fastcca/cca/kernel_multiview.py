@@ -209,10 +209,7 @@ class KernelMCCA(MultiViewModel):
         y : ignored
         {fit_weights}
 
-        Returns
-        -------
-        KernelMCCA
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------

@@ -286,13 +286,7 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
 
         {returns_y}
 
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from fastcca import CCA
-        >>> X = np.random.default_rng(0).normal(size=(50, 3))
-        >>> CCA().fit(X, X @ [1.0, 2.0, 3.0]).predict([[1.0, 1.0, 1.0]]).round(6)
-        array([6.])
+        {example_of_predict}
         """
         checked = self._check_view("X", X)
         Z = self._check_confounds(confounds, checked.shape[0], reset=False)
@@ -1281,10 +1275,7 @@ class CCA(LinearTwoView):
             Variables of the same rows, such as age or site, whose linear effect is taken out of both views
             first: partial CCA. Later rows bring theirs, ``transform(X, confounds=Z)``.
 
-        Returns
-        -------
-        CCA
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------
@@ -1505,10 +1496,7 @@ class CCA(LinearTwoView):
         confounds : array_like of shape (n, c), optional
             As in ``fit``, in every call or in none.
 
-        Returns
-        -------
-        CCA
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------

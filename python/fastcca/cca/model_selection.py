@@ -643,11 +643,7 @@ class CCACV(LinearTwoView):
     x_weights_, y_weights_, canonical_correlations_, ... : ndarray
         Every fitted attribute of ``best_estimator_``; the methods use them.
 
-    Raises
-    ------
-    ValueError
-        In ``fit``: parameters out of range, folds too small, views that are not numbers or do not pair, NaN
-        or infinity.
+    {raises_in_search}
     NumericalError
         In ``fit``: every column of a view is constant in the training rows of a split.
 
@@ -721,10 +717,7 @@ class CCACV(LinearTwoView):
         confounds : array_like of shape (n, c), optional
             As in :meth:`CCA.fit`. What they explain is learned from the training rows of each split alone.
 
-        Returns
-        -------
-        CCACV
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------
@@ -856,10 +849,7 @@ class CCACV(LinearTwoView):
             Of two views, of the rows that each split holds out: two folds or more. The training rows of a
             split are those of all other folds. ``cv`` is not looked at.
 
-        Returns
-        -------
-        CCACV
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------
@@ -1003,11 +993,7 @@ class KernelCCACV(KernelTwoView):
     x_landmarks_, x_weights_, canonical_correlations_, ... : ndarray
         Every fitted attribute of ``best_estimator_``; the methods use them.
 
-    Raises
-    ------
-    ValueError
-        In ``fit``: parameters out of range, folds too small, views that are not numbers or do not pair, NaN
-        or infinity.
+    {raises_in_search}
     NumericalError
         In ``fit``: a kernel that is not positive semidefinite, rows that are all the same.
 
@@ -1087,10 +1073,7 @@ class KernelCCACV(KernelTwoView):
         {paired_views}
         {cv_weights_and_groups}
 
-        Returns
-        -------
-        KernelCCACV
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------

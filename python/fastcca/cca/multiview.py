@@ -578,10 +578,7 @@ class EigenMultiView(IncompleteViews, LinearMultiView):
             Columns whose linear effect is taken out of every view first. Later rows bring theirs,
             ``transform(views, confounds=Z)``.
 
-        Returns
-        -------
-        self
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------
@@ -620,10 +617,7 @@ class EigenMultiView(IncompleteViews, LinearMultiView):
         confounds : array_like of shape (n, c), optional
             Confounds of these rows, in every call or in none.
 
-        Returns
-        -------
-        self
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------
@@ -783,9 +777,7 @@ class MCCA(EigenMultiView):
     GCCA : With a ridge, the same question with a common variate in its place.
     MCCACV : Chooses the ridge by cross-validation.
 
-    References
-    ----------
-    J. R. Kettenring, "Canonical analysis of several sets of variables", Biometrika 58, 1971.
+    {kettenring}
 
     Examples
     --------
@@ -986,10 +978,7 @@ class MCCACV(IncompleteViews, LinearMultiView):
         confounds : array_like of shape (n, c), optional
             As in :meth:`MCCA.fit`. What they explain is learned from the training rows of each split alone.
 
-        Returns
-        -------
-        MCCACV
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------

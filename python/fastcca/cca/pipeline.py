@@ -318,10 +318,7 @@ class TwoViewPipeline(
         groups : array_like of shape (n,), optional
             Handed to the splitter of a model that cross-validates.
 
-        Returns
-        -------
-        TwoViewPipeline
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------

@@ -224,10 +224,7 @@ class FittedToMoments(MissingValues, PartialLeastSquares):
             Targets; row i belongs to row i of ``X``.
         {fit_weights}
 
-        Returns
-        -------
-        self
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------
@@ -264,10 +261,7 @@ class FittedToMoments(MissingValues, PartialLeastSquares):
     def partial_fit(self: Self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Add rows to those fitted so far and solve again, from the moments alone.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            New rows. The first call takes at least two.
+        {new_rows}
         y : array_like of shape (n, q) or (n,)
             Their targets.
         sample_weight : array_like of shape (n,), optional
@@ -482,9 +476,7 @@ class PLSRegression(FittedToMoments, DeflatedPLS):
     --------
     PLSRegressionCV : Chooses the number of components by cross-validation.
 
-    References
-    ----------
-    B. S. Dayal and J. F. MacGregor, "Improved PLS algorithms", Journal of Chemometrics 11, 1997.
+    {dayal_macgregor}
 
     Examples
     --------
@@ -507,17 +499,13 @@ class PLSRegression(FittedToMoments, DeflatedPLS):
         return pls_regression(Sxx, Sxy, k, rounding, self.n_threads)
 
 
+@documented
 class PLSCanonical(FittedToMoments, DeflatedPLS):
     """Partial least squares of two views, each deflated by its own scores, from the moments of the data.
 
     scikit-learn's ``PLSCanonical`` at its tightest tolerance, its names, signs and predictions.
 
-    Parameters
-    ----------
-    n_components : int, default=2
-        Number of components, at most min(p, q).
-    scale, n_threads, missing
-        As in :class:`PLSRegression`.
+    {components_as_pls_regression}
 
     Attributes
     ----------
@@ -528,15 +516,7 @@ singular_values_, x_mean_, y_mean_, x_scale_, y_scale_, moments_, n_components_,
 n_y_features_in_
         As in :class:`PLSRegression`.
 
-    Raises
-    ------
-    ValueError, NumericalError
-        As in :class:`PLSRegression`.
-
-    Warns
-    -----
-    UserWarning
-        If ``n_components`` is reduced.
+    {raises_as_pls_regression}
 
     References
     ----------
@@ -560,18 +540,14 @@ n_y_features_in_
         return pls_canonical(Sxx, Sxy, Syy, k, rounding, self.n_threads)
 
 
+@documented
 class PLSSVD(FittedToMoments):
     """Partial least squares by the singular vectors of the covariances between two views, without deflation.
 
     The directions of largest covariance: CCA with a penalty so large that the views' own covariances do not
     matter.
 
-    Parameters
-    ----------
-    n_components : int, default=2
-        Number of components, at most min(p, q).
-    scale, n_threads, missing
-        As in :class:`PLSRegression`.
+    {components_as_pls_regression}
 
     Attributes
     ----------
@@ -584,15 +560,7 @@ class PLSSVD(FittedToMoments):
 n_components_, n_samples_, n_features_in_, n_y_features_in_
         As in :class:`PLSRegression`; the rotations are the weights.
 
-    Raises
-    ------
-    ValueError, NumericalError
-        As in :class:`PLSRegression`.
-
-    Warns
-    -----
-    UserWarning
-        If ``n_components`` is reduced.
+    {raises_as_pls_regression}
 
     Examples
     --------
@@ -718,10 +686,7 @@ class PLSRegressionCV(MissingValues, DeflatedPLS):
             Targets; row i belongs to row i of ``X``.
         {cv_weights_and_groups}
 
-        Returns
-        -------
-        PLSRegressionCV
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------

@@ -126,10 +126,7 @@ class ProbabilisticCCA(LinearTwoView):
         {paired_views}
         {fit_weights}
 
-        Returns
-        -------
-        ProbabilisticCCA
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------
@@ -147,10 +144,7 @@ class ProbabilisticCCA(LinearTwoView):
 
         {moments_of_two_views}
 
-        Returns
-        -------
-        ProbabilisticCCA
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------
@@ -254,12 +248,7 @@ class ProbabilisticCCA(LinearTwoView):
     def log_density(self, X: ArrayLike, y: ArrayLike) -> Floats:
         """Log-likelihood of each row.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            Rows of the first view.
-        y : array_like of shape (n, q)
-            The paired rows of the second view.
+        {rows_of_both_views}
 
         Returns
         -------

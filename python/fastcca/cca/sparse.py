@@ -365,10 +365,7 @@ class SparseCCA(SparseTwoView):
             Second view: row i belongs to row i of ``X``.
         {fit_weights}
 
-        Returns
-        -------
-        SparseCCA
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------
@@ -384,10 +381,7 @@ class SparseCCA(SparseTwoView):
     def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> "SparseCCA":
         """Add rows to those fitted so far and solve again, from the moments alone.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            New rows. The first call takes at least two.
+        {new_rows}
         y : array_like of shape (n, q) or (n,)
             The paired rows of the second view.
         sample_weight : array_like of shape (n,), optional
@@ -539,10 +533,7 @@ class SparseCCACV(SparseTwoView):
         {paired_views}
         {cv_weights_and_groups}
 
-        Returns
-        -------
-        SparseCCACV
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------

@@ -297,12 +297,7 @@ class JointEmbedding(TwoViewTransformer):
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Recall at 1: the fraction of rows whose partner is the nearest row of the other view, both ways.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            Rows of the first view.
-        y : array_like of shape (n, q)
-            The paired rows of the second view.
+        {rows_of_both_views}
         sample_weight : None
             Not supported: the rows are each other's negatives.
 
