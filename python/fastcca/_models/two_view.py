@@ -147,6 +147,28 @@ class TwoViewTransformer(
             self._check_y_columns(y, y_checked)
         return x_checked, y_checked, weights
 
+    def _check_moments(self, moments: Any, *, confounds: bool = False) -> tuple[np.dtype[Any], np.dtype[Any]]:
+        """What moments to fit to are of: sets the widths, forgets the names, and gives the dtypes."""
+        if not isinstance(moments, Moments):
+            raise TypeError(f"moments must be fastcca.Moments, got {type(moments).__name__}")
+        if confounds and len(moments.dims) != 3:
+            raise ValueError(
+                f"moments must be of two views and the confounds, got {len(moments.dims)} views: "
+                "Moments().update(X, y, Z)"
+            )
+        if not confounds and len(moments.dims) != 2:
+            raise ValueError(f"moments must be of two views, got {len(moments.dims)}: Moments().update(X, y)")
+        self.n_features_in_, self.n_y_features_in_ = moments.dims[:2]
+        self._y_is_vector = False
+        self._set_y_names(None)
+        if hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        single, double = np.dtype(np.float32), np.dtype(np.float64)
+        x_dtype, y_dtype = (
+            single if moments.eps[s].max() > np.finfo(np.float64).eps else double for s in moments.slices[:2]
+        )
+        return x_dtype, y_dtype
+
     def _check_view(self, view: View, data: Any) -> NDArray[Any]:
         """One view of a fitted estimator as a 2-d float array of the right width."""
         check_is_fitted(self)

@@ -11,7 +11,7 @@ from scipy.stats import t as student
 from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import check_is_fitted
 
-from fastcca._arguments.arrays import check_same_rows, refuse_non_finite
+from fastcca._arguments.arrays import check_same_rows
 from fastcca._arguments.parameters import (
     FLAG,
     MISSING,
@@ -33,7 +33,7 @@ from fastcca._models.statistics import (
     Weights,
     cast_weights,
     column_statistics,
-    project,
+    finite_scores,
     rows_at_once,
     score_statistics,
 )
@@ -59,6 +59,7 @@ __all__ = [
     "SOLVERS",
     "LinearTwoView",
     "Translation",
+    "column_scales",
     "column_variances",
     "fine_error",
 ]
@@ -169,17 +170,10 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
                 "these rows, confounds=..."
             )
         weights, mean = (self.x_weights_, self.x_mean_) if view == "X" else (self.y_weights_, self.y_mean_)
-        with np.errstate(over="ignore"):  # weights beyond float32 make scores that are found below
-            weights = weights.astype(data.dtype, copy=False)
-        scores = project(data, weights, mean)
-        # NaN and infinity in the data reach their row's scores: a look at those spares a pass over the data
-        if not np.isfinite(scores).all():
-            refuse_non_finite(view, data)
-            raise NumericalError(
-                f"the scores of {view} overflow {data.dtype}: rescale the data or use float64"
-            )
+        scores = finite_scores(view, data, weights, mean)
         if self._confounding is not None and confounds is not None:
             # (X - Z B) W = X W - Z (B W)
+            weights = weights.astype(data.dtype, copy=False)
             explained = self._confounding.coefficients[0 if view == "X" else 1] @ weights
             scores -= (confounds - self._confounding.mean) @ explained
         return scores
@@ -942,6 +936,19 @@ def column_variances(moments: Moments) -> NDArray[np.float64]:
     return np.where(moments.constant, 0.0, variances)
 
 
+def column_scales(moments: Moments, scale: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Variances of the stacked columns, and what a fit divides them by: with ``scale`` their deviations."""
+    if moments.n <= 1:
+        raise ValueError(f"moments must hold at least 2 rows, got n_samples = {moments.n:g}")
+    variances = column_variances(moments)
+    for name, s in zip("Xy", moments.slices, strict=True):
+        if not np.isfinite(variances[s]).all():
+            raise NumericalError(f"the variances of {name} overflow: rescale its columns")
+        if not variances[s].any():
+            raise NumericalError(f"{name} has rank 0: every one of its columns is constant")
+    return variances, np.sqrt(np.where(variances > 0, variances, 1.0)) if scale else np.ones_like(variances)
+
+
 def _moment_statistics(moments: Moments) -> tuple[Pair, Pair]:
     """Mean and variance of the columns of both views."""
     mean, variance = moments.mean, column_variances(moments)
@@ -1602,31 +1609,14 @@ class CCA(LinearTwoView):
         2
         """
         self._refuse_data_solvers("fit_moments")
-        if not isinstance(moments, Moments):
-            raise TypeError(f"moments must be fastcca.Moments, got {type(moments).__name__}")
-        if confounds and len(moments.dims) != 3:
-            raise ValueError(
-                f"moments must be of two views and the confounds, got {len(moments.dims)} views: "
-                "Moments().update(X, y, Z)"
-            )
-        if not confounds and len(moments.dims) != 2:
-            raise ValueError(f"moments must be of two views, got {len(moments.dims)}: Moments().update(X, y)")
-        self.n_features_in_, self.n_y_features_in_ = moments.dims[:2]
-        self._y_is_vector = False
-        self._set_y_names(None)
-        if hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
-        dtypes = [
-            np.dtype(np.float32 if moments.eps[s].max() > np.finfo(np.float64).eps else np.float64)
-            for s in moments.slices
-        ]
+        dtypes = self._check_moments(moments, confounds=confounds)
         shrinkage = self._start()
         if shrinkage is not None:
-            self._fit_shrunk(shrinkage, moments.copy(), (dtypes[0], dtypes[1]), confounded=confounds)
+            self._fit_shrunk(shrinkage, moments.copy(), dtypes, confounded=confounds)
         elif confounds:
-            self._fit_partial_moments(moments.copy(), (dtypes[0], dtypes[1]))
+            self._fit_partial_moments(moments.copy(), dtypes)
         else:
-            self._fit_moments(moments.copy(), (dtypes[0], dtypes[1]))
+            self._fit_moments(moments.copy(), dtypes)
         return self
 
     def _refuse_data_solvers(self, method: str) -> None:

@@ -15,7 +15,7 @@ from fastcca._models.docs import documented
 from fastcca._models.files import Schema
 from fastcca._models.missing import MissingValues
 from fastcca._models.multi_view import MultiViewModel, ViewStatistics, mean_of_pairs
-from fastcca._models.statistics import Weights, cast_weights, project
+from fastcca._models.statistics import Weights, cast_weights, finite_scores
 from fastcca.cca.linear import MOST_ERROR, column_variances, fine_error
 from fastcca.cca.model_selection import pools, row_splits, search_results, splits_of
 from fastcca.cca.partial import Confounding, check_confounds, mapped_residuals, partial_moments
@@ -86,15 +86,7 @@ class LinearMultiView(MultiViewModel):
         return [self.weights_[name].dtype for name in self.views_]
 
     def _scores(self, name: str, data: NDArray[Any]) -> NDArray[Any]:
-        weights = self.weights_[name]
-        with np.errstate(over="ignore"):
-            weights = weights.astype(data.dtype, copy=False)
-        scores = project(data, weights, self.means_[name])
-        if not np.isfinite(scores).all():
-            raise NumericalError(
-                f"the scores of {name} overflow {data.dtype}: rescale the data or use float64"
-            )
-        return scores
+        return finite_scores(name, data, self.weights_[name], self.means_[name])
 
     # ---- confounds
 

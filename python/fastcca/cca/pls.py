@@ -16,9 +16,16 @@ from fastcca._models.docs import documented
 from fastcca._models.files import Schema
 from fastcca._models.missing import MissingValues
 from fastcca._models.shared_part import SharedPart
-from fastcca._models.statistics import Weights, cast_weights, least_squares, project, rows_at_once
+from fastcca._models.statistics import (
+    Weights,
+    cast_weights,
+    finite_scores,
+    least_squares,
+    project,
+    rows_at_once,
+)
 from fastcca._models.two_view import TwoViewTransformer, View
-from fastcca.cca.linear import column_variances
+from fastcca.cca.linear import column_scales
 from fastcca.cca.model_selection import adopt_features, pools, row_splits, search_results, splits_of
 from fastcca.errors import NumericalError
 from fastcca.functional.linalg import product
@@ -153,15 +160,7 @@ class PartialLeastSquares(SharedPart, TwoViewTransformer):
 
     def _solve(self, moments: Moments, k: int) -> tuple[PLSFactors, Floats, Floats]:
         """Factors of the columns divided by their scales, these, and the covariances of such columns."""
-        if moments.n <= 1:
-            raise ValueError(f"moments must hold at least 2 rows, got n_samples = {moments.n:g}")
-        variances = column_variances(moments)
-        for name, s in zip("Xy", moments.slices, strict=True):
-            if not np.isfinite(variances[s]).all():
-                raise NumericalError(f"the variances of {name} overflow: rescale its columns")
-            if not variances[s].any():
-                raise NumericalError(f"{name} has rank 0: every one of its columns is constant")
-        scales = np.sqrt(np.where(variances > 0, variances, 1.0)) if self.scale else np.ones_like(variances)
+        variances, scales = column_scales(moments, self.scale)
         S = moments.scatter / ((moments.n - 1) * scales[:, np.newaxis])
         S /= scales
         S[variances == 0, :] = 0.0
@@ -180,14 +179,7 @@ class PartialLeastSquares(SharedPart, TwoViewTransformer):
 
     def _scores(self, view: View, data: NDArray[Any]) -> NDArray[Any]:
         weights, mean = (self._map_x, self.x_mean_) if view == "X" else (self._map_y, self.y_mean_)
-        with np.errstate(over="ignore"):
-            scores = project(data, weights.astype(data.dtype, copy=False), mean)
-        if not np.isfinite(scores).all():
-            refuse_non_finite(view, data)
-            raise NumericalError(
-                f"the scores of {view} overflow {data.dtype}: rescale the data or use float64"
-            )
-        return scores
+        return finite_scores(view, data, weights, mean)
 
 
 @documented
@@ -305,21 +297,9 @@ class FittedToMoments(MissingValues, PartialLeastSquares):
 
         {raises_for_other_moments}
         """
-        if not isinstance(moments, Moments):
-            raise TypeError(f"moments must be fastcca.Moments, got {type(moments).__name__}")
-        if len(moments.dims) != 2:
-            raise ValueError(f"moments must be of two views, got {len(moments.dims)}: Moments().update(X, y)")
+        dtypes = self._check_moments(moments)
         self._check_components(*moments.dims)
-        self.n_features_in_, self.n_y_features_in_ = moments.dims
-        self._y_is_vector = False
-        self._set_y_names(None)
-        if hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
-        single, double = np.dtype(np.float32), np.dtype(np.float64)
-        dtypes = [
-            single if moments.eps[s].max() > np.finfo(np.float64).eps else double for s in moments.slices
-        ]
-        self._fit_moments(moments.copy(), (dtypes[0], dtypes[1]))
+        self._fit_moments(moments.copy(), dtypes)
         return self
 
 

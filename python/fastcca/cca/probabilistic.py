@@ -154,22 +154,10 @@ class ProbabilisticCCA(LinearTwoView):
         TypeError
             For anything that is not :class:`~fastcca.Moments`.
         """
-        if not isinstance(moments, Moments):
-            raise TypeError(f"moments must be fastcca.Moments, got {type(moments).__name__}")
-        if len(moments.dims) != 2:
-            raise ValueError(f"moments must be of two views, got {len(moments.dims)}: Moments().update(X, y)")
+        dtypes = self._check_moments(moments)
         if self.max_components is not None:
             raise ValueError("max_components takes the rows, which moments do not hold: give n_components")
-        self.n_features_in_, self.n_y_features_in_ = moments.dims
-        self._y_is_vector = False
-        self._set_y_names(None)
-        if hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
-        single, double = np.dtype(np.float32), np.dtype(np.float64)
-        dtypes = [
-            single if moments.eps[s].max() > np.finfo(np.float64).eps else double for s in moments.slices
-        ]
-        self._fit_model(moments.copy(), (dtypes[0], dtypes[1]), None)
+        self._fit_model(moments.copy(), dtypes, None)
         return self
 
     def _fit_model(

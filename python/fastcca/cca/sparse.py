@@ -29,9 +29,9 @@ from fastcca._arguments.warn import warn
 from fastcca._models.docs import documented
 from fastcca._models.files import Schema
 from fastcca._models.shared_part import SharedPart
-from fastcca._models.statistics import ScoreStatistics, Weights, cast_weights, project, rows_at_once
+from fastcca._models.statistics import ScoreStatistics, Weights, cast_weights, finite_scores, rows_at_once
 from fastcca._models.two_view import TwoViewTransformer, View
-from fastcca.cca.linear import column_variances
+from fastcca.cca.linear import column_scales, column_variances
 from fastcca.cca.model_selection import (
     PooledScores,
     adopt_features,
@@ -100,14 +100,7 @@ class SparseTwoView(SharedPart, TwoViewTransformer):
 
     def _scores(self, view: View, data: NDArray[Any]) -> NDArray[Any]:
         weights, mean = (self.x_weights_, self.x_mean_) if view == "X" else (self.y_weights_, self.y_mean_)
-        with np.errstate(over="ignore"):
-            scores = project(data, weights.astype(data.dtype, copy=False), mean)
-        if not np.isfinite(scores).all():
-            refuse_non_finite(view, data)
-            raise NumericalError(
-                f"the scores of {view} overflow {data.dtype}: rescale the data or use float64"
-            )
-        return scores
+        return finite_scores(view, data, weights, mean)
 
     def _maps(self) -> tuple[NDArray[Any], NDArray[Any]]:
         return self.x_weights_, self.y_weights_
@@ -159,15 +152,7 @@ class SparseTwoView(SharedPart, TwoViewTransformer):
         return Moments().update(X, y, sample_weight=weights, dtype=np.float64, n_threads=self.n_threads)
 
     def _standard(self, moments: Moments) -> Standard:
-        if moments.n <= 1:
-            raise ValueError(f"moments must hold at least 2 rows, got n_samples = {moments.n:g}")
-        variances = column_variances(moments)
-        for name, s in zip("Xy", moments.slices, strict=True):
-            if not np.isfinite(variances[s]).all():
-                raise NumericalError(f"the variances of {name} overflow: rescale its columns")
-            if not variances[s].any():
-                raise NumericalError(f"{name} has rank 0: every one of its columns is constant")
-        scales = np.sqrt(np.where(variances > 0, variances, 1.0)) if self.scale else np.ones_like(variances)
+        variances, scales = column_scales(moments, self.scale)
         S = moments.scatter / (moments.n - 1) / np.outer(scales, scales)
         S[variances == 0, :] = 0.0
         S[:, variances == 0] = 0.0
@@ -419,21 +404,9 @@ class SparseCCA(SparseTwoView):
 
         {raises_for_other_moments}
         """
-        if not isinstance(moments, Moments):
-            raise TypeError(f"moments must be fastcca.Moments, got {type(moments).__name__}")
-        if len(moments.dims) != 2:
-            raise ValueError(f"moments must be of two views, got {len(moments.dims)}: Moments().update(X, y)")
+        dtypes = self._check_moments(moments)
         penalty = self._penalty(self.penalty, "penalty")
-        self.n_features_in_, self.n_y_features_in_ = moments.dims
-        self._y_is_vector = False
-        self._set_y_names(None)
-        if hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
-        single, double = np.dtype(np.float32), np.dtype(np.float64)
-        dtypes = [
-            single if moments.eps[s].max() > np.finfo(np.float64).eps else double for s in moments.slices
-        ]
-        self._fit_moments(moments.copy(), penalty, (dtypes[0], dtypes[1]))
+        self._fit_moments(moments.copy(), penalty, dtypes)
         return self
 
 

@@ -125,10 +125,7 @@ class LabelEmbedding(
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> "LabelEmbedding":
         """Fit to rows and their labels.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            One row a sample; float32 or float64.
+        {samples}
         y : array_like of shape (n,)
             The label of each row: numbers or text. Large-margin, WARP, attribute and hierarchy label
             embeddings also take several labels a row: an indicator matrix of shape (n, n_classes) of 0 and 1,

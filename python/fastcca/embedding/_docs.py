@@ -153,6 +153,12 @@ PARAGRAPHS = {
             Column names of X, where it was a data frame with text as column names.
         """,
     # ---- methods, errors, sources
+    "samples": """
+        Parameters
+        ----------
+        X : array_like of shape (n, p)
+            One row a sample; float32 or float64.
+        """,
     "returns_scaled_rows": """
         Returns
         -------

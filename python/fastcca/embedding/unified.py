@@ -423,10 +423,7 @@ class UnifiedSemanticEmbedding(SemanticLabels, LabelEmbedding):
     ) -> UnifiedSemanticEmbedding:
         """Fit to rows and their labels.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            One row a sample; float32 or float64.
+        {samples}
         y : array_like of shape (n,)
             The label of each row: numbers or text.
         sample_weight : array_like of shape (n,), optional

@@ -11,8 +11,7 @@ PARAGRAPHS = {
         n_threads : int, optional
             Threads to use; by default :func:`fastcca.get_num_threads`. The result does not depend on it.
         """,
-    "covariances_as_pls_regression": """
-            Covariances, in whatever units the columns are to have.
+    "as_pls_regression": """
         n_components, rounding, n_threads
             As in :func:`pls_regression`.
 

@@ -7,16 +7,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastcca._arguments.parameters import NOT_NEGATIVE, choice
 from fastcca._models.files import Schema
-from fastcca.functional.retrieval import Similarity
 from fastcca.retrieval._docs import documented
-from fastcca.retrieval._index import Backend, Found, SearchIndex
-from fastcca.retrieval._saved import SavedSearch, projected
+from fastcca.retrieval._index import Backend, Found, ModelSearch
+from fastcca.retrieval._saved import projected
 
 ViewName = Literal["x", "y"]
 
 
 @documented
-class CrossViewSearch(SavedSearch):
+class CrossViewSearch(ModelSearch):
     """Search of one view by the other: both are projected by a fitted model, and compared.
 
     By the model's own ``similarity`` where it has one, as JointEmbedding does, else by their cosines.
@@ -64,7 +63,7 @@ class CrossViewSearch(SavedSearch):
 
     _schema = Schema("CrossViewSearch", 2, fields="index_")
 
-    index_: SearchIndex
+    _usual_similarity = "cosine"
 
     def __init__(
         self,
@@ -98,15 +97,6 @@ class CrossViewSearch(SavedSearch):
         self.index_factory = index_factory
         self.index_parameters = index_parameters
         self._empty_index()
-
-    def _empty_index(self) -> SearchIndex:
-        similarity: Similarity = getattr(self.model, "similarity", "cosine")
-        return SearchIndex(similarity, **self._options())
-
-    @property
-    def ids_(self) -> NDArray[Any]:
-        """The id of each row of the gallery, shape (m,)."""
-        return self.index_.ids_
 
     def fit(self, gallery: ArrayLike, ids: ArrayLike | None = None) -> "CrossViewSearch":
         """Project the rows to search.

@@ -2,7 +2,7 @@
 
 import copy
 from importlib.util import find_spec
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -287,3 +287,31 @@ def _checked_ids(ids: ArrayLike, n: int) -> NDArray[Any]:
     if len(different) < n:
         raise ValueError(f"ids must be different, {different[count.argmax()]!s} is given twice")
     return given
+
+
+class ModelSearch(SavedSearch):
+    """What the searches across views and by label share: an index of what a model makes of rows."""
+
+    _usual_similarity: ClassVar[Similarity]  # of a model that names none
+
+    model: Any
+    backend: Backend
+    n_threads: int | None
+    index_factory: str | None
+    index_parameters: str | None
+    index_: SearchIndex
+
+    def _empty_index(self) -> SearchIndex:
+        similarity: Similarity = getattr(self.model, "similarity", self._usual_similarity)
+        return SearchIndex(
+            similarity,
+            backend=self.backend,
+            n_threads=self.n_threads,
+            index_factory=self.index_factory,
+            index_parameters=self.index_parameters,
+        )
+
+    @property
+    def ids_(self) -> NDArray[Any]:
+        """The id of each row of the gallery, shape (m,)."""
+        return self.index_.ids_

@@ -3,17 +3,16 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from fastcca._models.files import Schema
-from fastcca.functional.retrieval import Similarity
 from fastcca.retrieval._docs import documented
-from fastcca.retrieval._index import Backend, Found, SearchIndex
-from fastcca.retrieval._saved import SavedSearch, projected
+from fastcca.retrieval._index import Backend, Found, ModelSearch
+from fastcca.retrieval._saved import projected
 
 
 @documented
-class LabelSearch(SavedSearch):
+class LabelSearch(ModelSearch):
     """Search of a gallery by image and by label, in the space of a label embedding.
 
     Parameters
@@ -54,7 +53,7 @@ class LabelSearch(SavedSearch):
 
     _schema = Schema("LabelSearch", 2, fields="index_")
 
-    index_: SearchIndex
+    _usual_similarity = "euclidean"
 
     def __init__(
         self,
@@ -77,15 +76,6 @@ class LabelSearch(SavedSearch):
         self.index_factory = index_factory
         self.index_parameters = index_parameters
         self._empty_index()
-
-    def _empty_index(self) -> SearchIndex:
-        similarity: Similarity = getattr(self.model, "similarity", "euclidean")
-        return SearchIndex(similarity, **self._options())
-
-    @property
-    def ids_(self) -> NDArray[Any]:
-        """The id of each row of the gallery, shape (m,)."""
-        return self.index_.ids_
 
     def fit(self, gallery: ArrayLike, ids: ArrayLike | None = None) -> "LabelSearch":
         """Map the rows to search into the space of the labels.
