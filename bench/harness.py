@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -25,6 +26,7 @@ import fastcca
 __all__ = [
     "Report",
     "agree",
+    "arguments_and_report",
     "gemm",
     "limit_threads",
     "machine",
@@ -184,6 +186,15 @@ class Report:
     def save(self, path: str | None) -> None:
         if path:
             Path(path).write_text(json.dumps({"machine": self.about, "rows": self.rows}, indent=2) + "\n")
+
+
+def arguments_and_report(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, Report]:
+    """What the command line says, with the options that benchmarks share, and a report to fill."""
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json")
+    parser.add_argument("--allow-slow-numpy", action="store_true")
+    arguments = parser.parse_args()
+    return arguments, Report(arguments.threads, arguments.allow_slow_numpy)
 
 
 def _format(value: float | str) -> str:

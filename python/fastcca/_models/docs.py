@@ -24,6 +24,10 @@ PARAGRAPHS = {
         groups : array_like of shape (n,), optional
             Handed to the splitter ``cv``.
         """,
+    "paired_views_in_folds": """
+        {paired_views}
+        {cv_weights_and_groups}
+        """,
     "moments_of_two_views": """
         Parameters
         ----------

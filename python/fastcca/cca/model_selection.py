@@ -712,8 +712,7 @@ class CCACV(LinearTwoView):
     ) -> "CCACV":
         """Choose the ridge and fit with it to all rows.
 
-        {paired_views}
-        {cv_weights_and_groups}
+        {paired_views_in_folds}
         confounds : array_like of shape (n, c), optional
             As in :meth:`CCA.fit`. What they explain is learned from the training rows of each split alone.
 
@@ -1070,8 +1069,7 @@ class KernelCCACV(KernelTwoView):
     ) -> "KernelCCACV":
         """Choose widths and regularisation, and fit with them to all rows.
 
-        {paired_views}
-        {cv_weights_and_groups}
+        {paired_views_in_folds}
 
         {returns_self}
 

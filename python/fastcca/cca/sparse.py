@@ -503,8 +503,7 @@ class SparseCCACV(SparseTwoView):
     ) -> "SparseCCACV":
         """Choose the penalty, and fit with it to all rows.
 
-        {paired_views}
-        {cv_weights_and_groups}
+        {paired_views_in_folds}
 
         {returns_self}
 
