@@ -39,9 +39,11 @@ def with_paragraphs(paragraphs: Mapping[str, str]) -> Callable[[Documented], Doc
 
     def put_in(documented: Documented) -> Documented:
         parts: list[Any] = [documented]
-        if isinstance(documented, type):
-            members = (getattr(member, "__func__", member) for member in vars(documented).values())
-            parts += [member for member in members if isinstance(member, (FunctionType, property))]
+        for member in vars(documented).values() if isinstance(documented, type) else ():
+            if isinstance(member, (FunctionType, property)):
+                parts.append(member)
+            elif isinstance(member, (classmethod, staticmethod)):  # which keep a copy of their function's
+                parts += [member, member.__func__]
         for part in parts:
             if part.__doc__ is not None:  # python -OO keeps none
                 part.__doc__ = PLACE.sub(paragraph, part.__doc__)

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
 from fastcca.datasets._docs import documented
+from fastcca.datasets._formats import read_mat
 from fastcca.datasets._home import HOME_HINT, get_data_home, require
-from fastcca.datasets._mat import read_mat
 from fastcca.datasets._sources import SOURCES, hint
 from fastcca.taxonomy import Taxonomy
 

@@ -10,8 +10,8 @@ from sklearn.datasets import fetch_openml
 from sklearn.utils import Bunch
 
 from fastcca.datasets._docs import documented
+from fastcca.datasets._formats import read_idx
 from fastcca.datasets._home import HOME_HINT, get_data_home, require
-from fastcca.datasets._idx import read_idx
 from fastcca.datasets._sources import hint
 
 __all__ = ["load_mnist_halves", "read_split"]
