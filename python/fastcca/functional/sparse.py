@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -199,7 +199,7 @@ def elastic_net(
                 break
         return Alternated(u, v, count, settled)
 
-    def explained(u: Array, v: Array) -> Array:
+    def explained(u: Array, v: Array) -> npt.NDArray[Any]:
         return np.outer(S11 @ u, S22 @ v)
 
     return _one_by_one(S12, n_components, start, n_threads, alternate, explained)
@@ -211,7 +211,7 @@ def _one_by_one(
     start: Array | None,
     n_threads: int | None,
     alternate: Callable[[Array, Array], Alternated],
-    explained: Callable[[Array, Array], Array],
+    explained: Callable[[Array, Array], npt.NDArray[Any]],
 ) -> SparsePairs:
     """Pairs one after the other, each in what is left of S_12, which loses d ``explained(u, v)``."""
     if not S12.any():
