@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from bench.harness import (
     Report,
     agree,
-    arguments_and_report,
     limit_threads,
+    options_and_report,
     peak_rss_anon,
     time_once,
     time_together,
@@ -115,7 +115,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--largest", type=int, default=4096, help="leave out larger batches")
     parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile")
-    arguments, report = arguments_and_report(parser)
+    arguments, report = options_and_report(parser)
     torch.set_num_threads(arguments.threads)
     with limit_threads(arguments.threads):
         for B, d, turns in SIZES:

@@ -16,7 +16,7 @@ import torch
 from cca_zoo.deep.objectives import CCALoss
 from torch import Tensor
 
-from bench.harness import agree, arguments_and_report, limit_threads, time_together
+from bench.harness import Report, agree, limit_threads, time_together
 from fastcca.deep import CorrelationLoss
 
 SIZES = [(50, 1000), (128, 1024), (256, 2048), (512, 4096), (1024, 8192)]
@@ -56,8 +56,12 @@ def close(ours: tuple[Tensor, ...], exact: tuple[Tensor, ...]) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--largest", type=int, default=1024, help="leave out larger dimensions")
-    arguments, report = arguments_and_report(parser)
+    parser.add_argument("--json")
+    parser.add_argument("--allow-slow-numpy", action="store_true")
+    arguments = parser.parse_args()
+    report = Report(arguments.threads, arguments.allow_slow_numpy)
     torch.set_num_threads(arguments.threads)
     zoo = CCALoss(REG)
     losses: dict[str, Loss] = {

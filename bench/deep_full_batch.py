@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.harness import agree, arguments_and_report, peak_rss_anon
+from bench.harness import agree, options_and_report, peak_rss_anon
 
 SETUP = """
 import numpy as np, torch, fastcca
@@ -50,7 +50,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=int, default=60000)
-    options, report = arguments_and_report(parser)
+    options, report = options_and_report(parser)
     for dtype, bar in (("float32", 1e-4), ("float64", 1e-6)):
         peaks, seconds, gradients = {}, {}, {}
         with tempfile.TemporaryDirectory() as folder:

@@ -26,10 +26,10 @@ import fastcca
 __all__ = [
     "Report",
     "agree",
-    "arguments_and_report",
     "gemm",
     "limit_threads",
     "machine",
+    "options_and_report",
     "peak_rss_anon",
     "time_once",
     "time_together",
@@ -188,7 +188,7 @@ class Report:
             Path(path).write_text(json.dumps({"machine": self.about, "rows": self.rows}, indent=2) + "\n")
 
 
-def arguments_and_report(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, Report]:
+def options_and_report(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, Report]:
     """What the command line says, with the options that benchmarks share, and a report to fill."""
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json")

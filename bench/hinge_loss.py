@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.harness import Report, agree, arguments_and_report, limit_threads, time_together
+from bench.harness import Report, agree, limit_threads, time_together
 from fastcca.deep import HingeEmbeddingLoss, PairEmbeddingLoss
 from fastcca.functional import warp_epoch
 
@@ -164,8 +164,12 @@ def measure_warp(report: Report, n: int, p: int, d: int, C: int, repeats: int) -
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--largest", type=int, default=20000, help="leave out more classes")
-    arguments, report = arguments_and_report(parser)
+    parser.add_argument("--json")
+    parser.add_argument("--allow-slow-numpy", action="store_true")
+    arguments = parser.parse_args()
+    report = Report(arguments.threads, arguments.allow_slow_numpy)
     torch.set_num_threads(arguments.threads)
     with limit_threads(arguments.threads):
         for B, d, C, target, repeats in SIZES:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_info
 
-from bench.harness import agree, arguments_and_report, gemm, limit_threads, time_together
+from bench.harness import agree, gemm, limit_threads, options_and_report, time_together
 from fastcca.functional import top_k
 
 # queries, gallery, columns, k; the first is what is asked for
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument(
         "--small", action="store_true", help="a hundredth of the gallery: a check that it runs"
     )
-    arguments, report = arguments_and_report(parser)
+    arguments, report = options_and_report(parser)
     faiss.omp_set_num_threads(arguments.threads)
     blas = {
         lib["architecture"]
