@@ -16,7 +16,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.harness import Report, agree, limit_threads, peak_rss_anon, time_once, time_together
+from bench.harness import (
+    Report,
+    agree,
+    limit_threads,
+    options_and_report,
+    peak_rss_anon,
+    time_once,
+    time_together,
+)
 from fastcca.deep import ContrastiveLoss, SigmoidContrastiveLoss
 
 # (B, d), turns
@@ -105,13 +113,9 @@ Z1, Z2 = problem({B}, {d})
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--largest", type=int, default=4096, help="leave out larger batches")
     parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile")
-    parser.add_argument("--json")
-    parser.add_argument("--allow-slow-numpy", action="store_true")
-    arguments = parser.parse_args()
-    report = Report(arguments.threads, arguments.allow_slow_numpy)
+    arguments, report = options_and_report(parser)
     torch.set_num_threads(arguments.threads)
     with limit_threads(arguments.threads):
         for B, d, turns in SIZES:

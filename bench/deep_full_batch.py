@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.harness import Report, agree, peak_rss_anon
+from bench.harness import agree, options_and_report, peak_rss_anon
 
 SETUP = """
 import numpy as np, torch, fastcca
@@ -49,12 +49,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rows", type=int, default=60000)
-    parser.add_argument("--json")
-    parser.add_argument("--allow-slow-numpy", action="store_true")
-    options = parser.parse_args()
-    report = Report(options.threads, options.allow_slow_numpy)
+    options, report = options_and_report(parser)
     for dtype, bar in (("float32", 1e-4), ("float64", 1e-6)):
         peaks, seconds, gradients = {}, {}, {}
         with tempfile.TemporaryDirectory() as folder:

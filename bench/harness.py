@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -31,6 +32,7 @@ __all__ = [
     "gemms",
     "limit_threads",
     "machine",
+    "options_and_report",
     "peak_rss_anon",
     "time_once",
     "time_together",
@@ -205,6 +207,15 @@ class Report:
     def save(self, path: str | None) -> None:
         if path:
             Path(path).write_text(json.dumps({"machine": self.about, "rows": self.rows}, indent=2) + "\n")
+
+
+def options_and_report(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, Report]:
+    """What the command line says, with the options that benchmarks share, and a report to fill."""
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json")
+    parser.add_argument("--allow-slow-numpy", action="store_true")
+    arguments = parser.parse_args()
+    return arguments, Report(arguments.threads, arguments.allow_slow_numpy)
 
 
 def _format(value: float | str) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_info
 
-from bench.harness import Report, agree, gemm, limit_threads, time_together
+from bench.harness import agree, gemm, limit_threads, options_and_report, time_together
 from fastcca.functional import top_k
 
 # queries, gallery, columns, k; the first is what is asked for
@@ -54,16 +54,12 @@ def same(a: Found, b: Found) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--first", action="store_true", help="only the size that is asked for")
     parser.add_argument(
         "--small", action="store_true", help="a hundredth of the gallery: a check that it runs"
     )
-    parser.add_argument("--json")
-    parser.add_argument("--allow-slow-numpy", action="store_true")
-    arguments = parser.parse_args()
-    report = Report(arguments.threads, arguments.allow_slow_numpy)
+    arguments, report = options_and_report(parser)
     faiss.omp_set_num_threads(arguments.threads)
     blas = {
         lib["architecture"]

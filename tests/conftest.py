@@ -21,3 +21,18 @@ def data_home() -> Path:
     if not Path(home).is_dir():
         pytest.skip(f"FASTCCA_DATA={home} is not a folder")
     return Path(home)
+
+
+@pytest.fixture(params=["core", "other devices"])
+def where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The hinge loss by the compiled core, or by the formulas that other devices run, on the CPU."""
+    from fastcca.deep.losses import hinge
+
+    if request.param == "other devices":
+
+        def elsewhere(*args: object) -> None:
+            raise AssertionError("the core is not to be asked")
+
+        monkeypatch.setattr(hinge, "batch_hinge_loss", elsewhere)
+        monkeypatch.setattr(hinge, "_runs_in_core", lambda tensor: False)
+    return str(request.param)

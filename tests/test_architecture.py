@@ -17,7 +17,7 @@ CPP = ROOT / "cpp"
 # Layers of the Python package from the bottom, by the first part of a module's name below fastcca. A module
 # imports from its own layer or from those below it.
 LAYERS = (
-    {"errors", "_core"},
+    {"errors", "_core", "_docstrings"},
     {"_arguments"},
     {"_config", "functional"},
     {"taxonomy", "metrics"},

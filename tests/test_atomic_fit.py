@@ -15,31 +15,8 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 import fastcca
-from fastcca import (
-    CCA,
-    CCACV,
-    GCCA,
-    MCCA,
-    MCCACV,
-    KernelCCA,
-    KernelCCACV,
-    Moments,
-    NumericalError,
-    TwoViewPipeline,
-)
+from fastcca import embedding
 from fastcca._models.atomic_fit import METHODS, AtomicFit
-from fastcca.embedding import (
-    AttributeHierarchyLabelEmbedding,
-    AttributeLabelEmbedding,
-    HierarchyLabelEmbedding,
-    JointEmbedding,
-    LargeMarginEmbedding,
-    LargeMarginTaxonomyEmbedding,
-    NearestClassMean,
-    RidgeEmbedding,
-    UnifiedSemanticEmbedding,
-    WARPEmbedding,
-)
 from fastcca.fusion import EarlyFusion
 from fastcca.retrieval import CrossViewSearch, LabelSearch, SearchIndex
 from fastcca.synchrony import SynchronyDetector
@@ -47,7 +24,7 @@ from fastcca.taxonomy import Taxonomy
 
 PACKAGE = str(Path(fastcca.__file__).parent)
 POINTS = 14
-ERRORS = (KeyboardInterrupt, MemoryError, NumericalError)
+ERRORS = (KeyboardInterrupt, MemoryError, fastcca.NumericalError)
 
 
 def views(seed, p=4, q=3):
@@ -138,32 +115,44 @@ def check_interruptions(model, second, said=answers, method="fit", errors=ERRORS
 
 
 CASES = {
-    "CCA": (CCA(), WIDER),
-    "CCA-qr": (CCA(solver="qr"), WIDER),
-    "CCACV": (CCACV(regs=[1e-3, 1.0, 10.0]), WIDER),
-    "KernelCCA": (KernelCCA(2, rank=10), WIDER),
-    "KernelCCACV": (KernelCCACV(2, rank=10, regs=[1e-3, 1e-2, 1e-1]), WIDER),
-    "TwoViewPipeline": (TwoViewPipeline(x=[StandardScaler(), PCA(2)], model=CCA(1)), WIDER),
-    "TwoViewPipeline-CCACV": (TwoViewPipeline(x=PCA(2), model=CCACV(1, regs=[0.1, 1.0], cv=3)), WIDER),
-    "MCCA": (MCCA(2), [([X, Y],), (views(1, 5, 2),)]),
-    "GCCA": (GCCA(2, reg=0.1), [([X, Y],), (views(1, 5, 2),)]),
-    "MCCACV": (MCCACV(2, regs=[0.1, 1.0]), [([X, Y],), (views(1, 5, 2),)]),
-    "JointEmbedding": (JointEmbedding(2, n_epochs=2, random_state=0), WIDER),
-    "NearestClassMean": (NearestClassMean(), CLASSES),
-    "NearestClassMean-learned": (NearestClassMean("learned", **SHORT), CLASSES),
-    "RidgeEmbedding": (RidgeEmbedding(), CLASSES),
-    "LargeMarginEmbedding": (LargeMarginEmbedding(**SHORT), CLASSES),
-    "WARPEmbedding": (WARPEmbedding(random_state=0, **SHORT), CLASSES),
-    "LargeMarginTaxonomyEmbedding": (LargeMarginTaxonomyEmbedding(TREE, temperature=1.0), CLASSES),
-    "AttributeLabelEmbedding": (AttributeLabelEmbedding(VECTORS, **SHORT), CLASSES),
-    "HierarchyLabelEmbedding": (HierarchyLabelEmbedding(TREE, **SHORT), CLASSES),
-    "AttributeHierarchyLabelEmbedding": (AttributeHierarchyLabelEmbedding(TREE, VECTORS, **SHORT), CLASSES),
-    "UnifiedSemanticEmbedding": (UnifiedSemanticEmbedding(TREE, VECTORS, n_rounds=1, **SHORT), CLASSES),
+    "CCA": (fastcca.CCA(), WIDER),
+    "CCA-qr": (fastcca.CCA(solver="qr"), WIDER),
+    "CCACV": (fastcca.CCACV(regs=[1e-3, 1.0, 10.0]), WIDER),
+    "KernelCCA": (fastcca.KernelCCA(2, rank=10), WIDER),
+    "KernelCCACV": (fastcca.KernelCCACV(2, rank=10, regs=[1e-3, 1e-2, 1e-1]), WIDER),
+    "TwoViewPipeline": (fastcca.TwoViewPipeline(x=[StandardScaler(), PCA(2)], model=fastcca.CCA(1)), WIDER),
+    "TwoViewPipeline-CCACV": (
+        fastcca.TwoViewPipeline(x=PCA(2), model=fastcca.CCACV(1, regs=[0.1, 1.0], cv=3)),
+        WIDER,
+    ),
+    "MCCA": (fastcca.MCCA(2), [([X, Y],), (views(1, 5, 2),)]),
+    "GCCA": (fastcca.GCCA(2, reg=0.1), [([X, Y],), (views(1, 5, 2),)]),
+    "MCCACV": (fastcca.MCCACV(2, regs=[0.1, 1.0]), [([X, Y],), (views(1, 5, 2),)]),
+    "JointEmbedding": (embedding.JointEmbedding(2, n_epochs=2, random_state=0), WIDER),
+    "NearestClassMean": (embedding.NearestClassMean(), CLASSES),
+    "NearestClassMean-learned": (embedding.NearestClassMean("learned", **SHORT), CLASSES),
+    "RidgeEmbedding": (embedding.RidgeEmbedding(), CLASSES),
+    "LargeMarginEmbedding": (embedding.LargeMarginEmbedding(**SHORT), CLASSES),
+    "WARPEmbedding": (embedding.WARPEmbedding(random_state=0, **SHORT), CLASSES),
+    "LargeMarginTaxonomyEmbedding": (embedding.LargeMarginTaxonomyEmbedding(TREE, temperature=1.0), CLASSES),
+    "AttributeLabelEmbedding": (embedding.AttributeLabelEmbedding(VECTORS, **SHORT), CLASSES),
+    "HierarchyLabelEmbedding": (embedding.HierarchyLabelEmbedding(TREE, **SHORT), CLASSES),
+    "AttributeHierarchyLabelEmbedding": (
+        embedding.AttributeHierarchyLabelEmbedding(TREE, VECTORS, **SHORT),
+        CLASSES,
+    ),
+    "UnifiedSemanticEmbedding": (
+        embedding.UnifiedSemanticEmbedding(TREE, VECTORS, n_rounds=1, **SHORT),
+        CLASSES,
+    ),
     "EarlyFusion": (EarlyFusion(), [(X,), (views(1, 5)[0],)]),
     "SynchronyDetector": (SynchronyDetector(max_lag=3), PAIRED),
     "SearchIndex": (SearchIndex(), [(X,), (views(1)[0],)]),
-    "CrossViewSearch": (CrossViewSearch(CCA().fit(X, Y)), [(Y,), (views(1)[1],)]),
-    "LabelSearch": (LabelSearch(NearestClassMean().fit(LX, LY)), [(LX,), (labelled(1, ANIMALS)[0],)]),
+    "CrossViewSearch": (CrossViewSearch(fastcca.CCA().fit(X, Y)), [(Y,), (views(1)[1],)]),
+    "LabelSearch": (
+        LabelSearch(embedding.NearestClassMean().fit(LX, LY)),
+        [(LX,), (labelled(1, ANIMALS)[0],)],
+    ),
 }
 
 
@@ -176,19 +165,21 @@ def test_a_fit_that_is_stopped_changes_nothing(name):
     check_interruptions(fitted, second)
 
 
-@pytest.mark.parametrize("model", [CCA(), KernelCCA(2, rank=10)], ids=["CCA", "KernelCCA"])
+@pytest.mark.parametrize("model", [fastcca.CCA(), fastcca.KernelCCA(2, rank=10)], ids=["CCA", "KernelCCA"])
 def test_rows_are_added_whole_or_not_at_all(model):
     first, second = PAIRED
     check_interruptions(model.partial_fit(*first), second, method="partial_fit")
 
 
 def test_rows_of_many_views_are_added_whole_or_not_at_all():
-    check_interruptions(MCCA(2).partial_fit([X, Y]), (views(1),), method="partial_fit")
-    check_interruptions(MCCA(2).fit([X, Y]), (Moments().update(*views(1)),), method="fit_moments")
+    check_interruptions(fastcca.MCCA(2).partial_fit([X, Y]), (views(1),), method="partial_fit")
+    check_interruptions(
+        fastcca.MCCA(2).fit([X, Y]), (fastcca.Moments().update(*views(1)),), method="fit_moments"
+    )
 
 
 def test_moments_are_fitted_whole_or_not_at_all():
-    check_interruptions(CCA().fit(X, Y), (Moments().update(*views(1)),), method="fit_moments")
+    check_interruptions(fastcca.CCA().fit(X, Y), (fastcca.Moments().update(*views(1)),), method="fit_moments")
 
 
 @pytest.mark.parametrize("warm_start", [False, True])
@@ -235,7 +226,7 @@ def test_a_module_that_is_stopped_keeps_its_weights(name):
 
 
 def test_subclasses_of_users_need_do_nothing():
-    class Halved(CCA):
+    class Halved(fastcca.CCA):
         def fit(self, X, y, sample_weight=None):
             self.factor_ = np.float64(len(X) / 2)
             super().fit(X / self.factor_, y, sample_weight)
@@ -256,7 +247,7 @@ def test_subclasses_of_users_need_do_nothing():
 
 
 def test_a_first_fit_that_fails_leaves_an_estimator_that_is_not_fitted():
-    model = CCA()
+    model = fastcca.CCA()
     with pytest.raises(ValueError, match="the first is at row 0, column 0"):
         model.fit(np.full((60, 4), np.nan), Y)
     assert set(vars(model)) == set(model.get_params())

@@ -12,29 +12,15 @@ import time
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import fastcca
+from command_line import run, run_well
 from fastcca import CCA, CCACV, KernelCCA, KernelCCACV, cli
 from fastcca.cli import _input
 from fastcca.datasets import make_two_views
 from fastcca.embedding import NearestClassMean
 from fastcca.fusion import EarlyFusion
 from fastcca.synchrony import SynchronyDetector
-
-
-def run(*arguments):
-    """The program in this process: exit code, stdout, stderr."""
-    result = CliRunner().invoke(cli.main, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
-
-
-def run_well(*arguments):
-    code, out, err = run(*arguments)
-    assert (code, err) == (0, "")
-    return out
 
 
 def program(*arguments, **options):

@@ -4,27 +4,14 @@ import csv
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import fastcca
-from fastcca import CCA, cli
+from command_line import run, run_well
+from fastcca import CCA
 from fastcca.datasets import make_two_views
 from fastcca.embedding import NearestClassMean
 from fastcca.fusion import EarlyFusion
 from fastcca.retrieval import CrossViewSearch, LabelSearch
-
-
-def run(*arguments):
-    result = CliRunner().invoke(cli.main, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
-
-
-def run_well(*arguments):
-    code, out, err = run(*arguments)
-    assert (code, err) == (0, "")
-    return out
 
 
 @pytest.fixture

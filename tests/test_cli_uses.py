@@ -5,27 +5,14 @@ import sys
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import fastcca
-from fastcca import CCA, MCCA, cli
+from command_line import run, run_well
+from fastcca import CCA, MCCA
 from fastcca.datasets import make_two_views
 from fastcca.embedding import AttributeLabelEmbedding, LargeMarginEmbedding, NearestClassMean
 from fastcca.inference import permutation_test, wilks_test
 from fastcca.taxonomy import Taxonomy
-
-
-def run(*arguments):
-    result = CliRunner().invoke(cli.main, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
-
-
-def run_well(*arguments):
-    code, out, err = run(*arguments)
-    assert (code, err) == (0, ""), err
-    return out
 
 
 def refused(message, *arguments):

@@ -2,18 +2,11 @@
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import fastcca
-from fastcca import GCCA, MCCA, MCCACV, KernelCCA, PLSRegression, SparseCCA, cli
+from command_line import run
+from fastcca import GCCA, MCCA, MCCACV, KernelCCA, PLSRegression, SparseCCA
 from fastcca.similarity import compare
-
-
-def run(*arguments):
-    result = CliRunner().invoke(cli.main, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 @pytest.fixture

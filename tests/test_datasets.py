@@ -20,7 +20,7 @@ from sklearn.datasets import load_digits
 
 from fastcca import datasets
 from fastcca.datasets import _fashion, _fetch
-from fastcca.datasets._idx import read_idx
+from fastcca.datasets._formats import read_idx
 from fastcca.datasets._sources import RECORDINGS, SOURCES
 
 # ---- the data home -----------------------------------------------------------------------------------

@@ -9,17 +9,8 @@ torch.set_num_threads(1)  # tiny batches
 
 from fastcca.datasets import load_digit_halves  # noqa: E402
 from fastcca.deep import MLP, HingeEmbeddingLoss, PairEmbeddingLoss  # noqa: E402
-from fastcca.deep.losses import hinge as operator  # noqa: E402
 from fastcca.functional import hinge_embedding_loss  # noqa: E402
 from reference import hinge as ref  # noqa: E402
-
-FORMS = {
-    "sum": {},
-    "hardest": {"negatives": "hardest"},
-    "semihard": {"negatives": "semihard"},
-    "rank": {"negatives": "rank"},
-    "softmax": {"loss": "softmax"},
-}
 
 
 def drawn(*shape, seed=0):
@@ -53,20 +44,7 @@ def one_way(groups):
     ]
 
 
-@pytest.fixture(params=["core", "other devices"])
-def where(request, monkeypatch):
-    """The compiled core, or the formulas that other devices run, on the CPU."""
-    if request.param == "other devices":
-
-        def elsewhere(*args):
-            raise AssertionError("the core is not to be asked")
-
-        monkeypatch.setattr(operator, "batch_hinge_loss", elsewhere)
-        monkeypatch.setattr(operator, "_runs_in_core", lambda tensor: False)
-    return request.param
-
-
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ref.FORMS)
 @pytest.mark.parametrize("similarity", ["euclidean", "cosine"])
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("weighted", [False, True])
@@ -76,7 +54,7 @@ def test_hinge_of_every_form(where, form, similarity, reduction, weighted):
     if weighted:
         n_weight[3] = 0
     class_weight = torch.arange(1.0, 7.0) if weighted else None
-    loss = HingeEmbeddingLoss(0.7, similarity, reduction, class_weight=class_weight, **FORMS[form])
+    loss = HingeEmbeddingLoss(0.7, similarity, reduction, class_weight=class_weight, **ref.FORMS[form])
     scales = np.ones(13) if not weighted else (n_weight * class_weight[y]).numpy()
     if reduction == "mean":
         scales = scales / scales.sum()
@@ -93,7 +71,7 @@ def test_hinge_of_every_form(where, form, similarity, reduction, weighted):
     np.testing.assert_allclose(U.grad, grad_U, atol=1e-12)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ref.FORMS)
 @pytest.mark.parametrize("similarity", ["euclidean", "cosine"])
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 @pytest.mark.parametrize("grouped", [False, True])
@@ -108,7 +86,7 @@ def test_pairs_of_every_form(where, form, similarity, reduction, grouped):
     a, b = Z1.detach().numpy(), Z2.detach().numpy()
     there = losses_and_gradients(a, b, range(n), scales * upstream, 0.7, similarity, form, constraints)
     back = losses_and_gradients(b, a, range(n), scales * upstream, 0.7, similarity, form, constraints)
-    loss = PairEmbeddingLoss(0.7, similarity, reduction, **FORMS[form])
+    loss = PairEmbeddingLoss(0.7, similarity, reduction, **ref.FORMS[form])
     found = loss(Z1, Z2, groups=groups, sample_weight=weight)
     assert found.shape == ((n,) if reduction == "none" else ())
     total = (found * torch.from_numpy(upstream)).sum() if reduction == "none" else found
@@ -120,15 +98,17 @@ def test_pairs_of_every_form(where, form, similarity, reduction, grouped):
     np.testing.assert_allclose(Z2.grad, there[2] + back[1], atol=1e-12)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ref.FORMS)
 @pytest.mark.parametrize("similarity", ["euclidean", "cosine"])
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 def test_gradcheck(form, similarity, reduction):
     Z, U, y = problem(8, 4, 5, seed=3)
     weights = torch.rand(8, generator=torch.Generator().manual_seed(5)).double()
-    loss = HingeEmbeddingLoss(0.7, similarity, reduction, class_weight=torch.arange(1.0, 6.0), **FORMS[form])
+    loss = HingeEmbeddingLoss(
+        0.7, similarity, reduction, class_weight=torch.arange(1.0, 6.0), **ref.FORMS[form]
+    )
     assert torch.autograd.gradcheck(lambda a, b: loss(a, b, y, weights), (Z, U))
-    pairs = PairEmbeddingLoss(0.7, similarity, reduction, **FORMS[form])
+    pairs = PairEmbeddingLoss(0.7, similarity, reduction, **ref.FORMS[form])
     Z1, Z2 = problem(8, 4, 8, seed=4)[:2]
     assert torch.autograd.gradcheck(lambda a, b: pairs(a, b, torch.arange(8) // 2, weights), (Z1, Z2))
 
@@ -146,7 +126,7 @@ def test_semi_hard_by_hand():
     assert value == pytest.approx(0.91)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ref.FORMS)
 def test_costs_with_every_form(form):
     Z, U, y = problem(12, 4, 5)
     costs = drawn(5, 5, seed=8).abs()
@@ -156,7 +136,7 @@ def test_costs_with_every_form(form):
         return
     for reduction in ("sum", "none"):
         Z.grad = None
-        found = HingeEmbeddingLoss(costs, reduction=reduction, **FORMS[form])(Z, U, y).sum()
+        found = HingeEmbeddingLoss(costs, reduction=reduction, **ref.FORMS[form])(Z, U, y).sum()
         found.backward()
         scales = np.ones(12)
         expected = ref.hinge_embedding_loss(
@@ -173,19 +153,19 @@ def test_costs_with_every_form(form):
         np.testing.assert_allclose(Z.grad, expected[1], atol=1e-12)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ref.FORMS)
 def test_one_item_alone_has_no_negatives(form):
     Z1, Z2 = drawn(6, 3), drawn(6, 3, seed=1)
     one_item = torch.zeros(6, dtype=torch.int32)
     for reduction in ("mean", "none"):
         a = Z1.clone().requires_grad_()
-        value = PairEmbeddingLoss(reduction=reduction, **FORMS[form])(a, Z2, one_item)
+        value = PairEmbeddingLoss(reduction=reduction, **ref.FORMS[form])(a, Z2, one_item)
         assert not value.any()
         value.sum().backward()
         assert not a.grad.any()
     # captions of one picture, in the same place: no loss but from the others
     pictures = torch.eye(3).repeat_interleave(2, 0)
-    loss = PairEmbeddingLoss(margin=1.0, **FORMS[form])
+    loss = PairEmbeddingLoss(margin=1.0, **ref.FORMS[form])
     apart = loss(pictures, pictures, torch.arange(6) // 2)
     if form != "semihard":  # takes a node in the same place for none that is farther
         assert loss(pictures, pictures) > apart + 0.1
@@ -199,8 +179,8 @@ def test_one_item_alone_has_no_negatives(form):
 def test_groups_and_weights_compile_and_transform(form, reduction):
     Z1, Z2 = drawn(10, 4), drawn(10, 4, seed=1)
     groups, weights = torch.arange(10) // 2, torch.arange(1.0, 11.0)
-    pairs = PairEmbeddingLoss(reduction=reduction, **FORMS[form])
-    hinge = HingeEmbeddingLoss(reduction=reduction, class_weight=torch.arange(1.0, 11.0), **FORMS[form])
+    pairs = PairEmbeddingLoss(reduction=reduction, **ref.FORMS[form])
+    hinge = HingeEmbeddingLoss(reduction=reduction, class_weight=torch.arange(1.0, 11.0), **ref.FORMS[form])
 
     def total(a, b):
         return (pairs(a, b, groups, weights) + hinge(a, b, groups, weights)).sum()

@@ -19,13 +19,6 @@ from fastcca.functional import ConstraintTable  # noqa: E402
 from fastcca.taxonomy import Taxonomy  # noqa: E402
 from reference import hinge as ref  # noqa: E402
 
-FORMS = {
-    "sum": {},
-    "hardest": {"negatives": "hardest"},
-    "semihard": {"negatives": "semihard"},
-    "rank": {"negatives": "rank"},
-    "softmax": {"loss": "softmax"},
-}
 # four classes and seven nodes: a class with two pairs, one with one, one with none, one with an empty pair
 CONSTRAINTS = [[(4, [5, 6]), (0, [1, 2, 3])], [(5, [4])], [], [(6, []), (4, [0, 5, 6])]]
 
@@ -34,23 +27,10 @@ def drawn(*shape, seed=0, dtype=torch.float64):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-@pytest.fixture(params=["core", "other devices"])
-def where(request, monkeypatch):
-    """The compiled core, or the formulas that other devices run, on the CPU."""
-    if request.param == "other devices":
-
-        def elsewhere(*args):
-            raise AssertionError("the core is not to be asked")
-
-        monkeypatch.setattr(operator, "batch_hinge_loss", elsewhere)
-        monkeypatch.setattr(operator, "_runs_in_core", lambda tensor: False)
-    return request.param
-
-
 # ---- the operator with a table
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ref.FORMS)
 @pytest.mark.parametrize("similarity", ["euclidean", "cosine"])
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("costs", [False, True])
@@ -66,7 +46,7 @@ def test_table_against_the_slow_reference(where, form, similarity, reduction, co
         pytest.skip("the softmax has no margin")
     table = ConstraintTable.from_lists(CONSTRAINTS)
     loss = HingeEmbeddingLoss(
-        margin, similarity, reduction, class_weight=class_weight, table=table, **FORMS[form]
+        margin, similarity, reduction, class_weight=class_weight, table=table, **ref.FORMS[form]
     )
     value = loss(Z, U, y, sample_weight=weight)
     scales = (weight * class_weight.double()[y]).numpy()
@@ -88,13 +68,13 @@ def test_table_against_the_slow_reference(where, form, similarity, reduction, co
     np.testing.assert_allclose(U.grad.numpy(), grads[1], rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("form", [form for form in FORMS if form != "rank"])  # its gradient holds weights
+@pytest.mark.parametrize("form", [form for form in ref.FORMS if form != "rank"])  # its gradient holds weights
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 def test_gradcheck_with_a_table(where, form, reduction):
     Z, U = drawn(5, 3, seed=4).requires_grad_(), drawn(7, 3, seed=5).requires_grad_()
     y = torch.tensor([3, 0, 1, 2, 0])
     loss = HingeEmbeddingLoss(
-        0.7, reduction=reduction, table=ConstraintTable.from_lists(CONSTRAINTS), **FORMS[form]
+        0.7, reduction=reduction, table=ConstraintTable.from_lists(CONSTRAINTS), **ref.FORMS[form]
     )
     assert torch.autograd.gradcheck(lambda a, b: loss(a, b, y), (Z, U))
 
@@ -102,7 +82,7 @@ def test_gradcheck_with_a_table(where, form, reduction):
 def test_table_of_all_other_classes_is_the_loss_without_one(where):
     Z, U, y = drawn(9, 4), drawn(5, 4, seed=1), torch.arange(9) % 5
     every = [[(c, [o for o in range(5) if o != c])] for c in range(5)]
-    for options in FORMS.values():
+    for options in ref.FORMS.values():
         with_table = HingeEmbeddingLoss(table=ConstraintTable.from_lists(every), **options)
         torch.testing.assert_close(with_table(Z, U, y), HingeEmbeddingLoss(**options)(Z, U, y))
 

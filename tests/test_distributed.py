@@ -11,20 +11,8 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from fastcca import (
-    CCA,
-    CCACV,
-    GCCA,
-    MCCA,
-    PLSSVD,
-    KernelCCA,
-    KernelCCACV,
-    Moments,
-    PLSCanonical,
-    PLSRegression,
-    SparseCCA,
-    streaming,
-)
+import fastcca
+from fastcca import streaming
 
 pytest.importorskip("dask", reason="dask (the extra `distributed`) is not installed")
 import dask
@@ -54,13 +42,13 @@ def test_the_moments_of_all_rows(views, scheduler, chunks):
     X, Y = views
     with dask.config.set(scheduler=scheduler):
         got = moments(da.from_array(X, chunks=chunks), da.from_array(Y, chunks=(400, 3)))
-    want = Moments().update(X, Y)
+    want = fastcca.Moments().update(X, Y)
     assert (got.n, got.dims) == (1000, (5, 3))
     np.testing.assert_allclose(got.mean, want.mean, rtol=1e-13)
     np.testing.assert_allclose(got.scatter, want.scatter, rtol=0, atol=1e-9)
-    fitted = CCA().fit_moments(got)
+    fitted = fastcca.CCA().fit_moments(got)
     np.testing.assert_allclose(
-        fitted.canonical_correlations_, CCA().fit(X, Y).canonical_correlations_, atol=1e-12
+        fitted.canonical_correlations_, fastcca.CCA().fit(X, Y).canonical_correlations_, atol=1e-12
     )
 
 
@@ -71,7 +59,7 @@ def test_weights_and_float32(views, rng):
         got = moments(
             da.from_array(X, chunks=(250, 5)), da.from_array(Y, chunks=(250, 3)), sample_weight=given
         )
-        want = Moments().update(X, Y, sample_weight=weight)
+        want = fastcca.Moments().update(X, Y, sample_weight=weight)
         assert got.n == weight.sum()
         assert np.array_equal(got.eps, want.eps)
         np.testing.assert_allclose(got.scatter, want.scatter, rtol=1e-4, atol=1e-2)
@@ -83,7 +71,7 @@ def test_a_cluster(views):
     cluster = dask_distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=None)
     with cluster, dask_distributed.Client(cluster):
         got = moments(da.from_array(X, chunks=(100, 5)), da.from_array(Y, chunks=(100, 3)))
-    np.testing.assert_allclose(got.scatter, Moments().update(X, Y).scatter, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(got.scatter, fastcca.Moments().update(X, Y).scatter, rtol=0, atol=1e-9)
 
 
 def test_bad_input(views):
@@ -112,14 +100,21 @@ def test_bitwise_for_equal_chunks_whatever_computes_them(views):
     found = []
     for scheduler in ("synchronous", "threads", "processes"):
         with dask.config.set(scheduler=scheduler):
-            found.append(distributed.fit(CCA(2), X, Y))
+            found.append(distributed.fit(fastcca.CCA(2), X, Y))
     for other in found[1:]:
         assert np.array_equal(found[0].x_weights_, other.x_weights_)
         assert np.array_equal(found[0].moments_.scatter, other.moments_.scatter)
 
 
-MODELS = [CCA(2, reg=0.1), PLSRegression(2), PLSCanonical(2), PLSSVD(2), CCACV(2), CCACV(2, scale=True, cv=3)]
-MODELS.append(SparseCCA(2, penalty=0.01))
+MODELS = [
+    fastcca.CCA(2, reg=0.1),
+    fastcca.PLSRegression(2),
+    fastcca.PLSCanonical(2),
+    fastcca.PLSSVD(2),
+    fastcca.CCACV(2),
+    fastcca.CCACV(2, scale=True, cv=3),
+]
+MODELS.append(fastcca.SparseCCA(2, penalty=0.01))
 
 
 def frames(*arrays):
@@ -146,7 +141,7 @@ def test_fits_are_those_of_all_rows(views, model, source):
     want = clone(model).fit(*views)
     np.testing.assert_allclose(got.x_weights_, want.x_weights_, rtol=0, atol=1e-10)
     np.testing.assert_allclose(got.canonical_correlations_, want.canonical_correlations_, atol=1e-12)
-    if isinstance(model, CCACV):
+    if isinstance(model, fastcca.CCACV):
         assert got.reg_ == pytest.approx(want.reg_)
         np.testing.assert_allclose(
             got.cv_results_["mean_test_score"], want.cv_results_["mean_test_score"], atol=1e-9
@@ -154,7 +149,7 @@ def test_fits_are_those_of_all_rows(views, model, source):
         assert got.n_splits_ == want.n_splits_
 
 
-@pytest.mark.parametrize("kind", [MCCA, GCCA])
+@pytest.mark.parametrize("kind", [fastcca.MCCA, fastcca.GCCA])
 def test_many_views(views, kind):
     X, Y = views
     three = {"a": X, "b": Y, "c": X[:, 3:] + Y[:, :2]}
@@ -173,13 +168,13 @@ def test_confounds_and_weights(views, rng):
     X, Y = views
     Z, weight = rng.standard_normal((1000, 2)), rng.integers(1, 4, 1000).astype(float)
     x, y, z = arrays_of(X, Y, Z)
-    got = distributed.fit(CCA(2), x, y, confounds=z, sample_weight=weight)
-    want = CCA(2).fit(X, Y, sample_weight=weight, confounds=Z)
+    got = distributed.fit(fastcca.CCA(2), x, y, confounds=z, sample_weight=weight)
+    want = fastcca.CCA(2).fit(X, Y, sample_weight=weight, confounds=Z)
     np.testing.assert_allclose(got.x_weights_, want.x_weights_, rtol=0, atol=1e-10)
     chunks = delayed_chunks(X, Y, weight)
-    got = distributed.fit(CCA(2), *chunks[:2], sample_weight=chunks[2])
+    got = distributed.fit(fastcca.CCA(2), *chunks[:2], sample_weight=chunks[2])
     np.testing.assert_allclose(
-        got.x_weights_, CCA(2).fit(X, Y, sample_weight=weight).x_weights_, rtol=0, atol=1e-10
+        got.x_weights_, fastcca.CCA(2).fit(X, Y, sample_weight=weight).x_weights_, rtol=0, atol=1e-10
     )
 
 
@@ -190,14 +185,14 @@ def test_files_that_workers_read(views, tmp_path):
     chunks = streaming.read(tmp_path / "X.npy", tmp_path / "Y.npz", rows=130)
     with dask.config.set(scheduler="processes"):
         got = moments(chunks)
-    np.testing.assert_allclose(got.scatter, Moments().update(X, Y).scatter, rtol=0, atol=1e-9)
-    search = distributed.fit(CCACV(2), chunks)
-    assert search.reg_ == pytest.approx(CCACV(2).fit(X, Y).reg_)
+    np.testing.assert_allclose(got.scatter, fastcca.Moments().update(X, Y).scatter, rtol=0, atol=1e-9)
+    search = distributed.fit(fastcca.CCACV(2), chunks)
+    assert search.reg_ == pytest.approx(fastcca.CCACV(2).fit(X, Y).reg_)
 
 
 def test_scores_chunk_by_chunk(views):
     X, Y = views
-    cca = CCA(2).fit(X, Y)
+    cca = fastcca.CCA(2).fit(X, Y)
     x, y = arrays_of(X, Y)
     np.testing.assert_allclose(distributed.transform(cca, x).compute(), cca.transform(X), atol=1e-12)
     np.testing.assert_allclose(distributed.transform(cca, y, "y").compute(), cca.transform_y(Y), atol=1e-12)
@@ -219,7 +214,7 @@ KERNEL = {"n_components": 2, "rank": 40, "reg": 1e-3}
 @pytest.mark.parametrize("kernel", ["rbf", "polynomial"])
 def test_kernel_cca(views, source, kernel):
     views = views[0] - 100, views[1] - 100
-    model = KernelCCA(kernel=kernel, **KERNEL)
+    model = fastcca.KernelCCA(kernel=kernel, **KERNEL)
     got, want = distributed.fit(clone(model), *source(*views)), clone(model).fit(*views)
     assert (got.x_rank_, got.x_gamma_) == (want.x_rank_, want.x_gamma_)
     np.testing.assert_allclose(got.singular_values_, want.singular_values_, rtol=0, atol=1e-10)
@@ -235,16 +230,16 @@ def test_kernel_cca_with_landmarks_of_a_sample(views, rng, monkeypatch):
     X, Y = views[0].astype(np.float32), views[1]
     weight = rng.integers(0, 4, 1000).astype(float)
     x, y = arrays_of(X, Y)
-    got = distributed.fit(KernelCCA(**KERNEL), x, y, sample_weight=weight)
+    got = distributed.fit(fastcca.KernelCCA(**KERNEL), x, y, sample_weight=weight)
     assert got.x_landmark_indices_ is None
     rows = {row.tobytes() for row in X[weight > 0]}
     assert all(row.tobytes() in rows for row in got.x_landmarks_)
     options = {**KERNEL, "gamma": (got.x_gamma_, got.y_gamma_)}
     landmarks = got.x_landmarks_, got.y_landmarks_
-    want = KernelCCA(**options).fit(X, Y, sample_weight=weight, landmarks=landmarks)
+    want = fastcca.KernelCCA(**options).fit(X, Y, sample_weight=weight, landmarks=landmarks)
     np.testing.assert_allclose(got.singular_values_, want.singular_values_, rtol=0, atol=1e-6)
     np.testing.assert_allclose(got.transform(X), want.transform(X), rtol=0, atol=1e-3)
-    again = distributed.fit(KernelCCA(**KERNEL), x, y, sample_weight=weight)
+    again = distributed.fit(fastcca.KernelCCA(**KERNEL), x, y, sample_weight=weight)
     assert np.array_equal(again.x_weights_, got.x_weights_)
 
 
@@ -262,14 +257,14 @@ def test_a_worker_that_is_killed_changes_nothing(views, tmp_path):
             pass
         return rows
 
-    want = distributed.fit(CCA(2), *delayed_chunks_of(X, Y, rows=20))
+    want = distributed.fit(fastcca.CCA(2), *delayed_chunks_of(X, Y, rows=20))
     with (
         cluster_of.LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
         ) as cluster,
         cluster_of.Client(cluster),
     ):
-        again = distributed.fit(CCA(2), *delayed_chunks_of(X, Y, rows=20))
+        again = distributed.fit(fastcca.CCA(2), *delayed_chunks_of(X, Y, rows=20))
         assert np.array_equal(again.x_weights_, want.x_weights_)
         chunks = [
             [dask.delayed(slow)(i, part, str(tmp_path)) for i, part in enumerate(view)]
@@ -286,7 +281,7 @@ def test_a_worker_that_is_killed_changes_nothing(views, tmp_path):
 
         thread = threading.Thread(target=kill)
         thread.start()
-        got = distributed.fit(CCA(2), *chunks)
+        got = distributed.fit(fastcca.CCA(2), *chunks)
         thread.join()
     assert killed
     assert np.array_equal(got.x_weights_, want.x_weights_)
@@ -301,25 +296,25 @@ def test_bad_fits(views):
     X, Y = views
     x, y = arrays_of(X, Y)
     with pytest.raises(TypeError, match=r"estimator must be a CCA, .* got KernelCCACV"):
-        distributed.fit(KernelCCACV(), x, y)
+        distributed.fit(fastcca.KernelCCACV(), x, y)
     with pytest.raises(ValueError, match="a precomputed kernel has no values between rows of parts"):
-        distributed.fit(KernelCCA(kernel="precomputed"), x, y)
+        distributed.fit(fastcca.KernelCCA(kernel="precomputed"), x, y)
     with pytest.raises(ValueError, match="KernelCCA takes two views, got 3"):
-        distributed.fit(KernelCCA(), x, y, y)
+        distributed.fit(fastcca.KernelCCA(), x, y, y)
     bad = X.copy()
     bad[300, 2] = np.nan
     with pytest.raises(ValueError, match="chunk 2: Input X contains NaN: the first is at row 40, column 2"):
-        distributed.fit(KernelCCA(), da.from_array(bad, chunks=(130, 2)), y)
+        distributed.fit(fastcca.KernelCCA(), da.from_array(bad, chunks=(130, 2)), y)
     with pytest.raises(TypeError, match="names are for MCCA and GCCA"):
-        distributed.fit(CCA(), x, y, names=["a", "b"])
+        distributed.fit(fastcca.CCA(), x, y, names=["a", "b"])
     with pytest.raises(TypeError, match="confounds are for CCA, got PLSSVD"):
-        distributed.fit(PLSSVD(), x, y, confounds=y)
+        distributed.fit(fastcca.PLSSVD(), x, y, confounds=y)
     with pytest.raises(ValueError, match="CCACV takes no confounds"):
-        distributed.fit(CCACV(), x, y, confounds=y)
+        distributed.fit(fastcca.CCACV(), x, y, confounds=y)
     with pytest.raises(ValueError, match="cv of distributed data must be a number of folds"):
-        distributed.fit(CCACV(cv=[1]), x, y)
+        distributed.fit(fastcca.CCACV(cv=[1]), x, y)
     with pytest.raises(ValueError, match="cv=2000 is more than the 1000 rows"):
-        distributed.fit(CCACV(cv=2000), x, y)
+        distributed.fit(fastcca.CCACV(cv=2000), x, y)
     chunks = delayed_chunks(X, Y)
     with pytest.raises(ValueError, match="differ in their number of chunks: 8, 7"):
         moments(chunks[0], chunks[1][1:])
@@ -332,20 +327,20 @@ def test_bad_fits(views):
     chunks[0][2] = dask.delayed(X[:130, :4])
     with pytest.raises(ValueError, match=r"views with \(.*\) and \(.*\) columns do not add up"):
         moments(*chunks)
-    fold = Moments().update(X, Y)
+    fold = fastcca.Moments().update(X, Y)
     for folds, error, message in [
         ([fold], ValueError, "two folds or more, got 1"),
         ([fold, X], TypeError, "folds must be fastcca.Moments, got ndarray"),
-        ([fold, Moments().update(Y, X)], ValueError, "the same two views"),
+        ([fold, fastcca.Moments().update(Y, X)], ValueError, "the same two views"),
     ]:
         with pytest.raises(error, match=message):
-            CCACV().fit_moments(folds)
+            fastcca.CCACV().fit_moments(folds)
     singular = np.hstack([X, X[:, :1]])
-    halves = [Moments().update(singular[i::2], Y[i::2]) for i in range(2)]
+    halves = [fastcca.Moments().update(singular[i::2], Y[i::2]) for i in range(2)]
     with pytest.raises(ValueError, match="every ridge of regs is too small for moments"):
-        CCACV(regs=[0.0]).fit_moments(halves)
+        fastcca.CCACV(regs=[0.0]).fit_moments(halves)
     with pytest.warns(UserWarning, match="1 of 3 ridges are left out"):
-        search = CCACV(2, regs=[0.0, 1.0, 2.0]).fit_moments(halves)
+        search = fastcca.CCACV(2, regs=[0.0, 1.0, 2.0]).fit_moments(halves)
     assert search.reg_ in (1.0, 2.0)
 
 

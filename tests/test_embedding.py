@@ -10,25 +10,18 @@ from scipy.special import log_softmax
 from sklearn.base import clone
 
 import fastcca
-from fastcca import CCA, NumericalError
-from fastcca.embedding import (
-    AttributeHierarchyLabelEmbedding,
-    AttributeLabelEmbedding,
-    InputScaling,
-    LargeMarginEmbedding,
-    LargeMarginTaxonomyEmbedding,
-    NearestClassMean,
-    RidgeEmbedding,
-    UnifiedSemanticEmbedding,
-    WARPEmbedding,
-)
+from fastcca import CCA, NumericalError, embedding
 from fastcca.embedding._base import temperature_of
 from fastcca.embedding._data import content_folds
 from fastcca.embedding._semantics import label_vectors
 from fastcca.taxonomy import Taxonomy
 from reference import embedding as reference
 
-MODELS = [RidgeEmbedding(), NearestClassMean(), NearestClassMean("learned", n_epochs=50)]
+MODELS = [
+    embedding.RidgeEmbedding(),
+    embedding.NearestClassMean(),
+    embedding.NearestClassMean("learned", n_epochs=50),
+]
 each = pytest.mark.parametrize("model", MODELS, ids=["ridge", "means", "metric"])
 
 
@@ -48,7 +41,7 @@ def test_scaling_equals_its_formula(rng, power, normalize):
     X = rng.normal(size=(33, 5)) * [1e-3, 1.0, 7.0, 100.0, 1.0] + 3.0
     X[:, 4] = 0.1  # constant, and not exactly representable
     weight = rng.uniform(0.2, 3.0, size=33)
-    scaling = InputScaling(power, normalize)
+    scaling = embedding.InputScaling(power, normalize)
     f = scaling.fit_transform(X, weight)
     np.testing.assert_allclose(f, reference.scale_inputs(X, weight, power, normalize), atol=1e-12)
     np.testing.assert_allclose(scaling.transform(X), f, atol=1e-12)
@@ -59,14 +52,14 @@ def test_scaling_equals_its_formula(rng, power, normalize):
 @settings(max_examples=25, deadline=None)
 def test_scaling_knows_no_unit_and_no_origin(exponent, shift, power):
     X = np.random.default_rng(5).normal(size=(17, 3)) * [1.0, 2.0, 5.0]
-    f = InputScaling(power).fit_transform(X, np.ones(17))
-    moved = InputScaling(power).fit_transform((X + shift) * 10.0**exponent, np.ones(17))
+    f = embedding.InputScaling(power).fit_transform(X, np.ones(17))
+    moved = embedding.InputScaling(power).fit_transform((X + shift) * 10.0**exponent, np.ones(17))
     np.testing.assert_allclose(moved, f, atol=1e-10)
 
 
 def test_constant_inputs_are_refused(rng):
     with pytest.raises(fastcca.NumericalError, match="every column of X is constant"):
-        RidgeEmbedding().fit(np.full((6, 3), 0.1), [0, 1] * 3)
+        embedding.RidgeEmbedding().fit(np.full((6, 3), 0.1), [0, 1] * 3)
 
 
 # ---- temperature
@@ -119,7 +112,7 @@ def test_ridge_equals_the_normal_equations(rng, reg, shape):
     X = rng.normal(size=shape)
     y = np.arange(shape[0]) % 3
     weight = rng.uniform(0.5, 2.0, size=shape[0])
-    model = RidgeEmbedding(reg=reg, temperature=1.0).fit(X, y, sample_weight=weight)
+    model = embedding.RidgeEmbedding(reg=reg, temperature=1.0).fit(X, y, sample_weight=weight)
     weights, intercept = reference.ridge(model.scaling_.transform(X), np.eye(3)[y], weight, reg)
     f = model.scaling_.transform(X)
     np.testing.assert_allclose(model.transform(X), f @ weights + intercept, atol=1e-9)
@@ -128,7 +121,7 @@ def test_ridge_equals_the_normal_equations(rng, reg, shape):
 
 def test_ridge_chooses_the_best_held_out_ridge(rng):
     X, y = make_classes(rng, per_class=20, n_features=25, spread=3.0)
-    model = RidgeEmbedding().fit(X, y)
+    model = embedding.RidgeEmbedding().fit(X, y)
     f = model.scaling_.transform(X)
     codes = np.unique(y, return_inverse=True)[1]
     folds = content_folds(f, codes, 3)
@@ -149,7 +142,7 @@ def test_ridge_chooses_the_best_held_out_ridge(rng):
 
 def test_nearest_class_mean_by_hand():
     X = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 4.0], [2.0, 4.0]])
-    model = NearestClassMean(whitening_exponent=0.0, normalize=False).fit(X, [7, 7, 3, 3])
+    model = embedding.NearestClassMean(whitening_exponent=0.0, normalize=False).fit(X, [7, 7, 3, 3])
     # means (1, 0) and (1, 4), centre (1, 2), mean square 1 + 4
     unit = np.sqrt(5.0)
     np.testing.assert_allclose(model.label_embedding_ * unit, [[0.0, 2.0], [0.0, -2.0]], atol=1e-12)
@@ -319,11 +312,11 @@ def test_nan_and_infinity_with_their_position(model, rng, value):
 )
 def test_parameters_out_of_range(rng, parameters, message):
     with pytest.raises(ValueError, match=message):
-        RidgeEmbedding(**parameters).fit(*make_classes(rng))
+        embedding.RidgeEmbedding(**parameters).fit(*make_classes(rng))
 
 
 def test_top_k_out_of_range(rng):
-    model = NearestClassMean().fit(*make_classes(rng))
+    model = embedding.NearestClassMean().fit(*make_classes(rng))
     for k in (0, 5, 2.0, True):
         with pytest.raises(ValueError, match="k must be an integer from 1 to 4, got"):
             model.predict_top_k(np.zeros((1, 6)), k)
@@ -332,11 +325,11 @@ def test_top_k_out_of_range(rng):
 def test_class_weights_act_as_sample_weights(rng):
     X, y = make_classes(rng, n_classes=2)
     X, y = X[:-6], y[:-6]  # 12 and 6 rows
-    by_class = RidgeEmbedding(class_weight={"bee": 3.0}).fit(X, y)
-    by_row = RidgeEmbedding().fit(X, y, sample_weight=np.where(y == "bee", 3.0, 1.0))
+    by_class = embedding.RidgeEmbedding(class_weight={"bee": 3.0}).fit(X, y)
+    by_row = embedding.RidgeEmbedding().fit(X, y, sample_weight=np.where(y == "bee", 3.0, 1.0))
     np.testing.assert_allclose(by_class.predict_proba(X), by_row.predict_proba(X), atol=1e-12)
-    balanced = RidgeEmbedding(class_weight="balanced").fit(X, y)
-    by_row = RidgeEmbedding().fit(X, y, sample_weight=np.where(y == "bee", 1.5, 0.75))
+    balanced = embedding.RidgeEmbedding(class_weight="balanced").fit(X, y)
+    by_row = embedding.RidgeEmbedding().fit(X, y, sample_weight=np.where(y == "bee", 1.5, 0.75))
     np.testing.assert_allclose(balanced.predict_proba(X), by_row.predict_proba(X), atol=1e-12)
 
 
@@ -386,7 +379,7 @@ def test_attributes_that_do_not_fit(attributes, message):
 
 def test_learned_metric_equals_its_formula(rng):
     X, y = make_classes(rng, spread=2.0)
-    model = NearestClassMean("learned", reg=0.01, n_components=4).fit(X, y)
+    model = embedding.NearestClassMean("learned", reg=0.01, n_components=4).fit(X, y)
     f, codes = model.scaling_.transform(X), np.unique(y, return_inverse=True)[1]
     value = reference.class_mean_objective(f, codes, model.weights_, 0.01)
     assert model.loss_curve_[-1] == pytest.approx(value, rel=1e-4)
@@ -399,9 +392,9 @@ def test_learned_metric_finds_the_axis_that_counts(rng):
     y = np.repeat([0, 1], 40)
     X = rng.normal(size=(80, 6))
     X[:, 3] += np.where(y == 0, -1.5, 1.5)
-    model = NearestClassMean("learned", whitening_exponent=1.0, temperature=1.0).fit(X, y)
+    model = embedding.NearestClassMean("learned", whitening_exponent=1.0, temperature=1.0).fit(X, y)
     assert np.abs(model.weights_ @ model.weights_.T).sum(axis=0).argmax() == 3
-    assert model.score(X, y) > NearestClassMean(whitening_exponent=1.0).fit(X, y).score(X, y) - 0.01
+    assert model.score(X, y) > embedding.NearestClassMean(whitening_exponent=1.0).fit(X, y).score(X, y) - 0.01
 
 
 @pytest.mark.parametrize(
@@ -414,13 +407,13 @@ def test_learned_metric_finds_the_axis_that_counts(rng):
 )
 def test_parameters_of_the_metric_out_of_range(rng, parameters, message):
     with pytest.raises(ValueError, match=message):
-        NearestClassMean(**parameters).fit(*make_classes(rng))
+        embedding.NearestClassMean(**parameters).fit(*make_classes(rng))
 
 
 def test_attributes_in_a_frame_are_saved_with_the_model(rng, tmp_path):
     X, y = make_classes(rng)
     frame = pd.DataFrame(rng.normal(size=(4, 3)), index=["dog", "ant", "bee", "cat"], columns=["a", "b", "c"])
-    model = AttributeLabelEmbedding(attributes=frame).fit(X, y)
+    model = embedding.AttributeLabelEmbedding(attributes=frame).fit(X, y)
     model.save(tmp_path / "model.npz")
     loaded = fastcca.load(tmp_path / "model.npz")
     pd.testing.assert_frame_equal(loaded.attributes, frame)
@@ -442,7 +435,9 @@ def labelled_rows(draw):
     return X, codes, rng
 
 
-@pytest.mark.parametrize("model", [RidgeEmbedding(), NearestClassMean()], ids=["ridge", "means"])
+@pytest.mark.parametrize(
+    "model", [embedding.RidgeEmbedding(), embedding.NearestClassMean()], ids=["ridge", "means"]
+)
 @given(rows=labelled_rows(), exponent=st.integers(-3, 3), shift=st.floats(-10, 10))
 @settings(max_examples=20, deadline=None)
 def test_invariances(model, rows, exponent, shift):
@@ -472,15 +467,15 @@ VECTORS = dict(zip(("sea", "land", "ice"), np.eye(3, 4), strict=True))
 @pytest.mark.parametrize(
     "model",
     [
-        RidgeEmbedding(),
-        NearestClassMean(),
-        NearestClassMean("learned", n_epochs=3),
-        LargeMarginEmbedding(n_epochs=3),
-        LargeMarginEmbedding(similarity="cosine", n_epochs=3),
-        WARPEmbedding(n_epochs=2, random_state=0),
-        LargeMarginTaxonomyEmbedding(TREE),
-        AttributeHierarchyLabelEmbedding(TREE, VECTORS, n_epochs=3),
-        UnifiedSemanticEmbedding(TREE, VECTORS, n_epochs=3, n_rounds=1),
+        embedding.RidgeEmbedding(),
+        embedding.NearestClassMean(),
+        embedding.NearestClassMean("learned", n_epochs=3),
+        embedding.LargeMarginEmbedding(n_epochs=3),
+        embedding.LargeMarginEmbedding(similarity="cosine", n_epochs=3),
+        embedding.WARPEmbedding(n_epochs=2, random_state=0),
+        embedding.LargeMarginTaxonomyEmbedding(TREE),
+        embedding.AttributeHierarchyLabelEmbedding(TREE, VECTORS, n_epochs=3),
+        embedding.UnifiedSemanticEmbedding(TREE, VECTORS, n_epochs=3, n_rounds=1),
     ],
     ids=lambda model: type(model).__name__,
 )
@@ -517,14 +512,14 @@ def test_rows_that_overflow_are_refused_or_right(rng):
     y = np.arange(30) % 2
     X = rng.normal(size=(30, 3)) + 4 * y[:, None]
     q = np.array([[1e300, 0, 0], [-1.7e308, 0, 0]])
-    model = NearestClassMean().fit(X, y)
+    model = embedding.NearestClassMean().fit(X, y)
     assert np.array_equal(model.predict(q), model.predict(q / 1e200))
     assert np.allclose(model.predict_proba(q).sum(axis=1), 1)
-    plain = NearestClassMean(normalize=False).fit(1e-10 * X, y)
+    plain = embedding.NearestClassMean(normalize=False).fit(1e-10 * X, y)
     for ask in (plain.predict, plain.predict_proba, plain.transform, plain.decision_function):
         with pytest.raises(NumericalError, match="overflow"):
             ask(q)
-    small = NearestClassMean(normalize=False).fit((1e-5 * X).astype(np.float32), y)
+    small = embedding.NearestClassMean(normalize=False).fit((1e-5 * X).astype(np.float32), y)
     with pytest.raises(NumericalError, match="overflow float32"):
         small.transform(np.float32([[3e38, 0, 0]]))
 
@@ -532,11 +527,11 @@ def test_rows_that_overflow_are_refused_or_right(rng):
 def test_weights_whose_sum_overflows_are_refused(rng):
     y = np.arange(30) % 2
     X = rng.normal(size=(30, 3))
-    for model in (NearestClassMean(), CCA()):
+    for model in (embedding.NearestClassMean(), CCA()):
         with pytest.raises(ValueError, match="sample_weight must have a finite sum"):
             model.fit(X, y, sample_weight=np.full(30, 1e308))
     with pytest.raises(ValueError, match="weights times class_weight overflow"):
-        LargeMarginEmbedding(class_weight={0: 1e308}).fit(X, y)
+        embedding.LargeMarginEmbedding(class_weight={0: 1e308}).fit(X, y)
 
 
 @pytest.mark.filterwarnings("error")
@@ -544,6 +539,9 @@ def test_columns_too_small_to_scale_are_named(rng):
     X = rng.normal(size=(20, 3))
     y = np.arange(20) % 2
     small = X * [1.0, 1.0, 1e-310]
-    for model in (NearestClassMean(whitening_exponent=1.0), RidgeEmbedding(whitening_exponent=1.0)):
+    for model in (
+        embedding.NearestClassMean(whitening_exponent=1.0),
+        embedding.RidgeEmbedding(whitening_exponent=1.0),
+    ):
         with pytest.raises(NumericalError, match="column 2 of X is too small for float arithmetic"):
             model.fit(small, y)

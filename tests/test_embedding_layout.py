@@ -11,7 +11,6 @@ from sklearn.base import BaseEstimator
 
 import fastcca
 from fastcca import embedding
-from fastcca._models.docstrings import with_paragraphs
 from fastcca._models.files import SavedModel
 from fastcca.embedding import UnifiedSemanticEmbedding
 from fastcca.taxonomy import Taxonomy
@@ -67,7 +66,6 @@ def test_classes_are_shallow(kind):
 @each
 def test_every_parameter_is_documented_once_and_in_order(kind):
     text = inspect.getdoc(kind)
-    assert not re.search(r"^ *\{\w+\}$", text, re.MULTILINE)  # no paragraph is left to be put in
     section = re.search(r"^Parameters\n-+\n(.*?)\n\n(?=\w+( \w+)?\n-+\n)", text, re.MULTILINE | re.DOTALL)[1]
     entries = re.findall(r"^(\w[\w, ]*) : (.+)$", section, re.MULTILINE)
     documented = {name: kind for names, kind in entries for name in names.split(", ")}
@@ -89,30 +87,3 @@ def test_random_state_is_none_by_default():
     for kind in ESTIMATORS:
         parameter = inspect.signature(kind).parameters.get("random_state")
         assert parameter is None or parameter.default is None
-
-
-def test_paragraphs_are_put_in_with_their_indentation():
-    @with_paragraphs({"seed": "\n        random_state : int\n            A seed.\n        "})
-    class Fitted:
-        r"""Head, with {braces} in a line and $\frac{a}{b}$.
-
-        Parameters
-        ----------
-        {seed}
-        """
-
-    assert inspect.getdoc(Fitted).splitlines()[2:] == [
-        "Parameters",
-        "----------",
-        "random_state : int",
-        "    A seed.",
-    ]
-    assert "{braces}" in Fitted.__doc__
-    with pytest.raises(KeyError, match="unknown"):
-
-        @with_paragraphs({})
-        def fit():
-            """Head.
-
-            {unknown}
-            """

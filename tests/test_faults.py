@@ -50,6 +50,20 @@ WRITERS = {
 }
 
 
+# of programs that run into limits of their memory, in the indentation of those below
+LIMITS = """
+        size = 1024 * int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+        unlimited = resource.getrlimit(resource.RLIMIT_AS)
+
+        def relieve():
+            while True:  # Python itself may lack the memory for this
+                try:
+                    return resource.setrlimit(resource.RLIMIT_AS, unlimited)
+                except MemoryError:
+                    continue
+"""
+
+
 def python(code, *arguments, **options):
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
@@ -350,15 +364,9 @@ def test_a_lack_of_memory_at_any_point_is_a_memory_error():
         }
         for call in CALLS.values():  # threads and caches are there before
             call()
-        size = 1024 * int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
-        unlimited = resource.getrlimit(resource.RLIMIT_AS)
-
-        def relieve():
-            while True:  # Python itself may lack the memory for this
-                try:
-                    return resource.setrlimit(resource.RLIMIT_AS, unlimited)
-                except MemoryError:
-                    continue
+        """
+        + LIMITS
+        + """
 
         spares = (0, 1 << 16, 1 << 18, 1 << 20, 7 << 20, 1 << 34)
         limits = [(size + spare, unlimited[1]) for spare in spares]
@@ -432,15 +440,9 @@ def test_a_lack_of_memory_in_any_estimator_is_a_memory_error():
         }
         for call in CALLS.values():  # threads, caches and imports are there before
             call()
-        size = 1024 * int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
-        unlimited = resource.getrlimit(resource.RLIMIT_AS)
-
-        def relieve():
-            while True:  # Python itself may lack the memory for this
-                try:
-                    return resource.setrlimit(resource.RLIMIT_AS, unlimited)
-                except MemoryError:
-                    continue
+        """
+        + LIMITS
+        + """
 
         failed = 0
         for name, call in CALLS.items():

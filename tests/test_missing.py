@@ -12,19 +12,7 @@ from sklearn.base import clone
 from sklearn.model_selection import KFold
 
 import fastcca
-from fastcca import (
-    CCA,
-    CCACV,
-    GCCA,
-    MCCA,
-    MCCACV,
-    PLSSVD,
-    NumericalError,
-    PLSCanonical,
-    PLSRegression,
-    PLSRegressionCV,
-    cli,
-)
+from fastcca import cli
 from fastcca.datasets import make_two_views
 from fastcca.functional import em_moments
 from fastcca.functional.missing import conditional_means
@@ -153,7 +141,7 @@ def test_what_cannot_be_estimated(rows, rng):
     with pytest.raises(ValueError, match="more rows than columns, got 6 rows and 6 columns"):
         em_moments(rows[:6])
     twice = np.column_stack([rows, rows[:, 0] + rows[:, 1]])
-    with pytest.raises(NumericalError, match=r"depend on one another.*column 0 of views\[0\]"):
+    with pytest.raises(fastcca.NumericalError, match=r"depend on one another.*column 0 of views\[0\]"):
         em_moments(twice)
     infinite = rows.copy()
     infinite[7, 2] = np.inf
@@ -184,15 +172,15 @@ def test_correlations_are_those_of_the_complete_data():
         data = make_two_views(2000, (8, 6), (0.9, 0.6, 0.3), random_state=seed)
         rng = np.random.default_rng(seed + 100)
         X, Y = holes(data.X, 0.1, rng), holes(data.y, 0.1, rng)
-        complete = CCA(3).fit(data.X, data.y).canonical_correlations_
-        model = CCA(3, missing="em").fit(X, Y)
+        complete = fastcca.CCA(3).fit(data.X, data.y).canonical_correlations_
+        model = fastcca.CCA(3, missing="em").fit(X, Y)
         off.append(model.canonical_correlations_ - complete)
         assert model.n_samples_ == 2000
         assert model.n_incomplete_ == (np.isnan(X).any(axis=1) | np.isnan(Y).any(axis=1)).sum()
         assert model.n_iter_ >= 1
         if seed < 2:
-            search = CCACV(3, regs=[1e-3, 1e-1, 10.0], missing="em", cv=3).fit(X, Y)
-            whole = CCACV(3, regs=[1e-3, 1e-1, 10.0], cv=3).fit(data.X, data.y)
+            search = fastcca.CCACV(3, regs=[1e-3, 1e-1, 10.0], missing="em", cv=3).fit(X, Y)
+            whole = fastcca.CCACV(3, regs=[1e-3, 1e-1, 10.0], cv=3).fit(data.X, data.y)
             chosen.append(search.cv_results_["mean_test_score"] - whole.cv_results_["mean_test_score"])
     assert (np.sqrt(np.mean(np.square(off), axis=0)) < 0.02).all()
     assert (np.abs(np.mean(off, axis=0)) < 0.01).all()
@@ -202,14 +190,14 @@ def test_correlations_are_those_of_the_complete_data():
 
 
 ESTIMATORS = [
-    CCA(2),
-    CCA(2, reg=0.3, scale=True),
-    CCA(2, shrinkage="oas"),
-    CCACV(2, regs=[0.1, 1.0], cv=3),
-    PLSRegression(2),
-    PLSRegressionCV(4, cv=3),
-    PLSCanonical(2),
-    PLSSVD(2),
+    fastcca.CCA(2),
+    fastcca.CCA(2, reg=0.3, scale=True),
+    fastcca.CCA(2, shrinkage="oas"),
+    fastcca.CCACV(2, regs=[0.1, 1.0], cv=3),
+    fastcca.PLSRegression(2),
+    fastcca.PLSRegressionCV(4, cv=3),
+    fastcca.PLSCanonical(2),
+    fastcca.PLSSVD(2),
 ]
 each = pytest.mark.parametrize("model", ESTIMATORS, ids=lambda m: repr(m)[:30])
 
@@ -255,10 +243,10 @@ def test_moments_of_all_rows(model, views, rng):
     X, Y = holes(views[0], 0.05, rng), holes(views[1], 0.05, rng)
     found = clone(model).set_params(missing="em").fit(X, Y)
     moments = em_moments(X, Y).moments
-    if isinstance(model, CCACV):
-        expected = CCA(2, reg=found.reg_).fit_moments(moments)
-    elif isinstance(model, PLSRegressionCV):
-        expected = PLSRegression(found.n_components_).fit_moments(moments)
+    if isinstance(model, fastcca.CCACV):
+        expected = fastcca.CCA(2, reg=found.reg_).fit_moments(moments)
+    elif isinstance(model, fastcca.PLSRegressionCV):
+        expected = fastcca.PLSRegression(found.n_components_).fit_moments(moments)
     else:
         expected = clone(model).fit_moments(moments)
     np.testing.assert_array_equal(found.x_weights_, expected.x_weights_)
@@ -278,17 +266,17 @@ def test_values_that_are_missing_in_every_way(views):
     X, Y = views
     holed = X.copy()
     holed[3, 1] = np.nan
-    expected = CCA(2, missing="em").fit(holed, Y).canonical_correlations_
+    expected = fastcca.CCA(2, missing="em").fit(holed, Y).canonical_correlations_
     objects = X.astype(object)
     objects[3, 1] = None
     masked = np.ma.masked_array(X, mask=np.isnan(holed))
     nullable = pd.DataFrame(X).convert_dtypes()
     nullable.iloc[3, 1] = pd.NA
     for data in (objects, masked, nullable, holed.tolist()):
-        found = CCA(2, missing="em").fit(data, Y).canonical_correlations_
+        found = fastcca.CCA(2, missing="em").fit(data, Y).canonical_correlations_
         np.testing.assert_array_equal(found, expected)
         with pytest.raises((ValueError, TypeError)):
-            CCA(2).fit(data, Y)
+            fastcca.CCA(2).fit(data, Y)
 
 
 def test_a_pattern_that_depends_on_what_is_there(rng):
@@ -297,9 +285,9 @@ def test_a_pattern_that_depends_on_what_is_there(rng):
     x = rng.normal(size=(n, 1))
     y = 0.8 * x + 0.6 * rng.normal(size=(n, 1))
     y[x[:, 0] > 0.3] = np.nan
-    assert CCA(missing="em").fit(x, y).canonical_correlations_[0] == pytest.approx(0.8, abs=0.02)
+    assert fastcca.CCA(missing="em").fit(x, y).canonical_correlations_[0] == pytest.approx(0.8, abs=0.02)
     with pytest.warns(UserWarning, match="left out"):
-        assert CCA(missing="drop").fit(x, y).canonical_correlations_[0] < 0.7
+        assert fastcca.CCA(missing="drop").fit(x, y).canonical_correlations_[0] < 0.7
 
 
 def test_confounds(views, rng):
@@ -307,20 +295,20 @@ def test_confounds(views, rng):
     Z = rng.normal(size=(300, 2))
     X, Y = X + Z[:, :1], Y + Z[:, :1]
     holed = holes(X, 0.05, rng), Y, holes(Z, 0.05, rng)
-    found = CCA(2, missing="em").fit(*holed[:2], confounds=holed[2])
-    expected = CCA(2).fit_moments(em_moments(*holed).moments, confounds=True)
+    found = fastcca.CCA(2, missing="em").fit(*holed[:2], confounds=holed[2])
+    expected = fastcca.CCA(2).fit_moments(em_moments(*holed).moments, confounds=True)
     np.testing.assert_allclose(found.canonical_correlations_, expected.canonical_correlations_, atol=1e-12)
     assert found.confounds_rank_ == 2
-    whole = CCA(2).fit(X, Y, confounds=Z)
+    whole = fastcca.CCA(2).fit(X, Y, confounds=Z)
     np.testing.assert_allclose(found.canonical_correlations_, whole.canonical_correlations_, atol=0.03)
-    chosen = CCACV(2, regs=[0.01, 0.1, 1.0], cv=3, missing="em").fit(*holed[:2], confounds=holed[2])
-    alone = CCACV(2, regs=[0.01, 0.1, 1.0], cv=3).fit(X, Y, confounds=Z)
+    chosen = fastcca.CCACV(2, regs=[0.01, 0.1, 1.0], cv=3, missing="em").fit(*holed[:2], confounds=holed[2])
+    alone = fastcca.CCACV(2, regs=[0.01, 0.1, 1.0], cv=3).fit(X, Y, confounds=Z)
     assert chosen.best_score_ == pytest.approx(alone.best_score_, abs=0.06)
     kept = ~(np.isnan(holed[0]).any(axis=1) | np.isnan(holed[2]).any(axis=1))
     with pytest.warns(UserWarning, match="left out"):
-        dropped = CCA(2, missing="drop").fit(*holed[:2], confounds=holed[2])
+        dropped = fastcca.CCA(2, missing="drop").fit(*holed[:2], confounds=holed[2])
     np.testing.assert_array_equal(
-        dropped.x_weights_, CCA(2).fit(X[kept], Y[kept], confounds=Z[kept]).x_weights_
+        dropped.x_weights_, fastcca.CCA(2).fit(X[kept], Y[kept], confounds=Z[kept]).x_weights_
     )
 
 
@@ -329,7 +317,7 @@ def test_rows_held_out_are_filled_from_their_own_view(views, rng):
     X, Y = holes(views[0], 0.08, rng), holes(views[1], 0.08, rng)
     X[10] = np.nan
     regs, cv = [0.01, 1.0], KFold(3, shuffle=True, random_state=0)
-    found = CCACV(2, regs=regs, cv=cv, missing="em").fit(X, Y)
+    found = fastcca.CCACV(2, regs=regs, cv=cv, missing="em").fit(X, Y)
     for i, (train, test) in enumerate(cv.split(X)):
         moments = em_moments(X[train], Y[train]).moments
         test = test[test != 10]
@@ -338,10 +326,10 @@ def test_rows_held_out_are_filled_from_their_own_view(views, rng):
             for j, (a, s) in enumerate(zip((X, Y), moments.slices, strict=True))
         )
         for j, reg in enumerate(regs):
-            expected = CCA(2, reg=reg).fit_moments(moments).score(x, y)
+            expected = fastcca.CCA(2, reg=reg).fit_moments(moments).score(x, y)
             assert found.cv_results_[f"split{i}_test_score"][j] == pytest.approx(expected, abs=1e-10)
     with pytest.raises(ValueError, match="at least 5 test rows"):
-        CCACV(2, cv=100, missing="em").fit(X, Y)
+        fastcca.CCACV(2, cv=100, missing="em").fit(X, Y)
 
 
 def test_splits_count_rows_of_all(views):
@@ -350,9 +338,9 @@ def test_splits_count_rows_of_all(views):
     kept = np.r_[0:5, 25:300]
     splits = [(np.arange(100, 300), np.arange(100)), (np.arange(200), np.arange(200, 300))]
     with pytest.warns(UserWarning, match="20 of 300 rows"):
-        found = CCACV(2, regs=[0.1, 1.0], cv=splits, missing="drop").fit(X, Y)
+        found = fastcca.CCACV(2, regs=[0.1, 1.0], cv=splits, missing="drop").fit(X, Y)
     inner = [(np.flatnonzero(np.isin(kept, a)), np.flatnonzero(np.isin(kept, b))) for a, b in splits]
-    expected = CCACV(2, regs=[0.1, 1.0], cv=inner).fit(X[kept], Y[kept])
+    expected = fastcca.CCACV(2, regs=[0.1, 1.0], cv=inner).fit(X[kept], Y[kept])
     np.testing.assert_array_equal(
         found.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"]
     )
@@ -363,7 +351,7 @@ def test_components_by_rows_held_out(views, rng):
     X, Y = holes(views[0], 0.08, rng), holes(views[1], 0.08, rng)
     w = rng.uniform(0.5, 2, 300)
     cv = KFold(3, shuffle=True, random_state=0)
-    found = PLSRegressionCV(3, cv=cv, missing="em").fit(X, Y, sample_weight=w)
+    found = fastcca.PLSRegressionCV(3, cv=cv, missing="em").fit(X, Y, sample_weight=w)
     squares, counts = np.zeros((3, 4)), np.zeros(4)
     for i, (train, test) in enumerate(cv.split(X)):
         moments = em_moments(X[train], Y[train], sample_weight=w[train]).moments
@@ -371,7 +359,7 @@ def test_components_by_rows_held_out(views, rng):
         there = ~np.isnan(Y[test])
         counts += w[test] @ there
         for k in (1, 2, 3):
-            predicted = PLSRegression(k).fit_moments(moments).predict(x)
+            predicted = fastcca.PLSRegression(k).fit_moments(moments).predict(x)
             r2 = []
             for j in range(4):
                 y, v = Y[test][there[:, j], j], w[test][there[:, j]]
@@ -381,12 +369,12 @@ def test_components_by_rows_held_out(views, rng):
             score = found.cv_results_[f"split{i}_test_score"][k - 1]
             assert score == pytest.approx(np.mean(r2), abs=1e-10)
     np.testing.assert_allclose(found.mse_, (squares / counts).mean(axis=1), rtol=1e-10)
-    one_by_one = PLSRegressionCV(3, cv=100, missing="em").fit(X[:100], Y[:100])  # pooled
+    one_by_one = fastcca.PLSRegressionCV(3, cv=100, missing="em").fit(X[:100], Y[:100])  # pooled
     assert one_by_one.cv_results_["mean_test_score"].max() <= 1
 
 
-VIEWS = [MCCA(2), MCCA(2, reg=0.3, scale=True), GCCA(2, reg=0.1)]
-SEARCH = MCCACV(2, [0.1, 1.0], cv=3)
+VIEWS = [fastcca.MCCA(2), fastcca.MCCA(2, reg=0.3, scale=True), fastcca.GCCA(2, reg=0.1)]
+SEARCH = fastcca.MCCACV(2, [0.1, 1.0], cv=3)
 of_views = pytest.mark.parametrize("model", VIEWS, ids=lambda m: repr(m)[:30])
 
 
@@ -456,7 +444,7 @@ def test_many_views_held_out(views, rng):
     regs, cv = [0.01, 1.0], KFold(3, shuffle=True, random_state=0)
     for confounds in (None, Z):
         with_confounds = [*given.values()] if confounds is None else [*given.values(), confounds]
-        found = MCCACV(2, regs, cv=cv, missing="em").fit(given, sample_weight=w, confounds=confounds)
+        found = fastcca.MCCACV(2, regs, cv=cv, missing="em").fit(given, sample_weight=w, confounds=confounds)
         for i, (train, test) in enumerate(cv.split(Z)):
             moments = em_moments(*(a[train] for a in with_confounds), sample_weight=w[train]).moments
             S, rows = moments.scatter / (moments.n - 1), []
@@ -468,7 +456,7 @@ def test_many_views_held_out(views, rng):
             there = [~np.isnan(a[:, 0]) for a in rows]
             filled = {name: np.nan_to_num(a) for name, a in zip(given, rows, strict=True)}
             for j, reg in enumerate(regs):
-                one = MCCA(2, reg).fit_moments(moments, list(given), confounds=confounds is not None)
+                one = fastcca.MCCA(2, reg).fit_moments(moments, list(given), confounds=confounds is not None)
                 scores = list(
                     one.transform(filled, confounds=None if confounds is None else Z[test]).values()
                 )
@@ -480,21 +468,25 @@ def test_many_views_held_out(views, rng):
                     ]
                 )
                 assert found.cv_results_[f"split{i}_test_score"][j] == pytest.approx(expected, abs=1e-10)
-        best = MCCA(2, found.reg_, missing="em").fit(given, sample_weight=w, confounds=confounds)
+        best = fastcca.MCCA(2, found.reg_, missing="em").fit(given, sample_weight=w, confounds=confounds)
         assert_same_fit(found, best)
         assert (found.n_incomplete_, found.n_iter_) == (best.n_incomplete_, best.n_iter_)
     kept = np.flatnonzero(~np.isnan(np.hstack(list(given.values()))).any(axis=1))
     place = np.full(300, -1)
     place[kept] = np.arange(len(kept))
     splits = [tuple(part[part >= 0] for part in (place[train], place[test])) for train, test in cv.split(Z)]
-    expected = MCCACV(2, regs, cv=splits).fit({name: a[kept] for name, a in given.items()}, confounds=Z[kept])
+    expected = fastcca.MCCACV(2, regs, cv=splits).fit(
+        {name: a[kept] for name, a in given.items()}, confounds=Z[kept]
+    )
     with pytest.warns(UserWarning, match=f"{300 - len(kept)} of 300 rows"):
-        found = MCCACV(2, regs, cv=list(cv.split(Z)), missing="drop").fit(given, confounds=Z)
+        found = fastcca.MCCACV(2, regs, cv=list(cv.split(Z)), missing="drop").fit(given, confounds=Z)
     np.testing.assert_array_equal(
         found.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"]
     )
     assert_same_fit(found, expected)
-    one_by_one = MCCACV(2, regs, cv=100, missing="em").fit({name: a[30:130] for name, a in given.items()})
+    one_by_one = fastcca.MCCACV(2, regs, cv=100, missing="em").fit(
+        {name: a[30:130] for name, a in given.items()}
+    )
     assert 0 < one_by_one.best_score_ < 1  # pooled
 
 
@@ -502,34 +494,34 @@ def test_many_views_and_confounds(views, rng):
     Z = rng.normal(size=(300, 2))
     given = [views[0] + Z[:, :1], holes(views[1], 0.05, rng)]
     Z = holes(Z, 0.05, rng)
-    found = MCCA(2, missing="em").fit(given, confounds=Z)
-    expected = MCCA(2).fit_moments(em_moments(*given, Z).moments, confounds=True)
+    found = fastcca.MCCA(2, missing="em").fit(given, confounds=Z)
+    expected = fastcca.MCCA(2).fit_moments(em_moments(*given, Z).moments, confounds=True)
     np.testing.assert_allclose(found.weights_["view0"], expected.weights_["view0"], atol=1e-12)
     kept = ~np.isnan(np.hstack([*given, Z])).any(axis=1)
     with pytest.warns(UserWarning, match="left out"):
-        found = MCCA(2, missing="drop").fit(given, confounds=Z)
-    expected = MCCA(2).fit([view[kept] for view in given], confounds=Z[kept])
+        found = fastcca.MCCA(2, missing="drop").fit(given, confounds=Z)
+    expected = fastcca.MCCA(2).fit([view[kept] for view in given], confounds=Z[kept])
     np.testing.assert_array_equal(found.weights_["view0"], expected.weights_["view0"])
     first, rest = slice(0, 150), slice(150, None)
-    parts = MCCA(2, missing="drop")
+    parts = fastcca.MCCA(2, missing="drop")
     for rows in (first, rest):
         with pytest.warns(UserWarning, match="left out"):
             parts.partial_fit([v[rows] for v in given], confounds=Z[rows])
     np.testing.assert_allclose(parts.weights_["view0"], expected.weights_["view0"], atol=1e-10)
     assert parts.n_incomplete_ == (~kept).sum()
     with pytest.raises(ValueError, match="partial_fit has some of them"):
-        MCCA(missing="em").partial_fit(given)
+        fastcca.MCCA(missing="em").partial_fit(given)
     broken = given[0].copy()
     broken[2, 1] = np.inf
     with pytest.raises(ValueError, match="infinity"):
-        MCCA(missing="em").fit([broken, given[1]])
+        fastcca.MCCA(missing="em").fit([broken, given[1]])
 
 
 def test_chunks(views):
     X, Y = views
     X[[3, 4, 200]] = np.nan
     kept = ~np.isnan(X).any(axis=1)
-    for model in (CCA(2, missing="drop"), PLSSVD(2, missing="drop")):
+    for model in (fastcca.CCA(2, missing="drop"), fastcca.PLSSVD(2, missing="drop")):
         with pytest.warns(UserWarning, match="left out"):
             model.partial_fit(X[:150], Y[:150])
         with warnings.catch_warnings():
@@ -538,7 +530,7 @@ def test_chunks(views):
         assert model.n_incomplete_ == 5
         expected = clone(model).fit(X[kept], Y[kept])
         np.testing.assert_allclose(model.x_weights_, expected.x_weights_, atol=1e-10)
-    for model in (CCA(missing="em"), PLSSVD(missing="em")):
+    for model in (fastcca.CCA(missing="em"), fastcca.PLSSVD(missing="em")):
         with pytest.raises(ValueError, match="missing='em' takes all rows at once, partial_fit has some"):
             model.partial_fit(X, Y)
 
@@ -546,23 +538,23 @@ def test_chunks(views):
 def test_what_is_refused(views):
     X, Y = views
     with pytest.raises(ValueError, match="missing must be one of 'error', 'drop', 'em', got 'mean'"):
-        CCA(missing="mean").fit(X, Y)
+        fastcca.CCA(missing="mean").fit(X, Y)
     X[:, 1] = np.nan
     with pytest.raises(
         ValueError, match="missing='drop' leaves 0 of 300 rows: most are missing in one column"
     ):
-        CCA(missing="drop").fit(X, Y)
+        fastcca.CCA(missing="drop").fit(X, Y)
     with pytest.raises(ValueError, match=r"column 1 of X has no value at all: leave it out"):
-        CCA(missing="em").fit(X, Y)
+        fastcca.CCA(missing="em").fit(X, Y)
     X[:-1, 1] = 1.0
     with pytest.raises(ValueError, match="solver='qr' needs the data, but missing='em'"):
-        CCA(missing="em", solver="qr").fit(X, Y)
+        fastcca.CCA(missing="em", solver="qr").fit(X, Y)
     with pytest.raises(ValueError, match="contains NaN: the first is at row 299, column 1"):
-        CCA().fit(X, Y)
+        fastcca.CCA().fit(X, Y)
     X[4, 3] = -np.inf
     for missing in ("drop", "em"):
         with pytest.raises(ValueError, match="Input X contains infinity: the first is at row 4, column 3"):
-            CCA(missing=missing).fit(X, Y)
+            fastcca.CCA(missing=missing).fit(X, Y)
 
 
 # ---- the command line
@@ -592,7 +584,7 @@ def test_command_line(views, tmp_path):
         assert result.exit_code == 0, result.stderr
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            expected = CCA(2, missing=missing).fit(X, Y)
+            expected = fastcca.CCA(2, missing=missing).fit(X, Y)
         np.testing.assert_array_equal(
             fastcca.load(tmp_path / "m.safetensors").x_weights_, expected.x_weights_
         )
@@ -609,7 +601,7 @@ def test_command_line(views, tmp_path):
         assert what[:20] in result.stdout or missing == "em"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            expected = GCCA(2, missing=missing).fit({"X": X, "Y": Y})
+            expected = fastcca.GCCA(2, missing=missing).fit({"X": X, "Y": Y})
         found = fastcca.load(tmp_path / "m.safetensors").weights_
         np.testing.assert_array_equal(found["Y"], expected.weights_["Y"])
     result = run("--missing", "em", "--method", "sparse")

@@ -6,39 +6,25 @@ from sklearn.base import clone
 from sklearn.metrics import r2_score
 from sklearn.model_selection import KFold
 
-from fastcca import (
-    CCA,
-    CCACV,
-    GCCA,
-    MCCA,
-    MCCACV,
-    PLSSVD,
-    Moments,
-    PLSCanonical,
-    PLSRegression,
-    PLSRegressionCV,
-    ProbabilisticCCA,
-    SparseCCA,
-    SparseCCACV,
-    similarity,
-)
+import fastcca
+from fastcca import similarity
 
 pytestmark = [pytest.mark.core, pytest.mark.filterwarnings("ignore:the best ridge")]
 
 TIGHT = {"max_iter": 5000, "tol": 1e-12}
 ESTIMATORS = {
-    "cca": CCA(3, solver="covariance"),
-    "ridge": CCA(3, reg=0.1),
-    "shrinkage": CCA(3, shrinkage=0.3),
-    "oas": CCA(3, shrinkage="oas"),
-    "mcca": MCCA(3, reg=0.1),
-    "gcca": GCCA(3, reg=0.1),
-    "pls": PLSRegression(3),
-    "canonical": PLSCanonical(3),
-    "svd": PLSSVD(3),
-    "pmd": SparseCCA(2, 0.7, **TIGHT),
-    "elastic net": SparseCCA(2, 0.05, "elastic-net", **TIGHT),
-    "probabilistic": ProbabilisticCCA(2),
+    "cca": fastcca.CCA(3, solver="covariance"),
+    "ridge": fastcca.CCA(3, reg=0.1),
+    "shrinkage": fastcca.CCA(3, shrinkage=0.3),
+    "oas": fastcca.CCA(3, shrinkage="oas"),
+    "mcca": fastcca.MCCA(3, reg=0.1),
+    "gcca": fastcca.GCCA(3, reg=0.1),
+    "pls": fastcca.PLSRegression(3),
+    "canonical": fastcca.PLSCanonical(3),
+    "svd": fastcca.PLSSVD(3),
+    "pmd": fastcca.SparseCCA(2, 0.7, **TIGHT),
+    "elastic net": fastcca.SparseCCA(2, 0.05, "elastic-net", **TIGHT),
+    "probabilistic": fastcca.ProbabilisticCCA(2),
 }
 ANSWERS = (
     "weights_ eigenvalues_ canonical_correlations_ singular_values_ x_weights_ y_weights_ x_rotations_ "
@@ -77,7 +63,7 @@ def same(model, expected, atol):
 def fitted(model, X, Y):
     return (
         clone(model).fit({"view0": X, "view1": Y})
-        if isinstance(model, MCCA | GCCA)
+        if isinstance(model, fastcca.MCCA | fastcca.GCCA)
         else clone(model).fit(X, Y)
     )
 
@@ -88,14 +74,14 @@ def test_streams_merges_and_differences_are_the_batch(name, data):
     whole = fitted(model, X, Y)
 
     def moments(rows):
-        return Moments().update(X[rows], Y[rows])
+        return fastcca.Moments().update(X[rows], Y[rows])
 
     merged = clone(model).fit_moments(moments(slice(100)) + moments(slice(100, None)))
     same(merged, whole, 1e-12)
     if hasattr(model, "partial_fit"):
         grown = clone(model)
         for rows in (slice(70), slice(70, 71), slice(71, 200), slice(200, None)):
-            if isinstance(model, MCCA | GCCA):
+            if isinstance(model, fastcca.MCCA | fastcca.GCCA):
                 grown.partial_fit([X[rows], Y[rows]])
             else:
                 grown.partial_fit(X[rows], Y[rows])
@@ -132,29 +118,29 @@ def loop(X, Y, models, score):
 
 
 def held_out(model, X, Y):
-    return model.score([X, Y]) if isinstance(model, MCCA | GCCA) else model.score(X, Y)
+    return model.score([X, Y]) if isinstance(model, fastcca.MCCA | fastcca.GCCA) else model.score(X, Y)
 
 
 @pytest.mark.parametrize(
     ("search", "models"),
     [
-        (CCACV(2, regs=[0.01, 1.0], cv=FOLDS), [CCA(2, reg=r) for r in (0.01, 1.0)]),
-        (MCCACV(2, [0.01, 1.0], cv=FOLDS), [MCCA(2, r) for r in (0.01, 1.0)]),
-        (MCCACV(2, [0.01, 1.0], "gcca", cv=FOLDS), [GCCA(2, r) for r in (0.01, 1.0)]),
+        (fastcca.CCACV(2, regs=[0.01, 1.0], cv=FOLDS), [fastcca.CCA(2, reg=r) for r in (0.01, 1.0)]),
+        (fastcca.MCCACV(2, [0.01, 1.0], cv=FOLDS), [fastcca.MCCA(2, r) for r in (0.01, 1.0)]),
+        (fastcca.MCCACV(2, [0.01, 1.0], "gcca", cv=FOLDS), [fastcca.GCCA(2, r) for r in (0.01, 1.0)]),
         (
-            SparseCCACV(2, [0.3, (0.4, 0.6), 1.0], cv=FOLDS, **TIGHT),
-            [SparseCCA(2, c, **TIGHT) for c in (0.3, (0.4, 0.6), 1.0)],
+            fastcca.SparseCCACV(2, [0.3, (0.4, 0.6), 1.0], cv=FOLDS, **TIGHT),
+            [fastcca.SparseCCA(2, c, **TIGHT) for c in (0.3, (0.4, 0.6), 1.0)],
         ),
         (
-            SparseCCACV(2, [0.05, 0.2], "elastic-net", cv=FOLDS, **TIGHT),
-            [SparseCCA(2, c, "elastic-net", **TIGHT) for c in (0.05, 0.2)],
+            fastcca.SparseCCACV(2, [0.05, 0.2], "elastic-net", cv=FOLDS, **TIGHT),
+            [fastcca.SparseCCA(2, c, "elastic-net", **TIGHT) for c in (0.05, 0.2)],
         ),
-        (PLSRegressionCV(4, cv=FOLDS), [PLSRegression(k + 1) for k in range(4)]),
+        (fastcca.PLSRegressionCV(4, cv=FOLDS), [fastcca.PLSRegression(k + 1) for k in range(4)]),
     ],
 )
 def test_cv_is_the_loop_of_fits(search, models, data):
     X, Y = data
-    search = clone(search).fit([X, Y]) if isinstance(search, MCCACV) else clone(search).fit(X, Y)
+    search = clone(search).fit([X, Y]) if isinstance(search, fastcca.MCCACV) else clone(search).fit(X, Y)
     expected = loop(X, Y, models, held_out)
     for i, scores in enumerate(expected):
         np.testing.assert_allclose(search.cv_results_[f"split{i}_test_score"], scores, rtol=0, atol=1e-10)
@@ -163,9 +149,9 @@ def test_cv_is_the_loop_of_fits(search, models, data):
 
 def test_held_out_likelihoods_are_the_loop_of_fits(data):
     X, Y = data
-    model = ProbabilisticCCA(max_components=6, cv=FOLDS).fit(X, Y)
+    model = fastcca.ProbabilisticCCA(max_components=6, cv=FOLDS).fit(X, Y)
     expected = loop(
-        X, Y, [ProbabilisticCCA(k + 1) for k in range(6)], lambda m, x, y: m.log_density(x, y).sum()
+        X, Y, [fastcca.ProbabilisticCCA(k + 1) for k in range(6)], lambda m, x, y: m.log_density(x, y).sum()
     )
     np.testing.assert_allclose(model.held_out_, expected.sum(axis=0) / len(X), rtol=1e-10)
 
@@ -182,7 +168,7 @@ def test_against_cca_zoo(data):
 
     assert zoo is not None
     for bound in (0.5, 0.7, 1.0):  # the first pair: later ones come from other deflations
-        ours = SparseCCA(1, bound, **TIGHT).fit(X, Y)
+        ours = fastcca.SparseCCA(1, bound, **TIGHT).fit(X, Y)
         theirs = cca_zoo.sparse.PMDCCA(1, l1_bound=bound, tol=1e-12, max_iter=5000).fit([X / sx, Y / sy])
         for w, other, scale in (
             (ours.x_weights_, theirs.weights_[0], sx),
@@ -192,7 +178,7 @@ def test_against_cca_zoo(data):
             np.testing.assert_allclose(np.abs(u @ v), 1, atol=1e-8)
     Z = X[:, :2]
     views = [X[:, 2:5], X[:, 5:], Y]
-    ours = MCCA(2).fit(views, confounds=Z)
+    ours = fastcca.MCCA(2).fit(views, confounds=Z)
     theirs = cca_zoo.linear.PartialCCA(2).fit(views, partials=Z)
     scores = ours.transform(views, confounds=Z)
     for z, other in zip(scores.values(), theirs.transform(views, partials=Z), strict=True):
@@ -206,7 +192,7 @@ def test_against_ikpls(data):
     splits = np.empty(len(X), dtype=int)
     for i, (_, test) in enumerate(FOLDS.split(X)):
         splits[test] = i
-    search = PLSRegressionCV(5, cv=FOLDS).fit(X, Y)
+    search = fastcca.PLSRegressionCV(5, cv=FOLDS).fit(X, Y)
     for algorithm in (1, 2):
         found = fast.PLS(algorithm=algorithm, ddof=1).cross_validate(
             X, Y, 5, splits, lambda true, all_of: [r2_score(true, one) for one in all_of], n_jobs=1, verbose=0

@@ -23,18 +23,6 @@ from sklearn.model_selection import GroupKFold, KFold, RepeatedKFold, ShuffleSpl
 
 import fastcca
 import models
-from fastcca import (
-    CCA,
-    CCACV,
-    GCCA,
-    MCCA,
-    MCCACV,
-    PLSSVD,
-    KernelCCA,
-    KernelMCCA,
-    PLSRegression,
-    SparseCCA,
-)
 from fastcca._models import files
 from fastcca._models.files import Reader, SavedModel, Schema, Writer, class_of, fields_of
 from fastcca._models.two_view import LOADINGS, TwoViewTransformer
@@ -75,13 +63,13 @@ def assert_same(a, b, where="model"):
 @pytest.mark.parametrize(
     "model",
     [
-        CCA(),
-        CCA(n_components=1, reg=(0.1, 1e-300), scale=True, solver="qr", n_threads=2),
-        CCACV(regs=np.array([0.1, 1.0]), cv=3),
-        CCACV(n_components=1, regs=([0.1, 1.0], (0.5,)), cv=KFold(3, shuffle=True, random_state=0)),
-        CCACV(regs=[0.1], cv=RepeatedKFold(n_splits=2, n_repeats=3, random_state=1)),
-        CCACV(regs=[0.1], cv=ShuffleSplit(2, random_state=1)),
-        CCACV(regs=[0.1], cv=[(np.arange(30), np.arange(30, 60))]),
+        fastcca.CCA(),
+        fastcca.CCA(n_components=1, reg=(0.1, 1e-300), scale=True, solver="qr", n_threads=2),
+        fastcca.CCACV(regs=np.array([0.1, 1.0]), cv=3),
+        fastcca.CCACV(n_components=1, regs=([0.1, 1.0], (0.5,)), cv=KFold(3, shuffle=True, random_state=0)),
+        fastcca.CCACV(regs=[0.1], cv=RepeatedKFold(n_splits=2, n_repeats=3, random_state=1)),
+        fastcca.CCACV(regs=[0.1], cv=ShuffleSplit(2, random_state=1)),
+        fastcca.CCACV(regs=[0.1], cv=[(np.arange(30), np.arange(30, 60))]),
     ],
     ids=lambda model: repr(model)[:40],
 )
@@ -104,28 +92,28 @@ def test_names_vector_y_and_growth_survive(views, tmp_path):
     pd = pytest.importorskip("pandas")
     X, Y = views
     xf, yf = pd.DataFrame(X, columns=["α", "b"]), pd.Series(Y[:, 0], name="ÿ")
-    CCA().fit(xf, yf).save(tmp_path / "m.safetensors")
+    fastcca.CCA().fit(xf, yf).save(tmp_path / "m.safetensors")
     loaded = fastcca.load(tmp_path / "m.safetensors")
     assert loaded.feature_names_in_.tolist() == ["α", "b"]
     assert loaded.y_feature_names_in_.tolist() == ["ÿ"]
     assert loaded.predict(xf).shape == (60,)
     assert loaded.get_feature_names_out().tolist() == ["cca0"]
-    CCA().fit(X[:30], Y[:30]).save(tmp_path / "half.safetensors")
+    fastcca.CCA().fit(X[:30], Y[:30]).save(tmp_path / "half.safetensors")
     grown = fastcca.load(tmp_path / "half.safetensors").partial_fit(X[30:], Y[30:])
-    np.testing.assert_allclose(grown.singular_values_, CCA().fit(X, Y).singular_values_, atol=1e-12)
+    np.testing.assert_allclose(grown.singular_values_, fastcca.CCA().fit(X, Y).singular_values_, atol=1e-12)
 
 
 def test_more_features_than_samples(views, rng, tmp_path):
     X, Y = rng.normal(size=(10, 30)), views[1][:10]
-    CCA(reg=0.1).fit(X, Y).save(tmp_path / "m.safetensors")
+    fastcca.CCA(reg=0.1).fit(X, Y).save(tmp_path / "m.safetensors")
     loaded = fastcca.load(tmp_path / "m.safetensors")
     assert loaded.moments_ is None
-    np.testing.assert_array_equal(loaded.transform(X), CCA(reg=0.1).fit(X, Y).transform(X))
+    np.testing.assert_array_equal(loaded.transform(X), fastcca.CCA(reg=0.1).fit(X, Y).transform(X))
 
 
 def test_the_file_is_one_of_safetensors(views, tmp_path):
     path = tmp_path / "m.safetensors"
-    model = CCACV(regs=[0.1, 1.0]).fit(*views)
+    model = fastcca.CCACV(regs=[0.1, 1.0]).fit(*views)
     model.save(path)
     header, arrays = model_file.read(path)
     assert header["format"] == "fastcca model"
@@ -156,7 +144,7 @@ def test_a_file_knows_no_module_and_no_private_attribute(views, tmp_path):
             return [*node, *(text for item in node.values() for text in texts(item))]
         return [text for item in node for text in texts(item)] if isinstance(node, list) else [node]
 
-    for model in (CCACV(regs=[0.1]), KernelCCA(2, rank=20), SynchronyDetector(max_lag=2)):
+    for model in (fastcca.CCACV(regs=[0.1]), fastcca.KernelCCA(2, rank=20), SynchronyDetector(max_lag=2)):
         model.fit(*views).save(tmp_path / "m.safetensors")
         header, arrays = model_file.read(tmp_path / "m.safetensors")
         names = [*(text for text in texts(header["model"]) if isinstance(text, str)), *arrays]
@@ -165,7 +153,7 @@ def test_a_file_knows_no_module_and_no_private_attribute(views, tmp_path):
 
 def test_failed_save_leaves_the_old_file(views, tmp_path, monkeypatch):
     path = tmp_path / "m.safetensors"
-    CCA().fit(*views).save(path)
+    fastcca.CCA().fit(*views).save(path)
     before = path.read_bytes()
 
     def full(*args, **kwargs):
@@ -173,7 +161,7 @@ def test_failed_save_leaves_the_old_file(views, tmp_path, monkeypatch):
 
     monkeypatch.setattr(files, "write_tensors", full)
     with pytest.raises(OSError, match="no space"):
-        CCA(reg=1.0).fit(*views).save(path)
+        fastcca.CCA(reg=1.0).fit(*views).save(path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
 
@@ -186,7 +174,7 @@ def test_what_takes_pickle_is_refused(views, tmp_path):
         def get_n_splits(self, X=None, y=None, groups=None):
             return 1
 
-    model = CCACV(regs=[0.1], cv=Odd()).fit(*views)
+    model = fastcca.CCACV(regs=[0.1], cv=Odd()).fit(*views)
     with pytest.raises(TypeError, match=r"CCACV\.cv is a Odd, which cannot be stored without pickle"):
         model.save(tmp_path / "m.safetensors")
     assert list(tmp_path.iterdir()) == []
@@ -196,7 +184,7 @@ def test_what_takes_pickle_is_refused(views, tmp_path):
 
 def test_unfitted(tmp_path):
     with pytest.raises(ValueError, match="CCA instance is not fitted yet"):
-        CCA().save(tmp_path / "m.safetensors")
+        fastcca.CCA().save(tmp_path / "m.safetensors")
 
 
 # ---- where to and where from
@@ -204,7 +192,7 @@ def test_unfitted(tmp_path):
 
 def test_open_files_hold_one_model_after_the_other(views, tmp_path):
     X, Y = views
-    models = CCA(1).fit(X, Y), CCACV(1, regs=[0.1]).fit(X, Y)
+    models = fastcca.CCA(1).fit(X, Y), fastcca.CCACV(1, regs=[0.1]).fit(X, Y)
     memory = io.BytesIO()
     with open(tmp_path / "two", "w+b") as file, gzip.open(tmp_path / "two.gz", "wb") as packed:
         for where in (memory, file, packed):
@@ -240,7 +228,7 @@ class _Stream:
 
 def test_an_open_file_that_ends_early(views):
     memory = io.BytesIO()
-    CCA().fit(*views).save(memory)
+    fastcca.CCA().fit(*views).save(memory)
     content = memory.getvalue()
     for length in (0, 5, 100, len(content) - 1):
         for where in (io.BytesIO(content[:length]), _Stream(content[:length])):
@@ -251,7 +239,7 @@ def test_an_open_file_that_ends_early(views):
 def test_home_and_paths_of_every_kind(views, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    model = CCA().fit(*views)
+    model = fastcca.CCA().fit(*views)
     model.save("~/m.safetensors")
     assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
     for path in ("~/m.safetensors", Path("~/m.safetensors"), str(tmp_path / "m.safetensors").encode()):
@@ -259,7 +247,7 @@ def test_home_and_paths_of_every_kind(views, tmp_path, monkeypatch):
 
 
 def test_what_is_neither_a_path_nor_a_binary_file(views, tmp_path):
-    model = CCA().fit(*views)
+    model = fastcca.CCA().fit(*views)
     with open(tmp_path / "text", "w+") as text, tempfile.NamedTemporaryFile("w+") as other:
         for file in (text, other, io.StringIO()):
             for action in (model.save, fastcca.load):
@@ -337,7 +325,7 @@ def test_values_that_take_pickle_are_named(value):
 @pytest.fixture
 def path(views, tmp_path):
     path = tmp_path / "model.safetensors"
-    CCA().fit(*views).save(path)
+    fastcca.CCA().fit(*views).save(path)
     return path
 
 
@@ -542,27 +530,27 @@ def derived(name, base, module="mine", **contents):
 
 def test_a_users_class_of_the_same_name_takes_nothing_over(views, tmp_path):
     X, Y = views
-    CCA().fit(X, Y).save(tmp_path / "ours")
+    fastcca.CCA().fit(X, Y).save(tmp_path / "ours")
 
     def zeros(self, X, y=None):
         return np.zeros((len(X), 1))
 
-    theirs = derived("CCA", CCA, transform=zeros)
+    theirs = derived("CCA", fastcca.CCA, transform=zeros)
     derived("InputScaling", class_of("InputScaling") or object, transform=zeros)
-    assert type(fastcca.load(tmp_path / "ours")) is CCA
+    assert type(fastcca.load(tmp_path / "ours")) is fastcca.CCA
     theirs().fit(X, Y).save(tmp_path / "theirs")
     assert type(fastcca.load(tmp_path / "theirs")) is theirs
     NearestClassMean().fit(X, np.arange(60) % 2).save(tmp_path / "means")
     assert type(fastcca.load(tmp_path / "means").scaling_) is class_of("InputScaling")
     with pytest.raises(TypeError, match="'CCA' is the schema of CCA: a class of yours needs another name"):
-        derived("Third", CCA, _schema=Schema("CCA"))
-    assert class_of("CCA") is CCA
+        derived("Third", fastcca.CCA, _schema=Schema("CCA"))
+    assert class_of("CCA") is fastcca.CCA
 
 
 def test_a_users_class_keeps_its_parameters_and_what_it_learned(views, tmp_path):
     X, Y = views
 
-    class Mine(CCA):
+    class Mine(fastcca.CCA):
         def __init__(self, n_components=None, power=2.0):
             super().__init__(n_components)
             self.power = power
@@ -584,14 +572,14 @@ def test_a_users_class_keeps_its_parameters_and_what_it_learned(views, tmp_path)
 
 
 def test_a_class_of_a_script_is_found_by_its_name_where_that_is_the_only_one(views, tmp_path):
-    derived("OfAScript", CCA, "__main__")().fit(*views).save(tmp_path / "m")
+    derived("OfAScript", fastcca.CCA, "__main__")().fit(*views).save(tmp_path / "m")
     del files._derived["__main__", "OfAScript"]
-    here = derived("OfAScript", CCA, "library")
-    derived("OfAScript", CCACV, "of_another_class")
+    here = derived("OfAScript", fastcca.CCA, "library")
+    derived("OfAScript", fastcca.CCACV, "of_another_class")
     assert type(fastcca.load(tmp_path / "m")) is here
-    again = derived("OfAScript", CCA, "library")  # a cell of a notebook, run twice
+    again = derived("OfAScript", fastcca.CCA, "library")  # a cell of a notebook, run twice
     assert type(fastcca.load(tmp_path / "m")) is again
-    derived("OfAScript", CCA, "elsewhere")
+    derived("OfAScript", fastcca.CCA, "elsewhere")
     with pytest.raises(ValueError, match="there is one in each of 'elsewhere' and 'library'"):
         fastcca.load(tmp_path / "m")
 
@@ -620,14 +608,14 @@ def test_every_class_that_can_be_fitted_has_a_schema():
 
 def test_what_an_older_version_wrote_is_brought_up_to_date(views, tmp_path):
     """A class that renamed what it keeps and has a parameter more."""
-    first = derived("Growing", CCA, _schema=Schema("test/growing", fields="largest_"))
+    first = derived("Growing", fastcca.CCA, _schema=Schema("test/growing", fields="largest_"))
     model = first(1).fit(*views)
     model.largest_ = 3.0
     model.save(tmp_path / "m")
     del files._classes["test/growing"]
 
     def initialise(self, n_components=None, power=2.0):
-        CCA.__init__(self, n_components)
+        fastcca.CCA.__init__(self, n_components)
         self.power = power
 
     def upgrade(cls, written, parameters, fitted):
@@ -637,14 +625,16 @@ def test_what_an_older_version_wrote_is_brought_up_to_date(views, tmp_path):
             del parameters[name]
 
     schema = Schema("test/growing", 2, fields="peak_")
-    second = derived("Grown", CCA, _schema=schema, __init__=initialise, _upgraded=classmethod(upgrade))
+    second = derived(
+        "Grown", fastcca.CCA, _schema=schema, __init__=initialise, _upgraded=classmethod(upgrade)
+    )
     loaded = fastcca.load(tmp_path / "m")
     assert type(loaded) is second
     assert (loaded.peak_, loaded.power, hasattr(loaded, "largest_")) == (3.0, 2.0, False)
     np.testing.assert_array_equal(loaded.transform(views[0]), model.transform(views[0]))
     loaded.save(tmp_path / "new")
     del files._classes["test/growing"]
-    derived("Growing", CCA, _schema=Schema("test/growing", fields="largest_"))
+    derived("Growing", fastcca.CCA, _schema=Schema("test/growing", fields="largest_"))
     with pytest.raises(ValueError, match="Growing of version 2, known are 1 to 1"):
         fastcca.load(tmp_path / "new")
     del files._classes["test/growing"]
@@ -679,19 +669,27 @@ def test_the_front_door_imports_what_a_file_holds(views, tmp_path):
 def test_requests_of_metadata_survive(views, tmp_path):
     X, Y = views
     with config_context(enable_metadata_routing=True):
-        model = CCA().set_fit_request(sample_weight=True).set_score_request(sample_weight="w").fit(X, Y)
+        model = (
+            fastcca.CCA().set_fit_request(sample_weight=True).set_score_request(sample_weight="w").fit(X, Y)
+        )
         model.save(tmp_path / "model.safetensors")
         loaded = fastcca.load(tmp_path / "model.safetensors")
         assert str(loaded.get_metadata_routing()) == str(model.get_metadata_routing())
         assert loaded.get_metadata_routing().score.requests == {"sample_weight": "w", "confounds": None}
     assert np.array_equal(loaded.transform(X), model.transform(X))
-    plain = CCA().fit(X, Y)
+    plain = fastcca.CCA().fit(X, Y)
     plain.set_output(transform="pandas").save(tmp_path / "frames.safetensors")
     assert isinstance(fastcca.load(tmp_path / "frames.safetensors").transform(X), pd.DataFrame)
 
 
 @pytest.mark.parametrize(
-    "model", [CCA(2), CCACV(2, regs=[0.1]), KernelCCA(2, rank=30), SynchronyDetector(max_lag=2)]
+    "model",
+    [
+        fastcca.CCA(2),
+        fastcca.CCACV(2, regs=[0.1]),
+        fastcca.KernelCCA(2, rank=30),
+        SynchronyDetector(max_lag=2),
+    ],
 )
 def test_without_moments_everything_works_but_partial_fit(model, rng, tmp_path):
     X = rng.normal(size=(90, 40))
@@ -700,7 +698,7 @@ def test_without_moments_everything_works_but_partial_fit(model, rng, tmp_path):
     whole, slim = tmp_path / "whole.safetensors", tmp_path / "slim.safetensors"
     model.save(whole)
     model.save(slim, moments=False)
-    assert slim.stat().st_size < (0.8 if isinstance(model, KernelCCA) else 0.6) * whole.stat().st_size
+    assert slim.stat().st_size < (0.8 if isinstance(model, fastcca.KernelCCA) else 0.6) * whole.stat().st_size
     loaded = fastcca.load(slim)
     if isinstance(model, SynchronyDetector):
         assert np.array_equal(loaded.correlation(X, Y), model.correlation(X, Y))
@@ -719,21 +717,21 @@ def test_without_moments_everything_works_but_partial_fit(model, rng, tmp_path):
     ("model", "numbers"),
     [
         # weights of two views, and the regressions of both views on the scores of either
-        (CCA(16), 6 * 200 * 16),
-        (CCA(16, reg=2.0, scale=True, shrinkage=None), 6 * 200 * 16),
-        (CCACV(16, regs=[0.1, 1.0]), 6 * 200 * 16),
-        (CCA(16, shrinkage="ledoit-wolf"), 6 * 200 * 16),
-        (SparseCCA(4, 0.9), 6 * 200 * 4),
-        (PLSSVD(16), 6 * 200 * 16),
+        (fastcca.CCA(16), 6 * 200 * 16),
+        (fastcca.CCA(16, reg=2.0, scale=True, shrinkage=None), 6 * 200 * 16),
+        (fastcca.CCACV(16, regs=[0.1, 1.0]), 6 * 200 * 16),
+        (fastcca.CCA(16, shrinkage="ledoit-wolf"), 6 * 200 * 16),
+        (fastcca.SparseCCA(4, 0.9), 6 * 200 * 4),
+        (fastcca.PLSSVD(16), 6 * 200 * 16),
         # weights, rotations, regressions, loadings, and the coefficients of the predictions
-        (PLSRegression(8), 10 * 200 * 8 + 200 * 200),
+        (fastcca.PLSRegression(8), 10 * 200 * 8 + 200 * 200),
         # landmarks, their weights, regressions
-        (KernelCCA(8, rank=20), 2 * 20 * 200 + 2 * 20 * 8 + 4 * 200 * 8),
+        (fastcca.KernelCCA(8, rank=20), 2 * 20 * 200 + 2 * 20 * 8 + 4 * 200 * 8),
         # weights, and the covariances of a view's columns with the scores of both
-        (MCCA(16, reg=0.1), 2 * 200 * 16 + 2 * 200 * 32),
-        (GCCA(16, reg=0.1), 2 * 200 * 16 + 2 * 200 * 32),
-        (MCCACV(16, regs=[0.1, 1.0], cv=3), 2 * 200 * 16 + 2 * 200 * 32),
-        (KernelMCCA(8, rank=20), 2 * 20 * 200 + 2 * 20 * 8 + 2 * 200 * 16),
+        (fastcca.MCCA(16, reg=0.1), 2 * 200 * 16 + 2 * 200 * 32),
+        (fastcca.GCCA(16, reg=0.1), 2 * 200 * 16 + 2 * 200 * 32),
+        (fastcca.MCCACV(16, regs=[0.1, 1.0], cv=3), 2 * 200 * 16 + 2 * 200 * 32),
+        (fastcca.KernelMCCA(8, rank=20), 2 * 20 * 200 + 2 * 20 * 8 + 2 * 200 * 16),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, SavedModel) else "",
 )
@@ -749,7 +747,9 @@ def test_a_large_model_without_moments_holds_what_predictions_take(model, number
     size = (tmp_path / "slim.safetensors").stat().st_size
     small = model.n_components_ * 2  # the covariances of the scores, means, deviations; the header
     rest = 8 * small**2 + 8 * 6 * 400 + 8_000
-    pls = isinstance(model, (PLSSVD, PLSRegression)) and dtype == np.float32  # whose maps are rounded once
+    pls = (
+        isinstance(model, (fastcca.PLSSVD, fastcca.PLSRegression)) and dtype == np.float32
+    )  # whose maps are rounded once
     assert size < 1.02 * 8 * numbers + rest + pls * 8 * 400 * model.n_components_
     loaded = fastcca.load(tmp_path / "slim.safetensors")
     if two:
@@ -780,7 +780,7 @@ def test_a_large_model_without_moments_holds_what_predictions_take(model, number
 
 
 def test_what_follows_must_be_what_a_class_computes(tmp_path):
-    model = CCA(1).fit(np.eye(6)[:, :2], np.eye(6)[:, 1:4])
+    model = fastcca.CCA(1).fit(np.eye(6)[:, :2], np.eye(6)[:, 1:4])
     writer = Writer(moments=False)
     node = writer.encode(model, "")
     assert node["left_out"] == sorted(LOADINGS, key=node["left_out"].index)

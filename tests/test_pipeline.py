@@ -20,19 +20,6 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer, OneHotEncoder, StandardScaler
 
 import fastcca
-from fastcca import (
-    CCA,
-    CCACV,
-    PLSSVD,
-    KernelCCA,
-    KernelCCACV,
-    PLSRegression,
-    PLSRegressionCV,
-    ProbabilisticCCA,
-    SparseCCA,
-    SparseCCACV,
-    TwoViewPipeline,
-)
 from fastcca.inference import bootstrap, permutation_test
 from fastcca.plotting import CorrelationDisplay, LoadingDisplay, VariateDisplay
 from fastcca.retrieval import CrossViewSearch
@@ -49,7 +36,9 @@ def views(rng):
 
 
 def pipeline(model=None, **options):
-    return TwoViewPipeline(x=[StandardScaler(), PCA(6)], y=[PCA(5)], model=model or CCA(2), **options)
+    return fastcca.TwoViewPipeline(
+        x=[StandardScaler(), PCA(6)], y=[PCA(5)], model=model or fastcca.CCA(2), **options
+    )
 
 
 def by_hand(X, Y):
@@ -60,7 +49,14 @@ def by_hand(X, Y):
 
 @pytest.mark.parametrize(
     "model",
-    [CCA(2), CCA(2, reg=0.3), KernelCCA(2, rank=20), PLSSVD(2), PLSRegression(2), SparseCCA(2, 0.7)],
+    [
+        fastcca.CCA(2),
+        fastcca.CCA(2, reg=0.3),
+        fastcca.KernelCCA(2, rank=20),
+        fastcca.PLSSVD(2),
+        fastcca.PLSRegression(2),
+        fastcca.SparseCCA(2, 0.7),
+    ],
     ids=lambda model: type(model).__name__,
 )
 def test_it_is_the_model_of_the_transformed_views(model, views):
@@ -101,13 +97,13 @@ def test_loadings_are_correlations_of_the_columns_as_they_came(views):
 def test_missing_values_before_an_imputer(views, rng):
     X, Y = views
     X[rng.random(X.shape) < 0.1] = np.nan
-    model = TwoViewPipeline(x=[SimpleImputer(), PCA(6)], model=CCA(2)).fit(X, Y)
+    model = fastcca.TwoViewPipeline(x=[SimpleImputer(), PCA(6)], model=fastcca.CCA(2)).fit(X, Y)
     z = model.transform(X)
     column, present = X[:, 2], np.isfinite(X[:, 2])
     expected = np.corrcoef(column[present], z[present, 0])[0, 1]
     assert model.x_loadings_[2, 0] == pytest.approx(expected, abs=1e-12)
     with pytest.raises(ValueError, match="NaN"):
-        TwoViewPipeline(model=CCA()).fit(X, Y)
+        fastcca.TwoViewPipeline(model=fastcca.CCA()).fit(X, Y)
 
 
 def test_frames_with_text(rng):
@@ -117,7 +113,7 @@ def test_frames_with_text(rng):
     X = pd.DataFrame({"site": site, "age": age, "iq": rng.normal(size=n)})
     Y = pd.DataFrame({"u": age + 0.5 * rng.normal(size=n), "v": (site == "a") + 0.3 * rng.normal(size=n)})
     steps = ColumnTransformer([("s", OneHotEncoder(drop="first"), ["site"])], remainder="passthrough")
-    model = TwoViewPipeline(x=steps, y=StandardScaler(), model=CCA(2)).fit(X, Y)
+    model = fastcca.TwoViewPipeline(x=steps, y=StandardScaler(), model=fastcca.CCA(2)).fit(X, Y)
     assert (model.canonical_correlations_ > 0.6).all()
     assert model.feature_names_in_.tolist() == ["site", "age", "iq"]
     assert model.y_feature_names_in_.tolist() == ["u", "v"]
@@ -135,12 +131,12 @@ def test_frames_with_text(rng):
 def test_a_vector_comes_back_as_one(views):
     X, Y = views
     for steps in (None, StandardScaler()):
-        model = TwoViewPipeline(x=PCA(6), y=steps).fit(X, Y[:, 0])
-        expected = CCA().fit(PCA(6).fit_transform(X), Y[:, 0]).predict(PCA(6).fit(X).transform(X))
+        model = fastcca.TwoViewPipeline(x=PCA(6), y=steps).fit(X, Y[:, 0])
+        expected = fastcca.CCA().fit(PCA(6).fit_transform(X), Y[:, 0]).predict(PCA(6).fit(X).transform(X))
         np.testing.assert_allclose(model.predict(X), expected, atol=1e-10)
         assert model.transform_y(Y[:, 0]).shape == (120, 1)
         assert model.inverse_transform_y(model.transform_y(Y[:, 0])) == pytest.approx(Y[:, 0], abs=1e-10)
-    series = TwoViewPipeline(y=StandardScaler()).fit(X, pd.Series(Y[:, 0], name="target"))
+    series = fastcca.TwoViewPipeline(y=StandardScaler()).fit(X, pd.Series(Y[:, 0], name="target"))
     assert series.y_feature_names_in_.tolist() == ["target"]
 
 
@@ -148,7 +144,7 @@ def test_a_vector_comes_back_as_one(views):
 
 
 def test_parameters_have_names():
-    model = pipeline(CCA(2, reg=0.1))
+    model = pipeline(fastcca.CCA(2, reg=0.1))
     params = model.get_params()
     assert params["x__pca__n_components"] == 6
     assert params["y__pca__n_components"] == 5
@@ -159,9 +155,9 @@ def test_parameters_have_names():
     assert (model.x[1].n_components, model.model.reg, model.y[0][1]) == (3, 0.5, "passthrough")
     model.set_params(y__pca=PCA(2), y__pca__whiten=True)
     assert (model.y[0][1].n_components, model.y[0][1].whiten) == (2, True)
-    twice = TwoViewPipeline(x=[StandardScaler(), PCA(2), StandardScaler()])
+    twice = fastcca.TwoViewPipeline(x=[StandardScaler(), PCA(2), StandardScaler()])
     assert {"x__standardscaler-1", "x__standardscaler-2", "x__pca"} <= set(twice.get_params())
-    named = TwoViewPipeline(x=Pipeline([("reduce", PCA(2))]), y=[("z", StandardScaler())])
+    named = fastcca.TwoViewPipeline(x=Pipeline([("reduce", PCA(2))]), y=[("z", StandardScaler())])
     named.set_params(x__reduce__n_components=1, y__z__with_std=False, x__reduce=PCA(4))
     assert named.x.named_steps["reduce"].n_components == 1
     assert named.get_params()["y__z__with_std"] is False
@@ -182,13 +178,21 @@ def test_clones_share_nothing_and_a_fit_leaves_what_was_given(views):
 @pytest.mark.parametrize(
     ("make", "error", "match"),
     [
-        (lambda: TwoViewPipeline(x=[3]), TypeError, "the step 'int' of x must have fit and transform"),
-        (lambda: TwoViewPipeline(x=3), ValueError, "x must be a transformer, a sequence of them"),
-        (lambda: TwoViewPipeline(y=[("a__b", PCA(1))]), ValueError, "steps of y must differ and hold no"),
-        (lambda: TwoViewPipeline(x=[("a", PCA(1)), ("a", PCA(1))]), ValueError, "must differ"),
-        (lambda: TwoViewPipeline(model=PCA(2)), TypeError, "model must be an estimator of two views"),
         (
-            lambda: TwoViewPipeline(x=PCA(2), model=ProbabilisticCCA(max_components=2)),
+            lambda: fastcca.TwoViewPipeline(x=[3]),
+            TypeError,
+            "the step 'int' of x must have fit and transform",
+        ),
+        (lambda: fastcca.TwoViewPipeline(x=3), ValueError, "x must be a transformer, a sequence of them"),
+        (
+            lambda: fastcca.TwoViewPipeline(y=[("a__b", PCA(1))]),
+            ValueError,
+            "steps of y must differ and hold no",
+        ),
+        (lambda: fastcca.TwoViewPipeline(x=[("a", PCA(1)), ("a", PCA(1))]), ValueError, "must differ"),
+        (lambda: fastcca.TwoViewPipeline(model=PCA(2)), TypeError, "model must be an estimator of two views"),
+        (
+            lambda: fastcca.TwoViewPipeline(x=PCA(2), model=fastcca.ProbabilisticCCA(max_components=2)),
             ValueError,
             "rows that the steps have seen",
         ),
@@ -202,9 +206,9 @@ def test_what_is_refused(make, error, match, views):
 def test_other_errors(views):
     X, Y = views
     with pytest.raises(ValueError, match=r"Invalid parameter 'x__pca__n_components' for estimator Two"):
-        TwoViewPipeline().set_params(x__pca__n_components=2)
+        fastcca.TwoViewPipeline().set_params(x__pca__n_components=2)
     with pytest.raises(ValueError, match="model is None, which has no parameters"):
-        TwoViewPipeline().set_params(model__reg=2)
+        fastcca.TwoViewPipeline().set_params(model__reg=2)
     with pytest.raises(NotFittedError):
         pipeline().transform(X)
     with pytest.raises(ValueError, match="same number of rows, got 120 and 100"):
@@ -212,9 +216,9 @@ def test_other_errors(views):
     with pytest.raises(ValueError, match=r"groups is not for this model: CCA\.fit"):
         pipeline().fit(X, Y, groups=np.arange(120))
     with pytest.raises(ValueError, match=r"the step 'normalizer' of y has no inverse_transform"):
-        TwoViewPipeline(y=Normalizer()).fit(X, Y).predict(X)
+        fastcca.TwoViewPipeline(y=Normalizer()).fit(X, Y).predict(X)
     with pytest.raises(ValueError, match="at least 5 test rows"):
-        pipeline(CCACV(2, cv=60)).fit(X, Y)
+        pipeline(fastcca.CCACV(2, cv=60)).fit(X, Y)
     with pytest.raises(ValueError, match="requires y to be passed"):
         pipeline().fit(X, None)
 
@@ -232,7 +236,7 @@ def test_nested_cross_validation_is_the_loop_by_hand(views):
     def score(train, test, a, b, reg):
         of_x = make_pipeline(StandardScaler(), PCA(a)).fit(X[train])
         of_y = PCA(b).fit(Y[train])
-        model = CCA(2, reg=reg).fit(of_x.transform(X[train]), of_y.transform(Y[train]))
+        model = fastcca.CCA(2, reg=reg).fit(of_x.transform(X[train]), of_y.transform(Y[train]))
         zx = model.transform(of_x.transform(X[test]))
         zy = model.transform_y(of_y.transform(Y[test]))
         return np.mean([np.corrcoef(zx[:, i], zy[:, i])[0, 1] for i in range(2)])
@@ -254,7 +258,7 @@ def test_a_model_that_cross_validates_is_the_loop_by_hand(weighted, views, rng):
     X, Y = views
     w = rng.uniform(0.5, 2.0, 120) if weighted else None
     regs, cv = [1e-3, 0.1, 10.0], KFold(4, shuffle=True, random_state=0)
-    model = pipeline(CCACV(2, regs=regs, cv=cv)).fit(X, Y, sample_weight=w)
+    model = pipeline(fastcca.CCACV(2, regs=regs, cv=cv)).fit(X, Y, sample_weight=w)
     scores = np.empty((4, 3))
     for i, (train, test) in enumerate(cv.split(X)):
         of_x = StandardScaler().fit(X[train], sample_weight=None if w is None else w[train])
@@ -262,7 +266,7 @@ def test_a_model_that_cross_validates_is_the_loop_by_hand(weighted, views, rng):
         of_y = PCA(5).fit(Y[train])
         tx, ty = reduced.transform(of_x.transform(X)), of_y.transform(Y)
         for j, reg in enumerate(regs):
-            cca = CCA(2, reg=reg).fit(tx[train], ty[train], None if w is None else w[train])
+            cca = fastcca.CCA(2, reg=reg).fit(tx[train], ty[train], None if w is None else w[train])
             scores[i, j] = cca.score(tx[test], ty[test], None if w is None else w[test])
     for i in range(4):
         np.testing.assert_allclose(model.cv_results_[f"split{i}_test_score"], scores[i], rtol=0, atol=1e-12)
@@ -271,9 +275,9 @@ def test_a_model_that_cross_validates_is_the_loop_by_hand(weighted, views, rng):
     assert model.best_params_ == {"reg": regs[best]}
     assert model.best_score_ == pytest.approx(scores.mean(axis=0).max(), abs=1e-12)
     assert model.n_splits_ == 4
-    expected = pipeline(CCA(2, reg=regs[best])).fit(X, Y, sample_weight=w)
+    expected = pipeline(fastcca.CCA(2, reg=regs[best])).fit(X, Y, sample_weight=w)
     np.testing.assert_array_equal(model.transform(X), expected.transform(X))
-    assert type(model.model_) is CCA
+    assert type(model.model_) is fastcca.CCA
 
 
 class Spy(TransformerMixin, BaseEstimator):
@@ -296,14 +300,14 @@ def test_no_step_sees_a_row_that_is_held_out(side, views):
     (X if side == "x" else Y)[:, 0] = number
     cv = KFold(5)
     trained = [number[train] for train, _ in cv.split(X)]
-    spied = TwoViewPipeline(**{side: [Spy()]}, model=CCACV(2, regs=[0.1, 1.0], cv=cv))
+    spied = fastcca.TwoViewPipeline(**{side: [Spy()]}, model=fastcca.CCACV(2, regs=[0.1, 1.0], cv=cv))
     Spy.seen.clear()
     spied.fit(X, Y)
     assert len(Spy.seen) == 6
     for seen, expected in zip(Spy.seen, [*trained, number], strict=True):
         np.testing.assert_array_equal(seen, expected)
     Spy.seen.clear()
-    GridSearchCV(spied.set_params(model=CCA(2)), {"model__reg": [0.1]}, cv=cv).fit(X, Y)
+    GridSearchCV(spied.set_params(model=fastcca.CCA(2)), {"model__reg": [0.1]}, cv=cv).fit(X, Y)
     for seen, expected in zip(Spy.seen, [*trained, number], strict=True):
         np.testing.assert_array_equal(seen, expected)
 
@@ -314,10 +318,12 @@ def test_selection_by_the_other_view_finds_nothing_in_noise():
         rng = np.random.default_rng(seed)
         X, y = rng.normal(size=(100, 2000)), rng.normal(size=100)
         select = SelectKBest(f_regression, k=5)
-        search = CCACV(1, regs=[0.1, 1.0], cv=5)
+        search = fastcca.CCACV(1, regs=[0.1, 1.0], cv=5)
         leaked.append(clone(search).fit(select.fit_transform(X, y), y).best_score_)
-        honest.append(TwoViewPipeline(x=select, model=search).fit(X, y).best_score_)
-        nested = GridSearchCV(TwoViewPipeline(x=select), {"model": [CCA(1, reg=0.1)]}, cv=5).fit(X, y)
+        honest.append(fastcca.TwoViewPipeline(x=select, model=search).fit(X, y).best_score_)
+        nested = GridSearchCV(
+            fastcca.TwoViewPipeline(x=select), {"model": [fastcca.CCA(1, reg=0.1)]}, cv=5
+        ).fit(X, y)
         honest.append(nested.best_score_)
     assert np.mean(leaked) > 0.5
     assert abs(np.mean(honest)) < 0.15
@@ -326,10 +332,10 @@ def test_selection_by_the_other_view_finds_nothing_in_noise():
 @pytest.mark.parametrize(
     "model",
     [
-        KernelCCACV(2, regs=[1e-3, 1e-1], rank=20, cv=3),
-        SparseCCACV(1, penalties=[0.5, 0.9], cv=3),
-        PLSRegressionCV(4, cv=3),
-        CCACV(2, cv=3),
+        fastcca.KernelCCACV(2, regs=[1e-3, 1e-1], rank=20, cv=3),
+        fastcca.SparseCCACV(1, penalties=[0.5, 0.9], cv=3),
+        fastcca.PLSRegressionCV(4, cv=3),
+        fastcca.CCACV(2, cv=3),
     ],
     ids=lambda model: type(model).__name__,
 )
@@ -343,7 +349,7 @@ def test_every_model_that_cross_validates(model, views):
     best = clone(found.model_).fit(tx, ty)
     np.testing.assert_allclose(found.transform(X), best.transform(tx), atol=1e-12)
     # without steps it is the model's own search
-    plain = TwoViewPipeline(model=model).fit(X, Y)
+    plain = fastcca.TwoViewPipeline(model=model).fit(X, Y)
     alone = clone(model).fit(X, Y)
     assert plain.best_score_ == alone.best_score_
     np.testing.assert_array_equal(plain.transform(X), alone.transform(X))
@@ -355,7 +361,7 @@ def test_groups_and_confounds_reach_the_model(views, rng):
     X, Y = X + 3 * Z[:, :1], Y + 3 * Z[:, :1]
     model = pipeline().fit(X, Y, confounds=Z)
     of_x, of_y = by_hand(X, Y)
-    alone = CCA(2).fit(of_x.transform(X), of_y.transform(Y), confounds=Z)
+    alone = fastcca.CCA(2).fit(of_x.transform(X), of_y.transform(Y), confounds=Z)
     np.testing.assert_allclose(model.canonical_correlations_, alone.canonical_correlations_, atol=1e-12)
     np.testing.assert_allclose(
         model.transform(X, confounds=Z), alone.transform(of_x.transform(X), confounds=Z), atol=1e-12
@@ -363,7 +369,7 @@ def test_groups_and_confounds_reach_the_model(views, rng):
     assert model.score(X, Y, confounds=Z) == pytest.approx(alone.canonical_correlations_.mean(), abs=1e-10)
     groups = np.repeat(np.arange(12), 10)
     order = rng.permutation(120)
-    search = pipeline(CCACV(2, regs=[0.1, 1.0], cv=GroupKFold(4)))
+    search = pipeline(fastcca.CCACV(2, regs=[0.1, 1.0], cv=GroupKFold(4)))
     Spy.seen.clear()
     search.set_params(x=[Spy(), PCA(6)]).fit(
         np.column_stack([groups[order], X]), Y, groups=groups[order], confounds=Z
@@ -371,13 +377,15 @@ def test_groups_and_confounds_reach_the_model(views, rng):
     for seen in Spy.seen[:4]:
         assert len(np.unique(seen)) == 9
     with pytest.raises(ValueError, match=r"confounds is not for this model: PLSSVD\.fit"):
-        pipeline(PLSSVD(1)).fit(X, Y, confounds=Z)
+        pipeline(fastcca.PLSSVD(1)).fit(X, Y, confounds=Z)
 
 
 # ---- files
 
 
-@pytest.mark.parametrize("model", [CCA(2), CCACV(2, regs=[0.1, 1.0]), KernelCCA(2, rank=10)])
+@pytest.mark.parametrize(
+    "model", [fastcca.CCA(2), fastcca.CCACV(2, regs=[0.1, 1.0]), fastcca.KernelCCA(2, rank=10)]
+)
 def test_files(model, views):
     X, Y = views
     pytest.importorskip("skops.io")
@@ -391,7 +399,7 @@ def test_files(model, views):
         np.testing.assert_array_equal(getattr(loaded, name)(X), getattr(fitted, name)(X))
     assert list(loaded.transform(X).columns) == ["twoviewpipeline0", "twoviewpipeline1"]
     assert loaded.get_params()["x__pca__n_components"] == 6
-    assert hasattr(loaded, "cv_results_") == isinstance(model, CCACV)
+    assert hasattr(loaded, "cv_results_") == isinstance(model, fastcca.CCACV)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(fitted)).transform(X), fitted.transform(X))
 
 
@@ -402,14 +410,16 @@ def root(a):
 def test_steps_with_code_of_the_user_are_not_saved(views, monkeypatch):
     pytest.importorskip("skops.io")
     X, Y = views
-    model = TwoViewPipeline(x=[FunctionTransformer(root)], model=CCA(2)).fit(X, Y)
+    model = fastcca.TwoViewPipeline(x=[FunctionTransformer(root)], model=fastcca.CCA(2)).fit(X, Y)
     with pytest.raises(TypeError, match=r"TwoViewPipeline\.x\.0 holds a .*root, which cannot be stored"):
         model.save(io.BytesIO())
-    TwoViewPipeline(x=[FunctionTransformer(np.sqrt)], model=CCA(2)).fit(np.abs(X), Y).save(io.BytesIO())
+    fastcca.TwoViewPipeline(x=[FunctionTransformer(np.sqrt)], model=fastcca.CCA(2)).fit(np.abs(X), Y).save(
+        io.BytesIO()
+    )
     monkeypatch.setitem(sys.modules, "skops.io", None)
     with pytest.raises(ImportError, match="a model with a PCA takes the package skops"):
-        TwoViewPipeline(x=PCA(2)).fit(X, Y).save(io.BytesIO())
-    TwoViewPipeline().fit(X, Y).save(io.BytesIO())  # no step, no need
+        fastcca.TwoViewPipeline(x=PCA(2)).fit(X, Y).save(io.BytesIO())
+    fastcca.TwoViewPipeline().fit(X, Y).save(io.BytesIO())  # no step, no need
 
 
 # ---- what people do with it
@@ -439,19 +449,19 @@ def test_tests_take_the_views_as_the_steps_make_them(views):
     of_x, of_y = by_hand(X, Y)
     tx, ty = of_x.transform(X), of_y.transform(Y)
     ours = permutation_test(pipeline(), X, Y, n_permutations=49, random_state=0)
-    alone = permutation_test(CCA(2), tx, ty, n_permutations=49, random_state=0)
+    alone = permutation_test(fastcca.CCA(2), tx, ty, n_permutations=49, random_state=0)
     np.testing.assert_allclose(ours.permuted, alone.permuted, atol=1e-12)
     ours = bootstrap(pipeline(), X, Y, n_bootstrap=20, random_state=0)
-    alone = bootstrap(CCA(2), tx, ty, n_bootstrap=20, random_state=0)
+    alone = bootstrap(fastcca.CCA(2), tx, ty, n_bootstrap=20, random_state=0)
     np.testing.assert_allclose(ours.x_loadings, alone.x_loadings, atol=1e-12)
-    select = TwoViewPipeline(x=SelectKBest(f_regression, k=2), model=CCA(1))
+    select = fastcca.TwoViewPipeline(x=SelectKBest(f_regression, k=2), model=fastcca.CCA(1))
     with pytest.raises(ValueError, match="a step of x cannot be fitted to x alone"):
         permutation_test(select, X, Y[:, 0])
     # a level that holds: PCA sees a view alone
     rng = np.random.default_rng(1)
     p = [
         permutation_test(
-            TwoViewPipeline(x=PCA(3), y=PCA(2), model=CCA(1)),
+            fastcca.TwoViewPipeline(x=PCA(3), y=PCA(2), model=fastcca.CCA(1)),
             rng.normal(size=(30, 20)),
             rng.normal(size=(30, 10)),
             n_permutations=39,

@@ -12,22 +12,6 @@ from sklearn.exceptions import NotFittedError
 from sklearn.preprocessing import StandardScaler
 
 import fastcca
-from fastcca import (
-    CCA,
-    CCACV,
-    GCCA,
-    MCCA,
-    PLSSVD,
-    KernelCCA,
-    KernelMCCA,
-    PLSCanonical,
-    PLSRegression,
-    ProbabilisticCCA,
-    Report,
-    SparseCCA,
-    TwoViewPipeline,
-    report,
-)
 from fastcca.datasets import make_two_views
 from fastcca.inference import bootstrap
 
@@ -132,7 +116,7 @@ def fitness():
 
 @pytest.mark.parametrize("name", SAS)
 def test_sas_prints_the_same(fitness, name):
-    table = report(CCA(), *fitness)[name]
+    table = fastcca.report(fastcca.CCA(), *fitness)[name]
     columns = [column for column in table.values() if column.dtype.kind == "f"]
     assert len(columns) == len(SAS[name])
     for i, (column, printed) in enumerate(zip(columns, SAS[name], strict=True)):
@@ -145,10 +129,10 @@ def test_sas_prints_the_same(fitness, name):
 
 
 def test_sas_has_no_table_that_is_not_there(fitness):
-    assert set(report(CCA(), *fitness)) == set(SAS)
-    tests = report(CCA(), *fitness)["tests"]
+    assert set(fastcca.report(fastcca.CCA(), *fitness)) == set(SAS)
+    tests = fastcca.report(fastcca.CCA(), *fitness)["tests"]
     assert "(s = 3, m = -0.5, ν = 6)" in tests.title
-    text = str(report(CCA(), *fitness))
+    text = str(fastcca.report(fastcca.CCA(), *fitness))
     for printed in ("0.795608", "0.754056", "34.223", "19.053", "0.35039053", "1.72473874", "0.0009"):
         assert printed in text
 
@@ -162,7 +146,7 @@ def test_statsmodels_agrees(name):
     load, p = DATA[name]
     data = load().data
     X, Y = data[:, :p], data[:, p:]
-    found = report(CCA(), X, Y)
+    found = fastcca.report(fastcca.CCA(), X, Y)
     theirs = cancorr.CanCorr(Y, X)
     test = theirs.corr_test()
     np.testing.assert_allclose(found["correlations"]["Correlation"], theirs.cancorr, rtol=1e-9)
@@ -179,7 +163,7 @@ def test_statsmodels_agrees(name):
 def test_r_agrees():
     # R 4.2: cancor, and summary(manova(petal ~ sepal), test = …) of iris
     data = load_iris().data
-    found = report(CCA(), data[:, :2], data[:, 2:])
+    found = fastcca.report(fastcca.CCA(), data[:, :2], data[:, 2:])
     expected = [0.940968996975749, 0.123936881205404]
     np.testing.assert_allclose(found["correlations"]["Correlation"], expected, rtol=1e-12)
     statistics = [0.112817398522686, 0.900783003792471, 7.74332869399124, 7.72772872243710]
@@ -196,7 +180,7 @@ def test_r_agrees_on_ill_conditioned_columns():
     data = datasets.longley.load_pandas().data
     X = data[["GNPDEFL", "GNP", "UNEMP"]].to_numpy()
     Y = data[["ARMED", "POP", "YEAR", "TOTEMP"]].to_numpy()
-    found = report(CCA(), X, Y)
+    found = fastcca.report(fastcca.CCA(), X, Y)
     expected = [0.999743448209499, 0.968866549038402, 0.656776415805611]
     np.testing.assert_allclose(found["correlations"]["Correlation"], expected, rtol=1e-9)
     statistics = [1.78827333696910e-05, 2.36954461244187, 1964.24667605769, 1948.17425912001]
@@ -228,7 +212,7 @@ def test_confounds_take_their_degrees_of_freedom(rng):
     Z = rng.standard_normal((60, 4))
     X = rng.standard_normal((60, 3)) + Z[:, :3]
     Y = rng.standard_normal((60, 2)) + X[:, :2] - Z[:, :2]
-    found = report(CCA(), X, Y, confounds=np.column_stack([Z, Z[:, 0]]))
+    found = fastcca.report(fastcca.CCA(), X, Y, confounds=np.column_stack([Z, Z[:, 0]]))
     a, b = _residuals(X, Z), _residuals(Y, Z)
     qa, qb = np.linalg.qr(a)[0], np.linalg.qr(b)[0]
     rho = np.linalg.svd(qa.T @ qb, compute_uv=False)
@@ -254,13 +238,21 @@ def _reference_explained(A, scores):
 
 @pytest.mark.parametrize(
     "model",
-    [CCA(2, reg=3.0), SparseCCA(2), PLSSVD(2), PLSCanonical(2), PLSRegression(2), CCACV(2), KernelCCA(2)],
+    [
+        fastcca.CCA(2, reg=3.0),
+        fastcca.SparseCCA(2),
+        fastcca.PLSSVD(2),
+        fastcca.PLSCanonical(2),
+        fastcca.PLSRegression(2),
+        fastcca.CCACV(2),
+        fastcca.KernelCCA(2),
+    ],
     ids=lambda model: type(model).__name__,
 )
 def test_variates_that_correlate_with_one_another(model, rng):
     views = make_two_views(200, (5, 4), correlations=[0.9, 0.6], random_state=0)
     X, Y = views.X @ rng.standard_normal((5, 5)), views.y @ rng.standard_normal((4, 4))
-    found = report(model, X, Y)
+    found = fastcca.report(model, X, Y)
     fitted = model.fit(X, Y)
     zx, zy = fitted.transform_views(X, Y)
     for side, data, own, other in (("x", X, zx, zy), ("y", Y, zy, zx)):
@@ -289,15 +281,15 @@ def test_variates_that_correlate_with_one_another(model, rng):
 
 def test_what_is_not_tested_says_why(rng):
     X, Y = rng.standard_normal((14, 6)), rng.standard_normal((14, 6))
-    few = report(CCA(2), X, Y)
+    few = fastcca.report(fastcca.CCA(2), X, Y)
     assert few.notes == [
         "Not tested: Wilks's test takes all min(rank of X, rank of y) = 6 correlations, but only 2 were "
         "computed: fit with n_components=None."
     ]
     with pytest.warns(UserWarning, match="too few"):
-        none = report(CCA(), X[:12], Y[:12])
+        none = fastcca.report(fastcca.CCA(), X[:12], Y[:12])
     assert "takes at least rank of X + rank of y + 1 = 13 rows" in none.notes[0]
-    ridge = report(CCA(reg=0.1), X, Y)
+    ridge = fastcca.report(fastcca.CCA(reg=0.1), X, Y)
     assert "does not hold for correlations with a ridge" in ridge.notes[0]
     assert ridge.facts["ridge"] == "0.1 and 0.1"
     assert "Standard error" not in ridge["correlations"]
@@ -305,7 +297,7 @@ def test_what_is_not_tested_says_why(rng):
 
 def test_perfect_pairs_and_constant_columns(rng):
     X = np.column_stack([rng.standard_normal((30, 2)), np.full(30, 7.0)])
-    found = report(CCA(), X, X[:, :2] @ [[1.0, 2.0], [0.0, 1.0]])
+    found = fastcca.report(fastcca.CCA(), X, X[:, :2] @ [[1.0, 2.0], [0.0, 1.0]])
     assert np.isinf(found["eigenvalues"]["Eigenvalue"]).any() or found["eigenvalues"]["Eigenvalue"][0] > 1e12
     np.testing.assert_allclose(found["tests"]["p"], 0, atol=1e-12)
     np.testing.assert_allclose(found["x_redundancy"]["Own, cumulative"][-1], 1)  # of the columns that vary
@@ -317,44 +309,46 @@ def test_perfect_pairs_and_constant_columns(rng):
 def test_rows_of_the_fit_and_others(rng):
     views = make_two_views(300, (4, 3), correlations=[0.8], random_state=1)
     X, Y = views.X, views.y
-    cca = CCA().fit(X[:200], Y[:200])
-    assert "rows_given" not in report(cca, X[:200], Y[:200])
-    held_out = report(cca, X[200:], Y[200:])["rows_given"]
+    cca = fastcca.CCA().fit(X[:200], Y[:200])
+    assert "rows_given" not in fastcca.report(cca, X[:200], Y[:200])
+    held_out = fastcca.report(cca, X[200:], Y[200:])["rows_given"]
     zx, zy = cca.transform_views(X[200:], Y[200:])
     expected = [np.corrcoef(zx[:, j], zy[:, j])[0, 1] for j in range(3)]
     np.testing.assert_allclose(held_out["Of these rows"], expected, atol=1e-12)
-    assert str(report(cca)) == str(cca.summary())
+    assert str(fastcca.report(cca)) == str(cca.summary())
     weights = np.ones(200)
     weights[:10] = 0
-    found = report(CCA(), X[:200], Y[:200], sample_weight=weights)
+    found = fastcca.report(fastcca.CCA(), X[:200], Y[:200], sample_weight=weights)
     assert found.facts["rows"] == "190"
     assert found.facts["rows left out"] == "10"
     np.testing.assert_allclose(
-        found["tests"].to_numpy(), report(CCA(), X[10:200], Y[10:200])["tests"].to_numpy(), rtol=1e-9
+        found["tests"].to_numpy(),
+        fastcca.report(fastcca.CCA(), X[10:200], Y[10:200])["tests"].to_numpy(),
+        rtol=1e-9,
     )
 
 
 def test_wide_views_take_the_rows(rng):
     X, Y = rng.standard_normal((20, 60)), rng.standard_normal((20, 3))
-    found = report(CCA(reg=(5.0, 0.1)), X, Y)
+    found = fastcca.report(fastcca.CCA(reg=(5.0, 0.1)), X, Y)
     np.testing.assert_allclose(found["columns"]["Std deviation"][:60], X.std(axis=0, ddof=1), rtol=1e-12)
-    zx, _ = CCA(reg=(5.0, 0.1)).fit(X, Y).transform_views(X, Y)
+    zx, _ = fastcca.CCA(reg=(5.0, 0.1)).fit(X, Y).transform_views(X, Y)
     expected = _reference_explained(X, zx).mean(axis=0)
     np.testing.assert_allclose(found["x_redundancy"]["Own, cumulative"], expected, atol=1e-10)
     # without rows the numbers that they add are missing, the others the same
-    alone = CCA(reg=(5.0, 0.1)).fit(X, Y).summary()
+    alone = fastcca.CCA(reg=(5.0, 0.1)).fit(X, Y).summary()
     assert list(alone["x_redundancy"]) == ["Own", "R²", "Opposite"]
     np.testing.assert_array_equal(alone["x_loadings"].to_numpy(), found["x_loadings"].to_numpy())
 
 
-@pytest.mark.parametrize("kind", [MCCA, GCCA])
+@pytest.mark.parametrize("kind", [fastcca.MCCA, fastcca.GCCA])
 def test_many_views(kind, rng):
     common = rng.standard_normal((150, 2))
     views = {
         name: common @ rng.standard_normal((2, p)) + rng.standard_normal((150, p))
         for name, p in (("a", 4), ("b", 3), ("c", 5))
     }
-    found = report(kind(2), views)
+    found = fastcca.report(kind(2), views)
     fitted = kind(2).fit(views)
     scores = fitted.transform(views)
     correlations = found["correlations"]
@@ -374,16 +368,16 @@ def test_many_views(kind, rng):
     assert found.facts["columns of c"] == "5, rank 5"
     assert str(fitted.summary()) == str(found)
     with pytest.raises(TypeError, match="takes the views as X alone"):
-        report(kind(2), views, views["a"])
+        fastcca.report(kind(2), views, views["a"])
 
 
 def test_confounds_of_many_views(rng):
     Z = rng.standard_normal((150, 2))
     common = rng.standard_normal((150, 1))
     views = {name: common + Z[:, :1] + rng.standard_normal((150, 3)) for name in "abc"}
-    found = report(MCCA(2), views, confounds=Z)
+    found = fastcca.report(fastcca.MCCA(2), views, confounds=Z)
     left = {name: _residuals(view, Z) for name, view in views.items()}
-    expected = report(MCCA(2), left)
+    expected = fastcca.report(fastcca.MCCA(2), left)
     assert found.facts["confounds"] == "rank 2"
     for name in ("correlations", "a_standardised", "b_loadings", "c_redundancy"):
         np.testing.assert_allclose(found[name].to_numpy(), expected[name].to_numpy(), rtol=1e-6, atol=1e-9)
@@ -391,31 +385,33 @@ def test_confounds_of_many_views(rng):
 
 def test_a_pipeline_is_reported_in_its_own_columns(rng):
     X, Y = rng.standard_normal((60, 8)), rng.standard_normal((60, 6))
-    pipeline = TwoViewPipeline(x=[StandardScaler(), PCA(3)], y=[PCA(2)], model=CCA())
+    pipeline = fastcca.TwoViewPipeline(x=[StandardScaler(), PCA(3)], y=[PCA(2)], model=fastcca.CCA())
     a, b = PCA(3).fit_transform(StandardScaler().fit_transform(X)), PCA(2).fit_transform(Y)
-    expected = report(CCA(), a, b, permutations=9, random_state=0)
-    assert str(report(pipeline, X, Y, permutations=9, random_state=0)["tests"]) == str(expected["tests"])
+    expected = fastcca.report(fastcca.CCA(), a, b, permutations=9, random_state=0)
+    assert str(fastcca.report(pipeline, X, Y, permutations=9, random_state=0)["tests"]) == str(
+        expected["tests"]
+    )
     pipeline.fit(X, Y)
-    assert str(report(pipeline, X, Y)["x_loadings"]) == str(expected["x_loadings"])
-    assert str(report(pipeline)["y_loadings"]) == str(expected["y_loadings"])
-    assert str(pipeline.summary()) == str(report(pipeline))
+    assert str(fastcca.report(pipeline, X, Y)["x_loadings"]) == str(expected["x_loadings"])
+    assert str(fastcca.report(pipeline)["y_loadings"]) == str(expected["y_loadings"])
+    assert str(pipeline.summary()) == str(fastcca.report(pipeline))
 
 
 def test_kernels_of_many_views_and_a_probabilistic_model(rng):
     views = {name: rng.standard_normal((60, 3)) for name in "ab"}
-    kernels = report(KernelMCCA(2), views)
+    kernels = fastcca.report(fastcca.KernelMCCA(2), views)
     assert "a_coefficients" not in kernels
-    scores = KernelMCCA(2).fit(views).transform(views)
+    scores = fastcca.KernelMCCA(2).fit(views).transform(views)
     R = np.corrcoef(np.hstack([views["a"], scores["a"], scores["b"]]).T)
     np.testing.assert_allclose(kernels["a_redundancy"]["By b"], (R[:3, 5:] ** 2).mean(axis=0), atol=1e-7)
-    same = report(ProbabilisticCCA(), views["a"], views["b"])
-    assert str(same["tests"]) == str(report(CCA(), views["a"], views["b"])["tests"])
+    same = fastcca.report(fastcca.ProbabilisticCCA(), views["a"], views["b"])
+    assert str(same["tests"]) == str(fastcca.report(fastcca.CCA(), views["a"], views["b"])["tests"])
 
 
 def test_names_come_from_data_frames():
     data = load_linnerud(as_frame=True)
     names = ("Physiological", "Exercises")
-    found = report(CCA(), data.target, data.data, names=names)
+    found = fastcca.report(fastcca.CCA(), data.target, data.data, names=names)
     assert found["x_loadings"].index == ("Weight", "Waist", "Pulse")
     assert list(found["x_cross_loadings"]) == ["Exercises 1", "Exercises 2", "Exercises 3"]
     frame = found.to_frame("y_coefficients")
@@ -430,7 +426,7 @@ def test_names_come_from_data_frames():
 def test_latex_and_html_escape(rng):
     pandas = pytest.importorskip("pandas")
     X = pandas.DataFrame(rng.standard_normal((30, 2)), columns=["a_b & <c>", "50 %"])
-    found = report(CCA(), X, rng.standard_normal((30, 2)))
+    found = fastcca.report(fastcca.CCA(), X, rng.standard_normal((30, 2)))
     latex = found.to_latex("x_loadings")
     assert r"a\_b \& $<$c$>$" in latex
     assert r"50 \%" in latex
@@ -460,7 +456,9 @@ class Links(html.parser.HTMLParser):
 
 def test_pages_hold_everything(tmp_path, fitness):
     pytest.importorskip("matplotlib")
-    found = report(CCA(), *fitness, permutations=19, bootstraps=20, random_state=0, pictures=True)
+    found = fastcca.report(
+        fastcca.CCA(), *fitness, permutations=19, bootstraps=20, random_state=0, pictures=True
+    )
     assert {"permutation", "intervals", "x_loading_intervals", "y_loading_intervals"} < set(found)
     assert len(found.pictures) == 7  # correlations, and variates and loadings of three pairs
     assert all(png.startswith(b"\x89PNG") for png in found.pictures.values())
@@ -484,8 +482,8 @@ def test_intervals_of_rows_with_confounds_and_weights(rng):
     X, Y, Z = rng.standard_normal((80, 3)), rng.standard_normal((80, 2)), rng.standard_normal(80)
     Y[:, 0] += X[:, 0] + Z
     given = {"sample_weight": rng.uniform(0.5, 2, 80), "confounds": Z}
-    found = report(CCA(), X, Y, bootstraps=9, random_state=0, **given)
-    resampled = bootstrap(CCA(), X, Y, n_bootstrap=9, random_state=0, **given)
+    found = fastcca.report(fastcca.CCA(), X, Y, bootstraps=9, random_state=0, **given)
+    resampled = bootstrap(fastcca.CCA(), X, Y, n_bootstrap=9, random_state=0, **given)
     low, high = resampled.interval()
     np.testing.assert_array_equal(found["intervals"]["Low"], low)
     np.testing.assert_array_equal(found["intervals"]["High"], high)
@@ -496,7 +494,7 @@ def test_intervals_of_rows_with_confounds_and_weights(rng):
 
 def test_long_tables_show_their_largest_rows(rng):
     X, Y = rng.standard_normal((400, 120)), rng.standard_normal((400, 12))
-    found = report(CCA(), X, Y)
+    found = fastcca.report(fastcca.CCA(), X, Y)
     text = str(found["x_loadings"])
     assert "The 30 rows of 120 with the largest numbers are shown. The first 8 columns of 12" in text
     values = np.abs(found["x_loadings"].to_numpy()[:, :8]).max(axis=1)
@@ -508,31 +506,31 @@ def test_long_tables_show_their_largest_rows(rng):
 def test_bad_calls(fitness, rng, monkeypatch):
     X, Y = fitness
     with pytest.raises(NotFittedError):
-        report(CCA())
+        fastcca.report(fastcca.CCA())
     with pytest.raises(ValueError, match="both X and Y"):
-        report(CCA().fit(X, Y), X)
+        fastcca.report(fastcca.CCA().fit(X, Y), X)
     with pytest.raises(ValueError, match="both X and Y"):
-        report(CCA().fit(X, Y), permutations=9)
+        fastcca.report(fastcca.CCA().fit(X, Y), permutations=9)
     with pytest.raises(TypeError, match="two views or more, got list"):
-        report([], X, Y)
+        fastcca.report([], X, Y)
     with pytest.raises(ValueError, match="permutations"):
-        report(CCA(), X, Y, permutations=-1)
+        fastcca.report(fastcca.CCA(), X, Y, permutations=-1)
     with pytest.raises(ValueError, match="3 features"):
-        report(CCA().fit(X, Y), X[:, :2], Y)
+        fastcca.report(fastcca.CCA().fit(X, Y), X[:, :2], Y)
     with pytest.raises(ValueError, match="takes no sample weights"):
-        report(CCA(), X, Y, sample_weight=np.ones(20), permutations=9)
+        fastcca.report(fastcca.CCA(), X, Y, sample_weight=np.ones(20), permutations=9)
     with pytest.raises(NotFittedError):
-        CCA().summary()
+        fastcca.CCA().summary()
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match="pip install pandas"):
-        report(CCA(), X, Y).to_frame("tests")
+        fastcca.report(fastcca.CCA(), X, Y).to_frame("tests")
 
 
 def test_a_report_outlives_a_file(tmp_path, fitness):
-    cca = CCA().fit(*fitness)
+    cca = fastcca.CCA().fit(*fitness)
     cca.save(tmp_path / "model.safetensors")
     again = fastcca.load(tmp_path / "model.safetensors")
-    assert isinstance(again.summary(), Report)
+    assert isinstance(again.summary(), fastcca.Report)
     assert str(again.summary()) == str(cca.summary())
 
 
@@ -544,5 +542,5 @@ def test_rows_with_missing_values_are_counted(missing: str, fact: str) -> None:
     X[[3, 7, 11], 1] = np.nan
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        model = CCA(missing=missing).fit(X, Y)
+        model = fastcca.CCA(missing=missing).fit(X, Y)
     assert model.summary().facts[fact] == "3"

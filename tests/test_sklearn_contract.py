@@ -15,61 +15,36 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastcca
-from fastcca import (
-    CCA,
-    CCACV,
-    PLSSVD,
-    KernelCCA,
-    KernelCCACV,
-    PLSCanonical,
-    PLSRegression,
-    PLSRegressionCV,
-    ProbabilisticCCA,
-    SparseCCA,
-    SparseCCACV,
-    TwoViewPipeline,
-)
-from fastcca.embedding import (
-    AttributeHierarchyLabelEmbedding,
-    AttributeLabelEmbedding,
-    HierarchyLabelEmbedding,
-    JointEmbedding,
-    LargeMarginEmbedding,
-    LargeMarginTaxonomyEmbedding,
-    NearestClassMean,
-    RidgeEmbedding,
-    UnifiedSemanticEmbedding,
-    WARPEmbedding,
-)
+from fastcca import embedding
 from fastcca.fusion import EarlyFusion
 
 
 @parametrize_with_checks(
     [
-        CCA(),
-        CCACV(),
-        KernelCCA(),
-        KernelCCACV(),
-        PLSCanonical(1),
-        PLSRegression(1),
-        PLSRegressionCV(),
-        PLSSVD(1),
-        ProbabilisticCCA(reg=0.1),
-        SparseCCA(),
-        SparseCCACV(penalties=[0.3, 1.0]),
-        TwoViewPipeline(),
-        TwoViewPipeline(x=StandardScaler(), y=[StandardScaler()], model=CCA(1, reg=0.1)),
-        NearestClassMean(),
-        RidgeEmbedding(),
-        AttributeLabelEmbedding(),
-        HierarchyLabelEmbedding(),
-        AttributeHierarchyLabelEmbedding(),
-        UnifiedSemanticEmbedding(),
+        fastcca.CCA(),
+        fastcca.CCACV(),
+        fastcca.KernelCCA(),
+        fastcca.KernelCCACV(),
+        fastcca.PLSCanonical(1),
+        fastcca.PLSRegression(1),
+        fastcca.PLSRegressionCV(),
+        fastcca.PLSSVD(1),
+        fastcca.ProbabilisticCCA(reg=0.1),
+        fastcca.SparseCCA(),
+        fastcca.SparseCCACV(penalties=[0.3, 1.0]),
+        fastcca.TwoViewPipeline(),
+        fastcca.TwoViewPipeline(x=StandardScaler(), y=[StandardScaler()], model=fastcca.CCA(1, reg=0.1)),
+        embedding.NearestClassMean(),
+        embedding.RidgeEmbedding(),
+        embedding.AttributeLabelEmbedding(),
+        embedding.HierarchyLabelEmbedding(),
+        embedding.AttributeHierarchyLabelEmbedding(),
+        embedding.UnifiedSemanticEmbedding(),
         EarlyFusion(),
-        JointEmbedding(),
-        LargeMarginEmbedding(),
-        LargeMarginTaxonomyEmbedding(),
-        WARPEmbedding(),
+        embedding.JointEmbedding(),
+        embedding.LargeMarginEmbedding(),
+        embedding.LargeMarginTaxonomyEmbedding(),
+        embedding.WARPEmbedding(),
     ]
 )
 @pytest.mark.filterwarnings("ignore:n - 1 = ")  # CCA of fewer rows than columns, without a ridge
@@ -86,7 +61,7 @@ def views(rng):
     )
 
 
-ESTIMATORS = [CCA(n_components=2, reg=0.01), CCACV(n_components=2, regs=[0.01, 0.1], cv=3)]
+ESTIMATORS = [fastcca.CCA(n_components=2, reg=0.01), fastcca.CCACV(n_components=2, regs=[0.01, 0.1], cv=3)]
 each_estimator = pytest.mark.parametrize("estimator", ESTIMATORS, ids=["CCA", "CCACV"])
 
 
@@ -116,9 +91,9 @@ def test_frames_give_names_to_both_views(estimator, frame, views):
 )
 def test_series_as_y(series, views):
     X, Y = views
-    model = CCA().fit(X, series(Y[:, 0], name="target"))
+    model = fastcca.CCA().fit(X, series(Y[:, 0], name="target"))
     assert model.y_feature_names_in_.tolist() == ["target"]
-    np.testing.assert_array_equal(model.predict(X), CCA().fit(X, Y[:, 0]).predict(X))
+    np.testing.assert_array_equal(model.predict(X), fastcca.CCA().fit(X, Y[:, 0]).predict(X))
 
 
 @each_estimator
@@ -147,8 +122,8 @@ def test_copies_keep_the_fit(estimator, views, tmp_path):
         np.testing.assert_array_equal(copy.predict(X), model.predict(X))
     assert clone(model).get_params() == estimator.get_params()
     assert not hasattr(clone(model), "x_weights_")
-    grown = pickle.loads(pickle.dumps(CCA().partial_fit(X[:40], Y[:40]))).partial_fit(X[40:], Y[40:])
-    np.testing.assert_allclose(grown.singular_values_, CCA().fit(X, Y).singular_values_, atol=1e-12)
+    grown = pickle.loads(pickle.dumps(fastcca.CCA().partial_fit(X[:40], Y[:40]))).partial_fit(X[40:], Y[40:])
+    np.testing.assert_allclose(grown.singular_values_, fastcca.CCA().fit(X, Y).singular_values_, atol=1e-12)
 
 
 @each_estimator
@@ -165,24 +140,28 @@ def test_pipeline_with_cca_in_the_middle_and_at_the_end(estimator, views):
 
 def test_grid_search_and_cross_validation(views):
     X, Y = views
-    search = GridSearchCV(CCA(n_components=1), {"reg": [1e-3, 1.0], "scale": [False, True]}, cv=3).fit(X, Y)
+    search = GridSearchCV(
+        fastcca.CCA(n_components=1), {"reg": [1e-3, 1.0], "scale": [False, True]}, cv=3
+    ).fit(X, Y)
     assert 0.5 < search.best_score_ <= 1.0
     assert search.best_estimator_.n_components_ == 1
     by_hand = [
-        CCA(n_components=1, reg=1.0).fit(X[train], Y[train]).score(X[test], Y[test])
+        fastcca.CCA(n_components=1, reg=1.0).fit(X[train], Y[train]).score(X[test], Y[test])
         for train, test in (
             (np.r_[27:80], np.r_[0:27]),
             (np.r_[0:27, 54:80], np.r_[27:54]),
             (np.r_[0:54], np.r_[54:80]),
         )
     ]
-    np.testing.assert_allclose(cross_val_score(CCA(n_components=1, reg=1.0), X, Y, cv=3), by_hand, atol=1e-12)
+    np.testing.assert_allclose(
+        cross_val_score(fastcca.CCA(n_components=1, reg=1.0), X, Y, cv=3), by_hand, atol=1e-12
+    )
 
 
 def test_parameters_are_stored_as_given():
     regs = np.array([0.1])
-    assert CCACV(regs=regs).regs is regs
-    assert CCA(reg=(1, 2)).get_params() == {
+    assert fastcca.CCACV(regs=regs).regs is regs
+    assert fastcca.CCA(reg=(1, 2)).get_params() == {
         "n_components": None,
         "reg": (1, 2),
         "scale": False,
@@ -191,7 +170,7 @@ def test_parameters_are_stored_as_given():
         "shrinkage": None,
         "missing": "error",
     }
-    assert repr(CCA(reg=0.5)) == "CCA(reg=0.5)"
+    assert repr(fastcca.CCA(reg=0.5)) == "CCA(reg=0.5)"
 
 
 def test_public_names():

@@ -8,22 +8,7 @@ import scipy.linalg
 import scipy.sparse as sp
 from sklearn.base import clone
 
-from fastcca import (
-    CCA,
-    CCACV,
-    GCCA,
-    MCCA,
-    MCCACV,
-    PLSSVD,
-    KernelCCA,
-    Moments,
-    NumericalError,
-    PLSCanonical,
-    PLSRegression,
-    PLSRegressionCV,
-    SparseCCA,
-    SparseCCACV,
-)
+import fastcca
 from fastcca.cca import linear, model_selection, stability_selection
 from fastcca.functional import moments, solve_matrix_free, sparse_moments
 
@@ -80,8 +65,8 @@ def way(request, monkeypatch):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32])
 def test_moments_are_those_of_dense_rows(views, form, dtype, way):
     X, Y = (form((5 * view).astype(dtype)) for view in views)
-    got = Moments().update(X, Y, dtype=np.float64)
-    want = Moments().update(X.toarray(), Y.toarray(), dtype=np.float64)
+    got = fastcca.Moments().update(X, Y, dtype=np.float64)
+    want = fastcca.Moments().update(X.toarray(), Y.toarray(), dtype=np.float64)
     assert (got.n, got.dims) == (want.n, want.dims)
     np.testing.assert_allclose(got.mean, want.mean, rtol=1e-13, atol=1e-16)
     np.testing.assert_allclose(got.scatter, want.scatter, rtol=0, atol=1e-10)
@@ -94,12 +79,12 @@ def test_moments_of_blocks_weights_and_threads(views, n_threads, way, monkeypatc
     monkeypatch.setattr(moments, "_CONVERTED_BYTES", 1)
     X, Y = views
     weights = np.arange(600) % 3.0
-    got = Moments().update(X, Y, sample_weight=weights, n_threads=n_threads)
-    want = Moments().update(*dense(X, Y), sample_weight=weights)
+    got = fastcca.Moments().update(X, Y, sample_weight=weights, n_threads=n_threads)
+    want = fastcca.Moments().update(*dense(X, Y), sample_weight=weights)
     np.testing.assert_allclose(got.scatter, want.scatter, rtol=0, atol=1e-11)
-    again = Moments().update(X, Y, sample_weight=weights, n_threads=1)
+    again = fastcca.Moments().update(X, Y, sample_weight=weights, n_threads=1)
     assert np.array_equal(got.scatter, again.scatter)
-    parts = Moments()
+    parts = fastcca.Moments()
     for start in range(0, 600, 130):
         run = slice(start, start + 130)
         parts.update(X[run], Y[run], sample_weight=weights[run], n_threads=n_threads)
@@ -115,8 +100,8 @@ def test_columns_with_a_large_mean_lose_no_digit(rng, way):
     X[:, 7] = 1e3 + rng.standard_normal(n)
     X[:, 8] = 0.0
     weights = rng.integers(1, 3, n).astype(float)
-    got = Moments().update(sp.csr_array(X), sample_weight=weights)
-    want = Moments().update(X, sample_weight=weights)
+    got = fastcca.Moments().update(sp.csr_array(X), sample_weight=weights)
+    want = fastcca.Moments().update(X, sample_weight=weights)
     assert got.constant.tolist() == want.constant.tolist()
     assert got.constant.sum() == 2
     scale = np.sqrt(np.outer(want.scatter.diagonal(), want.scatter.diagonal()))
@@ -135,11 +120,11 @@ def test_which_way_is_taken(rng):
 def test_mixed_and_empty_views(views, rng):
     X, Y = views
     Z = rng.standard_normal((600, 3)).astype(np.float32)
-    got = Moments().update(X, Z, Y)
-    want = Moments().update(X.toarray(), Z, Y.toarray())
+    got = fastcca.Moments().update(X, Z, Y)
+    want = fastcca.Moments().update(X.toarray(), Z, Y.toarray())
     np.testing.assert_allclose(got.scatter, want.scatter, rtol=0, atol=1e-10)
-    assert Moments().update(X[:0], Y[:0]).n == 0
-    empty = Moments().update(sp.csr_array((10, 3)), sp.csr_array((10, 2)))
+    assert fastcca.Moments().update(X[:0], Y[:0]).n == 0
+    empty = fastcca.Moments().update(sp.csr_array((10, 3)), sp.csr_array((10, 2)))
     assert (empty.n, bool(empty.constant.all())) == (10, True)
 
 
@@ -151,14 +136,14 @@ def test_duplicates_are_summed_and_nothing_is_changed(rng):
     csr = sp.csr_array((values, columns, np.arange(0, 301, 6)), shape=(50, 4))
     assert not csr.has_canonical_format
     before = csr.data.copy(), csr.indices.copy()
-    want = Moments().update(coo.toarray())
+    want = fastcca.Moments().update(coo.toarray())
     for given in (coo, csr, csr.tocsc()):
-        np.testing.assert_allclose(Moments().update(given).scatter, want.scatter, rtol=0, atol=1e-11)
+        np.testing.assert_allclose(fastcca.Moments().update(given).scatter, want.scatter, rtol=0, atol=1e-11)
     y = coo.toarray() @ [1.0, 2, 3, 4] + rng.standard_normal(50)
     for solver in ("auto", "iterative"):
         np.testing.assert_allclose(
-            CCA(1, solver=solver).fit(csr, y).x_weights_,
-            CCA(1).fit(coo.toarray(), y).x_weights_,
+            fastcca.CCA(1, solver=solver).fit(csr, y).x_weights_,
+            fastcca.CCA(1).fit(coo.toarray(), y).x_weights_,
             rtol=0,
             atol=1e-7,
         )
@@ -250,7 +235,7 @@ def test_it_never_makes_a_dense_copy(rng, monkeypatch):
     for name in ("toarray", "todense"):
         monkeypatch.setattr(sp.csr_array, name, refuse)
         monkeypatch.setattr(sp.csc_array, name, refuse)
-    cca = CCA(2, reg=1.0).fit(X, Y)
+    cca = fastcca.CCA(2, reg=1.0).fit(X, Y)
     assert (cca.solver_, cca.moments_) == ("iterative", None)
     assert cca.transform(X).shape == (200, 2)
 
@@ -262,7 +247,7 @@ def test_it_never_makes_a_dense_copy(rng, monkeypatch):
 def test_cca_by_moments(views, small, monkeypatch):
     monkeypatch.setattr(linear, "SMALL", small)
     X, Y = views
-    sparse, full = CCA(4, reg=1e-3).fit(X, Y), CCA(4, reg=1e-3).fit(*dense(X, Y))
+    sparse, full = fastcca.CCA(4, reg=1e-3).fit(X, Y), fastcca.CCA(4, reg=1e-3).fit(*dense(X, Y))
     assert sparse.solver_ == "covariance"
     for name in (
         "singular_values_",
@@ -281,7 +266,7 @@ def test_cca_by_moments(views, small, monkeypatch):
     np.testing.assert_allclose(
         sparse.transform_views(X, Y)[1], full.transform_views(*dense(X, Y))[1], atol=1e-9
     )
-    grown = CCA(4, reg=1e-3).partial_fit(X[:300], Y[:300]).partial_fit(X[300:], Y[300:])
+    grown = fastcca.CCA(4, reg=1e-3).partial_fit(X[:300], Y[:300]).partial_fit(X[300:], Y[300:])
     np.testing.assert_allclose(grown.x_weights_, full.x_weights_, atol=1e-9)
     weights = np.arange(600) % 2.0
     Z = np.arange(600.0)[:, np.newaxis] % 7
@@ -291,8 +276,8 @@ def test_cca_by_moments(views, small, monkeypatch):
         ({"shrinkage": "oas"}, {}),
         ({}, {"confounds": Z}),
     ):
-        got = CCA(2, **options).fit(X, Y, **more)
-        want = CCA(2, **options).fit(*dense(X, Y), **more)
+        got = fastcca.CCA(2, **options).fit(X, Y, **more)
+        want = fastcca.CCA(2, **options).fit(*dense(X, Y), **more)
         np.testing.assert_allclose(got.x_weights_, want.x_weights_, rtol=0, atol=1e-8)
     np.testing.assert_allclose(
         got.transform(X, confounds=Z), want.transform(X.toarray(), confounds=Z), rtol=0, atol=1e-8
@@ -302,8 +287,8 @@ def test_cca_by_moments(views, small, monkeypatch):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_cca_without_moments(views, dtype):
     X, Y = (view.astype(dtype) for view in views)
-    sparse = CCA(4, reg=1e-3, solver="iterative").fit(X, Y)
-    full = CCA(4, reg=1e-3).fit(*dense(X, Y))
+    sparse = fastcca.CCA(4, reg=1e-3, solver="iterative").fit(X, Y)
+    full = fastcca.CCA(4, reg=1e-3).fit(*dense(X, Y))
     assert (sparse.solver_, sparse.moments_) == ("iterative", None)
     assert (sparse.x_rank_, sparse.y_rank_, sparse.n_samples_) == (40, 25, 600)
     digits = 1e-7 if dtype == np.float64 else 1e-4
@@ -322,18 +307,21 @@ def test_cca_without_moments(views, dtype):
         np.testing.assert_allclose(getattr(sparse, name), getattr(full, name), rtol=0, atol=digits)
     assert sparse.x_weights_.dtype == dtype
     np.testing.assert_allclose(sparse.predict(X[:9]), full.predict(X[:9].toarray()), rtol=0, atol=digits)
-    dense_too = CCA(4, reg=1e-3, solver="iterative").fit(*dense(X, Y))
+    dense_too = fastcca.CCA(4, reg=1e-3, solver="iterative").fit(*dense(X, Y))
     np.testing.assert_allclose(dense_too.x_weights_, full.x_weights_, rtol=0, atol=digits)
-    scaled = CCA(3, reg=0.1, scale=True, solver="iterative").fit(X, Y)
+    scaled = fastcca.CCA(3, reg=0.1, scale=True, solver="iterative").fit(X, Y)
     np.testing.assert_allclose(
-        scaled.x_weights_, CCA(3, reg=0.1, scale=True).fit(*dense(X, Y)).x_weights_, rtol=0, atol=digits
+        scaled.x_weights_,
+        fastcca.CCA(3, reg=0.1, scale=True).fit(*dense(X, Y)).x_weights_,
+        rtol=0,
+        atol=digits,
     )
 
 
 def test_an_iteration_that_ends_early_says_so(views, monkeypatch):
     monkeypatch.setattr(linear, "MOST_ITERATIONS", 2)
     with pytest.warns(UserWarning, match=r"after 2 iterations .* residual of .* Raise reg"):
-        CCA(4, reg=1e-3, solver="iterative").fit(*views)
+        fastcca.CCA(4, reg=1e-3, solver="iterative").fit(*views)
 
 
 def test_numbers_too_large_are_one_error_and_no_warning():
@@ -341,7 +329,7 @@ def test_numbers_too_large_are_one_error_and_no_warning():
     X, Y = rng.normal(size=(20, 4)), rng.normal(size=(20, 3))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(NumericalError, match="the variances of X overflow: scale the data down"):
+        with pytest.raises(fastcca.NumericalError, match="the variances of X overflow: scale the data down"):
             solve_matrix_free(1e200 * X, Y, 2, 0.1)
         far = X + np.array([1e300, 0, 0, 0])  # constant, to the digits that it has
         found = solve_matrix_free(far, Y, 2, 0.1)
@@ -350,7 +338,9 @@ def test_numbers_too_large_are_one_error_and_no_warning():
 
 
 @pytest.mark.parametrize(
-    "model", [PLSRegression(2), PLSCanonical(2), PLSSVD(2)], ids=lambda m: type(m).__name__
+    "model",
+    [fastcca.PLSRegression(2), fastcca.PLSCanonical(2), fastcca.PLSSVD(2)],
+    ids=lambda m: type(m).__name__,
 )
 def test_partial_least_squares(views, model):
     X, Y = views
@@ -367,7 +357,7 @@ def test_partial_least_squares(views, model):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("kind", [MCCA, GCCA])
+@pytest.mark.parametrize("kind", [fastcca.MCCA, fastcca.GCCA])
 def test_many_views(views, rng, kind):
     X, Y = views
     Z = rng.standard_normal((600, 3))
@@ -394,7 +384,7 @@ def with_entry(X, row, column, value):
 @pytest.mark.parametrize("solver", ["auto", "iterative"])
 def test_bad_input(views, solver):
     X, Y = views
-    cca = CCA(2, reg=0.1, solver=solver)
+    cca = fastcca.CCA(2, reg=0.1, solver=solver)
     for value, kind in ((np.nan, "NaN"), (-np.inf, "infinity")):
         with pytest.raises(ValueError, match=rf"Input X contains {kind}: the first is at row 5, column 7"):
             cca.fit(with_entry(X, 5, 7, value), Y)
@@ -406,9 +396,9 @@ def test_bad_input(views, solver):
         cca.fit(X[:0], Y[:0])
     with pytest.raises(ValueError, match="X: Complex data not supported"):
         cca.fit(X.astype(complex), Y)
-    with pytest.raises(NumericalError, match="every column of X is constant"):
+    with pytest.raises(fastcca.NumericalError, match="every column of X is constant"):
         cca.fit(sp.csr_array((600, 5)), Y)
-    with pytest.raises(NumericalError, match="overflow"):
+    with pytest.raises(fastcca.NumericalError, match="overflow"):
         cca.fit(X * 1e200, Y)
     cca.fit(X, Y)
     with pytest.raises(ValueError, match="X has 25 features, but CCA is expecting 40"):
@@ -421,15 +411,15 @@ def test_what_sparse_views_cannot_have(views):
     X, Y = views
     for solver in ("qr", "gram"):
         with pytest.raises(ValueError, match=rf"solver='{solver}' takes dense views"):
-            CCA(solver=solver).fit(X, Y)
+            fastcca.CCA(solver=solver).fit(X, Y)
     with pytest.raises(ValueError, match="give n_components"):
-        CCA(solver="iterative").fit(X, Y)
+        fastcca.CCA(solver="iterative").fit(X, Y)
     with pytest.raises(ValueError, match="takes no shrinkage"):
-        CCA(2, solver="iterative", shrinkage=0.1).fit(X, Y)
+        fastcca.CCA(2, solver="iterative", shrinkage=0.1).fit(X, Y)
     with pytest.raises(ValueError, match="takes no confounds"):
-        CCA(2, solver="iterative").fit(X, Y, confounds=np.arange(600.0))
+        fastcca.CCA(2, solver="iterative").fit(X, Y, confounds=np.arange(600.0))
     with pytest.raises(ValueError, match="solver='iterative' needs the data"):
-        CCA(2, solver="iterative").partial_fit(X, Y)
+        fastcca.CCA(2, solver="iterative").partial_fit(X, Y)
     for options, message in [
         ({"n_components": 26}, "n_components=26 is more than min"),
         ({"n_components": None}, "n_components must be an integer"),
@@ -464,8 +454,8 @@ def test_cca_cv(views, small, options, more, monkeypatch):
     given = {"weights": np.arange(600) % 3 + 0.5, "Z": np.arange(600.0)[:, np.newaxis] % 7}
     more = {name: given[value] for name, value in more.items()}
     X, Y = views
-    sparse = CCACV(**options).fit(X, Y, **more)
-    full = CCACV(**options).fit(*dense(X, Y), **more)
+    sparse = fastcca.CCACV(**options).fit(X, Y, **more)
+    full = fastcca.CCACV(**options).fit(*dense(X, Y), **more)
     scores = [m.cv_results_["mean_test_score"] for m in (sparse, full)]
     np.testing.assert_allclose(*scores, rtol=0, atol=1e-10)
     np.testing.assert_allclose(sparse.reg_, full.reg_, rtol=1e-12)
@@ -484,7 +474,7 @@ def test_cca_cv_of_few_rows_and_many_columns(rng, monkeypatch):
     X, Y = counts(rng, 40, 60, 0.2, common), counts(rng, 40, 12, 0.2, common)
     for cv in (4, 40, [(np.arange(20), np.arange(20, 40)), (np.arange(5, 40), np.arange(10))]):
         options = {"n_components": 2, "regs": [0.1, 1.0, 10.0], "cv": cv}
-        sparse, full = CCACV(**options).fit(X, Y), CCACV(**options).fit(*dense(X, Y))
+        sparse, full = fastcca.CCACV(**options).fit(X, Y), fastcca.CCACV(**options).fit(*dense(X, Y))
         scores = [m.cv_results_["mean_test_score"] for m in (sparse, full)]
         np.testing.assert_allclose(*scores, rtol=0, atol=1e-10)
         np.testing.assert_allclose(sparse.singular_values_, full.singular_values_, rtol=0, atol=1e-10)
@@ -504,10 +494,10 @@ def test_searches_never_make_a_dense_copy(views, monkeypatch):
     X, Y = views
     for form in (sp.csr_array, sp.csc_array):
         monkeypatch.setattr(form, "toarray", watch)
-    CCACV(regs=[0.1, 1.0]).fit(X, Y)
-    SparseCCACV(penalties=[0.1, 0.2]).fit(X, Y)
-    PLSRegressionCV(3).fit(X, Y)
-    MCCACV(2, regs=[0.1, 1.0]).fit([X, Y])
+    fastcca.CCACV(regs=[0.1, 1.0]).fit(X, Y)
+    fastcca.SparseCCACV(penalties=[0.1, 0.2]).fit(X, Y)
+    fastcca.PLSRegressionCV(3).fit(X, Y)
+    fastcca.MCCACV(2, regs=[0.1, 1.0]).fit([X, Y])
     # of the few columns with a large mean alone, never rows
     assert all(rows <= 65 for rows, _ in largest)
 
@@ -516,18 +506,18 @@ def test_a_search_of_too_many_columns_says_what_to_do(views, monkeypatch):
     monkeypatch.setattr(linear, "SMALL", 0)
     monkeypatch.setattr(model_selection, "MOST_SPARSE", 64)
     with pytest.raises(ValueError, match=r"up to 64 columns in all, got 65: .* CCA\(solver='iterative'"):
-        CCACV().fit(*views)
+        fastcca.CCACV().fit(*views)
 
 
 @pytest.mark.parametrize(
     "model",
     [
-        PLSRegressionCV(4),
-        PLSRegressionCV(2, cv=600),
-        SparseCCA(2, penalty=0.1),
-        SparseCCA(2, method="pmd", penalty=0.5),
-        SparseCCACV(penalties=[0.05, 0.1]),
-        SparseCCACV(method="pmd", penalties=[0.3, 0.6]),
+        fastcca.PLSRegressionCV(4),
+        fastcca.PLSRegressionCV(2, cv=600),
+        fastcca.SparseCCA(2, penalty=0.1),
+        fastcca.SparseCCA(2, method="pmd", penalty=0.5),
+        fastcca.SparseCCACV(penalties=[0.05, 0.1]),
+        fastcca.SparseCCACV(method="pmd", penalties=[0.3, 0.6]),
     ],
     ids=str,
 )
@@ -554,8 +544,8 @@ def test_many_views_by_cross_validation(views, rng, method, cv):
     X, Y = (view[:300] for view in views)
     Z = rng.standard_normal((300, 3))
     options = {"n_components": 2, "regs": [0.01, 0.1, 1.0], "method": method, "cv": cv}
-    sparse = MCCACV(**options).fit({"a": X, "b": sp.csc_matrix(Y), "c": Z})
-    full = MCCACV(**options).fit({"a": X.toarray(), "b": Y.toarray(), "c": Z})
+    sparse = fastcca.MCCACV(**options).fit({"a": X, "b": sp.csc_matrix(Y), "c": Z})
+    full = fastcca.MCCACV(**options).fit({"a": X.toarray(), "b": Y.toarray(), "c": Z})
     scores = [m.cv_results_["mean_test_score"] for m in (sparse, full)]
     np.testing.assert_allclose(*scores, rtol=0, atol=1e-10)
     for name in "abc":
@@ -564,7 +554,7 @@ def test_many_views_by_cross_validation(views, rng, method, cv):
 
 def test_stability_selection_of_sparse_views(views):
     X, Y = views
-    model = SparseCCA(penalty=0.1)
+    model = fastcca.SparseCCA(penalty=0.1)
     got, want = (stability_selection(model, a, b, 5, 10, 0) for a, b in ((X, Y), dense(X, Y)))
     assert np.array_equal(got.x_frequency, want.x_frequency)
 
@@ -573,9 +563,9 @@ def test_kernel_cca_of_sparse_rows_by_their_kernels(views):
     """What the error recommends: kernels of sparse rows are small dense matrices."""
     X, Y = (view[:150] for view in views)
     with pytest.raises(TypeError, match=r"X is sparse, but dense data is required"):
-        KernelCCA(2).fit(X, Y)
+        fastcca.KernelCCA(2).fit(X, Y)
     options = {"n_components": 2, "reg": 0.1}
     kernels = [np.asarray((view @ view.T).toarray()) for view in (X, Y)]
-    got = KernelCCA(kernel="precomputed", **options).fit(*kernels)
-    want = KernelCCA(kernel="linear", **options).fit(*dense(X, Y))
+    got = fastcca.KernelCCA(kernel="precomputed", **options).fit(*kernels)
+    want = fastcca.KernelCCA(kernel="linear", **options).fit(*dense(X, Y))
     np.testing.assert_allclose(got.singular_values_, want.singular_values_, rtol=0, atol=1e-8)

@@ -120,31 +120,12 @@ _LAZY = {
     "load": "fastcca._load",
     "report": "fastcca.reporting",
 }
-_LAZY_MODULES = {
-    "datasets",
-    "deep",
-    "distributed",
-    "embedding",
-    "errors",
-    "functional",
-    "fusion",
-    "inference",
-    "metrics",
-    "plotting",
-    "reporting",
-    "retrieval",
-    "similarity",
-    "singlecell",
-    "streaming",
-    "synchrony",
-    "taxonomy",
-}
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         value = getattr(import_module(_LAZY[name]), name)
-    elif name in _LAZY_MODULES:
+    elif name in __all__:  # a module
         value = import_module(f"fastcca.{name}")
     elif name == "__version__":
         value = build_info()["version"]

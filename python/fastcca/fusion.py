@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastcca._arguments.modalities import Modalities, check_modalities, pick
 from fastcca._arguments.parameters import anything, choice
+from fastcca._models.docs import documented
 from fastcca._models.files import SavedModel, Schema
 from fastcca._models.multi_view import scaled_statistics
 from fastcca.errors import NumericalError
@@ -17,6 +18,7 @@ from fastcca.errors import NumericalError
 __all__ = ["EarlyFusion"]
 
 
+@documented
 class EarlyFusion(
     SavedModel,
     TransformerMixin,  # type: ignore[misc]
@@ -159,10 +161,7 @@ class EarlyFusion(
         ndarray of shape (n, n_features_in_)
             float32 if every view is, else float64. Zeros where a view is missing.
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        {raises_not_fitted}
         ValueError
             For an unknown view, a wrong number of features or of rows, a row without any view, NaN or
             infinity inside a row.
@@ -212,13 +211,7 @@ class EarlyFusion(
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Names of the columns: the view's, two underscores, the column's name or number.
 
-        Parameters
-        ----------
-        input_features : ignored
-
-        Returns
-        -------
-        ndarray of str
+        {returns_names}
         """
         check_is_fitted(self)
         names = []

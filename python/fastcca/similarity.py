@@ -17,6 +17,7 @@ from scipy.stats import t as student
 from fastcca._arguments.arrays import as_matrix
 from fastcca._arguments.modalities import check_modalities
 from fastcca._arguments.parameters import integer
+from fastcca._docstrings import with_paragraphs
 from fastcca.errors import NumericalError
 from fastcca.functional.linalg import product
 from fastcca.functional.moments import Moments, MomentsStream, from_parts
@@ -35,6 +36,23 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
+
+documented = with_paragraphs(
+    {
+        "as_linear_cka": """
+            Parameters
+            ----------
+            X, y, n_threads
+                As in :func:`linear_cka`.
+            """,
+        "returns_similarity": """
+            Returns
+            -------
+            float
+                From 0 to 1.
+            """,
+    }
+)
 
 MOST_SCATTER = 1e148  # whose square times the number of entries is in range
 
@@ -355,20 +373,15 @@ def linear_cka(
     return float(_cka_matrix(sums, debiased)[0, 1])
 
 
+@documented
 def rv_coefficient(
     X: ArrayLike | Moments, y: ArrayLike | None = None, *, n_threads: int | None = None
 ) -> float:
     """The RV coefficient: :func:`linear_cka` under its older name.
 
-    Parameters
-    ----------
-    X, y, n_threads
-        As in :func:`linear_cka`.
+    {as_linear_cka}
 
-    Returns
-    -------
-    float
-        From 0 to 1.
+    {returns_similarity}
 
     References
     ----------
@@ -387,20 +400,15 @@ def rv_coefficient(
     return linear_cka(X, y, n_threads=n_threads)
 
 
+@documented
 def mean_cca(X: ArrayLike | Moments, y: ArrayLike | None = None, *, n_threads: int | None = None) -> float:
     """Mean canonical correlation, over as many as the smaller rank.
 
     Invariant to every invertible linear map of either matrix; 1 where a matrix has rank n − 1.
 
-    Parameters
-    ----------
-    X, y, n_threads
-        As in :func:`linear_cka`.
+    {as_linear_cka}
 
-    Returns
-    -------
-    float
-        From 0 to 1.
+    {returns_similarity}
 
     Examples
     --------
@@ -413,6 +421,7 @@ def mean_cca(X: ArrayLike | Moments, y: ArrayLike | None = None, *, n_threads: i
     return float(_cca_matrix(_pair(X, y, False, n_threads).moments, n_threads)[0, 1])
 
 
+@documented
 def svcca(
     X: ArrayLike | Moments,
     y: ArrayLike | None = None,
@@ -422,17 +431,11 @@ def svcca(
 ) -> float:
     """Mean canonical correlation of the leading principal components of each matrix.
 
-    Parameters
-    ----------
-    X, y, n_threads
-        As in :func:`linear_cka`.
+    {as_linear_cka}
     variance : float, default=0.99
         In (0, 1]: as many components as explain this fraction of a matrix's variance.
 
-    Returns
-    -------
-    float
-        From 0 to 1.
+    {returns_similarity}
 
     References
     ----------
@@ -450,6 +453,7 @@ def svcca(
     return float(_svcca_matrix(_pair(X, y, False, n_threads).moments, n_threads, variance)[0, 1])
 
 
+@documented
 def pwcca(X: ArrayLike | Moments, y: ArrayLike | None = None, *, n_threads: int | None = None) -> float:
     r"""Projection-weighted mean of the canonical correlations.
 
@@ -459,15 +463,9 @@ def pwcca(X: ArrayLike | Moments, y: ArrayLike | None = None, *, n_threads: int 
     with the canonical variates :math:`h_i` of ``X`` and its columns :math:`x_j`: correlations count by how
     much of X they account for. Not symmetric.
 
-    Parameters
-    ----------
-    X, y, n_threads
-        As in :func:`linear_cka`.
+    {as_linear_cka}
 
-    Returns
-    -------
-    float
-        From 0 to 1.
+    {returns_similarity}
 
     References
     ----------
@@ -485,6 +483,7 @@ def pwcca(X: ArrayLike | Moments, y: ArrayLike | None = None, *, n_threads: int 
     return float(_pwcca_matrix(_pair(X, y, False, n_threads).moments, n_threads)[0, 1])
 
 
+@documented
 def procrustes(
     X: ArrayLike | Moments,
     y: ArrayLike | None = None,
@@ -498,10 +497,7 @@ def procrustes(
 
     of centred matrices; the narrower one gets columns of zeros.
 
-    Parameters
-    ----------
-    X, y, n_threads
-        As in :func:`linear_cka`.
+    {as_linear_cka}
     normalize : bool, default=True
         Bring both matrices to Frobenius norm 1 first; the distance is then from 0 to 2. Otherwise it is
         divided by n − 1.

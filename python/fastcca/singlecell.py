@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from fastcca._arguments.arrays import as_matrix, check_same_columns, column_names, refuse_non_finite
 from fastcca._arguments.parameters import POSITIVE_INTEGER, K, at_most
 from fastcca._arguments.sparse import as_rows, is_sparse
+from fastcca._docstrings import with_paragraphs
 from fastcca.errors import NumericalError
 from fastcca.functional.linalg import product, truncated_svd
 from fastcca.functional.moments import Moments, MomentsStream, from_parts
@@ -50,6 +51,20 @@ CHUNK = 2**24
 NOTHING = 1e-13
 
 
+@with_paragraphs(
+    {
+        "cells_and_coordinates": """
+            Parameters
+            ----------
+            cells : as :func:`cell_moments` takes them
+                With the genes of the fit.
+
+            Returns
+            -------
+            ndarray of shape (cells, k)
+            """
+    }
+)
 @dataclass(frozen=True)
 class CellIntegration:
     """The common space of two sets of cells.
@@ -76,14 +91,7 @@ class CellIntegration:
     def transform(self, cells: Any) -> Floats:
         """Coordinates of cells of the first kind, those of the fit or new ones.
 
-        Parameters
-        ----------
-        cells : as :func:`cell_moments` takes them
-            With the genes of the fit.
-
-        Returns
-        -------
-        ndarray of shape (cells, k)
+        {cells_and_coordinates}
 
         Raises
         ------
@@ -95,14 +103,7 @@ class CellIntegration:
     def transform_y(self, cells: Any) -> Floats:
         """Coordinates of cells of the second kind, as :meth:`transform` of the first.
 
-        Parameters
-        ----------
-        cells : as :func:`cell_moments` takes them
-            With the genes of the fit.
-
-        Returns
-        -------
-        ndarray of shape (cells, k)
+        {cells_and_coordinates}
         """
         return self._coordinates(cells, self.y_weights)
 

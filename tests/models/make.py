@@ -13,25 +13,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
-from fastcca import (
-    CCA,
-    CCACV,
-    GCCA,
-    MCCA,
-    MCCACV,
-    PLSSVD,
-    KernelCCA,
-    KernelCCACV,
-    KernelMCCA,
-    PLSCanonical,
-    PLSRegression,
-    PLSRegressionCV,
-    ProbabilisticCCA,
-    SparseCCA,
-    SparseCCACV,
-    TwoViewPipeline,
-    embedding,
-)
+import fastcca
+from fastcca import embedding
 from fastcca.deep import DeepCCA, DeepGCCA, DeepLabelEmbedding, MultimodalAutoencoder
 from fastcca.fusion import EarlyFusion
 from fastcca.retrieval import CrossViewSearch, LabelSearch, SearchIndex
@@ -86,22 +69,22 @@ ADDED = ([("partial_fit", [VIEWS]), ("common_variate", [views])],)
 
 # What the kept file was fitted to, and the calls; those of a class without such a method are left out.
 RECIPES = [
-    (CCA(2, reg=(0.1, 0.2), scale=True), (X, Y), TWO_VIEWS + GROWS),
-    (CCACV(2, regs=[0.1, 1.0], cv=3), (X, Y), TWO_VIEWS),
-    (KernelCCA(2, rank=10, reg=0.1), (X, Y), TWO_VIEWS + GROWS),
-    (KernelCCACV(2, rank=10, gammas=[0.1], regs=[0.1, 1.0], cv=3), (X, Y), TWO_VIEWS),
-    (MCCA(2, reg=0.1), (VIEWS,), MANY_VIEWS + ADDED),
-    (GCCA(2, reg={"a": 0.1}), (VIEWS,), MANY_VIEWS + ADDED),
-    (MCCACV(2, regs=[0.1, 1.0], cv=3), (VIEWS,), MANY_VIEWS),
-    (KernelMCCA(2, rank=10, reg=0.1), (VIEWS,), MANY_VIEWS),
-    (PLSRegression(2), (X, Y), TWO_VIEWS + GROWS),
-    (PLSCanonical(2), (X, Y), TWO_VIEWS + GROWS),
-    (PLSSVD(2), (X, Y), TWO_VIEWS + GROWS),
-    (PLSRegressionCV(2, cv=3), (X, Y), TWO_VIEWS),
-    (SparseCCA(2, 0.7), (X, Y), TWO_VIEWS + GROWS),
-    (SparseCCACV(2, [0.7, 0.9], cv=3), (X, Y), TWO_VIEWS),
-    (ProbabilisticCCA(2), (X, Y), (*TWO_VIEWS, [("log_likelihood", [x, y])])),
-    (TwoViewPipeline(model=CCACV(2, regs=[0.1, 1.0], cv=3)), (X, Y), TWO_VIEWS),
+    (fastcca.CCA(2, reg=(0.1, 0.2), scale=True), (X, Y), TWO_VIEWS + GROWS),
+    (fastcca.CCACV(2, regs=[0.1, 1.0], cv=3), (X, Y), TWO_VIEWS),
+    (fastcca.KernelCCA(2, rank=10, reg=0.1), (X, Y), TWO_VIEWS + GROWS),
+    (fastcca.KernelCCACV(2, rank=10, gammas=[0.1], regs=[0.1, 1.0], cv=3), (X, Y), TWO_VIEWS),
+    (fastcca.MCCA(2, reg=0.1), (VIEWS,), MANY_VIEWS + ADDED),
+    (fastcca.GCCA(2, reg={"a": 0.1}), (VIEWS,), MANY_VIEWS + ADDED),
+    (fastcca.MCCACV(2, regs=[0.1, 1.0], cv=3), (VIEWS,), MANY_VIEWS),
+    (fastcca.KernelMCCA(2, rank=10, reg=0.1), (VIEWS,), MANY_VIEWS),
+    (fastcca.PLSRegression(2), (X, Y), TWO_VIEWS + GROWS),
+    (fastcca.PLSCanonical(2), (X, Y), TWO_VIEWS + GROWS),
+    (fastcca.PLSSVD(2), (X, Y), TWO_VIEWS + GROWS),
+    (fastcca.PLSRegressionCV(2, cv=3), (X, Y), TWO_VIEWS),
+    (fastcca.SparseCCA(2, 0.7), (X, Y), TWO_VIEWS + GROWS),
+    (fastcca.SparseCCACV(2, [0.7, 0.9], cv=3), (X, Y), TWO_VIEWS),
+    (fastcca.ProbabilisticCCA(2), (X, Y), (*TWO_VIEWS, [("log_likelihood", [x, y])])),
+    (fastcca.TwoViewPipeline(model=fastcca.CCACV(2, regs=[0.1, 1.0], cv=3)), (X, Y), TWO_VIEWS),
     (embedding.JointEmbedding(2, **SHORT), (X, Y), TWO_VIEWS),
     (embedding.NearestClassMean(), (X, LABELS), ONE_SPACE),
     (embedding.RidgeEmbedding(), (X, LABELS), ONE_SPACE),
@@ -119,7 +102,7 @@ RECIPES = [
     (EarlyFusion(), (VIEWS,), ([("transform", [views])], [("inverse_transform", [np.ones((2, 7))])])),
     (SynchronyDetector(max_lag=2), (X, Y), ([("correlation", [X, Y])],)),
     (SearchIndex(), (X, [f"row {i}" for i in range(60)]), ([("search", [x, 3])],)),
-    (CrossViewSearch(CCA(2).fit(X, Y), correlation_power=1.0), (Y,), ([("search", [x, 3])],)),
+    (CrossViewSearch(fastcca.CCA(2).fit(X, Y), correlation_power=1.0), (Y,), ([("search", [x, 3])],)),
     (LabelSearch(embedding.NearestClassMean().fit(X, LABELS)), (X,), ([("search_labels", [["dog"], 3])],)),
     (DeepCCA(2, **DEEP), (X, Y), TWO_VIEWS),
     (DeepGCCA(2, **DEEP), (VIEWS,), MANY_VIEWS),

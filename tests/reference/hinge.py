@@ -11,6 +11,15 @@ Pairs = Sequence[tuple[int, Sequence[int]]]
 MASK = 2**64 - 1
 STEP = 0x9E3779B97F4A7C15
 
+# the options of the losses that make each form
+FORMS = {
+    "sum": {},
+    "hardest": {"negatives": "hardest"},
+    "semihard": {"negatives": "semihard"},
+    "rank": {"negatives": "rank"},
+    "softmax": {"loss": "softmax"},
+}
+
 
 def split_mix(z: int) -> int:
     """SplitMix64's mixing function."""

@@ -9,15 +9,7 @@ from numpy.typing import NDArray
 from fastcca._arguments.arrays import refuse_non_finite
 from fastcca._arguments.sparse import is_sparse
 
-__all__ = ["OUT_PARAMETER", "check_out", "scores_into"]
-
-# of the docstrings of the methods that have the parameter
-OUT_PARAMETER = """
-out : ndarray or memory map of shape (n, n_components_), optional
-    Where the scores go, in the dtype that they would have; it is returned. Rows are taken block by block, so
-    that neither ``X`` nor the scores have to fit in memory where both are memory maps. The values are bitwise
-    those without it. After an error it holds the blocks before that of the error.
-"""
+__all__ = ["check_out", "scores_into"]
 
 
 def check_out(out: Any, data: Any, k: int, name: str) -> None:

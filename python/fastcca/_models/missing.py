@@ -13,19 +13,9 @@ from fastcca._models.statistics import Weights
 from fastcca.functional.missing import column_labels, completed
 from fastcca.functional.moments import Moments
 
-__all__ = ["MISSING_PARAMETER", "MissingValues"]
+__all__ = ["MissingValues"]
 
 Array = NDArray[Any]
-
-# of the docstrings of those that have the parameter
-MISSING_PARAMETER = """
-missing : {"error", "drop", "em"}, default="error"
-    What ``fit`` does with missing values, NaN or None. "drop" leaves out rows that have one, with a warning
-    of how many. "em" takes every row: the moments are those of maximum likelihood under a normal
-    distribution, :func:`fastcca.functional.em_moments`, which needs more rows than columns and no columns
-    that depend on one another. Where nothing is missing the fit is the same. Rows to ``transform`` or
-    ``predict`` have no missing values.
-"""
 
 
 class MissingValues:

@@ -12,9 +12,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastcca._arguments.arrays import as_weights
 from fastcca._arguments.modalities import Modalities, Names, check_modalities, named
-from fastcca._models.docstrings import with_paragraphs
+from fastcca._models.docs import documented
 from fastcca._models.files import SavedModel, Schema
-from fastcca._models.into import OUT_PARAMETER, check_out, scores_into
+from fastcca._models.into import check_out, scores_into
 from fastcca._models.report import Report
 from fastcca._models.statistics import Weights, column_statistics, least_squares, loadings, rows_at_once
 from fastcca._models.summaries import summary_of_views
@@ -86,6 +86,7 @@ def statistics_of_views(
     return ViewStatistics(between / freedom, [c / freedom for c in columns], variances, common)
 
 
+@documented
 class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
     """Base of the estimators that map any number of views into one space.
 
@@ -229,15 +230,9 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
         views : mapping of str to array_like of shape (n, p_i), or sequence of such
             As for ``fit``; views may be left out of a mapping.
 
-        Returns
-        -------
-        dict of str to ndarray of shape (n, n_components_)
-            In the dtype of each view.
+        {returns_scores_by_view}
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        {raises_not_fitted}
         ValueError
             For an unknown view, a wrong number of features or rows, a row that lacks a view, NaN or infinity.
         """
@@ -246,27 +241,15 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
     def _transformed(self, found: Modalities) -> dict[str, NDArray[Any]]:
         return {name: self._scores(name, data) for name, data in found.data.items()}
 
-    @with_paragraphs({"out": OUT_PARAMETER})
     def transform_view(self, name: str, X: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Scores of one view.
 
-        Parameters
-        ----------
-        name : str
-            Which view.
-        X : array_like of shape (n, p)
-            Its rows.
+        {one_view}
         {out}
 
-        Returns
-        -------
-        ndarray of shape (n, n_components_)
-            In the dtype of ``X``.
+        {returns_scores_of_view}
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        {raises_not_fitted}
         ValueError
             For an unknown view, a wrong number of features, NaN or infinity.
         """
@@ -286,25 +269,11 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
     def common_variate(self, views: Any) -> NDArray[Any]:
         """What the views have in common, of variance 1 in the training rows.
 
-        Where a row has every view it is the weighted sum of the views' scores; else that sum's least-squares
-        regression on the scores of the views that the row has.
+        {common_variate}
 
-        Parameters
-        ----------
-        views : mapping of str to array_like of shape (n, p_i), or sequence of such
-            As for ``fit``. Views may be missing as a whole, or in rows that are NaN throughout.
+        {incomplete_views}
 
-        Returns
-        -------
-        ndarray of shape (n, n_components_)
-            float32 if every view is, else float64.
-
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
-        ValueError
-            As :meth:`transform`, and for a row without any view.
+        {returns_common_variate}
         """
         return self._common_of(self._check_rows(views))
 
@@ -322,25 +291,10 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
     def predict_views(self, views: Any, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """Views as their least-squares regression on the scores of the views that each row has.
 
-        Parameters
-        ----------
-        views : mapping of str to array_like of shape (n, p_i), or sequence of such
-            As for ``fit``. Views may be missing as a whole, or in rows that are NaN throughout.
-        names : sequence of str, optional
-            Which views to predict; by default those that are missing as a whole or in a row.
+        {incomplete_views}
+        {views_to_predict}
 
-        Returns
-        -------
-        dict of str to ndarray of shape (n, p_i)
-            In the units of the views. A view that a row has is predicted from the other views of the row,
-            where it has any, so that what is predicted is not part of what it is predicted from.
-
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
-        ValueError
-            For an unknown name; as :meth:`common_variate`.
+        {returns_predicted_views}
         """
         return self._predicted(self._check_rows(views), names)
 
@@ -398,39 +352,18 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
     def summary(self) -> Report:
         """What the fit found, as named tables: correlations, coefficients, loadings, redundancies.
 
-        Returns
-        -------
-        Report
-            ``print`` shows it as text, a notebook as HTML.
+        {returns_report}
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        {raises_not_fitted}
         """
         return summary_of_views(self)
 
     def score(self, views: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Mean correlation of the views' scores on these rows.
 
-        Parameters
-        ----------
-        views : mapping of str to array_like of shape (n, p_i), or sequence of such
-            Two of the views or more, of at least two rows.
-        y : ignored
-        sample_weight : array_like of shape (n,), optional
-            Weights count as repetitions of a row.
+        {views_to_score}
 
-        Returns
-        -------
-        float
-            Mean over components and pairs of views of the Pearson correlation of the two scores; a score that
-            is constant counts 0.
-
-        Raises
-        ------
-        ValueError
-            For a single view or row, and as :meth:`transform`.
+        {returns_mean_of_pairs}
         """
         return self._score_of(self._check_rows(views, whole=True), sample_weight)
 
@@ -450,13 +383,7 @@ class MultiViewModel(SavedModel, BaseEstimator):  # type: ignore[misc]
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Names of the components: the class's in lower case, then their numbers.
 
-        Parameters
-        ----------
-        input_features : ignored
-
-        Returns
-        -------
-        ndarray of str
+        {returns_names}
         """
         check_is_fitted(self)
         return np.array(

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastcca._arguments.arrays import check_same_length, check_same_rows
 from fastcca._arguments.sparse import dense
+from fastcca._models.docs import documented
 
 __all__ = ["Denoised", "Disagreement", "SharedPart"]
 
@@ -55,6 +56,7 @@ class Disagreement(NamedTuple):
     p_value: Floats
 
 
+@documented
 class SharedPart:
     """Denoising and disagreement, of linear models of two views."""
 
@@ -101,12 +103,7 @@ class SharedPart:
         \rho)`, and each view is regressed on that. Noise of one view alone is averaged out where the views
         correlate, and left out where they do not.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            Rows of the first view.
-        y : array_like of shape (n, q), or (n,) if q is 1
-            The paired rows of the second view.
+        {paired_rows}
         confounds : array_like of shape (n, c), optional
             Confounds of these rows, where the fit had some. What they explain stays.
 
@@ -115,10 +112,7 @@ class SharedPart:
         Denoised
             Both views, the length of what was taken from each row, and the fraction that was kept.
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        {raises_not_fitted}
         ValueError
             For rows that do not pair, NaN or infinity.
 
@@ -177,24 +171,15 @@ class SharedPart:
         The differences :math:`\delta = u - v` of the variates have a covariance D in training; the score of a
         row is :math:`\delta^\top D^{-1} \delta`.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            Rows of the first view.
-        y : array_like of shape (n, q), or (n,) if q is 1
-            The paired rows of the second view.
-        confounds : array_like of shape (n, c), optional
-            Confounds of these rows, where the fit had some.
+        {paired_rows}
+        {confounds_of_rows}
 
         Returns
         -------
         Disagreement
             A score and a p value for each row.
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        {raises_not_fitted}
         ValueError
             For rows that do not pair, NaN or infinity.
 

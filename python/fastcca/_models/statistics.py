@@ -17,6 +17,7 @@ __all__ = [
     "Weights",
     "cast_weights",
     "column_statistics",
+    "finite_scores",
     "least_squares",
     "loadings",
     "project",
@@ -148,3 +149,15 @@ def project(data: NDArray[Any], weights: NDArray[Any], mean: NDArray[Any]) -> ND
             if rest is not None:
                 out[rows] -= rest
     return out
+
+
+def finite_scores(name: str, data: NDArray[Any], weights: NDArray[Any], mean: NDArray[Any]) -> NDArray[Any]:
+    """:func:`project` in the dtype of the rows; refuses NaN and infinity, in them or in their scores."""
+    with np.errstate(over="ignore"):  # weights beyond float32 make scores that are found below
+        weights = weights.astype(data.dtype, copy=False)
+    scores = project(data, weights, mean)
+    # NaN and infinity in the data reach their row's scores: a look at those spares a pass over the data
+    if not np.isfinite(scores).all():
+        refuse_non_finite(name, data)
+        raise NumericalError(f"the scores of {name} overflow {data.dtype}: rescale the data or use float64")
+    return scores

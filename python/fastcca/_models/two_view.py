@@ -25,9 +25,9 @@ from fastcca._arguments.arrays import (
     finite_matrix,
 )
 from fastcca._arguments.sparse import as_rows
-from fastcca._models.docstrings import with_paragraphs
+from fastcca._models.docs import documented
 from fastcca._models.files import SavedModel, Schema
-from fastcca._models.into import OUT_PARAMETER, check_out, scores_into
+from fastcca._models.into import check_out, scores_into
 from fastcca._models.report import Report
 from fastcca._models.statistics import ScoreStatistics, Weights, least_squares, loadings, score_statistics
 from fastcca._models.summaries import summary_of_two_views
@@ -42,6 +42,7 @@ View = Literal["X", "y"]
 LOADINGS = ("x_loadings_", "y_loadings_", "x_cross_loadings_", "y_cross_loadings_")
 
 
+@documented
 class TwoViewTransformer(
     SavedModel,
     ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
@@ -145,6 +146,28 @@ class TwoViewTransformer(
         else:
             self._check_y_columns(y, y_checked)
         return x_checked, y_checked, weights
+
+    def _check_moments(self, moments: Any, *, confounds: bool = False) -> tuple[np.dtype[Any], np.dtype[Any]]:
+        """What moments to fit to are of: sets the widths, forgets the names, and gives the dtypes."""
+        if not isinstance(moments, Moments):
+            raise TypeError(f"moments must be fastcca.Moments, got {type(moments).__name__}")
+        if confounds and len(moments.dims) != 3:
+            raise ValueError(
+                f"moments must be of two views and the confounds, got {len(moments.dims)} views: "
+                "Moments().update(X, y, Z)"
+            )
+        if not confounds and len(moments.dims) != 2:
+            raise ValueError(f"moments must be of two views, got {len(moments.dims)}: Moments().update(X, y)")
+        self.n_features_in_, self.n_y_features_in_ = moments.dims[:2]
+        self._y_is_vector = False
+        self._set_y_names(None)
+        if hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        single, double = np.dtype(np.float32), np.dtype(np.float64)
+        x_dtype, y_dtype = (
+            single if moments.eps[s].max() > np.finfo(np.float64).eps else double for s in moments.slices[:2]
+        )
+        return x_dtype, y_dtype
 
     def _check_view(self, view: View, data: Any) -> NDArray[Any]:
         """One view of a fitted estimator as a 2-d float array of the right width."""
@@ -255,33 +278,19 @@ class TwoViewTransformer(
 
     # ---- what users call
 
-    @with_paragraphs({"out": OUT_PARAMETER})
     def transform(self, X: ArrayLike, y: Any = None, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Scores of the first view.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            Rows in the units of the training data.
-        y : ignored
-            Accepted because scikit-learn's pipelines and checks pass it.
+        {rows}
+        {ignored_y}
         {out}
 
-        Returns
-        -------
-        ndarray of shape (n, n_components_)
-            In the dtype of ``X`` (float32 or float64); a data frame after ``set_output``.
+        {returns_scores}
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
-        ValueError
-            For a wrong number of features, NaN or infinity.
+        {raises_for_rows}
         """
         return self._scores_in("X", self._check_view("X", X), out)
 
-    @with_paragraphs({"out": OUT_PARAMETER})
     def transform_y(self, y: ArrayLike, *, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Scores of the second view.
 
@@ -296,12 +305,7 @@ class TwoViewTransformer(
         ndarray of shape (n, n_components_)
             In the dtype of ``y``; a data frame after ``set_output``, as that of :meth:`transform`.
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
-        ValueError
-            For a wrong number of features, NaN or infinity.
+        {raises_for_rows}
         """
         scores = self._scores_in("y", self._check_view("y", y), out)
         return _wrap_data_with_container("transform", scores, y, self)  # type: ignore[no-any-return]
@@ -316,10 +320,7 @@ class TwoViewTransformer(
         y : array_like of shape (m, q)
             Rows of the second view; they need not be paired with those of ``X``.
 
-        Returns
-        -------
-        tuple of ndarray
-            Shapes (n, n_components_) and (m, n_components_).
+        {returns_both_scores}
 
         Examples
         --------
@@ -342,18 +343,9 @@ class TwoViewTransformer(
         X : array_like of shape (n, p)
             Rows of the first view.
 
-        Returns
-        -------
-        ndarray of shape (n, q), or (n,) if the fit was on a 1-d y
-            In the units of y.
+        {returns_y}
 
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from fastcca import CCA
-        >>> X = np.random.default_rng(0).normal(size=(50, 3))
-        >>> CCA().fit(X, X @ [1.0, 2.0, 3.0]).predict([[1.0, 1.0, 1.0]]).round(6)
-        array([6.])
+        {example_of_predict}
         """
         z = self._scores("X", self._check_view("X", X))
         predicted = self._regress(z, self._y_on_x, self.y_mean_)
@@ -367,10 +359,7 @@ class TwoViewTransformer(
         y : array_like of shape (n, q)
             Rows of the second view.
 
-        Returns
-        -------
-        ndarray of shape (n, p)
-            In the units of X.
+        {returns_x}
         """
         z = self._scores("y", self._check_view("y", y))
         return self._regress(z, self._x_on_y, self.x_mean_)
@@ -378,10 +367,7 @@ class TwoViewTransformer(
     def inverse_transform(self, Z: ArrayLike) -> NDArray[Any]:
         """The first view as the least-squares regression of X on its own scores.
 
-        Parameters
-        ----------
-        Z : array_like of shape (n, n_components_)
-            Scores as :meth:`transform` gives them.
+        {x_scores}
 
         Returns
         -------
@@ -394,10 +380,7 @@ class TwoViewTransformer(
     def inverse_transform_y(self, Z: ArrayLike) -> NDArray[Any]:
         """The second view as the least-squares regression of y on its own scores.
 
-        Parameters
-        ----------
-        Z : array_like of shape (n, n_components_)
-            Scores as :meth:`transform_y` gives them.
+        {y_scores}
 
         Returns
         -------
@@ -442,40 +425,18 @@ class TwoViewTransformer(
         Correlations (of a plain linear CCA with adjusted ones, standard errors and tests), coefficients,
         loadings, cross-loadings, redundancies; see :func:`fastcca.report`, which takes the rows as well.
 
-        Returns
-        -------
-        Report
-            ``print`` shows it as text, a notebook as HTML.
+        {returns_report}
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        {raises_not_fitted}
         """
         return summary_of_two_views(self)
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Mean canonical correlation on these rows, which ``GridSearchCV`` maximises.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            Rows of the first view, at least two.
-        y : array_like of shape (n, q)
-            The paired rows of the second view.
-        sample_weight : array_like of shape (n,), optional
-            Weights count as repetitions of a row.
+        {rows_to_score}
 
-        Returns
-        -------
-        float
-            Mean over the components of the Pearson correlation of the two scores, with the projections and
-            the order of the fit; a score that is constant counts 0.
-
-        Raises
-        ------
-        ValueError
-            For a single row (no correlation can be computed) or rows that do not pair.
+        {returns_mean_correlation}
 
         Examples
         --------

@@ -28,6 +28,7 @@ from fastcca._arguments.parameters import (
     thread_count,
 )
 from fastcca._arguments.warn import warn
+from fastcca._models.docs import documented
 from fastcca._models.files import Schema
 from fastcca._models.two_view import ScoreStatistics, TwoViewTransformer, View, Weights, score_statistics
 from fastcca.cca.precomputed import (
@@ -646,6 +647,7 @@ Gammas = float | str | tuple[float | str, float | str]
 KEPT_BYTES = 2**23  # moments up to this size are kept after fit, for partial_fit to go on from
 
 
+@documented
 class KernelCCA(KernelTwoView):
     r"""Kernel canonical correlation analysis of two paired views.
 
@@ -815,16 +817,12 @@ class KernelCCA(KernelTwoView):
             memory-mapped. float32 gives float32 results.
         y : array_like of shape (n, q) or (n,)
             Second view: row i belongs to row i of ``X``.
-        sample_weight : array_like of shape (n,), optional
-            Weights >= 0, which count as repetitions of a row; their sum must exceed 1.
+        {fit_weights}
         landmarks : pair of array_like, optional
             Rows to use as landmarks of either view in the place of a choice (None: choose). Those that others
             determine are left out.
 
-        Returns
-        -------
-        KernelCCA
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------
@@ -862,10 +860,7 @@ class KernelCCA(KernelTwoView):
         landmarks : pair of array_like, optional
             As in ``fit``; in the first call only.
 
-        Returns
-        -------
-        KernelCCA
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------

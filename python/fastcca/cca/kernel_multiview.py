@@ -20,6 +20,7 @@ from fastcca._arguments.parameters import (
     choice,
 )
 from fastcca._arguments.warn import warn
+from fastcca._models.docs import documented
 from fastcca._models.files import Schema
 from fastcca._models.multi_view import MultiViewModel, ViewStatistics, statistics_of_views
 from fastcca._models.statistics import Weights, column_statistics
@@ -44,6 +45,7 @@ Array = NDArray[Any]
 SLAB = 4096  # rows whose kernel values are held at a time
 
 
+@documented
 class KernelMCCA(MultiViewModel):
     r"""Kernel canonical correlation analysis of two views or more.
 
@@ -205,13 +207,9 @@ class KernelMCCA(MultiViewModel):
         views : mapping of str to array_like of shape (n, p_i), or sequence of such
             Rows of all views belong together; every row has every view.
         y : ignored
-        sample_weight : array_like of shape (n,), optional
-            Weights >= 0, which count as repetitions of a row; their sum must exceed 1.
+        {fit_weights}
 
-        Returns
-        -------
-        KernelMCCA
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------

@@ -11,7 +11,7 @@ from scipy.stats import t as student
 from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import check_is_fitted
 
-from fastcca._arguments.arrays import check_same_rows, refuse_non_finite
+from fastcca._arguments.arrays import check_same_rows
 from fastcca._arguments.parameters import (
     FLAG,
     MISSING,
@@ -24,17 +24,16 @@ from fastcca._arguments.parameters import (
 )
 from fastcca._arguments.sparse import dense, is_sparse
 from fastcca._arguments.warn import unsaid, warn
-from fastcca._models.docstrings import with_paragraphs
+from fastcca._models.docs import documented
 from fastcca._models.files import Schema
-from fastcca._models.into import OUT_PARAMETER
-from fastcca._models.missing import MISSING_PARAMETER, MissingValues
+from fastcca._models.missing import MissingValues
 from fastcca._models.shared_part import SharedPart
 from fastcca._models.statistics import (
     ScoreStatistics,
     Weights,
     cast_weights,
     column_statistics,
-    project,
+    finite_scores,
     rows_at_once,
     score_statistics,
 )
@@ -60,6 +59,7 @@ __all__ = [
     "SOLVERS",
     "LinearTwoView",
     "Translation",
+    "column_scales",
     "column_variances",
     "fine_error",
 ]
@@ -122,6 +122,7 @@ class Fit(NamedTuple):
     errors: Sequence[float]  # estimates of what rounding cost the correlations, by view
 
 
+@documented
 class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
     """A linear map of each view: what :class:`CCA` and :class:`CCACV` share."""
 
@@ -169,17 +170,10 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
                 "these rows, confounds=..."
             )
         weights, mean = (self.x_weights_, self.x_mean_) if view == "X" else (self.y_weights_, self.y_mean_)
-        with np.errstate(over="ignore"):  # weights beyond float32 make scores that are found below
-            weights = weights.astype(data.dtype, copy=False)
-        scores = project(data, weights, mean)
-        # NaN and infinity in the data reach their row's scores: a look at those spares a pass over the data
-        if not np.isfinite(scores).all():
-            refuse_non_finite(view, data)
-            raise NumericalError(
-                f"the scores of {view} overflow {data.dtype}: rescale the data or use float64"
-            )
+        scores = finite_scores(view, data, weights, mean)
         if self._confounding is not None and confounds is not None:
             # (X - Z B) W = X W - Z (B W)
+            weights = weights.astype(data.dtype, copy=False)
             explained = self._confounding.coefficients[0 if view == "X" else 1] @ weights
             scores -= (confounds - self._confounding.mean) @ explained
         return scores
@@ -192,7 +186,6 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
         fitted = None if reset else self._confounding
         return check_confounds(type(self).__name__, confounds, n_rows, fitted, reset=reset, missing=missing)
 
-    @with_paragraphs({"out": OUT_PARAMETER})
     def transform(
         self,
         X: ArrayLike,
@@ -203,26 +196,16 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
     ) -> NDArray[Any]:
         """Scores of the first view.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            Rows in the units of the training data.
-        y : ignored
-            Accepted because scikit-learn's pipelines and checks pass it.
+        {rows}
+        {ignored_y}
         confounds : array_like of shape (n, c), optional
             Confounds of these rows, where the fit was given some: what they explain, by the coefficients of
             the fit, is taken out first.
         {out}
 
-        Returns
-        -------
-        ndarray of shape (n, n_components_)
-            In the dtype of ``X`` (float32 or float64); a data frame after ``set_output``.
+        {returns_scores}
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        {raises_not_fitted}
         ValueError
             For a wrong number of features, NaN or infinity, or confounds that are missing or not expected.
         """
@@ -230,7 +213,6 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
         Z = self._check_confounds(confounds, checked.shape[0], reset=False)
         return self._scores_in("X", checked, out, *([] if Z is None else [Z]))
 
-    @with_paragraphs({"out": OUT_PARAMETER})
     def transform_y(
         self, y: ArrayLike, confounds: ArrayLike | None = None, *, out: NDArray[Any] | None = None
     ) -> NDArray[Any]:
@@ -240,8 +222,7 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
         ----------
         y : array_like of shape (n, q), or (n,) if q is 1
             Rows in the units of the training data.
-        confounds : array_like of shape (n, c), optional
-            As in :meth:`transform`.
+        {confounds}
         {out}
 
         Returns
@@ -249,10 +230,7 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
         ndarray of shape (n, n_components_)
             In the dtype of ``y``; a data frame after ``set_output``.
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        {raises_not_fitted}
         ValueError
             As in :meth:`transform`.
         """
@@ -280,13 +258,9 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
             Rows of the first view.
         y : array_like of shape (m, q)
             Rows of the second view; without confounds they need not be paired with those of ``X``.
-        confounds : array_like of shape (n, c), optional
-            As in :meth:`transform`.
+        {confounds}
 
-        Returns
-        -------
-        tuple of ndarray
-            Shapes (n, n_components_) and (m, n_components_).
+        {returns_both_scores}
         """
         checked = self._check_view("X", X)
         Z = self._check_confounds(confounds, checked.shape[0], reset=False)
@@ -302,21 +276,11 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
         ----------
         X : array_like of shape (n, p)
             Rows of the first view.
-        confounds : array_like of shape (n, c), optional
-            As in :meth:`transform`.
+        {confounds}
 
-        Returns
-        -------
-        ndarray of shape (n, q), or (n,) if the fit was on a 1-d y
-            In the units of y.
+        {returns_y}
 
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from fastcca import CCA
-        >>> X = np.random.default_rng(0).normal(size=(50, 3))
-        >>> CCA().fit(X, X @ [1.0, 2.0, 3.0]).predict([[1.0, 1.0, 1.0]]).round(6)
-        array([6.])
+        {example_of_predict}
         """
         checked = self._check_view("X", X)
         Z = self._check_confounds(confounds, checked.shape[0], reset=False)
@@ -331,13 +295,9 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
         ----------
         y : array_like of shape (n, q)
             Rows of the second view.
-        confounds : array_like of shape (n, c), optional
-            As in :meth:`transform`.
+        {confounds}
 
-        Returns
-        -------
-        ndarray of shape (n, p)
-            In the units of X.
+        {returns_x}
         """
         checked = self._check_view("y", y)
         Z = self._check_confounds(confounds, checked.shape[0], reset=False)
@@ -365,8 +325,7 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
             Rows of the first view, for the second.
         y : array_like of shape (n, q), optional
             Rows of the second view, for the first. One of the two is given.
-        confounds : array_like of shape (n, c), optional
-            Confounds of these rows, where the fit had some.
+        {confounds_of_rows}
         confidence : float, default=0.95
             Coverage of each interval.
 
@@ -375,10 +334,7 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
         Translation
             ``predicted``, ``low`` and ``high``, each of shape (n, q) or (n, p).
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        {raises_not_fitted}
         ValueError
             For both views or none, a model without its moments, no more rows than columns in training; as
             :meth:`predict`.
@@ -473,27 +429,10 @@ class LinearTwoView(MissingValues, SharedPart, TwoViewTransformer):
     ) -> float:
         """Mean canonical correlation on these rows, which ``GridSearchCV`` maximises.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            Rows of the first view, at least two.
-        y : array_like of shape (n, q)
-            The paired rows of the second view.
-        sample_weight : array_like of shape (n,), optional
-            Weights count as repetitions of a row.
-        confounds : array_like of shape (n, c), optional
-            As in :meth:`transform`.
+        {rows_to_score}
+        {confounds}
 
-        Returns
-        -------
-        float
-            Mean over the components of the Pearson correlation of the two scores, with the projections and
-            the order of the fit; a score that is constant counts 0.
-
-        Raises
-        ------
-        ValueError
-            For a single row (no correlation can be computed) or rows that do not pair.
+        {returns_mean_correlation}
         """
         check_is_fitted(self)
         X, y, weights = self._check_pair(X, y, sample_weight, reset=False)
@@ -997,6 +936,19 @@ def column_variances(moments: Moments) -> NDArray[np.float64]:
     return np.where(moments.constant, 0.0, variances)
 
 
+def column_scales(moments: Moments, scale: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Variances of the stacked columns, and what a fit divides them by: with ``scale`` their deviations."""
+    if moments.n <= 1:
+        raise ValueError(f"moments must hold at least 2 rows, got n_samples = {moments.n:g}")
+    variances = column_variances(moments)
+    for name, s in zip("Xy", moments.slices, strict=True):
+        if not np.isfinite(variances[s]).all():
+            raise NumericalError(f"the variances of {name} overflow: rescale its columns")
+        if not variances[s].any():
+            raise NumericalError(f"{name} has rank 0: every one of its columns is constant")
+    return variances, np.sqrt(np.where(variances > 0, variances, 1.0)) if scale else np.ones_like(variances)
+
+
 def _moment_statistics(moments: Moments) -> tuple[Pair, Pair]:
     """Mean and variance of the columns of both views."""
     mean, variance = moments.mean, column_variances(moments)
@@ -1030,7 +982,7 @@ def _gram_powers(data: NDArray[Any], mean: Floats, units: Floats, weights: Weigh
     return float(w @ (K * K) @ w / w.sum() ** 2), float(w @ K.diagonal() ** 2 / w.sum())
 
 
-@with_paragraphs({"missing": MISSING_PARAMETER})
+@documented
 class CCA(LinearTwoView):
     r"""Canonical correlation analysis with a ridge.
 
@@ -1125,12 +1077,8 @@ class CCA(LinearTwoView):
     feature_names_in_, y_feature_names_in_ : ndarray of str
         Column names of the views, where they were data frames with text as column names.
 
-    Raises
-    ------
-    ValueError
-        In ``fit``: parameters out of range, views that are not numbers or do not pair, NaN or infinity.
-    NumericalError
-        In ``fit``: every column of a view is constant. (It is a ValueError as well.)
+    {raises_in_fit}
+    {raises_if_constant}
 
     Warns
     -----
@@ -1329,16 +1277,12 @@ class CCA(LinearTwoView):
             dense as a whole; entries that stand twice are summed.
         y : array_like of shape (n, q) or (n,)
             Second view: row i belongs to row i of ``X``.
-        sample_weight : array_like of shape (n,), optional
-            Weights >= 0, which count as repetitions of a row; their sum must exceed 1.
+        {fit_weights}
         confounds : array_like of shape (n, c), optional
             Variables of the same rows, such as age or site, whose linear effect is taken out of both views
             first: partial CCA. Later rows bring theirs, ``transform(X, confounds=Z)``.
 
-        Returns
-        -------
-        CCA
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------
@@ -1559,10 +1503,7 @@ class CCA(LinearTwoView):
         confounds : array_like of shape (n, c), optional
             As in ``fit``, in every call or in none.
 
-        Returns
-        -------
-        CCA
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------
@@ -1668,31 +1609,14 @@ class CCA(LinearTwoView):
         2
         """
         self._refuse_data_solvers("fit_moments")
-        if not isinstance(moments, Moments):
-            raise TypeError(f"moments must be fastcca.Moments, got {type(moments).__name__}")
-        if confounds and len(moments.dims) != 3:
-            raise ValueError(
-                f"moments must be of two views and the confounds, got {len(moments.dims)} views: "
-                "Moments().update(X, y, Z)"
-            )
-        if not confounds and len(moments.dims) != 2:
-            raise ValueError(f"moments must be of two views, got {len(moments.dims)}: Moments().update(X, y)")
-        self.n_features_in_, self.n_y_features_in_ = moments.dims[:2]
-        self._y_is_vector = False
-        self._set_y_names(None)
-        if hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
-        dtypes = [
-            np.dtype(np.float32 if moments.eps[s].max() > np.finfo(np.float64).eps else np.float64)
-            for s in moments.slices
-        ]
+        dtypes = self._check_moments(moments, confounds=confounds)
         shrinkage = self._start()
         if shrinkage is not None:
-            self._fit_shrunk(shrinkage, moments.copy(), (dtypes[0], dtypes[1]), confounded=confounds)
+            self._fit_shrunk(shrinkage, moments.copy(), dtypes, confounded=confounds)
         elif confounds:
-            self._fit_partial_moments(moments.copy(), (dtypes[0], dtypes[1]))
+            self._fit_partial_moments(moments.copy(), dtypes)
         else:
-            self._fit_moments(moments.copy(), (dtypes[0], dtypes[1]))
+            self._fit_moments(moments.copy(), dtypes)
         return self
 
     def _refuse_data_solvers(self, method: str) -> None:

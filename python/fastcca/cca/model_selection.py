@@ -18,9 +18,8 @@ from fastcca._arguments.arrays import check_same_rows, column_names, refuse_non_
 from fastcca._arguments.parameters import MISSING, RIDGES, anything, check_n_components
 from fastcca._arguments.sparse import is_sparse
 from fastcca._arguments.warn import unsaid, warn
-from fastcca._models.docstrings import with_paragraphs
+from fastcca._models.docs import documented
 from fastcca._models.files import Schema
-from fastcca._models.missing import MISSING_PARAMETER
 from fastcca._models.statistics import Weights, column_statistics
 from fastcca.cca.kernel import (
     FeatureSums,
@@ -589,7 +588,7 @@ def adopt_features(model: Any, search: Any) -> None:
 RIDGE_FACTORS = np.logspace(-6, 3, 19)
 
 
-@with_paragraphs({"missing": MISSING_PARAMETER})
+@documented
 class CCACV(LinearTwoView):
     r"""Canonical correlation analysis whose ridge is chosen by cross-validation.
 
@@ -644,11 +643,7 @@ class CCACV(LinearTwoView):
     x_weights_, y_weights_, canonical_correlations_, ... : ndarray
         Every fitted attribute of ``best_estimator_``; the methods use them.
 
-    Raises
-    ------
-    ValueError
-        In ``fit``: parameters out of range, folds too small, views that are not numbers or do not pair, NaN
-        or infinity.
+    {raises_in_search}
     NumericalError
         In ``fit``: every column of a view is constant in the training rows of a split.
 
@@ -717,23 +712,11 @@ class CCACV(LinearTwoView):
     ) -> "CCACV":
         """Choose the ridge and fit with it to all rows.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            First view.
-        y : array_like of shape (n, q) or (n,)
-            Second view: row i belongs to row i of ``X``.
-        sample_weight : array_like of shape (n,), optional
-            Weights >= 0, which count as repetitions of a row, in fits and in scores.
-        groups : array_like of shape (n,), optional
-            Handed to the splitter ``cv``.
+        {paired_views_in_folds}
         confounds : array_like of shape (n, c), optional
             As in :meth:`CCA.fit`. What they explain is learned from the training rows of each split alone.
 
-        Returns
-        -------
-        CCACV
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------
@@ -865,10 +848,7 @@ class CCACV(LinearTwoView):
             Of two views, of the rows that each split holds out: two folds or more. The training rows of a
             split are those of all other folds. ``cv`` is not looked at.
 
-        Returns
-        -------
-        CCACV
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------
@@ -965,6 +945,7 @@ PENALTY_FACTORS = np.logspace(
 )  # relative to the unit of each view, where no regularisations are given
 
 
+@documented
 class KernelCCACV(KernelTwoView):
     r"""Kernel canonical correlation analysis with widths and regularisation chosen by cross-validation.
 
@@ -1011,11 +992,7 @@ class KernelCCACV(KernelTwoView):
     x_landmarks_, x_weights_, canonical_correlations_, ... : ndarray
         Every fitted attribute of ``best_estimator_``; the methods use them.
 
-    Raises
-    ------
-    ValueError
-        In ``fit``: parameters out of range, folds too small, views that are not numbers or do not pair, NaN
-        or infinity.
+    {raises_in_search}
     NumericalError
         In ``fit``: a kernel that is not positive semidefinite, rows that are all the same.
 
@@ -1092,21 +1069,9 @@ class KernelCCACV(KernelTwoView):
     ) -> "KernelCCACV":
         """Choose widths and regularisation, and fit with them to all rows.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            First view.
-        y : array_like of shape (n, q) or (n,)
-            Second view: row i belongs to row i of ``X``.
-        sample_weight : array_like of shape (n,), optional
-            Weights >= 0, which count as repetitions of a row, in fits and in scores.
-        groups : array_like of shape (n,), optional
-            Handed to the splitter ``cv``.
+        {paired_views_in_folds}
 
-        Returns
-        -------
-        KernelCCACV
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------

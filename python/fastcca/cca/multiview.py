@@ -11,12 +11,11 @@ from fastcca._arguments.modalities import Modalities, named, per_view
 from fastcca._arguments.parameters import FLAG, MISSING, N_COMPONENTS, N_THREADS, anything, choice
 from fastcca._arguments.sparse import is_sparse
 from fastcca._arguments.warn import warn
-from fastcca._models.docstrings import with_paragraphs
+from fastcca._models.docs import documented
 from fastcca._models.files import Schema
-from fastcca._models.into import OUT_PARAMETER
-from fastcca._models.missing import MISSING_PARAMETER, MissingValues
+from fastcca._models.missing import MissingValues
 from fastcca._models.multi_view import MultiViewModel, ViewStatistics, mean_of_pairs
-from fastcca._models.statistics import Weights, cast_weights, project
+from fastcca._models.statistics import Weights, cast_weights, finite_scores
 from fastcca.cca.linear import MOST_ERROR, column_variances, fine_error
 from fastcca.cca.model_selection import pools, row_splits, search_results, splits_of
 from fastcca.cca.partial import Confounding, check_confounds, mapped_residuals, partial_moments
@@ -48,6 +47,7 @@ class Solved(NamedTuple):
     omega: NDArray[np.float64]
 
 
+@documented
 class LinearMultiView(MultiViewModel):
     """A linear map of each view: what :class:`MCCA`, :class:`GCCA` and :class:`MCCACV` share."""
 
@@ -86,15 +86,7 @@ class LinearMultiView(MultiViewModel):
         return [self.weights_[name].dtype for name in self.views_]
 
     def _scores(self, name: str, data: NDArray[Any]) -> NDArray[Any]:
-        weights = self.weights_[name]
-        with np.errstate(over="ignore"):
-            weights = weights.astype(data.dtype, copy=False)
-        scores = project(data, weights, self.means_[name])
-        if not np.isfinite(scores).all():
-            raise NumericalError(
-                f"the scores of {name} overflow {data.dtype}: rescale the data or use float64"
-            )
-        return scores
+        return finite_scores(name, data, self.weights_[name], self.means_[name])
 
     # ---- confounds
 
@@ -149,22 +141,15 @@ class LinearMultiView(MultiViewModel):
             Confounds of these rows, where the fit was given some: what they explain, by the coefficients of
             the fit, is taken out first.
 
-        Returns
-        -------
-        dict of str to ndarray of shape (n, n_components_)
-            In the dtype of each view.
+        {returns_scores_by_view}
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        {raises_not_fitted}
         ValueError
             For an unknown view, a wrong number of features or rows, a row that lacks a view, NaN or infinity,
             or confounds that are missing or not expected.
         """
         return self._transformed(self._rows_without(views, confounds, whole=True))
 
-    @with_paragraphs({"out": OUT_PARAMETER})
     def transform_view(
         self,
         name: str,
@@ -175,25 +160,13 @@ class LinearMultiView(MultiViewModel):
     ) -> NDArray[Any]:
         """Scores of one view.
 
-        Parameters
-        ----------
-        name : str
-            Which view.
-        X : array_like of shape (n, p)
-            Its rows.
-        confounds : array_like of shape (n, c), optional
-            As in :meth:`transform`.
+        {one_view}
+        {confounds}
         {out}
 
-        Returns
-        -------
-        ndarray of shape (n, n_components_)
-            In the dtype of ``X``.
+        {returns_scores_of_view}
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        {raises_not_fitted}
         ValueError
             As in :meth:`transform`.
         """
@@ -202,27 +175,12 @@ class LinearMultiView(MultiViewModel):
     def common_variate(self, views: Any, confounds: ArrayLike | None = None) -> NDArray[Any]:
         """What the views have in common, of variance 1 in the training rows.
 
-        Where a row has every view it is the weighted sum of the views' scores; else that sum's least-squares
-        regression on the scores of the views that the row has.
+        {common_variate}
 
-        Parameters
-        ----------
-        views : mapping of str to array_like of shape (n, p_i), or sequence of such
-            As for ``fit``. Views may be missing as a whole, or in rows that are NaN throughout.
-        confounds : array_like of shape (n, c), optional
-            As in :meth:`transform`.
+        {incomplete_views}
+        {confounds}
 
-        Returns
-        -------
-        ndarray of shape (n, n_components_)
-            float32 if every view is, else float64.
-
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
-        ValueError
-            As :meth:`transform`, and for a row without any view.
+        {returns_common_variate}
         """
         return self._common_of(self._rows_without(views, confounds))
 
@@ -231,27 +189,12 @@ class LinearMultiView(MultiViewModel):
     ) -> dict[str, NDArray[Any]]:
         """Views as their least-squares regression on the scores of the views that each row has.
 
-        Parameters
-        ----------
-        views : mapping of str to array_like of shape (n, p_i), or sequence of such
-            As for ``fit``. Views may be missing as a whole, or in rows that are NaN throughout.
-        names : sequence of str, optional
-            Which views to predict; by default those that are missing as a whole or in a row.
+        {incomplete_views}
+        {views_to_predict}
         confounds : array_like of shape (n, c), optional
             As in :meth:`transform`; what they explain of the view to predict is added.
 
-        Returns
-        -------
-        dict of str to ndarray of shape (n, p_i)
-            In the units of the views. A view that a row has is predicted from the other views of the row,
-            where it has any, so that what is predicted is not part of what it is predicted from.
-
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
-        ValueError
-            For an unknown name; as :meth:`common_variate`.
+        {returns_predicted_views}
         """
         found = self._rows_without(views, confounds)
         predicted = self._predicted(found, names)
@@ -270,26 +213,10 @@ class LinearMultiView(MultiViewModel):
     ) -> float:
         """Mean correlation of the views' scores on these rows.
 
-        Parameters
-        ----------
-        views : mapping of str to array_like of shape (n, p_i), or sequence of such
-            Two of the views or more, of at least two rows.
-        y : ignored
-        sample_weight : array_like of shape (n,), optional
-            Weights count as repetitions of a row.
-        confounds : array_like of shape (n, c), optional
-            As in :meth:`transform`.
+        {views_to_score}
+        {confounds}
 
-        Returns
-        -------
-        float
-            Mean over components and pairs of views of the Pearson correlation of the two scores; a score that
-            is constant counts 0.
-
-        Raises
-        ------
-        ValueError
-            For a single view or row, and as :meth:`transform`.
+        {returns_mean_of_pairs}
         """
         return self._score_of(self._rows_without(views, confounds, whole=True), sample_weight)
 
@@ -577,6 +504,7 @@ def _rows_of(found: Modalities, rows: NDArray[np.intp]) -> Modalities:
     )
 
 
+@documented
 class EigenMultiView(IncompleteViews, LinearMultiView):
     """What :class:`MCCA` and :class:`GCCA` share: parameters, and fits to rows and to moments."""
 
@@ -637,16 +565,12 @@ class EigenMultiView(IncompleteViews, LinearMultiView):
         views : mapping of str to array_like of shape (n, p_i), or sequence of such
             Rows of all views belong together. A row that lacks a view is NaN throughout there.
         y : ignored
-        sample_weight : array_like of shape (n,), optional
-            Weights >= 0, which count as repetitions of a row; their sum must exceed 1.
+        {fit_weights}
         confounds : array_like of shape (n, c), optional
             Columns whose linear effect is taken out of every view first. Later rows bring theirs,
             ``transform(views, confounds=Z)``.
 
-        Returns
-        -------
-        self
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------
@@ -685,10 +609,7 @@ class EigenMultiView(IncompleteViews, LinearMultiView):
         confounds : array_like of shape (n, c), optional
             Confounds of these rows, in every call or in none.
 
-        Returns
-        -------
-        self
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------
@@ -752,7 +673,7 @@ def _complete_rows(moments: Moments) -> PairwiseMoments:
     return PairwiseMoments(moments.dims, {tuple(range(len(moments.dims))): moments})
 
 
-@with_paragraphs({"missing": MISSING_PARAMETER})
+@documented
 class MCCA(EigenMultiView):
     r"""Canonical correlation analysis of two views or more, with a ridge.
 
@@ -824,8 +745,7 @@ class MCCA(EigenMultiView):
     ValueError
         In ``fit``: a single view, views with different numbers of rows, parameters out of range, NaN or
         infinity within a row, fewer than two rows that have both views of a pair.
-    NumericalError
-        In ``fit``: every column of a view is constant. (It is a ValueError as well.)
+    {raises_if_constant}
 
     Warns
     -----
@@ -849,9 +769,7 @@ class MCCA(EigenMultiView):
     GCCA : With a ridge, the same question with a common variate in its place.
     MCCACV : Chooses the ridge by cross-validation.
 
-    References
-    ----------
-    J. R. Kettenring, "Canonical analysis of several sets of variables", Biometrika 58, 1971.
+    {kettenring}
 
     Examples
     --------
@@ -939,7 +857,7 @@ class _Split(NamedTuple):
     held_out: PairwiseMoments
 
 
-@with_paragraphs({"missing": MISSING_PARAMETER})
+@documented
 class MCCACV(IncompleteViews, LinearMultiView):
     """:class:`MCCA` (or :class:`GCCA`) with ridges chosen by cross-validation, from one pass over the data.
 
@@ -1048,17 +966,11 @@ class MCCACV(IncompleteViews, LinearMultiView):
             As in :meth:`MCCA.fit`; rows may lack views.
         y : array_like of shape (n,), optional
             Handed to the splitter ``cv``.
-        sample_weight : array_like of shape (n,), optional
-            Weights >= 0, which count as repetitions of a row, in fits and in scores.
-        groups : array_like of shape (n,), optional
-            Handed to the splitter ``cv``.
+        {cv_weights_and_groups}
         confounds : array_like of shape (n, c), optional
             As in :meth:`MCCA.fit`. What they explain is learned from the training rows of each split alone.
 
-        Returns
-        -------
-        MCCACV
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------

@@ -17,6 +17,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted, has_fit_para
 
 from fastcca._arguments.arrays import as_matrix, as_weights, check_same_rows, column_names
 from fastcca._arguments.parameters import RIDGES, anything
+from fastcca._models.docs import documented
 from fastcca._models.files import SavedModel, Schema
 from fastcca._models.report import Report
 from fastcca.cca.linear import CCA
@@ -102,6 +103,7 @@ def transformed(steps: Steps, data: Any) -> Any:
     return data
 
 
+@documented
 class TwoViewPipeline(
     SavedModel,
     ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
@@ -316,10 +318,7 @@ class TwoViewPipeline(
         groups : array_like of shape (n,), optional
             Handed to the splitter of a model that cross-validates.
 
-        Returns
-        -------
-        TwoViewPipeline
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------
@@ -468,15 +467,9 @@ class TwoViewPipeline(
     def summary(self) -> Report:
         """What ``model_`` found of the columns that the steps make, as named tables.
 
-        Returns
-        -------
-        Report
-            ``print`` shows it as text, a notebook as HTML.
+        {returns_report}
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        {raises_not_fitted}
         """
         check_is_fitted(self)
         report: Report = self.model_.summary()
@@ -511,18 +504,14 @@ class TwoViewPipeline(
         X : array_like or data frame of shape (n, p)
             Rows in the units of the training data.
         y : ignored
-        confounds : array_like of shape (n, c), optional
-            Confounds of these rows, where the fit had some.
+        {confounds_of_rows}
 
         Returns
         -------
         ndarray of shape (n, n_components_)
             A data frame after ``set_output``.
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        {raises_not_fitted}
         ValueError
             As steps and model do.
         """
@@ -536,18 +525,14 @@ class TwoViewPipeline(
         ----------
         y : array_like or data frame of shape (n, q), or array_like of shape (n,) if q is 1
             Rows in the units of the training data.
-        confounds : array_like of shape (n, c), optional
-            Confounds of these rows, where the fit had some.
+        {confounds_of_rows}
 
         Returns
         -------
         ndarray of shape (n, n_components_)
             A data frame after ``set_output``.
 
-        Raises
-        ------
-        NotFittedError, ValueError
-            As :meth:`transform`.
+        {raises_as_transform}
         """
         data, extra = self._view("y", y), _given(confounds=confounds)
         scores = np.asarray(self.model_.transform_y(data, **extra))
@@ -564,13 +549,9 @@ class TwoViewPipeline(
             Rows of the first view.
         y : array_like or data frame of shape (m, q)
             Rows of the second view; without confounds they need not be paired with those of ``X``.
-        confounds : array_like of shape (n, c), optional
-            Confounds of these rows, where the fit had some.
+        {confounds_of_rows}
 
-        Returns
-        -------
-        tuple of ndarray
-            Shapes (n, n_components_) and (m, n_components_).
+        {returns_both_scores}
         """
         return self._scores_of(self._view("x", X), self._view("y", y), confounds)
 
@@ -581,18 +562,11 @@ class TwoViewPipeline(
         ----------
         X : array_like or data frame of shape (n, p)
             Rows of the first view.
-        confounds : array_like of shape (n, c), optional
-            Confounds of these rows, where the fit had some.
+        {confounds_of_rows}
 
-        Returns
-        -------
-        ndarray of shape (n, q), or (n,) if the fit was on a 1-d y
-            In the units of y.
+        {returns_y}
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        {raises_not_fitted}
         ValueError
             If a step of y has no ``inverse_transform``.
         """
@@ -606,13 +580,9 @@ class TwoViewPipeline(
         ----------
         y : array_like or data frame of shape (n, q)
             Rows of the second view.
-        confounds : array_like of shape (n, c), optional
-            Confounds of these rows, where the fit had some.
+        {confounds_of_rows}
 
-        Returns
-        -------
-        ndarray of shape (n, p)
-            In the units of X.
+        {returns_x}
 
         Raises
         ------
@@ -625,15 +595,9 @@ class TwoViewPipeline(
     def inverse_transform(self, Z: ArrayLike) -> NDArray[Any]:
         """The first view as the model makes it of its scores, back through its steps.
 
-        Parameters
-        ----------
-        Z : array_like of shape (n, n_components_)
-            Scores as :meth:`transform` gives them.
+        {x_scores}
 
-        Returns
-        -------
-        ndarray of shape (n, p)
-            In the units of X.
+        {returns_x}
 
         Raises
         ------
@@ -646,15 +610,9 @@ class TwoViewPipeline(
     def inverse_transform_y(self, Z: ArrayLike) -> NDArray[Any]:
         """The second view as the model makes it of its scores, back through its steps.
 
-        Parameters
-        ----------
-        Z : array_like of shape (n, n_components_)
-            Scores as :meth:`transform_y` gives them.
+        {y_scores}
 
-        Returns
-        -------
-        ndarray of shape (n, q), or (n,) if the fit was on a 1-d y
-            In the units of y.
+        {returns_y}
 
         Raises
         ------
@@ -694,17 +652,13 @@ class TwoViewPipeline(
             The paired rows of the second view.
         sample_weight : array_like of shape (n,), optional
             Weights count as repetitions of a row.
-        confounds : array_like of shape (n, c), optional
-            Confounds of these rows, where the fit had some.
+        {confounds_of_rows}
 
         Returns
         -------
         float
 
-        Raises
-        ------
-        NotFittedError, ValueError
-            As :meth:`transform`.
+        {raises_as_transform}
         """
         check_same_rows(X=X, y=y, sample_weight=sample_weight)
         of_x, of_y = self._view("x", X), self._view("y", y)

@@ -12,13 +12,20 @@ from fastcca._arguments.arrays import column_names, refuse_non_finite
 from fastcca._arguments.parameters import FLAG, MISSING, N_THREADS, POSITIVE_INTEGER, anything, at_most
 from fastcca._arguments.sparse import is_sparse
 from fastcca._arguments.warn import warn
-from fastcca._models.docstrings import with_paragraphs
+from fastcca._models.docs import documented
 from fastcca._models.files import Schema
-from fastcca._models.missing import MISSING_PARAMETER, MissingValues
+from fastcca._models.missing import MissingValues
 from fastcca._models.shared_part import SharedPart
-from fastcca._models.statistics import Weights, cast_weights, least_squares, project, rows_at_once
+from fastcca._models.statistics import (
+    Weights,
+    cast_weights,
+    finite_scores,
+    least_squares,
+    project,
+    rows_at_once,
+)
 from fastcca._models.two_view import TwoViewTransformer, View
-from fastcca.cca.linear import column_variances
+from fastcca.cca.linear import column_scales
 from fastcca.cca.model_selection import adopt_features, pools, row_splits, search_results, splits_of
 from fastcca.errors import NumericalError
 from fastcca.functional.linalg import product
@@ -153,15 +160,7 @@ class PartialLeastSquares(SharedPart, TwoViewTransformer):
 
     def _solve(self, moments: Moments, k: int) -> tuple[PLSFactors, Floats, Floats]:
         """Factors of the columns divided by their scales, these, and the covariances of such columns."""
-        if moments.n <= 1:
-            raise ValueError(f"moments must hold at least 2 rows, got n_samples = {moments.n:g}")
-        variances = column_variances(moments)
-        for name, s in zip("Xy", moments.slices, strict=True):
-            if not np.isfinite(variances[s]).all():
-                raise NumericalError(f"the variances of {name} overflow: rescale its columns")
-            if not variances[s].any():
-                raise NumericalError(f"{name} has rank 0: every one of its columns is constant")
-        scales = np.sqrt(np.where(variances > 0, variances, 1.0)) if self.scale else np.ones_like(variances)
+        variances, scales = column_scales(moments, self.scale)
         S = moments.scatter / ((moments.n - 1) * scales[:, np.newaxis])
         S /= scales
         S[variances == 0, :] = 0.0
@@ -180,16 +179,10 @@ class PartialLeastSquares(SharedPart, TwoViewTransformer):
 
     def _scores(self, view: View, data: NDArray[Any]) -> NDArray[Any]:
         weights, mean = (self._map_x, self.x_mean_) if view == "X" else (self._map_y, self.y_mean_)
-        with np.errstate(over="ignore"):
-            scores = project(data, weights.astype(data.dtype, copy=False), mean)
-        if not np.isfinite(scores).all():
-            refuse_non_finite(view, data)
-            raise NumericalError(
-                f"the scores of {view} overflow {data.dtype}: rescale the data or use float64"
-            )
-        return scores
+        return finite_scores(view, data, weights, mean)
 
 
+@documented
 class FittedToMoments(MissingValues, PartialLeastSquares):
     """PLS with a given number of components: fits to rows, sparse ones too, and to moments."""
 
@@ -221,13 +214,9 @@ class FittedToMoments(MissingValues, PartialLeastSquares):
             Predictors, read in place. float32 gives float32 results.
         y : array_like of shape (n, q) or (n,)
             Targets; row i belongs to row i of ``X``.
-        sample_weight : array_like of shape (n,), optional
-            Weights >= 0, which count as repetitions of a row; their sum must exceed 1.
+        {fit_weights}
 
-        Returns
-        -------
-        self
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------
@@ -264,10 +253,7 @@ class FittedToMoments(MissingValues, PartialLeastSquares):
     def partial_fit(self: Self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Add rows to those fitted so far and solve again, from the moments alone.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            New rows. The first call takes at least two.
+        {new_rows}
         y : array_like of shape (n, q) or (n,)
             Their targets.
         sample_weight : array_like of shape (n,), optional
@@ -278,10 +264,7 @@ class FittedToMoments(MissingValues, PartialLeastSquares):
         self
             The fitted estimator, equal to that of one ``fit`` to all rows to rounding.
 
-        Raises
-        ------
-        ValueError
-            As in ``fit``; for a model saved without moments.
+        {raises_without_moments}
         """
         first = not hasattr(self, "moments_")
         if not first and self.moments_ is None:
@@ -305,41 +288,22 @@ class FittedToMoments(MissingValues, PartialLeastSquares):
     def fit_moments(self: Self, moments: Moments) -> Self:
         """Fit to the moments of both views: of files read in chunks, or merged from several machines.
 
-        Parameters
-        ----------
-        moments : Moments
-            Of two views, ``Moments().update(X, y)``.
+        {moments_of_two_views}
 
         Returns
         -------
         self
             The fitted estimator; float32 if the moments saw float32 data.
 
-        Raises
-        ------
-        ValueError
-            For moments of other than two views or of fewer than two rows.
-        TypeError
-            For anything that is not :class:`~fastcca.Moments`.
+        {raises_for_other_moments}
         """
-        if not isinstance(moments, Moments):
-            raise TypeError(f"moments must be fastcca.Moments, got {type(moments).__name__}")
-        if len(moments.dims) != 2:
-            raise ValueError(f"moments must be of two views, got {len(moments.dims)}: Moments().update(X, y)")
+        dtypes = self._check_moments(moments)
         self._check_components(*moments.dims)
-        self.n_features_in_, self.n_y_features_in_ = moments.dims
-        self._y_is_vector = False
-        self._set_y_names(None)
-        if hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
-        single, double = np.dtype(np.float32), np.dtype(np.float64)
-        dtypes = [
-            single if moments.eps[s].max() > np.finfo(np.float64).eps else double for s in moments.slices
-        ]
-        self._fit_moments(moments.copy(), (dtypes[0], dtypes[1]))
+        self._fit_moments(moments.copy(), dtypes)
         return self
 
 
+@documented
 class DeflatedPLS(
     RegressorMixin,  # type: ignore[misc]
     MultiOutputMixin,  # type: ignore[misc]
@@ -384,22 +348,11 @@ class DeflatedPLS(
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Targets of these rows, ``(X - x_mean_) @ coef_.T + intercept_``.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            Rows in the units of the training data.
+        {rows}
 
-        Returns
-        -------
-        ndarray of shape (n, q), or (n,) if the fit was on a 1-d y
-            In the units of y.
+        {returns_y}
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
-        ValueError
-            For a wrong number of features, NaN or infinity.
+        {raises_for_rows}
         """
         data = self._check_view("X", X)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -414,15 +367,9 @@ class DeflatedPLS(
     def inverse_transform(self, Z: ArrayLike) -> NDArray[Any]:
         """X as its scores and loadings give it.
 
-        Parameters
-        ----------
-        Z : array_like of shape (n, n_components_)
-            Scores as :meth:`transform` gives them.
+        {x_scores}
 
-        Returns
-        -------
-        ndarray of shape (n, p)
-            In the units of X.
+        {returns_x}
         """
         check_is_fitted(self)
         return self._regress(self._check_scores(Z), self.x_loadings_.T * self.x_scale_, self.x_mean_)
@@ -430,22 +377,16 @@ class DeflatedPLS(
     def inverse_transform_y(self, Z: ArrayLike) -> NDArray[Any]:
         """y as its scores and loadings give it.
 
-        Parameters
-        ----------
-        Z : array_like of shape (n, n_components_)
-            Scores as :meth:`transform_y` gives them.
+        {y_scores}
 
-        Returns
-        -------
-        ndarray of shape (n, q), or (n,) if the fit was on a 1-d y
-            In the units of y.
+        {returns_y}
         """
         check_is_fitted(self)
         y = self._regress(self._check_scores(Z), self.y_loadings_.T * self.y_scale_, self.y_mean_)
         return y.ravel() if self._y_is_vector else y
 
 
-@with_paragraphs({"missing": MISSING_PARAMETER})
+@documented
 class PLSRegression(FittedToMoments, DeflatedPLS):
     """Partial least squares regression from the moments of the data.
 
@@ -515,9 +456,7 @@ class PLSRegression(FittedToMoments, DeflatedPLS):
     --------
     PLSRegressionCV : Chooses the number of components by cross-validation.
 
-    References
-    ----------
-    B. S. Dayal and J. F. MacGregor, "Improved PLS algorithms", Journal of Chemometrics 11, 1997.
+    {dayal_macgregor}
 
     Examples
     --------
@@ -540,17 +479,13 @@ class PLSRegression(FittedToMoments, DeflatedPLS):
         return pls_regression(Sxx, Sxy, k, rounding, self.n_threads)
 
 
+@documented
 class PLSCanonical(FittedToMoments, DeflatedPLS):
     """Partial least squares of two views, each deflated by its own scores, from the moments of the data.
 
     scikit-learn's ``PLSCanonical`` at its tightest tolerance, its names, signs and predictions.
 
-    Parameters
-    ----------
-    n_components : int, default=2
-        Number of components, at most min(p, q).
-    scale, n_threads, missing
-        As in :class:`PLSRegression`.
+    {components_as_pls_regression}
 
     Attributes
     ----------
@@ -561,15 +496,7 @@ singular_values_, x_mean_, y_mean_, x_scale_, y_scale_, moments_, n_components_,
 n_y_features_in_
         As in :class:`PLSRegression`.
 
-    Raises
-    ------
-    ValueError, NumericalError
-        As in :class:`PLSRegression`.
-
-    Warns
-    -----
-    UserWarning
-        If ``n_components`` is reduced.
+    {raises_as_pls_regression}
 
     References
     ----------
@@ -593,18 +520,14 @@ n_y_features_in_
         return pls_canonical(Sxx, Sxy, Syy, k, rounding, self.n_threads)
 
 
+@documented
 class PLSSVD(FittedToMoments):
     """Partial least squares by the singular vectors of the covariances between two views, without deflation.
 
     The directions of largest covariance: CCA with a penalty so large that the views' own covariances do not
     matter.
 
-    Parameters
-    ----------
-    n_components : int, default=2
-        Number of components, at most min(p, q).
-    scale, n_threads, missing
-        As in :class:`PLSRegression`.
+    {components_as_pls_regression}
 
     Attributes
     ----------
@@ -617,15 +540,7 @@ class PLSSVD(FittedToMoments):
 n_components_, n_samples_, n_features_in_, n_y_features_in_
         As in :class:`PLSRegression`; the rotations are the weights.
 
-    Raises
-    ------
-    ValueError, NumericalError
-        As in :class:`PLSRegression`.
-
-    Warns
-    -----
-    UserWarning
-        If ``n_components`` is reduced.
+    {raises_as_pls_regression}
 
     Examples
     --------
@@ -645,7 +560,7 @@ n_components_, n_samples_, n_features_in_, n_y_features_in_
         return pls_svd(Sxy, k, rounding, self.n_threads)
 
 
-@with_paragraphs({"missing": MISSING_PARAMETER})
+@documented
 class PLSRegressionCV(MissingValues, DeflatedPLS):
     """:class:`PLSRegression` with the number of components chosen by cross-validation, from one pass.
 
@@ -749,15 +664,9 @@ class PLSRegressionCV(MissingValues, DeflatedPLS):
             Predictors.
         y : array_like of shape (n, q) or (n,)
             Targets; row i belongs to row i of ``X``.
-        sample_weight : array_like of shape (n,), optional
-            Weights >= 0, which count as repetitions of a row, in fits and in scores.
-        groups : array_like of shape (n,), optional
-            Handed to the splitter ``cv``.
+        {cv_weights_and_groups}
 
-        Returns
-        -------
-        PLSRegressionCV
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastcca._arguments.arrays import refuse_non_finite
 from fastcca._arguments.parameters import N_COMPONENTS, N_THREADS, POSITIVE_INTEGER, RIDGES, anything
+from fastcca._models.docs import documented
 from fastcca._models.files import Schema
 from fastcca._models.statistics import Weights
 from fastcca.cca.linear import LinearTwoView
@@ -24,6 +25,7 @@ __all__ = ["ProbabilisticCCA"]
 Floats = NDArray[np.float64]
 
 
+@documented
 class ProbabilisticCCA(LinearTwoView):
     r"""Canonical correlation analysis as a Gaussian model of two views, fitted by maximum likelihood.
 
@@ -59,10 +61,7 @@ class ProbabilisticCCA(LinearTwoView):
     held_out_ : ndarray of shape (max_components,)
         Mean log-likelihood of a held-out row by number of components; only with ``max_components``.
 
-    Raises
-    ------
-    ValueError
-        In ``fit``: parameters out of range, views that are not numbers or do not pair, NaN or infinity.
+    {raises_in_fit}
     NumericalError
         In ``fit``: a view's covariance is singular: it has no density. (It is a ValueError as well.)
 
@@ -124,19 +123,10 @@ class ProbabilisticCCA(LinearTwoView):
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> "ProbabilisticCCA":
         """Fit to paired rows.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            First view.
-        y : array_like of shape (n, q) or (n,)
-            Second view: row i belongs to row i of ``X``.
-        sample_weight : array_like of shape (n,), optional
-            Weights >= 0, which count as repetitions of a row; their sum must exceed 1.
+        {paired_views}
+        {fit_weights}
 
-        Returns
-        -------
-        ProbabilisticCCA
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------
@@ -152,15 +142,9 @@ class ProbabilisticCCA(LinearTwoView):
     def fit_moments(self, moments: Moments) -> "ProbabilisticCCA":
         """Fit to the moments of both views.
 
-        Parameters
-        ----------
-        moments : Moments
-            Of two views, ``Moments().update(X, y)``.
+        {moments_of_two_views}
 
-        Returns
-        -------
-        ProbabilisticCCA
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------
@@ -170,22 +154,10 @@ class ProbabilisticCCA(LinearTwoView):
         TypeError
             For anything that is not :class:`~fastcca.Moments`.
         """
-        if not isinstance(moments, Moments):
-            raise TypeError(f"moments must be fastcca.Moments, got {type(moments).__name__}")
-        if len(moments.dims) != 2:
-            raise ValueError(f"moments must be of two views, got {len(moments.dims)}: Moments().update(X, y)")
+        dtypes = self._check_moments(moments)
         if self.max_components is not None:
             raise ValueError("max_components takes the rows, which moments do not hold: give n_components")
-        self.n_features_in_, self.n_y_features_in_ = moments.dims
-        self._y_is_vector = False
-        self._set_y_names(None)
-        if hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
-        single, double = np.dtype(np.float32), np.dtype(np.float64)
-        dtypes = [
-            single if moments.eps[s].max() > np.finfo(np.float64).eps else double for s in moments.slices
-        ]
-        self._fit_model(moments.copy(), (dtypes[0], dtypes[1]), None)
+        self._fit_model(moments.copy(), dtypes, None)
         return self
 
     def _fit_model(
@@ -264,22 +236,14 @@ class ProbabilisticCCA(LinearTwoView):
     def log_density(self, X: ArrayLike, y: ArrayLike) -> Floats:
         """Log-likelihood of each row.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            Rows of the first view.
-        y : array_like of shape (n, q)
-            The paired rows of the second view.
+        {rows_of_both_views}
 
         Returns
         -------
         ndarray of shape (n,)
             Logarithm of the density of (x, y), in nats.
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        {raises_not_fitted}
         ValueError
             For rows that do not pair, NaN or infinity.
         """
@@ -320,10 +284,7 @@ class ProbabilisticCCA(LinearTwoView):
         covariance : ndarray of shape (n_components_, n_components_)
             The same for every row.
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        {raises_not_fitted}
         ValueError
             Without any view; for rows that do not pair, NaN or infinity.
         """
@@ -363,10 +324,7 @@ class ProbabilisticCCA(LinearTwoView):
         -------
         X, y : ndarray of shape (n_samples, p), (n_samples, q)
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        {raises_not_fitted}
         """
         check_is_fitted(self)
         n = POSITIVE_INTEGER("n_samples", n_samples)

@@ -26,11 +26,12 @@ from fastcca._arguments.parameters import (
     real_pair,
 )
 from fastcca._arguments.warn import warn
+from fastcca._models.docs import documented
 from fastcca._models.files import Schema
 from fastcca._models.shared_part import SharedPart
-from fastcca._models.statistics import ScoreStatistics, Weights, cast_weights, project, rows_at_once
+from fastcca._models.statistics import ScoreStatistics, Weights, cast_weights, finite_scores, rows_at_once
 from fastcca._models.two_view import TwoViewTransformer, View
-from fastcca.cca.linear import column_variances
+from fastcca.cca.linear import column_scales, column_variances
 from fastcca.cca.model_selection import (
     PooledScores,
     adopt_features,
@@ -59,6 +60,7 @@ class Standard(NamedTuple):
     slices: tuple[slice, ...]
 
 
+@documented
 class SparseTwoView(SharedPart, TwoViewTransformer):
     """What :class:`SparseCCA` and :class:`SparseCCACV` share."""
 
@@ -98,14 +100,7 @@ class SparseTwoView(SharedPart, TwoViewTransformer):
 
     def _scores(self, view: View, data: NDArray[Any]) -> NDArray[Any]:
         weights, mean = (self.x_weights_, self.x_mean_) if view == "X" else (self.y_weights_, self.y_mean_)
-        with np.errstate(over="ignore"):
-            scores = project(data, weights.astype(data.dtype, copy=False), mean)
-        if not np.isfinite(scores).all():
-            refuse_non_finite(view, data)
-            raise NumericalError(
-                f"the scores of {view} overflow {data.dtype}: rescale the data or use float64"
-            )
-        return scores
+        return finite_scores(view, data, weights, mean)
 
     def _maps(self) -> tuple[NDArray[Any], NDArray[Any]]:
         return self.x_weights_, self.y_weights_
@@ -129,10 +124,7 @@ class SparseTwoView(SharedPart, TwoViewTransformer):
             "X" and "y": lists of (name, weight) by decreasing magnitude. The weight is that of the column
             divided by its scale; columns without a name are called "x0", "x1", ..., "y0", ...
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        {raises_not_fitted}
         ValueError
             If there is no such component.
         """
@@ -160,15 +152,7 @@ class SparseTwoView(SharedPart, TwoViewTransformer):
         return Moments().update(X, y, sample_weight=weights, dtype=np.float64, n_threads=self.n_threads)
 
     def _standard(self, moments: Moments) -> Standard:
-        if moments.n <= 1:
-            raise ValueError(f"moments must hold at least 2 rows, got n_samples = {moments.n:g}")
-        variances = column_variances(moments)
-        for name, s in zip("Xy", moments.slices, strict=True):
-            if not np.isfinite(variances[s]).all():
-                raise NumericalError(f"the variances of {name} overflow: rescale its columns")
-            if not variances[s].any():
-                raise NumericalError(f"{name} has rank 0: every one of its columns is constant")
-        scales = np.sqrt(np.where(variances > 0, variances, 1.0)) if self.scale else np.ones_like(variances)
+        variances, scales = column_scales(moments, self.scale)
         S = moments.scatter / (moments.n - 1) / np.outer(scales, scales)
         S[variances == 0, :] = 0.0
         S[:, variances == 0] = 0.0
@@ -230,6 +214,7 @@ class SparseTwoView(SharedPart, TwoViewTransformer):
         self._set_statistics(statistics, dtypes)
 
 
+@documented
 class SparseCCA(SparseTwoView):
     r"""Sparse canonical correlation analysis: directions with few columns, from the moments of the data.
 
@@ -291,10 +276,7 @@ class SparseCCA(SparseTwoView):
     n_features_in_, n_y_features_in_ : int
         p and q.
 
-    Raises
-    ------
-    ValueError
-        In ``fit``: parameters out of range, views that are not numbers or do not pair, NaN or infinity.
+    {raises_in_fit}
     NumericalError
         In ``fit``: every column of a view is constant, no covariance at all, or a penalty that leaves no
         column. (It is a ValueError as well.)
@@ -366,13 +348,9 @@ class SparseCCA(SparseTwoView):
             First view, read in place. float32 gives float32 results.
         y : array_like of shape (n, q) or (n,)
             Second view: row i belongs to row i of ``X``.
-        sample_weight : array_like of shape (n,), optional
-            Weights >= 0, which count as repetitions of a row; their sum must exceed 1.
+        {fit_weights}
 
-        Returns
-        -------
-        SparseCCA
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------
@@ -388,10 +366,7 @@ class SparseCCA(SparseTwoView):
     def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> "SparseCCA":
         """Add rows to those fitted so far and solve again, from the moments alone.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            New rows. The first call takes at least two.
+        {new_rows}
         y : array_like of shape (n, q) or (n,)
             The paired rows of the second view.
         sample_weight : array_like of shape (n,), optional
@@ -402,10 +377,7 @@ class SparseCCA(SparseTwoView):
         SparseCCA
             The fitted estimator, equal to that of one ``fit`` to all rows to rounding.
 
-        Raises
-        ------
-        ValueError
-            As in ``fit``; for a model saved without moments.
+        {raises_without_moments}
         """
         first = not hasattr(self, "moments_")
         if not first and self.moments_ is None:
@@ -423,41 +395,22 @@ class SparseCCA(SparseTwoView):
     def fit_moments(self, moments: Moments) -> "SparseCCA":
         """Fit to the moments of both views: of files read in chunks, or merged from several machines.
 
-        Parameters
-        ----------
-        moments : Moments
-            Of two views, ``Moments().update(X, y)``.
+        {moments_of_two_views}
 
         Returns
         -------
         SparseCCA
             The fitted estimator; float32 if the moments saw float32 data.
 
-        Raises
-        ------
-        ValueError
-            For moments of other than two views or of fewer than two rows.
-        TypeError
-            For anything that is not :class:`~fastcca.Moments`.
+        {raises_for_other_moments}
         """
-        if not isinstance(moments, Moments):
-            raise TypeError(f"moments must be fastcca.Moments, got {type(moments).__name__}")
-        if len(moments.dims) != 2:
-            raise ValueError(f"moments must be of two views, got {len(moments.dims)}: Moments().update(X, y)")
+        dtypes = self._check_moments(moments)
         penalty = self._penalty(self.penalty, "penalty")
-        self.n_features_in_, self.n_y_features_in_ = moments.dims
-        self._y_is_vector = False
-        self._set_y_names(None)
-        if hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
-        single, double = np.dtype(np.float32), np.dtype(np.float64)
-        dtypes = [
-            single if moments.eps[s].max() > np.finfo(np.float64).eps else double for s in moments.slices
-        ]
-        self._fit_moments(moments.copy(), penalty, (dtypes[0], dtypes[1]))
+        self._fit_moments(moments.copy(), penalty, dtypes)
         return self
 
 
+@documented
 class SparseCCACV(SparseTwoView):
     """:class:`SparseCCA` with the penalty chosen by cross-validation: the whole path from one pass.
 
@@ -550,21 +503,9 @@ class SparseCCACV(SparseTwoView):
     ) -> "SparseCCACV":
         """Choose the penalty, and fit with it to all rows.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            First view.
-        y : array_like of shape (n, q) or (n,)
-            Second view: row i belongs to row i of ``X``.
-        sample_weight : array_like of shape (n,), optional
-            Weights >= 0, which count as repetitions of a row, in fits and in scores.
-        groups : array_like of shape (n,), optional
-            Handed to the splitter ``cv``.
+        {paired_views_in_folds}
 
-        Returns
-        -------
-        SparseCCACV
-            The fitted estimator.
+        {returns_self}
 
         Raises
         ------

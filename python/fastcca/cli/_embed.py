@@ -8,7 +8,14 @@ import click
 import numpy as np
 
 from fastcca._models.atomic_write import replacing
-from fastcca.cli._input import Source, read_tables, source_argument, table_options, threads_option
+from fastcca.cli._input import (
+    Source,
+    model_option,
+    read_tables,
+    source_argument,
+    table_options,
+    threads_option,
+)
 from fastcca.cli._labels import labels_argument, read_labels
 from fastcca.cli._output import describe, print_lines, with_article
 from fastcca.cli._program import main
@@ -60,14 +67,7 @@ def embed() -> None:
 )
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the data.")
 @click.option("--random-state", type=int, default=0, show_default=True, help="Of all that is drawn.")
-@click.option(
-    "-o",
-    "--output",
-    default="model.safetensors",
-    show_default=True,
-    metavar="FILE",
-    help="Where the model goes.",
-)
+@model_option
 @table_options
 @threads_option
 def fit(

@@ -12,6 +12,7 @@ from fastcca.cli._input import (
     Source,
     columns_are_chosen,
     missing_option,
+    model_option,
     read_pair,
     read_views,
     reading_of_tables,
@@ -90,14 +91,7 @@ CONNECT = 10
     metavar="FILE",
     help="cca: keep what is read so far here, and go on from there.",
 )
-@click.option(
-    "-o",
-    "--output",
-    default="model.safetensors",
-    show_default=True,
-    metavar="FILE",
-    help="Where the model goes.",
-)
+@model_option
 @missing_option
 @table_options
 @threads_option

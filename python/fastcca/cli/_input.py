@@ -18,6 +18,7 @@ __all__ = [
     "by_chunks",
     "columns_are_chosen",
     "missing_option",
+    "model_option",
     "read_beside",
     "read_pair",
     "read_tables",
@@ -269,6 +270,16 @@ def missing_option(command: Callable[..., None]) -> Callable[..., None]:
         help="Of missing values (empty fields, NA, NaN): refuse them, leave their rows out, or estimate the "
         "moments by maximum likelihood.",
     )(command)
+
+
+model_option = click.option(
+    "-o",
+    "--output",
+    default="model.safetensors",
+    show_default=True,
+    metavar="FILE",
+    help="Where the model goes.",
+)
 
 
 def threads_option(command: Callable[..., None]) -> Callable[..., None]:

@@ -40,10 +40,7 @@ def describe(fitted: Any, search: Any = None) -> None:
         if search is not None and type(fitted).__name__ == "PLSRegression":
             lines["R²"] = f"{search.best_score_:.4f} cross-validated ({search.n_splits_} folds)"
         elif search is not None:
-            lines["mean"] = (
-                f"{fitted.canonical_correlations_.mean():.4f} in training, {search.best_score_:.4f} "
-                f"cross-validated ({search.n_splits_} folds)"
-            )
+            lines["mean"] = _mean(fitted, search)
     print_lines(lines)
 
 
@@ -63,11 +60,15 @@ def _describe_views(lines: dict[str, Any], fitted: Any, search: Any) -> None:
     correlations = " ".join(f"{value:.4f}" for value in fitted.canonical_correlations_[:10])
     lines["correlations"] = _some(correlations, fitted.n_components_)
     if search is not None:
-        lines["mean"] = (
-            f"{fitted.canonical_correlations_.mean():.4f} in training, {search.best_score_:.4f} "
-            f"cross-validated ({search.n_splits_} folds)"
-        )
+        lines["mean"] = _mean(fitted, search)
     print_lines(lines)
+
+
+def _mean(fitted: Any, search: Any) -> str:
+    return (
+        f"{fitted.canonical_correlations_.mean():.4f} in training, {search.best_score_:.4f} "
+        f"cross-validated ({search.n_splits_} folds)"
+    )
 
 
 def _call(model: Any) -> str:

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
+from fastcca.datasets._docs import documented
+from fastcca.datasets._formats import read_mat
 from fastcca.datasets._home import HOME_HINT, get_data_home, require
-from fastcca.datasets._mat import read_mat
 from fastcca.datasets._sources import SOURCES, hint
 from fastcca.taxonomy import Taxonomy
 
@@ -28,6 +29,7 @@ _RELEASED = Path("Features") / "ResNet101"
 _WORDNET = Path("/usr/share/wordnet")
 
 
+@documented
 def load_awa(
     data_home: str | os.PathLike[str] | None = None, *, folder: str | os.PathLike[str] | None = None
 ) -> Bunch:
@@ -46,10 +48,7 @@ def load_awa(
     - the common zero-shot splits, in ``xlsa17/data/AWA1`` or ``xlsa17/data/AWA2``: ``res101.mat`` and
       ``att_splits.mat``.
 
-    Parameters
-    ----------
-    data_home : path or None
-        The data home.
+    {data_home}
     folder : path, optional
         Which folder, relative to the data home. By default the first of the four above that is there.
 

@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.utils import Bunch
 
+from fastcca.datasets._docs import documented
 from fastcca.taxonomy import Taxonomy
 
 __all__ = ["load_digit_attributes", "load_digit_halves"]
@@ -31,6 +32,7 @@ _TREE = {
 }
 
 
+@documented
 def load_digit_halves() -> Bunch:
     """The left and the right halves of 1797 handwritten digits of 8×8 pixels; nothing is downloaded.
 
@@ -41,10 +43,7 @@ def load_digit_halves() -> Bunch:
         row; ``target``: (1797,) the digit; ``left_names`` and ``right_names``: the names of the pixels,
         ``pixel_<row>_<column>``. Some border pixels are constant.
 
-    References
-    ----------
-    E. Alpaydin and C. Kaynak, "Optical recognition of handwritten digits", UCI Machine Learning
-    Repository, 1998.
+    {alpaydin_kaynak}
 
     Examples
     --------
@@ -65,6 +64,7 @@ def load_digit_halves() -> Bunch:
     )
 
 
+@documented
 def load_digit_attributes() -> Bunch:
     """1797 handwritten digits of 8×8 pixels, with attributes and a tree of the classes.
 
@@ -79,10 +79,7 @@ def load_digit_attributes() -> Bunch:
         (10, 11) float64, 1 where the digit has the attribute, else 0; ``attributes_binary``: the same as
         bool; ``attribute_names``: (11,) text; ``taxonomy``: the :class:`~fastcca.taxonomy.Taxonomy`.
 
-    References
-    ----------
-    E. Alpaydin and C. Kaynak, "Optical recognition of handwritten digits", UCI Machine Learning
-    Repository, 1998.
+    {alpaydin_kaynak}
 
     Examples
     --------

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils import Bunch
 
+from fastcca.datasets._docs import documented
 from fastcca.datasets._home import get_data_home
 from fastcca.datasets._mnist import read_split
 from fastcca.taxonomy import Taxonomy
@@ -71,6 +72,7 @@ CLASSES = (
 )
 
 
+@documented
 def load_fashion(data_home: str | os.PathLike[str] | None = None) -> Bunch:
     """70000 images of ten kinds of clothing, with a taxonomy and attributes: Fashion-MNIST.
 
@@ -80,10 +82,7 @@ def load_fashion(data_home: str | os.PathLike[str] | None = None) -> Bunch:
     parent a line), ``attributes.csv`` (a header of ``class`` and the attributes' names, then a class and its
     values a line).
 
-    Parameters
-    ----------
-    data_home : path or None
-        The data home.
+    {data_home}
 
     Returns
     -------
@@ -93,12 +92,7 @@ def load_fashion(data_home: str | os.PathLike[str] | None = None) -> Bunch:
         names in the data set's order; ``taxonomy``: a :class:`fastcca.taxonomy.Taxonomy` above them;
         ``attributes``: a dict from class to a vector of float64; ``attribute_names``: their names.
 
-    Raises
-    ------
-    FileNotFoundError
-        If one of the files is missing.
-    ValueError
-        If one of them is damaged or does not belong to the others.
+    {raises_for_files}
 
     References
     ----------

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from sklearn.datasets import fetch_openml
 from sklearn.utils import Bunch
 
+from fastcca.datasets._docs import documented
+from fastcca.datasets._formats import read_idx
 from fastcca.datasets._home import HOME_HINT, get_data_home, require
-from fastcca.datasets._idx import read_idx
 from fastcca.datasets._sources import hint
 
 __all__ = ["load_mnist_halves", "read_split"]
@@ -18,6 +19,7 @@ __all__ = ["load_mnist_halves", "read_split"]
 _N_TRAIN = 60000
 
 
+@documented
 def load_mnist_halves(
     data_home: str | os.PathLike[str] | None = None, *, download_if_missing: bool = True
 ) -> Bunch:
@@ -27,10 +29,7 @@ def load_mnist_halves(
     :func:`get_data_home`. Where that folder is not there, scikit-learn's
     :func:`sklearn.datasets.fetch_openml` fetches the same images and keeps them in its own data home.
 
-    Parameters
-    ----------
-    data_home : path or None
-        The data home.
+    {data_home}
     download_if_missing : bool, default=True
         ``False``: a missing folder is a ``FileNotFoundError``.
 

@@ -17,6 +17,7 @@ from scipy.fft import dct, rfft
 from scipy.io import wavfile
 from sklearn.utils import Bunch, check_random_state
 
+from fastcca.datasets._docs import documented
 from fastcca.datasets._home import HOME_HINT, get_data_home
 from fastcca.datasets._sources import hint
 
@@ -28,6 +29,7 @@ _NAME = re.compile(r"(\d)_([a-z]+)_(\d+)\.wav")
 Features = Literal["log-mel", "mfcc"]
 
 
+@documented
 def load_spoken_digits(
     data_home: str | os.PathLike[str] | None = None, *, features: Features | None = "log-mel"
 ) -> Bunch:
@@ -38,10 +40,7 @@ def load_spoken_digits(
     its folder ``recordings``. Nothing is downloaded (:func:`fetch_spoken_digits` does that) and nothing is
     unpacked to the disk.
 
-    Parameters
-    ----------
-    data_home : path or None
-        The data home.
+    {data_home}
     features : {"log-mel", "mfcc", None}, default="log-mel"
         Which :func:`speech_features` to compute; None for none.
 

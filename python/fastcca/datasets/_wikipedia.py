@@ -8,14 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
+from fastcca.datasets._docs import documented
+from fastcca.datasets._formats import read_mat
 from fastcca.datasets._home import get_data_home, require
-from fastcca.datasets._mat import read_mat
 
 __all__ = ["load_wikipedia"]
 
 _WHAT = "Wikipedia"
 
 
+@documented
 def load_wikipedia(data_home: str | os.PathLike[str] | None = None) -> Bunch:
     """2866 Wikipedia articles of ten categories, each an image and a text: cross-modal retrieval.
 
@@ -24,10 +26,7 @@ def load_wikipedia(data_home: str | os.PathLike[str] | None = None) -> Bunch:
     ``categories.list`` as the authors distribute them. Nothing is
     downloaded; :func:`fetch_wikipedia` does that.
 
-    Parameters
-    ----------
-    data_home : path or None
-        The data home.
+    {data_home}
 
     Returns
     -------
@@ -37,12 +36,7 @@ def load_wikipedia(data_home: str | os.PathLike[str] | None = None) -> Bunch:
         ``image_test``, ``text_test`` and ``target_test``: the same of the 693 test documents;
         ``target_names``: the ten names. The rows of both views add up to 1.
 
-    Raises
-    ------
-    FileNotFoundError
-        If one of the files is missing.
-    ValueError
-        If one of them is damaged or does not belong to the others.
+    {raises_for_files}
 
     References
     ----------

@@ -43,8 +43,6 @@ from fastcca.deep._training import (
 )
 
 __all__ = [
-    "CHECKPOINT_PARAMETER",
-    "GROUPS_PARAMETER",
     "OWN_TRAINING",
     "SHARED",
     "DeepEstimator",
@@ -54,21 +52,6 @@ __all__ = [
     "refuse_both",
 ]
 
-
-# Paragraphs of docstrings of ``fit``.
-GROUPS_PARAMETER = """\
-groups : array_like of shape (n,), optional
-    Labels of what rows belong to: a speaker, a patient. The rows set aside are those of whole groups,
-    so that no group is on both sides: some ``validation_fraction`` of the rows, the smallest group at
-    least."""
-
-CHECKPOINT_PARAMETER = """\
-checkpoint : path, optional
-    File in which the training is saved after each epoch: networks, optimiser, schedule, generators of
-    random numbers, history. Where it holds a training of the same fit, that is gone on with: a fit
-    that was killed and is called again ends, on the CPU, with the same bits as one that was not. A
-    file of another fit is refused. It needs an integer ``random_state``; generators of your own, of
-    ``augment`` say, are not saved."""
 
 MakesOptimizer = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 MakesScheduler = Callable[[torch.optim.Optimizer], Any]

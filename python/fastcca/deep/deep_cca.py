@@ -14,13 +14,10 @@ from torch import nn
 
 from fastcca._arguments.arrays import as_weights, refuse_non_finite
 from fastcca._arguments.parameters import RIDGES, choice
-from fastcca._models.docstrings import with_paragraphs
 from fastcca._models.files import Schema
 from fastcca._models.two_view import TwoViewTransformer, View, score_statistics
 from fastcca.cca.linear import CCA
 from fastcca.deep._base import (
-    CHECKPOINT_PARAMETER,
-    GROUPS_PARAMETER,
     MakesOptimizer,
     MakesScheduler,
     refuse_both,
@@ -28,6 +25,7 @@ from fastcca.deep._base import (
 from fastcca.deep._batches import holds_batches
 from fastcca.deep._correlation_model import CorrelationEstimator, ScaledView
 from fastcca.deep._correlation_training import VIEWS, DeepCCAEpoch
+from fastcca.deep._docs import documented
 from fastcca.deep._pretraining import LinearMap
 from fastcca.deep.losses.correlation import CorrelationLoss
 from fastcca.deep.networks import layer_widths
@@ -38,6 +36,7 @@ __all__ = ["DeepCCA", "DeepCCAEpoch"]
 Hidden = Sequence[int] | tuple[Sequence[int], Sequence[int]]
 
 
+@documented
 class DeepCCA(CorrelationEstimator, TwoViewTransformer):
     r"""Deep canonical correlation analysis: two networks whose outputs are maximally correlated.
 
@@ -75,9 +74,7 @@ class DeepCCA(CorrelationEstimator, TwoViewTransformer):
     learning_rate : float, default=2e-3
         Initial learning rate of the optimiser on minibatches, after a linear warm-up over the first tenth of
         the training.
-    schedule : {"cosine", "constant"} or callable, default="cosine"
-        The learning rate after the warm-up: cosine annealing to 0, or constant. A callable is given the
-        optimiser and returns a scheduler of ``torch.optim.lr_scheduler``, which steps after each batch.
+    {schedule_or_callable}
     n_epochs : int, optional
         Passes over the data, or iterations of L-BFGS (default 100). By default as many as give some 2000
         batches, between 30 and 300.
@@ -110,8 +107,7 @@ class DeepCCA(CorrelationEstimator, TwoViewTransformer):
         Weight of the squared error of reconstructing both views from the outputs (DCCAE).
     scale : {"view", "columns"}, default="view"
         Divide a view by the root mean variance of its columns, or each column by its own standard deviation.
-    device : str, default="cpu"
-        Any device of PyTorch.
+    {device}
     dtype : {"float32", "float64"}, default="float32"
         Of the networks.
     autocast : {None, "bfloat16", "float16"}, default=None
@@ -139,8 +135,7 @@ class DeepCCA(CorrelationEstimator, TwoViewTransformer):
     history_ : list of dict
         Per epoch: ``epoch``, ``loss``, ``learning_rate``, ``train_correlation``, ``validation_correlation``,
         as of :class:`DeepCCAEpoch`.
-    best_epoch_ : int
-        The epoch whose parameters are kept; 0 if training ended before the first was complete.
+    {best_epoch_}
     x_mean_, y_mean_, x_scale_, y_scale_ : ndarray
         What the views are centred by and divided by. After a fit to pairs in batches the outputs of the
         networks stand for the views, here and in all below.
@@ -151,8 +146,7 @@ class DeepCCA(CorrelationEstimator, TwoViewTransformer):
 
     Notes
     -----
-    Interrupting the first fit (KeyboardInterrupt) leaves an estimator that is fitted with the best epoch so
-    far; the interrupt is raised again. A later fit that is interrupted, or fails, leaves it as it was.
+    {interrupting}
 
     References
     ----------
@@ -251,7 +245,6 @@ class DeepCCA(CorrelationEstimator, TwoViewTransformer):
         self.clip_norm = clip_norm
         self.compile = compile
 
-    @with_paragraphs({"groups": GROUPS_PARAMETER, "checkpoint": CHECKPOINT_PARAMETER})
     def fit(
         self,
         X: ArrayLike | Iterable[Any],
@@ -404,10 +397,7 @@ class DeepCCA(CorrelationEstimator, TwoViewTransformer):
         y : array_like of shape (m, q)
             Rows of the second view; they need not be paired with those of ``X``.
 
-        Returns
-        -------
-        tuple of ndarray
-            Shapes (n, n_components_) and (m, n_components_).
+        {returns_both_scores}
         """
         check_is_fitted(self)
         if not self._of_batches or y is not None:
@@ -430,16 +420,7 @@ class DeepCCA(CorrelationEstimator, TwoViewTransformer):
         sample_weight : array_like of shape (n,), optional
             Weights count as repetitions of a row.
 
-        Returns
-        -------
-        float
-            Mean over the components of the Pearson correlation of the two scores, with the projections and
-            the order of the fit; a score that is constant counts 0.
-
-        Raises
-        ------
-        ValueError
-            For a single row (no correlation can be computed) or rows that do not pair.
+        {returns_mean_correlation}
         """
         check_is_fitted(self)
         if not self._of_batches:

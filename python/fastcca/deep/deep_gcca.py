@@ -14,13 +14,10 @@ from torch import nn
 
 from fastcca._arguments.modalities import Modalities, check_modalities, of_view, per_view
 from fastcca._arguments.parameters import anything, choice
-from fastcca._models.docstrings import with_paragraphs
 from fastcca._models.files import Schema
 from fastcca._models.multi_view import MultiViewModel, statistics_of_views
 from fastcca.cca.multiview import GCCA
 from fastcca.deep._base import (
-    CHECKPOINT_PARAMETER,
-    GROUPS_PARAMETER,
     MakesOptimizer,
     MakesScheduler,
     refuse_both,
@@ -28,6 +25,7 @@ from fastcca.deep._base import (
 from fastcca.deep._batches import holds_batches
 from fastcca.deep._correlation_model import CorrelationEstimator, ScaledView
 from fastcca.deep._correlation_training import DeepCCAEpoch
+from fastcca.deep._docs import documented
 from fastcca.deep._pretraining import LinearMap
 from fastcca.deep.losses.correlation import CorrelationLoss
 from fastcca.deep.networks import layer_widths
@@ -37,6 +35,7 @@ __all__ = ["DeepGCCA"]
 HIDDEN = (1024, 1024, 1024)
 
 
+@documented
 class DeepGCCA(CorrelationEstimator, MultiViewModel):
     r"""Deep generalised CCA: networks before any number of views, and what all their outputs have in common.
 
@@ -94,8 +93,7 @@ class DeepGCCA(CorrelationEstimator, MultiViewModel):
     history_ : list of dict
         Per epoch: ``epoch``, ``loss``, ``learning_rate``, ``train_correlation``, ``validation_correlation``,
         as of :class:`DeepCCAEpoch`.
-    best_epoch_ : int
-        The epoch whose parameters are kept; 0 if training ended before the first was complete.
+    {best_epoch_}
     means_, scales_ : dict of str to ndarray
         What the columns of a view are centred by and divided by. After a fit to views in batches the outputs
         of the networks stand for the views, here and in all below.
@@ -108,8 +106,7 @@ class DeepGCCA(CorrelationEstimator, MultiViewModel):
     ...). The networks are trained on rows that have every view; ``common_variate`` and ``predict_views`` take
     rows that lack some.
 
-    Interrupting the first fit (KeyboardInterrupt) leaves an estimator that is fitted with the best epoch so
-    far; the interrupt is raised again. A later fit that is interrupted, or fails, leaves it as it was.
+    {interrupting}
 
     See Also
     --------
@@ -219,7 +216,6 @@ class DeepGCCA(CorrelationEstimator, MultiViewModel):
         self.clip_norm = clip_norm
         self.compile = compile
 
-    @with_paragraphs({"groups": GROUPS_PARAMETER, "checkpoint": CHECKPOINT_PARAMETER})
     def fit(
         self,
         views: Any,

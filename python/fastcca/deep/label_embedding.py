@@ -30,6 +30,7 @@ from fastcca._arguments.parameters import (
 from fastcca._models.files import Schema
 from fastcca._models.multi_view import scaled_statistics
 from fastcca.deep._base import SHARED, DeepEstimator, refuse_both
+from fastcca.deep._docs import documented
 from fastcca.deep._fitted_modules import LabelModule, Standardizer
 from fastcca.deep._training import (
     Epoch,
@@ -93,6 +94,7 @@ class LabelEmbeddingEpoch(Epoch):
         return float(self.number) if self.validation_score is None else self.validation_score
 
 
+@documented
 class DeepLabelEmbedding(SemanticLabels, DeepEstimator, LabelEmbedding):
     r"""Label embedding of a network's outputs: large margin (LME) or unified semantic embedding (USE).
 
@@ -188,14 +190,8 @@ class DeepLabelEmbedding(SemanticLabels, DeepEstimator, LabelEmbedding):
     temperature : float, optional
         Softmax temperature of :meth:`predict_proba`; by default that of the greatest likelihood on the
         validation rows, or, without such, on the training rows, of which a network is often too sure.
-    device : str, default="cpu"
-        Any device of PyTorch.
-    dtype : {"float32", "float64"}, default="float32"
-        Of the network.
-    autocast : {None, "bfloat16", "float16"}, default=None
-        Run the network in this precision while training, where its device is faster in it;
-        the loss is computed in float32. float16 overflows above 65504, and its gradients are scaled
-        (``torch.amp.GradScaler``): a batch whose gradients overflow leaves the weights as they are.
+    {device}
+    {dtype_and_autocast}
     random_state : int, RandomState or None, default=None
         Seed of the initial weights, batches and noise.
     verbose : bool, default=False
@@ -205,10 +201,7 @@ class DeepLabelEmbedding(SemanticLabels, DeepEstimator, LabelEmbedding):
     n_threads : int, optional
         Threads of PyTorch during fit; by default theirs.
 
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        The labels, sorted.
+    {classes_}
     encoder_ : torch.nn.Module
         The trained network with W, in evaluation mode: from ``(x - x_mean_) / x_scale_`` to the space of the
         labels.
@@ -243,12 +236,9 @@ class DeepLabelEmbedding(SemanticLabels, DeepEstimator, LabelEmbedding):
 
     Notes
     -----
-    Interrupting the first fit (KeyboardInterrupt) leaves an estimator that is fitted with the best epoch so
-    far; the interrupt is raised again. A later fit that is interrupted, or fails, leaves it as it was.
+    {interrupting}
 
-    References
-    ----------
-    S. J. Hwang and L. Sigal, "A unified semantic embedding: relating taxonomies and attributes", NIPS 2014.
+    {hwang_sigal}
 
     Examples
     --------
@@ -896,10 +886,7 @@ class DeepLabelEmbedding(SemanticLabels, DeepEstimator, LabelEmbedding):
         list of fastcca.embedding.Explanation
             One a row; ``label`` is the predicted one.
 
-        Raises
-        ------
-        NotFittedError, ValueError
-            As :meth:`transform`.
+        {raises_as_transform}
         """
         x = self._check_rows(X)
         n_attributes = POSITIVE_INTEGER.or_none("n_attributes", n_attributes)

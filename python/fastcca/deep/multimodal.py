@@ -16,12 +16,9 @@ from torch import nn
 
 from fastcca._arguments.modalities import Modalities, check_modalities, pick
 from fastcca._arguments.parameters import FLAG, anything, choice
-from fastcca._models.docstrings import with_paragraphs
 from fastcca._models.files import Schema
 from fastcca._models.multi_view import scaled_statistics
 from fastcca.deep._base import (
-    CHECKPOINT_PARAMETER,
-    GROUPS_PARAMETER,
     OWN_TRAINING,
     SHARED,
     DeepEstimator,
@@ -38,6 +35,7 @@ from fastcca.deep._batches import (
     named_batch,
     split_batches,
 )
+from fastcca.deep._docs import documented
 from fastcca.deep._fitted_modules import FillingModule, Standardizer
 from fastcca.deep._multimodal_network import MultimodalNetwork, SubsetSampling, pretrain, subset_sampling
 from fastcca.deep._multimodal_training import (
@@ -59,6 +57,7 @@ __all__ = ["AutoencoderEpoch", "MultimodalAutoencoder"]
 Own = dict[str, dict[str, nn.Module]]
 
 
+@documented
 class MultimodalAutoencoder(
     DeepEstimator,
     ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
@@ -119,9 +118,7 @@ class MultimodalAutoencoder(
         learning rates stand in the place of ``learning_rate`` and ``weight_decay``.
     learning_rate : float, default=1e-3
         Initial learning rate of the optimiser, after a linear warm-up over the first tenth of the training.
-    schedule : {"cosine", "constant"} or callable, default="cosine"
-        The learning rate after the warm-up: cosine annealing to 0, or constant. A callable is given the
-        optimiser and returns a scheduler of ``torch.optim.lr_scheduler``, which steps after each batch.
+    {schedule_or_callable}
     n_epochs : int, optional
         Passes over the data. By default as many as give some 3000 batches, between 20 and 300.
     batch_size : int, default=100
@@ -144,14 +141,8 @@ class MultimodalAutoencoder(
     scale : {"view", "columns"}, default="view"
         Divide a modality by the root mean variance of its columns, or each column by its own standard
         deviation. All are centred.
-    device : str, default="cpu"
-        Any device of PyTorch.
-    dtype : {"float32", "float64"}, default="float32"
-        Of the network.
-    autocast : {None, "bfloat16", "float16"}, default=None
-        Run the network in this precision while training, where its device is faster in it;
-        the loss is computed in float32. float16 overflows above 65504, and its gradients are scaled
-        (``torch.amp.GradScaler``): a batch whose gradients overflow leaves the weights as they are.
+    {device}
+    {dtype_and_autocast}
     random_state : int, RandomState or None, default=None
         Seed of the initial weights, batches, subsets and noise. The same seed gives the same result on the
         same machine with the same number of threads.
@@ -173,8 +164,7 @@ class MultimodalAutoencoder(
     history_ : list of dict
         Per epoch: ``epoch``, ``loss``, ``learning_rate``, ``validation_loss``, as of
         :class:`AutoencoderEpoch`.
-    best_epoch_ : int
-        The epoch whose parameters are kept; 0 if training ended before the first was complete.
+    {best_epoch_}
     n_features_in_ : int
         Features of all modalities.
 
@@ -185,8 +175,7 @@ class MultimodalAutoencoder(
     list of rows), in ``fit`` too: its error is then that of the others. After the fit modalities may be left
     out as a whole.
 
-    Interrupting the first fit (KeyboardInterrupt) leaves an estimator that is fitted with the best epoch so
-    far; the interrupt is raised again. A later fit that is interrupted, or fails, leaves it as it was.
+    {interrupting}
 
     References
     ----------
@@ -304,7 +293,6 @@ class MultimodalAutoencoder(
         self.compile = compile
         self.autocast = autocast
 
-    @with_paragraphs({"groups": GROUPS_PARAMETER, "checkpoint": CHECKPOINT_PARAMETER})
     def fit(
         self,
         views: Any,
@@ -648,10 +636,7 @@ class MultimodalAutoencoder(
         ndarray of shape (n, n_components)
             float32 if every view is, else float64.
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        {raises_not_fitted}
         ValueError
             For an unknown modality, a wrong number of features or of rows, a row without any modality, NaN
             or infinity inside a row.

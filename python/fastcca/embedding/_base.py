@@ -30,6 +30,7 @@ from fastcca.embedding._data import (
     is_multilabel,
     row_folds,
 )
+from fastcca.embedding._docs import documented
 from fastcca.embedding._label_sets import LabelSets, best_threshold, membership
 from fastcca.errors import NumericalError
 from fastcca.functional.linalg import unit_rows
@@ -64,6 +65,7 @@ class Learned:
     attributes: dict[str, Any] = field(default_factory=dict)  # further fitted attributes by name
 
 
+@documented
 class LabelEmbedding(
     SavedModel,
     ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
@@ -123,10 +125,7 @@ class LabelEmbedding(
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> "LabelEmbedding":
         """Fit to rows and their labels.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            One row a sample; float32 or float64.
+        {samples}
         y : array_like of shape (n,)
             The label of each row: numbers or text. Large-margin, WARP, attribute and hierarchy label
             embeddings also take several labels a row: an indicator matrix of shape (n, n_classes) of 0 and 1,
@@ -329,22 +328,14 @@ class LabelEmbedding(
     def transform(self, X: ArrayLike) -> NDArray[Any]:
         """Rows in the space of the labels, Psi(x).
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            Rows in the units of the training data.
+        {rows}
 
         Returns
         -------
         ndarray of shape (n, d)
             In the dtype of ``X`` (float32 or float64); a data frame after ``set_output``.
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
-        ValueError
-            For a wrong number of features, NaN or infinity.
+        {raises_for_rows}
         """
         x = self._check_rows(X)
         return _as_dtype("transformed rows", self._psi(x), x.dtype)
@@ -352,10 +343,7 @@ class LabelEmbedding(
     def decision_function(self, X: ArrayLike) -> NDArray[Any]:
         """How near each row is to each label: minus the squared distance, the cosine, or the inner product.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            Rows in the units of the training data.
+        {rows}
 
         Returns
         -------
@@ -363,10 +351,7 @@ class LabelEmbedding(
             For two classes the second column less the first, as scikit-learn has it, unless rows have several
             labels.
 
-        Raises
-        ------
-        NotFittedError, ValueError
-            As :meth:`transform`.
+        {raises_as_transform}
         """
         x = self._check_rows(X)
         two = len(self.label_embedding_) == 2 and not self._has_label_sets
@@ -377,10 +362,7 @@ class LabelEmbedding(
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The nearest label of each row, or after a fit to several labels a row its labels.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            Rows in the units of the training data.
+        {rows}
 
         Returns
         -------
@@ -388,10 +370,7 @@ class LabelEmbedding(
             Labels out of ``classes_``. Of several labels a row an indicator matrix of 0 and 1, columns in the
             order of ``classes_``: the nearest label, and those with a probability of at least ``threshold_``.
 
-        Raises
-        ------
-        NotFittedError, ValueError
-            As :meth:`transform`.
+        {raises_as_transform}
         """
         x = self._check_rows(X)
         if self._has_label_sets:
@@ -410,10 +389,7 @@ class LabelEmbedding(
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """The fraction of rows whose label, or set of labels, is predicted: hit@1, or subset accuracy.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            Rows in the units of the training data.
+        {rows}
         y : array_like of shape (n,)
             Their labels.
         sample_weight : array_like of shape (n,), optional
@@ -433,10 +409,7 @@ class LabelEmbedding(
     def predict_top_k(self, X: ArrayLike, k: int = 5) -> NDArray[Any]:
         """The ``k`` nearest labels of each row, nearest first: an annotation with several labels.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            Rows in the units of the training data.
+        {rows}
         k : int, default=5
             1 to the number of classes.
 
@@ -468,20 +441,14 @@ class LabelEmbedding(
     def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
         """Probabilities of the labels: the softmax of :meth:`decision_function` over ``temperature_``.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            Rows in the units of the training data.
+        {rows}
 
         Returns
         -------
         ndarray of shape (n, n_classes)
             Rows that sum to 1, columns in the order of ``classes_``.
 
-        Raises
-        ------
-        NotFittedError, ValueError
-            As :meth:`transform`.
+        {raises_as_transform}
         """
         x = self._check_rows(X)
         out = np.empty((len(x), len(self.label_embedding_)), dtype=x.dtype)
@@ -492,20 +459,14 @@ class LabelEmbedding(
     def predict_log_proba(self, X: ArrayLike) -> NDArray[Any]:
         """Logarithms of :meth:`predict_proba`, finite also where those vanish.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            Rows in the units of the training data.
+        {rows}
 
         Returns
         -------
         ndarray of shape (n, n_classes)
             Columns in the order of ``classes_``.
 
-        Raises
-        ------
-        NotFittedError, ValueError
-            As :meth:`transform`.
+        {raises_as_transform}
         """
         x = self._check_rows(X)
         out = np.empty((len(x), len(self.label_embedding_)), dtype=x.dtype)

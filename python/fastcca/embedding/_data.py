@@ -10,6 +10,7 @@ from scipy.sparse import csr_array, issparse
 from fastcca._arguments.arrays import as_matrix, as_weights, refuse_non_finite
 from fastcca._arguments.parameters import FLAG, number
 from fastcca._models.files import SavedModel, Schema
+from fastcca.embedding._docs import documented
 from fastcca.embedding._label_sets import LabelSets
 from fastcca.errors import NumericalError
 from fastcca.functional.hinge import ConstraintTable
@@ -29,6 +30,7 @@ __all__ = [
 SCALING = {"whitening_exponent": number(0, 1), "normalize": FLAG}
 
 
+@documented
 class InputScaling(SavedModel):
     r"""Centred columns divided by a power of their standard deviation, then rows of similar norm.
 
@@ -90,10 +92,7 @@ class InputScaling(SavedModel):
         sample_weight : array_like of shape (n,), optional
             Weights, which count as repetitions of a row.
 
-        Returns
-        -------
-        ndarray of shape (n, p)
-            The scaled rows, float64.
+        {returns_scaled_rows}
 
         Raises
         ------
@@ -115,10 +114,7 @@ class InputScaling(SavedModel):
         X : array_like of shape (n, p)
             Rows in the units of the fit.
 
-        Returns
-        -------
-        ndarray of shape (n, p)
-            The scaled rows, float64.
+        {returns_scaled_rows}
 
         Raises
         ------

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from fastcca._arguments.parameters import NUMBER, anything
+from fastcca.embedding._docs import documented
 from fastcca.functional.hinge import ConstraintTable
 from fastcca.taxonomy import Taxonomy
 
@@ -251,6 +252,7 @@ def _some(labels: list[Any]) -> str:
 # ---- classes without rows
 
 
+@documented
 class ZeroShotMixin:
     """For label embeddings that can place a label without a row of it, by :meth:`_place`."""
 
@@ -292,10 +294,7 @@ class ZeroShotMixin:
         estimator
             A copy; the model itself stays as it is. The offsets of its decisions are ``decision_offset_``.
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        {raises_not_fitted}
         ValueError
             For a label that was in the fit, or of which neither a parent nor attributes are known.
 

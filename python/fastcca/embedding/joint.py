@@ -111,12 +111,8 @@ class JointEmbedding(TwoViewTransformer):
     feature_names_in_ : ndarray of str
         Column names of X, where it was a data frame with text as column names; ``y_feature_names_in_`` of y.
 
-    Raises
-    ------
-    ValueError
-        In ``fit``: parameters out of range, views that are not numbers or do not pair, NaN or infinity.
-    NumericalError
-        In ``fit``: every column of a view is constant. (It is a ValueError as well.)
+    {raises_in_fit}
+    {raises_if_constant}
 
     See Also
     --------
@@ -301,12 +297,7 @@ class JointEmbedding(TwoViewTransformer):
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Recall at 1: the fraction of rows whose partner is the nearest row of the other view, both ways.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            Rows of the first view.
-        y : array_like of shape (n, q)
-            The paired rows of the second view.
+        {rows_of_both_views}
         sample_weight : None
             Not supported: the rows are each other's negatives.
 

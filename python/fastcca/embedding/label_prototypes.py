@@ -179,29 +179,7 @@ class AttributeLabelEmbedding(PrototypeEmbedding):
     Parameters
     ----------
     {attributes}
-    {prototypes}
-    {random_state}
-    {class_weight}
-    {scaling}
-    {temperature}
-    {n_threads}
-
-    Attributes
-    ----------
-    {prototypes_}
-    {map}
-    {scaling_}
-    {loss_curve_}
-    {fitted}
-
-    Raises
-    ------
-    {raises}
-
-    References
-    ----------
-    Z. Akata, F. Perronnin, Z. Harchaoui and C. Schmid, "Label-embedding for attribute-based classification",
-    CVPR 2013.
+    {common_to_ale_hle_and_ahle}
 
     Examples
     --------
@@ -262,29 +240,7 @@ class HierarchyLabelEmbedding(PrototypeEmbedding):
     Parameters
     ----------
     {taxonomy}
-    {prototypes}
-    {random_state}
-    {class_weight}
-    {scaling}
-    {temperature}
-    {n_threads}
-
-    Attributes
-    ----------
-    {prototypes_}
-    {map}
-    {scaling_}
-    {loss_curve_}
-    {fitted}
-
-    Raises
-    ------
-    {raises}
-
-    References
-    ----------
-    Z. Akata, F. Perronnin, Z. Harchaoui and C. Schmid, "Label-embedding for attribute-based classification",
-    CVPR 2013.
+    {common_to_ale_hle_and_ahle}
 
     Examples
     --------
@@ -346,29 +302,7 @@ class AttributeHierarchyLabelEmbedding(PrototypeEmbedding):
     ----------
     {taxonomy}
     {attributes}
-    {prototypes}
-    {random_state}
-    {class_weight}
-    {scaling}
-    {temperature}
-    {n_threads}
-
-    Attributes
-    ----------
-    {prototypes_}
-    {map}
-    {scaling_}
-    {loss_curve_}
-    {fitted}
-
-    Raises
-    ------
-    {raises}
-
-    References
-    ----------
-    Z. Akata, F. Perronnin, Z. Harchaoui and C. Schmid, "Label-embedding for attribute-based classification",
-    CVPR 2013.
+    {common_to_ale_hle_and_ahle}
 
     Examples
     --------

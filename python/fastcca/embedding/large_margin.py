@@ -69,12 +69,7 @@ class LargeMarginEmbedding(LabelEmbedding):
     {random_state}
     {n_threads}
 
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        The labels, sorted.
-    label_embedding_ : ndarray of shape (n_classes, d)
-        The point of each label.
+    {classes_and_points}
     {map}
     {scaling_}
     loss_curve_ : ndarray of shape (n_epochs,)
@@ -83,11 +78,7 @@ class LargeMarginEmbedding(LabelEmbedding):
         The factors used.
     {fitted}
 
-    Raises
-    ------
-    ValueError
-        In ``fit``: parameters out of range, NaN or infinity, fewer than two classes, a class that the
-        taxonomy lacks.
+    {raises_without_node}
     NumericalError
         In ``fit``: the objective overflows. (It is a ValueError as well.)
 

@@ -43,10 +43,7 @@ class NearestClassMean(LabelEmbedding):
     {random_state}
     {n_threads}
 
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        The labels, sorted.
+    {classes_}
     label_embedding_ : ndarray of shape (n_classes, d)
         The mean of each class in the space of :meth:`transform`.
     weights_, intercept_ : ndarray of shape (p, d) or None, (d,)
@@ -57,10 +54,7 @@ class NearestClassMean(LabelEmbedding):
         The objective of the learned metric, penalty included, epoch by epoch.
     {fitted}
 
-    Raises
-    ------
-    ValueError
-        In ``fit``: parameters out of range, NaN or infinity, fewer than two classes.
+    {raises_for_one_class}
 
     Notes
     -----

@@ -43,10 +43,7 @@ class RidgeEmbedding(LabelEmbedding):
     {scaling}
     {temperature}
 
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        The labels, sorted.
+    {classes_}
     label_embedding_ : ndarray of shape (n_classes, d)
         The point of each label: the identity.
     {map}
@@ -55,10 +52,7 @@ class RidgeEmbedding(LabelEmbedding):
         The ridge used.
     {fitted}
 
-    Raises
-    ------
-    ValueError
-        In ``fit``: parameters out of range, NaN or infinity, fewer than two classes.
+    {raises_for_one_class}
 
     Examples
     --------

@@ -57,10 +57,7 @@ class LargeMarginTaxonomyEmbedding(LabelEmbedding):
     {scaling}
     {temperature}
 
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        The labels, sorted.
+    {classes_}
     label_embedding_ : ndarray of shape (n_classes, d)
         The point of each label, P e; d is the rank of Q.
     metric_ : ndarray of shape (n_classes, n_classes)
@@ -75,11 +72,7 @@ class LargeMarginTaxonomyEmbedding(LabelEmbedding):
         The smallest value found.
     {fitted}
 
-    Raises
-    ------
-    ValueError
-        In ``fit``: parameters out of range, NaN or infinity, fewer than two classes, a class that the
-        taxonomy lacks.
+    {raises_without_node}
     NumericalError
         In ``fit``: if the ``mu`` given is so large that Q = 0 is best. (It is a ValueError as well.)
 

@@ -72,6 +72,7 @@ _SETTINGS: Mapping[str, Mapping[str, bool]] = {
 }
 
 
+@documented
 class SemanticLabels(ZeroShotMixin):
     """What a fitted model of labels, superclasses and attributes knows of them: shallow and deep ones."""
 
@@ -115,10 +116,7 @@ class SemanticLabels(ZeroShotMixin):
         Explanation
             ``str`` of it is a sentence; :class:`fastcca.plotting.ExplanationDisplay` draws it.
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        {raises_not_fitted}
         ValueError
             For a label that the model does not know.
         """
@@ -277,12 +275,7 @@ class UnifiedSemanticEmbedding(SemanticLabels, LabelEmbedding):
     {temperature}
     {n_threads}
 
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        The labels, sorted.
-    label_embedding_ : ndarray of shape (n_classes, d)
-        The point of each label.
+    {classes_and_points}
     superclasses_ : list
         The nodes above a class that are not classes themselves.
     superclass_embedding_ : ndarray of shape (n_superclasses, d)
@@ -317,9 +310,7 @@ class UnifiedSemanticEmbedding(SemanticLabels, LabelEmbedding):
     --------
     setting : The parameters of the rows of the published table.
 
-    References
-    ----------
-    S. J. Hwang and L. Sigal, "A unified semantic embedding: relating taxonomies and attributes", NIPS 2014.
+    {hwang_sigal}
 
     Examples
     --------
@@ -432,10 +423,7 @@ class UnifiedSemanticEmbedding(SemanticLabels, LabelEmbedding):
     ) -> UnifiedSemanticEmbedding:
         """Fit to rows and their labels.
 
-        Parameters
-        ----------
-        X : array_like of shape (n, p)
-            One row a sample; float32 or float64.
+        {samples}
         y : array_like of shape (n,)
             The label of each row: numbers or text.
         sample_weight : array_like of shape (n,), optional

@@ -51,22 +51,14 @@ class WARPEmbedding(LabelEmbedding):
     random_state : int, RandomState or None, default=None
         Seed of the order of the rows and of the sampled negatives.
 
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        The labels, sorted.
-    label_embedding_ : ndarray of shape (n_classes, d)
-        The point of each label.
+    {classes_and_points}
     {map}
     {scaling_}
     loss_curve_ : ndarray of shape (n_epochs,)
         Mean loss of the sampled hinges, epoch by epoch.
     {fitted}
 
-    Raises
-    ------
-    ValueError
-        In ``fit``: parameters out of range, NaN or infinity, fewer than two classes.
+    {raises_for_one_class}
 
     Notes
     -----

@@ -13,6 +13,7 @@ from fastcca import _core
 from fastcca._arguments.arrays import as_matrix, as_weights, check_same_rows, common_float
 from fastcca._arguments.parameters import thread_count
 from fastcca.errors import NumericalError
+from fastcca.functional._docs import documented
 
 __all__ = ["contrastive_loss"]
 
@@ -23,6 +24,7 @@ Similarity = Literal["cosine", "inner_product"]
 Reduction = Literal["mean", "sum"]
 
 
+@documented
 def contrastive_loss(
     Z1: npt.ArrayLike,
     Z2: npt.ArrayLike,
@@ -72,10 +74,7 @@ def contrastive_loss(
         are left out of the sums.
     sample_weight : array-like of shape (n,), optional
         Weights of the pairs, not negative. A term of two rows has half of the weight of each.
-    gradient : bool
-        Whether to compute the gradients.
-    n_threads : int, optional
-        Threads to use; by default :func:`fastcca.get_num_threads`. The result does not depend on it.
+    {gradient_and_threads}
 
     Returns
     -------

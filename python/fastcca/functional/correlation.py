@@ -24,6 +24,7 @@ from fastcca._arguments.arrays import (
 )
 from fastcca._arguments.parameters import N_COMPONENTS, RIDGES, at_most, choice, thread_count
 from fastcca._arguments.warn import warn
+from fastcca.functional._docs import documented
 from fastcca.functional.moments import Moments
 
 __all__ = ["correlation_coefficients", "correlation_factor", "correlation_gradients", "correlation_loss"]
@@ -34,6 +35,7 @@ Objective = Literal["trace_norm", "frobenius"]
 OBJECTIVE = choice("trace_norm", "frobenius")
 
 
+@documented
 def correlation_loss(
     H1: npt.ArrayLike,
     H2: npt.ArrayLike,
@@ -63,10 +65,7 @@ def correlation_loss(
     objective : {"trace_norm", "frobenius"}
         The trace norm of T (Andrew et al.), the sum of the correlations, or its squared Frobenius norm, the
         sum of their squares.
-    gradient : bool
-        Whether to compute the gradients.
-    n_threads : int, optional
-        Threads to use; by default :func:`fastcca.get_num_threads`. The result does not depend on it.
+    {gradient_and_threads}
 
     Returns
     -------

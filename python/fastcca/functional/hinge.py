@@ -23,6 +23,7 @@ from fastcca._arguments.arrays import (
 )
 from fastcca._arguments.parameters import thread_count
 from fastcca.errors import NumericalError
+from fastcca.functional._docs import documented
 
 __all__ = ["ConstraintTable", "hinge_embedding_loss"]
 
@@ -149,6 +150,7 @@ def _check_starts(name: str, starts: Indices, total: int) -> None:
         raise ValueError(f"{name} must ascend from 0 to {total}")
 
 
+@documented
 def hinge_embedding_loss(
     Z: npt.ArrayLike,
     U: npt.ArrayLike,
@@ -203,10 +205,7 @@ def hinge_embedding_loss(
         Not negative; the mean is weighted.
     seed : int
         Seed of the sampling of "warp", which depends on it and on the row alone.
-    gradient : bool
-        Whether to compute the gradients.
-    n_threads : int, optional
-        Threads to use; by default :func:`fastcca.get_num_threads`. The result does not depend on it.
+    {gradient_and_threads}
 
     Returns
     -------

@@ -10,6 +10,7 @@ from scipy.linalg import pinv
 
 from fastcca import _core
 from fastcca._arguments.parameters import thread_count
+from fastcca.functional._docs import documented
 from fastcca.functional.linalg import product
 from fastcca.functional.multiview import fixed_signs
 
@@ -119,6 +120,7 @@ def pls_regression(
     )
 
 
+@documented
 def pls_canonical(
     Sxx: Array, Sxy: Array, Syy: Array, n_components: int, rounding: float, n_threads: int | None = None
 ) -> PLSFactors:
@@ -131,12 +133,7 @@ def pls_canonical(
     ----------
     Sxx, Sxy, Syy : ndarray of shape (p, p), (p, q), (q, q)
         Covariances, in whatever units the columns are to have.
-    n_components, rounding, n_threads
-        As in :func:`pls_regression`.
-
-    Returns
-    -------
-    PLSFactors
+    {as_pls_regression}
 
     References
     ----------
@@ -177,6 +174,7 @@ def pls_canonical(
     )
 
 
+@documented
 def pls_svd(Sxy: Array, n_components: int, rounding: float, n_threads: int | None = None) -> PLSFactors:
     """The singular vectors of S_xy; weights are rotations, and loadings as well, for want of deflation.
 
@@ -184,12 +182,7 @@ def pls_svd(Sxy: Array, n_components: int, rounding: float, n_threads: int | Non
     ----------
     Sxy : ndarray of shape (p, q)
         Covariances, in whatever units the columns are to have.
-    n_components, rounding, n_threads
-        As in :func:`pls_regression`.
-
-    Returns
-    -------
-    PLSFactors
+    {as_pls_regression}
     """
     U, s, V = _core.truncated_svd(Sxy, n_components, 1e-12, thread_count(n_threads))
     k = int((s > SMALL * rounding * s[0]).sum())

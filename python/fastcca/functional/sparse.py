@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -77,6 +78,15 @@ def first_directions(S12: Array, n_threads: int | None = None) -> tuple[Array, A
     return U[:, 0], V[:, 0]
 
 
+class Alternated(NamedTuple):
+    """One pair."""
+
+    u: Array
+    v: Array
+    n_iter: int
+    converged: bool
+
+
 def penalised_decomposition(
     S12: Array,
     n_components: int,
@@ -112,15 +122,8 @@ def penalised_decomposition(
     D. M. Witten, R. Tibshirani and T. Hastie, "A penalized matrix decomposition, with applications to sparse
     principal components and canonical correlation analysis", Biostatistics 10, 2009.
     """
-    if not S12.any():
-        raise NumericalError("X and y have no covariance at all: there is nothing to find")
-    rest = S12.copy()
-    largest = float(np.abs(S12).max())
-    us, vs, ds, counts, converged = [], [], [], [], True
-    for j in range(n_components):
-        if not np.abs(rest).max() > 64 * np.finfo(float).eps * largest:
-            break
-        v = first_directions(rest, n_threads)[1] if j or start is None else start
+
+    def alternate(rest: Array, v: Array) -> Alternated:
         settled, count = False, 0
         for taken in range(1, max_iter + 1):
             count = taken
@@ -129,15 +132,9 @@ def penalised_decomposition(
             if np.abs(v - before).max() <= tol:
                 settled = True
                 break
-        u = unit_with_bound(rest @ v, bounds[0])
-        d = float(u @ rest @ v)
-        rest -= d * np.outer(u, v)
-        converged &= settled
-        us.append(u)
-        vs.append(v)
-        ds.append(d)
-        counts.append(count)
-    return SparsePairs(np.column_stack(us), np.column_stack(vs), np.array(ds), tuple(counts), converged)
+        return Alternated(unit_with_bound(rest @ v, bounds[0]), v, count, settled)
+
+    return _one_by_one(S12, n_components, start, n_threads, alternate, np.outer)
 
 
 def elastic_net(
@@ -182,19 +179,12 @@ def elastic_net(
     Q. Mai and X. Zhang, "An iterative penalized least squares approach to sparse canonical correlation
     analysis", Biometrics 75, 2019.
     """
-    if not S12.any():
-        raise NumericalError("X and y have no covariance at all: there is nothing to find")
-    rest = S12.copy()
     quadratic = [
         S + lam * (1 - l1_ratio) * np.eye(len(S)) for S, lam in zip((S11, S22), penalties, strict=True)
     ]
     lx, ly = (lam * l1_ratio for lam in penalties)
-    largest = float(np.abs(S12).max())
-    us, vs, ds, counts, converged = [], [], [], [], True
-    for j in range(n_components):
-        if not np.abs(rest).max() > 64 * np.finfo(float).eps * largest:
-            break
-        v = first_directions(rest, n_threads)[1] if j or start is None else start
+
+    def alternate(rest: Array, v: Array) -> Alternated:
         v = _unit_variance(v, S22, "y")
         u, raw_u, raw_v = np.zeros(len(S11)), np.zeros(len(S11)), np.zeros(len(S22))
         settled, count = False, 0
@@ -207,8 +197,35 @@ def elastic_net(
             if np.abs(v - before).max() <= tol * max(1.0, float(np.abs(v).max())):
                 settled = True
                 break
+        return Alternated(u, v, count, settled)
+
+    def explained(u: Array, v: Array) -> npt.NDArray[Any]:
+        return np.outer(S11 @ u, S22 @ v)
+
+    return _one_by_one(S12, n_components, start, n_threads, alternate, explained)
+
+
+def _one_by_one(
+    S12: Array,
+    n_components: int,
+    start: Array | None,
+    n_threads: int | None,
+    alternate: Callable[[Array, Array], Alternated],
+    explained: Callable[[Array, Array], npt.NDArray[Any]],
+) -> SparsePairs:
+    """Pairs one after the other, each in what is left of S_12, which loses d ``explained(u, v)``."""
+    if not S12.any():
+        raise NumericalError("X and y have no covariance at all: there is nothing to find")
+    rest = S12.copy()
+    largest = float(np.abs(S12).max())
+    us, vs, ds, counts, converged = [], [], [], [], True
+    for j in range(n_components):
+        if not np.abs(rest).max() > 64 * np.finfo(float).eps * largest:
+            break
+        v = first_directions(rest, n_threads)[1] if j or start is None else start
+        u, v, count, settled = alternate(rest, v)
         d = float(u @ rest @ v)
-        rest -= d * np.outer(S11 @ u, S22 @ v)
+        rest -= d * explained(u, v)
         converged &= settled
         us.append(u)
         vs.append(v)

@@ -7,12 +7,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastcca._arguments.arrays import as_weights, check_same_rows
 from fastcca._arguments.sparse import is_sparse
+from fastcca.metrics._docs import documented
 from fastcca.metrics._labels import among_best
 from fastcca.metrics._pairs import check_k, finite_matrix
 
 __all__ = ["multilabel_precision_at_k", "multilabel_recall_at_k"]
 
 
+@documented
 def multilabel_precision_at_k(
     y_true: Any, scores: ArrayLike, k: int = 1, *, sample_weight: ArrayLike | None = None
 ) -> float:
@@ -27,13 +29,9 @@ def multilabel_precision_at_k(
     k : int, default=1
         The number of best scored labels, at most C. Of equal scores every order is equally likely, and the
         precision is its expected value.
-    sample_weight : array_like of shape (n,), optional
-        Weights count as repetitions of a sample.
+    {sample_weight}
 
-    Returns
-    -------
-    float
-        Between 0 and 1.
+    {returns_fraction}
 
     Raises
     ------

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastcca._arguments.arrays import as_weights, check_same_rows
+from fastcca.metrics._docs import documented
 from fastcca.metrics._pairs import check_k, finite_matrix
 from fastcca.taxonomy import Taxonomy
 
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 
+@documented
 def hit_at_k(
     y_true: ArrayLike,
     scores: ArrayLike,
@@ -47,13 +49,9 @@ def hit_at_k(
     classes : array_like of shape (C,), optional
         The label of each column, such as ``classes_`` of the estimator. By default the sorted labels of
         ``y_true``.
-    sample_weight : array_like of shape (n,), optional
-        Weights count as repetitions of a sample.
+    {sample_weight}
 
-    Returns
-    -------
-    float
-        Between 0 and 1.
+    {returns_fraction}
 
     Raises
     ------
@@ -74,6 +72,7 @@ def hit_at_k(
     return float(np.average(best[np.arange(len(true)), true], weights=_weights(sample_weight, true)))
 
 
+@documented
 def hierarchical_precision_at_k(
     y_true: ArrayLike,
     scores: ArrayLike,
@@ -102,13 +101,9 @@ def hierarchical_precision_at_k(
         Has every class as a node, which may be an inner one. Nodes that are no class are in no S.
     classes : array_like of shape (C,), optional
         The label of each column. By default the sorted labels of ``y_true``.
-    sample_weight : array_like of shape (n,), optional
-        Weights count as repetitions of a sample.
+    {sample_weight}
 
-    Returns
-    -------
-    float
-        Between 0 and 1.
+    {returns_fraction}
 
     Raises
     ------
@@ -144,6 +139,7 @@ def hierarchical_precision_at_k(
     return float(np.average(precisions, weights=_weights(sample_weight, true)))
 
 
+@documented
 def lca_height(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -154,16 +150,10 @@ def lca_height(
 ) -> float:
     """How severe mistakes are: the mean height of the lowest common ancestor of true and predicted label.
 
-    Parameters
-    ----------
-    y_true, y_pred : array_like of shape (n,)
-        True and predicted labels, nodes of the taxonomy.
-    taxonomy : Taxonomy
-        The tree.
+    {labels_and_taxonomy}
     mistakes_only : bool, default=False
         Whether to leave out the samples whose prediction is right.
-    sample_weight : array_like of shape (n,), optional
-        Weights count as repetitions of a sample.
+    {sample_weight}
 
     Returns
     -------
@@ -172,10 +162,7 @@ def lca_height(
         the height of the tree. A label that is an inner node is as high as it stands even where it is right.
         NaN if no mistake is left.
 
-    Raises
-    ------
-    ValueError
-        For different shapes or labels that are no nodes.
+    {raises_for_labels}
 
     References
     ----------
@@ -216,6 +203,7 @@ class HierarchicalScores(NamedTuple):
     f: float
 
 
+@documented
 def hierarchical_scores(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -229,24 +217,15 @@ def hierarchical_scores(
     ancestors, both without the root: precision :math:`\sum_i |P_i \cap T_i| / \sum_i |P_i|`, recall
     :math:`\sum_i |P_i \cap T_i| / \sum_i |T_i|`, and their harmonic mean F.
 
-    Parameters
-    ----------
-    y_true, y_pred : array_like of shape (n,)
-        True and predicted labels, nodes of the taxonomy.
-    taxonomy : Taxonomy
-        The tree.
-    sample_weight : array_like of shape (n,), optional
-        Weights count as repetitions of a sample.
+    {labels_and_taxonomy}
+    {sample_weight}
 
     Returns
     -------
     HierarchicalScores
         ``precision``, ``recall`` and ``f``; 0 where labels are the root alone.
 
-    Raises
-    ------
-    ValueError
-        For different shapes or labels that are no nodes.
+    {raises_for_labels}
 
     References
     ----------
@@ -274,6 +253,7 @@ def hierarchical_scores(
     return HierarchicalScores(precision, recall, f)
 
 
+@documented
 def superclass_confusion(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -284,12 +264,7 @@ def superclass_confusion(
 ) -> tuple[NDArray[Any], NDArray[np.object_]]:
     """Confusion matrix of the superclasses of the true and the predicted labels.
 
-    Parameters
-    ----------
-    y_true, y_pred : array_like of shape (n,)
-        True and predicted labels, nodes of the taxonomy.
-    taxonomy : Taxonomy
-        The tree.
+    {labels_and_taxonomy}
     superclasses : iterable of nodes, optional
         A label counts as the nearest of these at or above it. By default the children of the root.
     normalise : bool, default=False

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastcca._arguments.arrays import check_same_rows
 from fastcca._arguments.parameters import choice
 from fastcca.functional.linalg import unit_rows
+from fastcca.metrics._docs import documented
 from fastcca.metrics._pairs import check_k, finite_matrix
 
 __all__ = ["mean_average_precision", "median_rank", "partner_ranks", "recall_at_k"]
@@ -20,6 +21,7 @@ Similarity = Literal["cosine", "euclidean"]
 ExcludeSelf = bool | ArrayLike
 
 
+@documented
 def partner_ranks(
     Zx: ArrayLike,
     Zy: ArrayLike,
@@ -33,14 +35,8 @@ def partner_ranks(
 
     :func:`recall_at_k` and :func:`median_rank` summarise it.
 
-    Parameters
-    ----------
-    Zx : array_like of shape (n, d)
-        Queries.
-    Zy : array_like of shape (m, d)
-        Gallery, in the same space. Without ids the partner of query i is row i, and m is n.
-    similarity : {"cosine", "euclidean"}, default="cosine"
-        What the ranking is by.
+    {queries_and_gallery}
+    {similarity}
     ids_x, ids_y : array_like of shape (n,) and (m,), optional
         Relevant to a query are the rows of ``Zy`` with its id: of a gallery of another size, several
         captions of one image, all rows of one label.
@@ -74,6 +70,7 @@ def partner_ranks(
     return np.where(counts.tied_partners > 0, expected, np.inf)
 
 
+@documented
 def recall_at_k(
     Zx: ArrayLike,
     Zy: ArrayLike,
@@ -86,12 +83,7 @@ def recall_at_k(
 ) -> float:
     """Fraction of the rows of ``Zx`` that have a partner among their ``k`` nearest rows of ``Zy``.
 
-    Parameters
-    ----------
-    Zx : array_like of shape (n, d)
-        Queries.
-    Zy : array_like of shape (m, d)
-        Gallery, in the same space. Without ids the partner of query i is row i, and m is n.
+    {queries_and_gallery}
     k : int, default=1
         How many of the nearest rows count.
     similarity : {"cosine", "euclidean"}, default="cosine"
@@ -144,6 +136,7 @@ def recall_at_k(
     return float(np.mean(1.0 - missed))
 
 
+@documented
 def median_rank(
     Zx: ArrayLike,
     Zy: ArrayLike,
@@ -155,14 +148,8 @@ def median_rank(
 ) -> float:
     """Median over the rows of ``Zx`` of the rank of their first partner among the rows of ``Zy``; 1 is best.
 
-    Parameters
-    ----------
-    Zx : array_like of shape (n, d)
-        Queries.
-    Zy : array_like of shape (m, d)
-        Gallery, in the same space. Without ids the partner of query i is row i, and m is n.
-    similarity : {"cosine", "euclidean"}, default="cosine"
-        What the ranking is by.
+    {queries_and_gallery}
+    {similarity}
     ids_x, ids_y : array_like of shape (n,) and (m,), optional
         Relevant to a query are the rows of ``Zy`` with its id; the first one found counts. Queries
         without a partner do not count.
@@ -190,6 +177,7 @@ def median_rank(
     return float(np.median(counts.nearer + (counts.tied + 1) / (counts.tied_partners + 1)))
 
 
+@documented
 def mean_average_precision(
     Zx: ArrayLike,
     Zy: ArrayLike,
@@ -210,8 +198,7 @@ def mean_average_precision(
     labels_x, labels_y : array_like of shape (n,) and (m,)
         A row of ``Zy`` is relevant to a query with the same label. Queries without a relevant row do not
         count.
-    similarity : {"cosine", "euclidean"}, default="cosine"
-        What the ranking is by.
+    {similarity}
     exclude_self : bool or array_like of int of shape (n,), default=False
         True where a set is searched with its own rows: row i of ``Zy``, which is query i itself and always
         the nearest, is left out of its gallery. Queries that are some of the gallery's rows give the number

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastcca._arguments.parameters import check_count
+from fastcca.plotting._docs import documented
 from fastcca.plotting._style import COLOURS, DARK, MARKERS, feature_names, largest, name_points, new_axes
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["CorrelationCircleDisplay"]
 
 
+@documented
 class CorrelationCircleDisplay:
     """The correlation circle: each column of both views where its loadings on two components are.
 
@@ -34,10 +36,7 @@ class CorrelationCircleDisplay:
     scores : (n, 2) array or None
         Rows on the two components, for the biplot.
 
-    Attributes
-    ----------
-    ax_ : matplotlib.axes.Axes
-        Set by :meth:`plot`.
+    {ax_}
     points_ : list of matplotlib.collections.PathCollection
         The columns of X and those of Y, set by :meth:`plot`.
     names_ : list of matplotlib.text.Annotation
@@ -114,10 +113,7 @@ class CorrelationCircleDisplay:
     ) -> CorrelationCircleDisplay:
         """Draw the columns.
 
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes or None
-            Where to draw; ``None``: a new figure.
+        {ax}
         kind : {"circle", "biplot"}, default="circle"
             ``"biplot"`` has the rows behind the columns, in units in which the farthest lies on the circle,
             and arrows to the columns that are named.

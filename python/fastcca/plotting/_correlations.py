@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastcca.metrics import column_correlations
+from fastcca.plotting._docs import documented
 from fastcca.plotting._style import COLOURS, new_axes
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["CorrelationDisplay"]
 
 
+@documented
 class CorrelationDisplay:
     """The correlations of the pairs of variates, component by component.
 
@@ -25,12 +27,8 @@ class CorrelationDisplay:
     correlations : mapping of str to (k,) array
         One curve for each entry; its key is the label. The k may differ.
 
-    Attributes
-    ----------
-    ax_ : matplotlib.axes.Axes
-        Set by :meth:`plot`.
-    lines_ : list of matplotlib.lines.Line2D
-        One for each curve, set by :meth:`plot`.
+    {ax_}
+    {lines_}
 
     Examples
     --------
@@ -67,12 +65,8 @@ class CorrelationDisplay:
     def plot(self, ax: Axes | None = None, **line: Any) -> CorrelationDisplay:
         """Draw the curves.
 
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes or None
-            Where to draw; ``None``: a new figure.
-        **line
-            Passed on to :meth:`matplotlib.axes.Axes.plot`.
+        {ax}
+        {line}
 
         Returns
         -------

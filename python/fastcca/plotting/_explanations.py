@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastcca.plotting._docs import documented
 from fastcca.plotting._style import COLOURS, new_axes
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["ExplanationDisplay"]
 
 
+@documented
 class ExplanationDisplay:
     """A label as its parent and a few attributes, a bar for each coefficient.
 
@@ -25,10 +27,7 @@ class ExplanationDisplay:
     attributes : sequence of (str, float)
         Names and coefficients.
 
-    Attributes
-    ----------
-    ax_ : matplotlib.axes.Axes
-        Set by :meth:`plot`.
+    {ax_}
     bars_ : matplotlib.container.BarContainer
         Set by :meth:`plot`.
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastcca._arguments.parameters import check_count
+from fastcca.plotting._docs import documented
 from fastcca.plotting._style import feature_names, largest, new_axes
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["HeatMapDisplay", "SimilarityDisplay"]
 
 
+@documented
 class SimilarityDisplay:
     """A heat map of similarities: layers against layers.
 
@@ -27,10 +29,7 @@ class SimilarityDisplay:
     rows, columns : sequence of str
         Names of the layers; ``columns`` by default the same as ``rows``.
 
-    Attributes
-    ----------
-    ax_ : matplotlib.axes.Axes
-        Set by :meth:`plot`.
+    {ax_}
     image_ : matplotlib.image.AxesImage
         Set by :meth:`plot`.
 
@@ -74,10 +73,7 @@ class SimilarityDisplay:
     ) -> SimilarityDisplay:
         """Draw the heat map.
 
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes or None
-            Where to draw; ``None``: a new figure.
+        {ax}
         annotate : bool, optional
             Whether to write the values into the cells; by default where there are at most 12 columns.
         **image
@@ -102,6 +98,7 @@ class SimilarityDisplay:
         return self
 
 
+@documented
 class HeatMapDisplay:
     """A heat map of signed numbers: columns of X against columns of y.
 
@@ -112,10 +109,7 @@ class HeatMapDisplay:
     rows, columns : sequence of str or None
         Names of the columns of X and of y; ``None``: x0, x1, … and y0, y1, …
 
-    Attributes
-    ----------
-    ax_ : matplotlib.axes.Axes
-        Set by :meth:`plot`.
+    {ax_}
     image_ : matplotlib.image.AxesImage
         Set by :meth:`plot`.
     shown_ : tuple of two ndarray of int

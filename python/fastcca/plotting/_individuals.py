@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastcca.plotting._docs import documented
 from fastcca.plotting._style import new_axes
 from fastcca.plotting._variates import check_kind, draw_points
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["IndividualDisplay"]
 
 
+@documented
 class IndividualDisplay:
     """Rows where their scores on two components of one view are.
 
@@ -30,10 +32,7 @@ class IndividualDisplay:
     view : str, default="X"
         Of which view: for the axis labels.
 
-    Attributes
-    ----------
-    ax_ : matplotlib.axes.Axes
-        Set by :meth:`plot`.
+    {ax_}
     points_ : list
         One collection for each class, one in all without classes; set by :meth:`plot`.
     ellipses_ : list of matplotlib.patches.Ellipse
@@ -87,13 +86,8 @@ class IndividualDisplay:
     ) -> IndividualDisplay:
         """Draw the rows.
 
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes or None
-            Where to draw; ``None``: a new figure.
-        kind : {"auto", "scatter", "hexbin"}, default="auto"
-            Points, or hexagons coloured by how many rows they hold; "auto" takes hexagons for more than 20000
-            rows without labels.
+        {ax}
+        {kind}
         ellipse : float or None, default=None
             Also draw, for each class or for all rows, the ellipse that holds this fraction of a normal
             distribution with their mean and covariance: 0.95, for example.

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastcca._arguments.parameters import check_count
+from fastcca.plotting._docs import documented
 from fastcca.plotting._style import COLOURS, feature_names, largest, new_axes
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["BootstrapDisplay", "PermutationDisplay"]
 
 
+@documented
 class PermutationDisplay:
     """The statistic of one pair of variates among those of shuffled rows.
 
@@ -31,10 +33,7 @@ class PermutationDisplay:
     component : int, default=0
         Which pair, from 0: for the title.
 
-    Attributes
-    ----------
-    ax_ : matplotlib.axes.Axes
-        Set by :meth:`plot`.
+    {ax_}
     bars_ : matplotlib.container.BarContainer
         The histogram, set by :meth:`plot`.
 
@@ -75,6 +74,7 @@ class PermutationDisplay:
         return self
 
 
+@documented
 class BootstrapDisplay:
     """Estimates with their bootstrap intervals, a bar each.
 
@@ -87,10 +87,7 @@ class BootstrapDisplay:
     quantity : str, default="correlation"
         What they are: for the axis label.
 
-    Attributes
-    ----------
-    ax_ : matplotlib.axes.Axes
-        Set by :meth:`plot`.
+    {ax_}
     bars_ : matplotlib.container.BarContainer
         Set by :meth:`plot`.
     shown_ : ndarray of int

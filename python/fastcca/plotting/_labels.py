@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastcca.plotting._docs import documented
 from fastcca.plotting._style import COLOURS, DARK, new_axes
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["LabelMapDisplay", "TaxonomyDisplay"]
 
 
+@documented
 class TaxonomyDisplay:
     """A tree of labels, from the root at the left to the leaves at the right.
 
@@ -26,10 +28,7 @@ class TaxonomyDisplay:
     values : mapping of label to float, optional
         What to colour the nodes by, an accuracy for example.
 
-    Attributes
-    ----------
-    ax_ : matplotlib.axes.Axes
-        Set by :meth:`plot`.
+    {ax_}
     places : dict of label to (depth, height)
         Where the nodes are; leaves one below the other.
     colorbar_ : matplotlib.colorbar.Colorbar or None
@@ -145,6 +144,7 @@ class TaxonomyDisplay:
         return self
 
 
+@documented
 class LabelMapDisplay:
     """Points of labels in the plane: the two principal components of their embeddings.
 
@@ -217,10 +217,7 @@ class LabelMapDisplay:
     def plot(self, ax: Axes | None = None, *, max_names: int | None = 60, **scatter: Any) -> LabelMapDisplay:
         """Draw the labels.
 
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes or None
-            Where to draw; ``None``: a new figure.
+        {ax}
         max_names : int or None, default=60
             At most this many names, fewer where one would be printed over another; those farthest from the
             middle first. ``None``: as many as there is space for.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastcca.plotting._docs import documented
 from fastcca.plotting._style import COLOURS, new_axes
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["LagDisplay"]
 
 
+@documented
 class LagDisplay:
     """The correlation of two streams at each lag, and what unrelated streams reach.
 
@@ -29,10 +31,7 @@ class LagDisplay:
     lag : int or None
         The lag that is marked; ``None``: that of the largest correlation.
 
-    Attributes
-    ----------
-    ax_ : matplotlib.axes.Axes
-        Set by :meth:`plot`.
+    {ax_}
     line_ : matplotlib.lines.Line2D
         The curve, set by :meth:`plot`.
 
@@ -74,12 +73,8 @@ class LagDisplay:
     def plot(self, ax: Axes | None = None, **line: Any) -> LagDisplay:
         """Draw the curve.
 
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes or None
-            Where to draw; ``None``: a new figure.
-        **line
-            Passed on to :meth:`matplotlib.axes.Axes.plot`.
+        {ax}
+        {line}
 
         Returns
         -------

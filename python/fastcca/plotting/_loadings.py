@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastcca._arguments.parameters import check_count
+from fastcca.plotting._docs import documented
 from fastcca.plotting._style import COLOURS, feature_names, largest, new_axes
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["LoadingDisplay"]
 
 
+@documented
 class LoadingDisplay:
     """The loadings of one component: correlations of every column of both views with its own variate.
 
@@ -31,10 +33,7 @@ class LoadingDisplay:
     x_interval, y_interval : pair of (p,) and of (q,) array, or None
         Lower and upper ends of intervals of the loadings, drawn on the bars.
 
-    Attributes
-    ----------
-    ax_ : matplotlib.axes.Axes
-        Set by :meth:`plot`.
+    {ax_}
     bars_ : matplotlib.container.BarContainer
         The bars, X's first, set by :meth:`plot`.
     shown_ : ndarray of shape (n_shown,)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastcca.metrics import partner_ranks
+from fastcca.plotting._docs import documented
 from fastcca.plotting._style import COLOURS, MARKERS, new_axes
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["RecallDisplay"]
 
 
+@documented
 class RecallDisplay:
     """The fraction of queries whose partner is among the first k, for every k.
 
@@ -28,12 +30,8 @@ class RecallDisplay:
     n_gallery : int
         How many rows are searched: for the curve of chance.
 
-    Attributes
-    ----------
-    ax_ : matplotlib.axes.Axes
-        Set by :meth:`plot`.
-    lines_ : list of matplotlib.lines.Line2D
-        One for each curve, set by :meth:`plot`.
+    {ax_}
+    {lines_}
 
     Examples
     --------
@@ -61,14 +59,10 @@ class RecallDisplay:
     def plot(self, ax: Axes | None = None, *, max_k: int | None = None, **line: Any) -> RecallDisplay:
         """Draw the curves.
 
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes or None
-            Where to draw; ``None``: a new figure.
+        {ax}
         max_k : int, optional
             The largest k; by default the size of the gallery.
-        **line
-            Passed on to :meth:`matplotlib.axes.Axes.plot`.
+        {line}
 
         Returns
         -------

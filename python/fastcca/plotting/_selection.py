@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastcca.plotting._docs import documented
 from fastcca.plotting._style import COLOURS, new_axes
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["SelectionDisplay"]
 
 
+@documented
 class SelectionDisplay:
     """Held-out scores over the grid of a cross-validated search: a curve of one parameter, a surface of two.
 
@@ -68,10 +70,7 @@ class SelectionDisplay:
     def plot(self, ax: Axes | None = None, **options: Any) -> SelectionDisplay:
         """Draw the curve with a band of one standard deviation, or the surface; the choice is marked.
 
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes or None
-            Where to draw; ``None``: a new figure.
+        {ax}
         **options
             Passed on to :meth:`matplotlib.axes.Axes.plot` or :meth:`matplotlib.axes.Axes.pcolormesh`.
 

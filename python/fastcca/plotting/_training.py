@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastcca.plotting._docs import documented
 from fastcca.plotting._style import COLOURS, new_axes
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["TrainingDisplay"]
 
 
+@documented
 class TrainingDisplay:
     """What was noted after each epoch.
 
@@ -26,10 +28,7 @@ class TrainingDisplay:
     best_epoch : int or None
         The epoch whose parameters are kept, marked where it is given.
 
-    Attributes
-    ----------
-    ax_ : matplotlib.axes.Axes
-        Set by :meth:`plot`.
+    {ax_}
     lines_ : dict of str to matplotlib.lines.Line2D
         By what they are of, set by :meth:`plot`.
 
@@ -67,15 +66,11 @@ class TrainingDisplay:
     ) -> TrainingDisplay:
         """Draw the curves.
 
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes or None
-            Where to draw; ``None``: a new figure.
+        {ax}
         names : sequence of str, optional
             Which curves; by default the correlations or other scores of training and validation where there
             are any, else the loss.
-        **line
-            Passed on to :meth:`matplotlib.axes.Axes.plot`.
+        {line}
 
         Returns
         -------

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastcca.plotting._docs import documented
 from fastcca.plotting._style import COLOURS, MARKERS, new_axes
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ _MAX_LEGEND = 30
 _MANY = 20_000  # rows of which points would only cover each other
 
 
+@documented
 class VariateDisplay:
     """One pair of variates against each other, a point for each row.
 
@@ -77,13 +79,8 @@ class VariateDisplay:
     ) -> VariateDisplay:
         """Draw the points.
 
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes or None
-            Where to draw; ``None``: a new figure.
-        kind : {"auto", "scatter", "hexbin"}, default="auto"
-            Points, or hexagons coloured by how many rows they hold; "auto" takes hexagons for more than 20000
-            rows without labels.
+        {ax}
+        {kind}
         **options
             Passed on to :meth:`matplotlib.axes.Axes.scatter` or :meth:`matplotlib.axes.Axes.hexbin`. By
             default points are larger where there are few of them.

@@ -7,14 +7,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastcca._arguments.parameters import NOT_NEGATIVE, choice
 from fastcca._models.files import Schema
-from fastcca.functional.retrieval import Similarity
-from fastcca.retrieval._index import Backend, Found, SearchIndex
-from fastcca.retrieval._saved import SavedSearch, projected
+from fastcca.retrieval._docs import documented
+from fastcca.retrieval._index import Backend, Found, ModelSearch
+from fastcca.retrieval._saved import projected
 
 ViewName = Literal["x", "y"]
 
 
-class CrossViewSearch(SavedSearch):
+@documented
+class CrossViewSearch(ModelSearch):
     """Search of one view by the other: both are projected by a fitted model, and compared.
 
     By the model's own ``similarity`` where it has one, as JointEmbedding does, else by their cosines.
@@ -62,7 +63,7 @@ class CrossViewSearch(SavedSearch):
 
     _schema = Schema("CrossViewSearch", 2, fields="index_")
 
-    index_: SearchIndex
+    _usual_similarity = "cosine"
 
     def __init__(
         self,
@@ -97,15 +98,6 @@ class CrossViewSearch(SavedSearch):
         self.index_parameters = index_parameters
         self._empty_index()
 
-    def _empty_index(self) -> SearchIndex:
-        similarity: Similarity = getattr(self.model, "similarity", "cosine")
-        return SearchIndex(similarity, **self._options())
-
-    @property
-    def ids_(self) -> NDArray[Any]:
-        """The id of each row of the gallery, shape (m,)."""
-        return self.index_.ids_
-
     def fit(self, gallery: ArrayLike, ids: ArrayLike | None = None) -> "CrossViewSearch":
         """Project the rows to search.
 
@@ -114,13 +106,9 @@ class CrossViewSearch(SavedSearch):
         gallery : array_like of shape (m, p) or (m, q)
             Rows of the view ``gallery_view``, in the units of the model's training data. Large arrays are
             read block by block, from the disk if they are memory maps.
-        ids : array_like of shape (m,), optional
-            Numbers or text that name the rows, all different; by default 0 to m - 1.
+        {ids_of_gallery}
 
-        Returns
-        -------
-        CrossViewSearch
-            The search itself.
+        {returns_cross_view_search}
         """
         self.index_ = self._empty_index().fit(self._project(gallery, self.gallery_view), ids)
         return self
@@ -132,13 +120,9 @@ class CrossViewSearch(SavedSearch):
         ----------
         gallery : array_like of shape (r, p) or (r, q)
             Rows in the units of the model's training data.
-        ids : array_like of shape (r,), optional
-            Their ids; by default the numbers after the largest so far.
+        {ids_of_new_rows}
 
-        Returns
-        -------
-        CrossViewSearch
-            The search itself.
+        {returns_cross_view_search}
         """
         self._check_gallery("add")
         self.index_.add(self._project(gallery, self.gallery_view), ids)
@@ -147,15 +131,9 @@ class CrossViewSearch(SavedSearch):
     def remove(self, ids: ArrayLike) -> "CrossViewSearch":
         """Take rows out of the gallery, as :meth:`SearchIndex.remove` does.
 
-        Parameters
-        ----------
-        ids : array_like, or one id
-            Of rows that are there.
+        {ids}
 
-        Returns
-        -------
-        CrossViewSearch
-            The search itself.
+        {returns_cross_view_search}
         """
         self._check_gallery("remove")
         self.index_.remove(ids)
@@ -168,15 +146,11 @@ class CrossViewSearch(SavedSearch):
         ----------
         queries : array_like of shape (n, p) or (n, q)
             Rows of a view, in the units of the model's training data.
-        k : int, default=10
-            From 1 to m.
+        {k}
         view : {"x", "y"}, optional
             Which view the queries are; by default the one that the gallery is not.
 
-        Returns
-        -------
-        Found
-            ``indices`` and ``scores``, both (n, k).
+        {returns_found}
         """
         if view is None:
             view = "x" if self.gallery_view == "y" else "y"

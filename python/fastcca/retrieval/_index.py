@@ -2,7 +2,7 @@
 
 import copy
 from importlib.util import find_spec
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,7 @@ from fastcca.functional.retrieval import (
     gallery_and_queries,
     top_k,
 )
+from fastcca.retrieval._docs import documented
 from fastcca.retrieval._faiss import FaissCandidates, FaissProposals
 from fastcca.retrieval._saved import SavedSearch
 
@@ -40,6 +41,7 @@ class Found(NamedTuple):
     scores: NDArray[Any]
 
 
+@documented
 class SearchIndex(SavedSearch):
     """A gallery that is searched exactly, every query against every row, or by any index of faiss.
 
@@ -127,13 +129,9 @@ class SearchIndex(SavedSearch):
         ----------
         gallery : array_like of shape (m, d)
             float32 or float64, of any strides; read at each search, where NaN and infinity are refused.
-        ids : array_like of shape (m,), optional
-            Numbers or text that name the rows, all different; by default 0 to m - 1.
+        {ids_of_gallery}
 
-        Returns
-        -------
-        SearchIndex
-            The index itself.
+        {returns_index}
 
         Raises
         ------
@@ -152,13 +150,9 @@ class SearchIndex(SavedSearch):
         ----------
         rows : array_like of shape (r, d)
             In the precision of the gallery.
-        ids : array_like of shape (r,), optional
-            Their ids; by default the numbers after the largest so far.
+        {ids_of_new_rows}
 
-        Returns
-        -------
-        SearchIndex
-            The index itself.
+        {returns_index}
 
         Raises
         ------
@@ -184,15 +178,9 @@ class SearchIndex(SavedSearch):
     def remove(self, ids: ArrayLike) -> "SearchIndex":
         """Take rows out; those that stay keep their order and their ids.
 
-        Parameters
-        ----------
-        ids : array_like, or one id
-            Of rows that are there.
+        {ids}
 
-        Returns
-        -------
-        SearchIndex
-            The index itself.
+        {returns_index}
 
         Raises
         ------
@@ -245,13 +233,9 @@ class SearchIndex(SavedSearch):
         ----------
         queries : array_like of shape (n, d)
             One dimension is one query.
-        k : int, default=10
-            From 1 to m.
+        {k}
 
-        Returns
-        -------
-        Found
-            ``indices`` and ``scores``, both (n, k).
+        {returns_found}
         """
         self._check_gallery("search")
         gallery, q = gallery_and_queries(self.gallery_, queries)
@@ -303,3 +287,31 @@ def _checked_ids(ids: ArrayLike, n: int) -> NDArray[Any]:
     if len(different) < n:
         raise ValueError(f"ids must be different, {different[count.argmax()]!s} is given twice")
     return given
+
+
+class ModelSearch(SavedSearch):
+    """What the searches across views and by label share: an index of what a model makes of rows."""
+
+    _usual_similarity: ClassVar[Similarity]  # of a model that names none
+
+    model: Any
+    backend: Backend
+    n_threads: int | None
+    index_factory: str | None
+    index_parameters: str | None
+    index_: SearchIndex
+
+    def _empty_index(self) -> SearchIndex:
+        similarity: Similarity = getattr(self.model, "similarity", self._usual_similarity)
+        return SearchIndex(
+            similarity,
+            backend=self.backend,
+            n_threads=self.n_threads,
+            index_factory=self.index_factory,
+            index_parameters=self.index_parameters,
+        )
+
+    @property
+    def ids_(self) -> NDArray[Any]:
+        """The id of each row of the gallery, shape (m,)."""
+        return self.index_.ids_

@@ -3,15 +3,16 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from fastcca._models.files import Schema
-from fastcca.functional.retrieval import Similarity
-from fastcca.retrieval._index import Backend, Found, SearchIndex
-from fastcca.retrieval._saved import SavedSearch, projected
+from fastcca.retrieval._docs import documented
+from fastcca.retrieval._index import Backend, Found, ModelSearch
+from fastcca.retrieval._saved import projected
 
 
-class LabelSearch(SavedSearch):
+@documented
+class LabelSearch(ModelSearch):
     """Search of a gallery by image and by label, in the space of a label embedding.
 
     Parameters
@@ -52,7 +53,7 @@ class LabelSearch(SavedSearch):
 
     _schema = Schema("LabelSearch", 2, fields="index_")
 
-    index_: SearchIndex
+    _usual_similarity = "euclidean"
 
     def __init__(
         self,
@@ -76,15 +77,6 @@ class LabelSearch(SavedSearch):
         self.index_parameters = index_parameters
         self._empty_index()
 
-    def _empty_index(self) -> SearchIndex:
-        similarity: Similarity = getattr(self.model, "similarity", "euclidean")
-        return SearchIndex(similarity, **self._options())
-
-    @property
-    def ids_(self) -> NDArray[Any]:
-        """The id of each row of the gallery, shape (m,)."""
-        return self.index_.ids_
-
     def fit(self, gallery: ArrayLike, ids: ArrayLike | None = None) -> "LabelSearch":
         """Map the rows to search into the space of the labels.
 
@@ -93,13 +85,9 @@ class LabelSearch(SavedSearch):
         gallery : array_like of shape (m, p)
             Samples, in the units of the model's training data. Large arrays are read block by block, from
             the disk if they are memory maps.
-        ids : array_like of shape (m,), optional
-            Numbers or text that name the rows, all different; by default 0 to m - 1.
+        {ids_of_gallery}
 
-        Returns
-        -------
-        LabelSearch
-            The search itself.
+        {returns_label_search}
         """
         self.index_ = self._empty_index().fit(projected(self.model.transform, gallery), ids)
         return self
@@ -111,13 +99,9 @@ class LabelSearch(SavedSearch):
         ----------
         gallery : array_like of shape (r, p)
             Samples, in the units of the model's training data.
-        ids : array_like of shape (r,), optional
-            Their ids; by default the numbers after the largest so far.
+        {ids_of_new_rows}
 
-        Returns
-        -------
-        LabelSearch
-            The search itself.
+        {returns_label_search}
         """
         self._check_gallery("add")
         self.index_.add(projected(self.model.transform, gallery), ids)
@@ -126,15 +110,9 @@ class LabelSearch(SavedSearch):
     def remove(self, ids: ArrayLike) -> "LabelSearch":
         """Take samples out of the gallery, as :meth:`SearchIndex.remove` does.
 
-        Parameters
-        ----------
-        ids : array_like, or one id
-            Of rows that are there.
+        {ids}
 
-        Returns
-        -------
-        LabelSearch
-            The search itself.
+        {returns_label_search}
         """
         self._check_gallery("remove")
         self.index_.remove(ids)
@@ -147,13 +125,9 @@ class LabelSearch(SavedSearch):
         ----------
         queries : array_like of shape (n, p)
             Samples, in the units of the model's training data.
-        k : int, default=10
-            From 1 to m.
+        {k}
 
-        Returns
-        -------
-        Found
-            ``indices`` and ``scores``, both (n, k).
+        {returns_found}
         """
         self._check_gallery("search")
         return self.search_points(projected(self.model.transform, queries), k)
@@ -165,13 +139,9 @@ class LabelSearch(SavedSearch):
         ----------
         labels : array_like of shape (n,), or one label
             Out of the model's ``classes_``, or of its ``superclasses_`` if it has such.
-        k : int, default=10
-            From 1 to m.
+        {k}
 
-        Returns
-        -------
-        Found
-            ``indices`` and ``scores``, both (n, k).
+        {returns_found}
         """
         known = np.asarray(self.model.classes_).tolist()
         vectors = [np.asarray(self.model.label_embedding_)]
@@ -191,13 +161,9 @@ class LabelSearch(SavedSearch):
         ----------
         points : array_like of shape (n, d)
             The embedding of a class that the model was not fitted with, say.
-        k : int, default=10
-            From 1 to m.
+        {k}
 
-        Returns
-        -------
-        Found
-            ``indices`` and ``scores``, both (n, k).
+        {returns_found}
         """
         self._check_gallery("search")
         return self.index_.search(np.asarray(points), k)

@@ -16,11 +16,6 @@ BLOCK = 2**24  # numbers of the rows that are projected at a time
 class SavedSearch(SavedModel):
     """A search that can be saved with its model and its gallery."""
 
-    def _options(self) -> dict[str, Any]:
-        """How the index of a search across views or by label is made."""
-        names = ("backend", "n_threads", "index_factory", "index_parameters")
-        return {name: getattr(self, name) for name in names}
-
     def _check_saved(self) -> None:
         self._check_gallery("save")
 

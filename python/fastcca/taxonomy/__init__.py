@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcca._arguments.parameters import integer
+from fastcca._docstrings import with_paragraphs
 from fastcca.taxonomy import _wordnet
 
 __all__ = ["Taxonomy"]
@@ -18,6 +19,18 @@ __all__ = ["Taxonomy"]
 SeveralParents = Literal["error", "first"]
 
 
+@with_paragraphs(
+    {
+        "as_from_edges": """
+            root, several_parents
+                As for :meth:`from_edges`.
+
+            Returns
+            -------
+            Taxonomy
+            """
+    }
+)
 class Taxonomy:
     """A tree of labels that does not change once it is made.
 
@@ -441,12 +454,7 @@ class Taxonomy:
         ----------
         tree : mapping
             Values are mappings again, or lists of nodes without children, or ``None`` for no children.
-        root, several_parents
-            As for :meth:`from_edges`.
-
-        Returns
-        -------
-        Taxonomy
+        {as_from_edges}
 
         Raises
         ------
@@ -491,12 +499,7 @@ class Taxonomy:
         ----------
         graph : networkx.DiGraph
             Where the edges lead from child to parent, pass ``graph.reverse()``.
-        root, several_parents
-            As for :meth:`from_edges`.
-
-        Returns
-        -------
-        Taxonomy
+        {as_from_edges}
 
         Raises
         ------
@@ -538,12 +541,7 @@ class Taxonomy:
             is in the column ``node`` or ``child`` or else in the first; otherwise the first two columns
             count. Further columns and empty lines are left out. The root's parent is empty, or the root has
             no line of its own.
-        root, several_parents
-            As for :meth:`from_edges`.
-
-        Returns
-        -------
-        Taxonomy
+        {as_from_edges}
 
         Raises
         ------

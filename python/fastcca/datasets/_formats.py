@@ -1,18 +1,22 @@
-"""The IDX format of the MNIST files: big-endian, a magic number, the dimensions, the values."""
+"""Arrays from IDX files, the format of MNIST, and from MATLAB files."""
 
 import gzip
 import math
 import os
 import struct
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.io import loadmat
 
-__all__ = ["read_idx"]
+from fastcca.datasets._home import require
 
-# The third byte of the magic number says how the values are stored.
+__all__ = ["read_idx", "read_mat"]
+
+# IDX is big-endian: a magic number, the dimensions, the values. Its third byte says how these are stored.
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
@@ -50,3 +54,15 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
         )
     values = np.frombuffer(content, dtype=dtype, offset=start).reshape(shape)
     return values.astype(dtype.newbyteorder("="), copy=False)
+
+
+def read_mat(path: Path, what: str, *names: str) -> dict[str, Any]:
+    """Those of the named arrays that the file holds; ``what`` is the data set that it belongs to."""
+    require(path, what)
+    try:
+        arrays = loadmat(path, variable_names=names)
+    except MemoryError:
+        raise
+    except Exception as error:  # scipy raises whatever the damaged bytes lead it to
+        raise ValueError(f"{path}: damaged MATLAB file ({error})") from error
+    return {name: arrays[name] for name in names if name in arrays}
