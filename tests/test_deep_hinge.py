@@ -9,6 +9,7 @@ torch.set_num_threads(1)  # tiny networks
 
 from fastcca.deep import HingeEmbeddingLoss, PairEmbeddingLoss  # noqa: E402
 from fastcca.deep.losses.hinge import torch_hinge_loss  # noqa: E402
+from fastcca.errors import NumericalError  # noqa: E402
 from fastcca.functional import hinge_embedding_loss  # noqa: E402
 from reference import hinge as ref  # noqa: E402
 
@@ -49,6 +50,21 @@ def test_costs_for_a_margin():
     np.testing.assert_allclose(U.grad, expected[2], atol=1e-13)
     assert "costs" in loss.state_dict()
     assert "a matrix" in repr(loss)
+
+
+def test_a_loss_beyond_its_dtype_is_an_error():
+    # finite in the double that losses are summed in, for one direction and for the sum of both
+    Z, U = torch.full((40, 1), 1e19), torch.tensor([[1e19], [-1e19]])
+    with pytest.raises(NumericalError, match="overflows"):
+        HingeEmbeddingLoss(reduction="sum")(Z, U, torch.ones(40, dtype=torch.int64))
+    Z1 = torch.tensor([[6e18], [-6e18]])
+    for reduction, finite in (("mean", True), ("sum", False)):
+        loss = PairEmbeddingLoss(reduction=reduction)
+        if finite:
+            assert loss(Z1, -Z1).isfinite()
+        else:
+            with pytest.raises(NumericalError, match="overflows"):
+                loss(Z1, -Z1)
 
 
 def test_pairs_are_two_hinge_losses():

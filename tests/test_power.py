@@ -71,6 +71,15 @@ def test_confounds_cost_as_many_rows():
     assert one.power.tolist() == other.power.tolist()
 
 
+def test_narrow_integers_do_not_overflow():
+    narrow = {"n_confounds": np.int8(2), "n_simulations": np.int8(20), "random_state": 0}
+    wide = {"n_confounds": 2, "n_simulations": 20, "random_state": 0}
+    least = [sample_size(0.2, np.int8(4), np.int8(3), power=0.8, **options) for options in (narrow, wide)]
+    assert least[0] == least[1] > 127
+    found = [power(0.2, 300, np.int8(4), 3, **options).power for options in (narrow, wide)]
+    np.testing.assert_array_equal(*found)
+
+
 def test_sample_size_is_the_least(rng):
     options = {"n_simulations": 500, "random_state": 0}
     n = sample_size([0.5], 5, 4, **options)

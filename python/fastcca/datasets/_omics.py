@@ -67,13 +67,11 @@ def make_omics(
     >>> omics.X.shape, omics.y.shape, int((omics.x_factor >= 0).sum())
     ((100, 1000), (100, 60), 60)
     """
-    p, q = n_features
-    check_count("n_samples", n_samples)
-    check_count("n_factors", n_factors)
-    check_count("n_modules", n_modules, low=0)
-    for view, columns, active in (("X", p, n_active[0]), ("y", q, n_active[1])):
-        check_count(f"n_features of {view}", columns)
-        check_count(f"n_active of {view}", active)
+    n_samples, n_factors = check_count("n_samples", n_samples), check_count("n_factors", n_factors)
+    n_modules = check_count("n_modules", n_modules, low=0)
+    p, q = (check_count(f"n_features of {view}", n) for view, n in zip("Xy", n_features, strict=True))
+    of_x, of_y = (check_count(f"n_active of {view}", n) for view, n in zip("Xy", n_active, strict=True))
+    for view, columns, active in (("X", p, of_x), ("y", q, of_y)):
         if n_factors * active > columns:
             raise ValueError(
                 f"n_factors={n_factors} times n_active={active} must be at most the {columns} columns "
@@ -84,7 +82,7 @@ def make_omics(
     rng = check_random_state(random_state)
     factors = rng.standard_normal((n_samples, n_factors))
     hidden = rng.standard_normal((n_samples, n_modules))
-    x_factor, y_factor = _places(p, n_factors, n_active[0], rng), _places(q, n_factors, n_active[1], rng)
+    x_factor, y_factor = _places(p, n_factors, of_x, rng), _places(q, n_factors, of_y, rng)
     X, y = rng.standard_normal((n_samples, p)), rng.standard_normal((n_samples, q))
     for view, of_column in ((X, x_factor), (y, y_factor)):
         driven = of_column >= 0

@@ -114,7 +114,7 @@ def power(
     """
     rho = _population(correlations, n_features_x, n_features_y)
     p, q = int(n_features_x), int(n_features_y)
-    _check_test(test, alpha, n_confounds, n_simulations)
+    n_confounds, n_simulations = _check_test(test, alpha, n_confounds, n_simulations)
     least = p + q + 1 + n_confounds
     n = int(integer(least, _MOST_ROWS)("n_samples", n_samples)) - n_confounds
     return _analysis(rho, n, p, q, test, alpha, n_simulations, check_random_state(random_state))
@@ -190,7 +190,7 @@ def sample_size(
     True
     """
     rho = _population(correlations, n_features_x, n_features_y)
-    _check_test(test, alpha, n_confounds, n_simulations)
+    n_confounds, n_simulations = _check_test(test, alpha, n_confounds, n_simulations)
     wanted = {"power": power, "similarity": similarity, "correlation_error": correlation_error}
     if all(value is None for value in wanted.values()):
         raise ValueError("give power, similarity or correlation_error: what the rows are to be enough for")
@@ -293,11 +293,11 @@ def _population(correlations: ArrayLike, p: Any, q: Any) -> Floats:
     return rho
 
 
-def _check_test(test: Any, alpha: Any, n_confounds: Any, n_simulations: Any) -> None:
+def _check_test(test: Any, alpha: Any, n_confounds: Any, n_simulations: Any) -> tuple[int, int]:
+    """Both numbers as Python's, which cannot overflow."""
     choice("wilks", "roy")("test", test)
     _between("alpha", alpha)
-    check_count("n_confounds", n_confounds, low=0)
-    check_resamples("n_simulations", n_simulations)
+    return check_count("n_confounds", n_confounds, low=0), check_resamples("n_simulations", n_simulations)
 
 
 def _between(name: str, value: Any) -> None:

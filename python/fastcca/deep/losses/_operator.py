@@ -17,7 +17,7 @@ from torch.autograd import forward_ad
 
 from fastcca.errors import NumericalError
 
-__all__ = ["ClosedFormLoss", "apply_eagerly", "common_precision", "is_eager", "transformed"]
+__all__ = ["ClosedFormLoss", "apply_eagerly", "common_precision", "is_eager", "scalar", "transformed"]
 
 Compute = Callable[..., tuple[Tensor, ...]]
 
@@ -150,6 +150,13 @@ def is_one(upstream: Tensor) -> bool:
 
 
 # ---- precision
+
+
+def scalar(value: float, dtype: torch.dtype, overflow: str) -> Tensor:
+    """The value of a loss, computed in double; NumericalError, of this text, where ``dtype`` cannot hold it."""
+    if abs(value) > torch.finfo(dtype).max:
+        raise NumericalError(overflow)
+    return torch.scalar_tensor(value, dtype=dtype)
 
 
 def common_precision(*tensors: Tensor) -> tuple[Tensor, ...]:

@@ -10,13 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fastcca.deep.losses._operator import ClosedFormLoss, apply_eagerly, transformed
+from fastcca.deep.losses._operator import ClosedFormLoss, apply_eagerly, scalar, transformed
 from fastcca.deep.losses._workers import gathered, own_rows, refuse_transforms, summed
 from fastcca.deep.losses.hinge import checked_codes, checked_pair, checked_weights, normalised_weights, one_of
 from fastcca.errors import NumericalError
 from fastcca.functional.contrastive import batch_contrastive_loss
 
 __all__ = ["ContrastiveLoss", "SigmoidContrastiveLoss"]
+
+OVERFLOW = "the scores of the contrastive loss overflow: scale the rows down"
 
 Similarity = Literal["cosine", "inner_product"]
 Reduction = Literal["mean", "sum"]
@@ -367,7 +369,7 @@ def _answer(
     bias: Tensor,
     gradient: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    loss = value.to(Z1.dtype) if isinstance(value, Tensor) else torch.scalar_tensor(value, dtype=Z1.dtype)
+    loss = value.to(Z1.dtype) if isinstance(value, Tensor) else scalar(value, Z1.dtype, OVERFLOW)
     if not gradient:
         return (
             loss,
@@ -544,7 +546,7 @@ def torch_contrastive_loss(
                 if not bool(torch.isfinite(H).all()):
                     what = "NaN" if bool(torch.isnan(H).any()) else "infinity"
                     raise ValueError(f"Input {name} contains {what}")
-            raise NumericalError("the scores of the contrastive loss overflow: scale the rows down")
+            raise NumericalError(OVERFLOW)
         if not all(bool(torch.isfinite(g).all()) for g in (grad_A, grad_B)):
             raise NumericalError(
                 "the gradient of the contrastive loss overflows: the rows are too short or the temperature "

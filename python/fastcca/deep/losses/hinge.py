@@ -11,7 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from fastcca._arguments.warn import warn
-from fastcca.deep.losses._operator import ClosedFormLoss, apply_eagerly, common_precision, transformed
+from fastcca.deep.losses._operator import (
+    ClosedFormLoss,
+    apply_eagerly,
+    common_precision,
+    scalar,
+    transformed,
+)
 from fastcca.deep.losses._workers import gathered, own_rows, refuse_transforms, summed, workers_in
 from fastcca.errors import NumericalError
 from fastcca.functional.hinge import ConstraintTable, batch_hinge_loss
@@ -36,6 +42,7 @@ Loss = Literal["hinge", "softmax"]
 
 REDUCTIONS = ("mean", "sum", "none")
 NEGATIVES = ("sum", "hardest", "semihard", "rank")
+OVERFLOW = "the hinge loss overflows: scale the rows or the margin down"
 COLLAPSED = 50  # batches in a row whose loss is that of a collapsed embedding
 
 # The parts of a constraint table, as buffers of the module.
@@ -389,7 +396,7 @@ def at_hand(value: Tensor) -> bool:
 def _in_range(value: Tensor) -> Tensor:
     """The value, refused on the CPU where it is infinite: the core refuses each sum alone."""
     if at_hand(value) and not bool(torch.isfinite(value).all()):
-        raise NumericalError("the hinge loss overflows: scale the rows or the margin down")
+        raise NumericalError(OVERFLOW)
     return value
 
 
@@ -550,7 +557,7 @@ def _compute(
         negatives,
         gradient,
     )
-    loss = torch.scalar_tensor(value, dtype=Z.dtype)
+    loss = scalar(value, Z.dtype, OVERFLOW)
     if grad_Z is None or grad_U is None:
         return loss, Z.new_empty(0, Z.shape[1]), Z.new_empty(0, Z.shape[1])
     return loss, torch.from_numpy(grad_Z), torch.from_numpy(grad_U)
@@ -595,7 +602,10 @@ def _compute_pairs(
     y = torch.arange(len(Z1), device=Z1.device)
     value, grad1, grad2 = _compute(Z1, Z2, gradient, y, *options)
     back, back2, back1 = _compute(Z2, Z1, gradient, y, *options)
-    return value + back, grad1.add_(back1), grad2.add_(back2)
+    total = value + back
+    if _runs_in_core(Z1) and bool(total.isinf()):
+        raise NumericalError(OVERFLOW)
+    return total, grad1.add_(back1), grad2.add_(back2)
 
 
 def _pairs_in_group(
