@@ -22,15 +22,17 @@ class Sieve {
     static constexpr int kTile = Tile::kTile;
     static constexpr int kPanel = Tile::kPanel;
 
-    Sieve(Index columns, Index n)
+    // `rest`: so many panels are not worth sieving, since there are no thresholds yet.
+    Sieve(Index columns, Index n, Index rest)
         : columns_(columns),
           n_(n),
           panel_(columns),
           sieved_(static_cast<std::size_t>(n)),
-          scores_(kTile * kPanel) {}
+          scores_(kTile * kPanel),
+          rest_(rest) {}
 
-    // Where most tiles of a panel are left, or rows lie so close that the bound tells nothing, sieving is
-    // tried again after more and more panels only.
+    // Where much of a panel is left, as when rows lie so close that the bound tells nothing, sieving is tried
+    // again after more and more panels only.
     bool rests() {
         if (rest_ == 0) return false;
         --rest_;
@@ -46,19 +48,19 @@ class Sieve {
         const Index count =
             panel_.sieve(bias, largest_bias, rounded, start, n_, lists.thresholds(), sieved_.data());
         packed += start * columns_;
-        Index crowded = 0;
+        Index work = 0;
         for (Index i = 0; i < count;) {
             const Index tile = at(i).query / kTile * kTile;
             Index end = i;
-            int left = 0;
+            Index left = 0;
             for (; end < count && at(end).query < tile + kTile; ++end)
                 left += __builtin_popcountll(at(end).rows);
             const float* const queries = packed + tile * columns_;
+            work += std::min(left, kCrowded);
             if (left > kCrowded) {
                 const Tile::Sums sums(panel, queries, columns_, bias, 0);
                 sums.store(scores_.data());
                 lists.offer_tile<kPanel>(scores_.data(), row, tile, std::min<Index>(kTile, n_ - tile));
-                ++crowded;
                 i = end;
             }
             for (; i < end; ++i)
@@ -70,13 +72,13 @@ class Sieve {
                 }
         }
         score_pairs(lists);
-        pause_ = 2 * crowded * kTile > n_ ? std::min(2 * pause_ + 1, kLongestPause) : 0;
+        pause_ = 2 * work * kTile > kCrowded * n_ ? std::min(2 * pause_ + 1, kLongestPause) : 0;
         rest_ = pause_;
     }
 
  private:
     // So many pairs of a tile take longer one by one than all of it at once.
-    static constexpr int kCrowded = 12;
+    static constexpr Index kCrowded = 8;
     // As many sums as the adders want, and not more than there are registers for pointers to their factors.
     static constexpr int kPairs = 6;
     static constexpr Index kLongestPause = 31;
@@ -112,7 +114,7 @@ class Sieve {
     Eigen::Matrix<float, Eigen::Dynamic, 1> scores_;
     Pair pairs_[kPairs];
     int n_pairs_ = 0;
-    Index rest_ = 0, pause_ = 0;
+    Index rest_, pause_ = 0;
 };
 
 }  // namespace fastcca

@@ -31,7 +31,7 @@ constexpr Index kQueryBytes = 512 * 1024;
 // Tasks begin at queries that are multiples of this, which all tiles divide.
 constexpr Index kStep = Bfloat16Tile::kQueries;
 // From so many columns and queries on the matrix unit, where there is one, is faster.
-constexpr Index kSievedColumns = 8, kSievedQueries = 16;
+constexpr Index kSievedColumns = 16, kSievedQueries = 64;
 // The most chunks of the gallery that are searched before their candidates are merged.
 constexpr Index kRound = 64;
 // The candidates of a group of queries take about so much memory at most, and so do the packed queries.
@@ -160,7 +160,9 @@ class Search {
             const Index n = std::min({std::max(Index{1}, 3 * chunk), kRound, n_chunks_ - chunk});
             // Short rounds have smaller tasks, so that there are enough of them.
             Index side = n < 16 ? std::min(few, query_block_) : query_block_;
-            if (sieves_) side = std::min(query_block_, blocks(blocks(queries.rows * n, 8), kStep) * kStep);
+            if (sieves_)
+                side = std::min(query_block_,
+                                std::max(kSievedQueries, blocks(queries.rows * n, 8 * kStep) * kStep));
             const Index across = blocks(queries.rows, side);
             parallel_for(across * n, [&](Index task) {
                 const Index start = task % across * side, slot = task / across;
@@ -220,7 +222,8 @@ class Search {
         CandidateLists<T> lists(n, kept_, chunk_, found.thresholds.data() + start, kStep);
         Buffer<T> panel = Buffer<T>::Zero(kPanel * d_), bias(kPanel), scores(kTile * kPanel), partial;
         std::optional<Sieve> sieve;
-        if (sieves_) sieve.emplace(d_, n);
+        // The first thresholds come with twice as many rows as are kept.
+        if (sieves_) sieve.emplace(d_, n, chunk == 0 ? blocks(2 * kept_, kPanel) : 0);
         const Index slices = blocks(d_, Tile::kSlice), width = blocks(d_, slices);
         if (slices > 1) partial.resize(blocks(n, kTile) * kTile * kPanel);
         const Index end = std::min(gallery_.rows, (chunk + 1) * chunk_);
