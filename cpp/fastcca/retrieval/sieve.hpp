@@ -1,6 +1,8 @@
 // The scores of a panel that exceed their thresholds, found by sieving in bfloat16 (bfloat16_tile.hpp) and
-// scoring what is left in float, with the operations of ScoreTile one by one: the same bits, offered in the
-// same order.
+// scoring what is left in float, with the operations of ScoreTile one by one: the same bits. The lists end up
+// the same as without it: a query's rows are offered in ascending order, every row above the threshold is
+// among them, and of the others, which are turned away, it does not matter which are offered; that thresholds
+// rise while a panel is compared only makes more of those.
 #pragma once
 
 #include <algorithm>
