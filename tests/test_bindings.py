@@ -472,6 +472,8 @@ OTHERS_OF_CORE = {  # functions of no arrays, and the classes that the tests bel
     "compiler",
     "cpu_supports",
     "use_level",
+    "use_amx",
+    "allow_amx",
     "PivotedCholesky32",
     "PivotedCholesky64",
     "FeatureMoments32",

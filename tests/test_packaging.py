@@ -161,12 +161,18 @@ def test_the_best_level_is_chosen() -> None:
 
 def test_build_info() -> None:
     info = fastcca.build_info()
-    assert set(info) == {"version", "isa", "levels", "compiler", "eigen", "threads"}
+    assert set(info) == {"version", "isa", "amx", "levels", "compiler", "eigen", "threads"}
     assert info["isa"] in info["levels"]
     assert info["levels"] == sorted(BUILT)
+    assert info["amx"] in ((True, False) if info["isa"] == "v4" else (False,))
     assert re.match(r"(gcc|clang|msvc) \d+", info["compiler"])
     assert info["eigen"].startswith("3.4")
     assert info["threads"] == fastcca.get_num_threads() >= 1
+
+
+def test_no_matrix_unit_where_nobody_wants_it() -> None:
+    run = python("import fastcca; print(fastcca.build_info()['amx'])", FASTCCA_AMX="0")
+    assert run.stdout.strip() == "False"
 
 
 def test_threads_from_the_environment() -> None:

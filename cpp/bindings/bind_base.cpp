@@ -119,6 +119,8 @@ void register_base(py::module_& m) {
     m.def("level", [] { return level().name; });
     m.def("compiler", [] { return level().compiler; });
     m.def("num_threads", [] { return level().num_threads(); });
+    m.def("use_amx", [] { return level().use_bfloat16_tiles(); });
+    m.def("allow_amx", [](bool allowed) { level().allow_bfloat16_tiles(allowed); }, py::arg("allowed"));
     m.def("set_num_threads", [](int n) { level().set_num_threads(n); }, py::arg("n"));
 }
 

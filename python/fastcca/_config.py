@@ -30,7 +30,8 @@ def build_info() -> dict[str, Any]:
     Returns
     -------
     dict
-        ``version``; ``isa``, the CPU level in use; ``levels``, those built; ``compiler``; ``eigen``, the
+        ``version``; ``isa``, the CPU level in use; ``amx``, whether the search uses the matrix unit
+        (AMX) that some CPUs of level v4 have; ``levels``, those built; ``compiler``; ``eigen``, the
         version of Eigen; ``threads``, the number of threads used where nothing else is said.
 
     Examples
@@ -43,6 +44,7 @@ def build_info() -> dict[str, Any]:
     return {
         "version": version("fastcca"),
         "isa": _core.level(),
+        "amx": _core.use_amx(),
         "levels": sorted(_core.levels_built),
         "compiler": _core.compiler(),
         "eigen": _core.eigen,

@@ -169,6 +169,8 @@ Level table() {
         work();
     };
     level.set_interrupt_hook = &set_interrupt_hook;
+    level.use_bfloat16_tiles = &use_bfloat16_tiles;
+    level.allow_bfloat16_tiles = &allow_bfloat16_tiles;
     level.inverse_sqrt = [](const Matrix<double>& S, double floor) { return inverse_sqrt(S, floor); };
     level.polar = [](const Matrix<double>& T, double eps) { return polar(T, eps); };
     level.truncated_svd = [](const Matrix<double>& A, Index k, double tol) {

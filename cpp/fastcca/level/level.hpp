@@ -29,6 +29,7 @@
 #include "fastcca/linalg/svd.hpp"
 #include "fastcca/moments/moments.hpp"
 #include "fastcca/moments/sparse_products.hpp"
+#include "fastcca/retrieval/bfloat16_tile.hpp"
 #include "fastcca/retrieval/top_k.hpp"
 #include "fastcca/solver/cross_validation.hpp"
 #include "fastcca/solver/data_solvers.hpp"
@@ -102,6 +103,8 @@ struct Level {
     void (*set_num_threads)(int n);
     void (*with_threads)(int n, const std::function<void()>& work);  // within a ThreadScope
     void (*set_interrupt_hook)(InterruptHook);
+    bool (*use_bfloat16_tiles)();
+    void (*allow_bfloat16_tiles)(bool allowed);
 
     Matrix<double> (*inverse_sqrt)(const Matrix<double>& S, double floor);
     Matrix<double> (*polar)(const Matrix<double>& T, double eps);

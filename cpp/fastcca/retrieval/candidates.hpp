@@ -1,6 +1,8 @@
 // The best of what one query has been compared with so far.
 #pragma once
 
+#include <Eigen/Core>
+
 #include <algorithm>
 #include <limits>
 #include <memory>
@@ -59,6 +61,18 @@ class CandidateLists {
         if (count == 2 * kept_) {
             count = keep_best(list, count, kept_);
             threshold = list[kept_ - 1].score;
+        }
+    }
+
+    // The scores of a tile (tile.hpp) that exceed their thresholds, of rows from `row` and n queries from
+    // `query` on.
+    template <int kPanel>
+    void offer_tile(const T* scores, Index row, Index query, Index n) {
+        for (Index j = 0; j < n; ++j, scores += kPanel) {
+            const T threshold = thresholds()[query + j];
+            if (!(Eigen::Map<const Eigen::Array<T, kPanel, 1>>(scores).maxCoeff() > threshold)) continue;
+            for (int r = 0; r < kPanel; ++r)
+                if (scores[r] > threshold) offer(query + j, scores[r], row + r);
         }
     }
 

@@ -4,13 +4,17 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <optional>
+#include <type_traits>
 #include <vector>
 
 #include "fastcca/base/errors.hpp"
 #include "fastcca/base/thread_pool.hpp"
 #include "fastcca/linalg/transpose.hpp"
 #include "fastcca/moments/moments.hpp"
+#include "fastcca/retrieval/bfloat16_tile.hpp"
 #include "fastcca/retrieval/candidates.hpp"
+#include "fastcca/retrieval/sieve.hpp"
 #include "fastcca/retrieval/tile.hpp"
 
 namespace fastcca {
@@ -24,6 +28,10 @@ using Buffer = Eigen::Matrix<T, Eigen::Dynamic, 1>;
 constexpr double kTaskFlops = 1e9;
 // The packed queries of one task stay in the second level of cache.
 constexpr Index kQueryBytes = 512 * 1024;
+// Tasks begin at queries that are multiples of this, which all tiles divide.
+constexpr Index kStep = Bfloat16Tile::kQueries;
+// From so many columns and queries on the matrix unit, where there is one, is faster.
+constexpr Index kSievedColumns = 16, kSievedQueries = 64;
 // The most chunks of the gallery that are searched before their candidates are merged.
 constexpr Index kRound = 64;
 // The candidates of a group of queries take about so much memory at most, and so do the packed queries.
@@ -92,18 +100,23 @@ class Search {
         // Some candidates more than k, so that rounding seldom decides who is among the k.
         kept_ = std::min(gallery.rows, k + 8 + k / 8);
         if (similarity == Similarity::kEuclidean) find_centre();
+        sieves_ = std::is_same_v<T, float> && d_ >= kSievedColumns && d_ <= Bfloat16Tile::kMostColumns &&
+                  queries.rows >= kSievedQueries && use_bfloat16_tiles();
         const Index packed = d_ * static_cast<Index>(sizeof(T));  // bytes of a query
-        query_block_ = std::clamp<Index>(kQueryBytes / packed, 128, 1024) / kTile * kTile;
+        // Where products cost little a panel is packed for more queries, and a task has more of them.
+        const Index more = sieves_ ? 4 : 1;
+        query_block_ =
+            std::clamp<Index>(more * kQueryBytes / packed, 128, sieves_ ? 2048 : 1024) / kStep * kStep;
         const Index side = std::min(query_block_, std::max<Index>(queries.rows, 1));
         const double flops = 2.0 * static_cast<double>(d_ * side);
-        const auto most = static_cast<Index>(kTaskFlops / flops);
+        const auto most = static_cast<Index>(kTaskFlops * static_cast<double>(more) / flops);
         chunk_ = std::min(std::max<Index>(gallery.rows / 32, 64 * kPanel), std::max<Index>(most, 1));
         chunk_ = blocks(chunk_, kPanel) * kPanel;
         n_chunks_ = blocks(gallery.rows, chunk_);
         n_slots_ = std::min(n_chunks_, kRound);
         slot_ = std::min(kept_, chunk_);
         const auto candidates = static_cast<Index>(sizeof(Candidate<T>)) * (kept_ + n_slots_ * slot_);
-        group_ = std::max<Index>(kGroupBytes / std::max(candidates, packed) / kTile, 1) * kTile;
+        group_ = std::max<Index>(kGroupBytes / std::max(candidates, packed) / kStep, 1) * kStep;
         query_block_ = std::min(query_block_, group_);
     }
 
@@ -131,17 +144,25 @@ class Search {
         std::vector<T> thresholds;  // of what `best` holds
     };
 
+    struct Packed {
+        Buffer<T> queries;
+        std::optional<Bfloat16Queries> rounded;  // where they sieve
+    };
+
     void run_group(const MatrixView<T>& queries, Index first, Index* indices, T* scores) const {
-        const Buffer<T> packed = pack_queries(queries, first);
+        const Packed packed = pack_queries(queries, first);
         Found found(queries.rows, kept_, n_slots_, slot_);
         const double per_query = 2.0 * static_cast<double>(d_ * std::min(chunk_, gallery_.rows));
-        const Index few = std::clamp<Index>(static_cast<Index>(4e7 / per_query), 64, 1024) / kTile * kTile;
+        const Index few = std::clamp<Index>(static_cast<Index>(4e7 / per_query), 64, 1024) / kStep * kStep;
         // Rounds of 1, 3, 12, 48 chunks, and so on: what one has found sets thresholds that few candidates of
         // the next exceed.
         for (Index chunk = 0; chunk < n_chunks_;) {
             const Index n = std::min({std::max(Index{1}, 3 * chunk), kRound, n_chunks_ - chunk});
             // Short rounds have smaller tasks, so that there are enough of them.
-            const Index side = n < 16 ? std::min(few, query_block_) : query_block_;
+            Index side = n < 16 ? std::min(few, query_block_) : query_block_;
+            if (sieves_)
+                side = std::min(query_block_,
+                                std::max(kSievedQueries, blocks(queries.rows * n, 8 * kStep) * kStep));
             const Index across = blocks(queries.rows, side);
             parallel_for(across * n, [&](Index task) {
                 const Index start = task % across * side, slot = task / across;
@@ -163,17 +184,21 @@ class Search {
     }
 
     // Tile after tile of the queries, centred or of unit length as the similarity wants them.
-    Buffer<T> pack_queries(const MatrixView<T>& queries, Index first) const {
-        Buffer<T> packed = Buffer<T>::Zero(blocks(queries.rows, kTile) * kTile * d_);
+    Packed pack_queries(const MatrixView<T>& queries, Index first) const {
+        Packed packed;
+        packed.queries = Buffer<T>::Zero(blocks(queries.rows, kTile) * kTile * d_);
+        if (sieves_) packed.rounded.emplace(queries.rows, d_);
         constexpr Index kRows = 64 * kTile;
         parallel_for(blocks(queries.rows, kRows), [&](Index task) {
             const Index end = std::min(queries.rows, (task + 1) * kRows);
             for (Index q = task * kRows; q < end; ++q) {
-                T* const out = packed.data() + q / kTile * kTile * d_ + q % kTile;
+                T* const out = packed.queries.data() + q / kTile * kTile * d_ + q % kTile;
                 for (Index c = 0; c < d_; ++c) out[c * kTile] = queries(q, c) - centre(c);
                 const double norm2 = sum_over(d_, [&](Index c) { return square(out[c * kTile]); });
                 check(norm2, 1, queries_, first + q);
                 if (similarity_ == Similarity::kCosine) to_unit_length(norm2, out, kTile);
+                if constexpr (std::is_same_v<T, float>)
+                    if (sieves_) packed.rounded->set(q, out, kTile);
             }
         });
         return packed;
@@ -192,29 +217,38 @@ class Search {
     }
 
     // All rows of a chunk against queries [start, start + n).
-    void search_chunk(const Buffer<T>& packed, Index chunk, Index slot, Index start, Index n,
+    void search_chunk(const Packed& packed, Index chunk, Index slot, Index start, Index n,
                       Found& found) const {
-        CandidateLists<T> lists(n, kept_, chunk_, found.thresholds.data() + start, kTile);
+        CandidateLists<T> lists(n, kept_, chunk_, found.thresholds.data() + start, kStep);
         Buffer<T> panel = Buffer<T>::Zero(kPanel * d_), bias(kPanel), scores(kTile * kPanel), partial;
+        std::optional<Sieve> sieve;
+        // The first thresholds come with twice as many rows as are kept.
+        if (sieves_) sieve.emplace(d_, n, chunk == 0 ? blocks(2 * kept_, kPanel) : 0);
         const Index slices = blocks(d_, Tile::kSlice), width = blocks(d_, slices);
         if (slices > 1) partial.resize(blocks(n, kTile) * kTile * kPanel);
         const Index end = std::min(gallery_.rows, (chunk + 1) * chunk_);
-        for (Index row = chunk * chunk_; row < end; row += kPanel) {
-            pack_panel(row, std::min<Index>(kPanel, end - row), panel, bias);
+        for (Index row = chunk * chunk_; row < end; row += kPanel, poll()) {
+            const double longest = pack_panel(row, std::min<Index>(kPanel, end - row), panel, bias);
+            if constexpr (std::is_same_v<T, float>)
+                if (sieve && !sieve->rests()) {
+                    sieve->compare(row, panel.data(), bias.data(), longest, largest_bias(longest),
+                                   packed.queries.data(), *packed.rounded, start, lists);
+                    continue;
+                }
             for (Index c = 0; c < d_; c += width)
                 for (Index q = 0; q < n; q += kTile) {
                     T* const sums = slices > 1 ? partial.data() + q * kPanel : nullptr;
                     const typename Tile::Sums tile(
-                        panel.data() + c * kPanel, packed.data() + (start + q) * d_ + c * kTile,
+                        panel.data() + c * kPanel, packed.queries.data() + (start + q) * d_ + c * kTile,
                         std::min(width, d_ - c), c == 0 ? bias.data() : sums, c == 0 ? 0 : kPanel);
                     if (c + width < d_) {
                         tile.store(sums);
                     } else if (tile.exceed(lists.thresholds() + q)) {
                         tile.store(scores.data());
-                        offer(scores.data(), row, q, std::min<Index>(kTile, n - q), lists);
+                        lists.template offer_tile<kPanel>(scores.data(), row, q,
+                                                          std::min<Index>(kTile, n - q));
                     }
                 }
-            poll();
         }
         for (Index q = 0; q < n; ++q) {
             const Index place = (start + q) * n_slots_ + slot;
@@ -223,20 +257,11 @@ class Search {
         }
     }
 
-    // The scores of a tile that exceed their thresholds, to the lists.
-    static void offer(const T* scores, Index row, Index query, Index n, CandidateLists<T>& lists) {
-        for (Index j = 0; j < n; ++j, scores += kPanel) {
-            const T threshold = lists.thresholds()[query + j];
-            if (!(Eigen::Map<const Panel>(scores).maxCoeff() > threshold)) continue;
-            for (int r = 0; r < kPanel; ++r)
-                if (scores[r] > threshold) lists.offer(query + j, scores[r], row + r);
-        }
-    }
-
     // With p a packed query,
     //     |x − q|² = |q|² − 2 (x · p − |x|²/2)  with x and p centred,       x · p / |x| with p of length 1,
     // so that the largest score, bias + x · p, is the best for every similarity.
-    void pack_panel(Index row, Index height, Buffer<T>& panel, Buffer<T>& bias) const {
+    // Returns a bound of the rows' lengths.
+    double pack_panel(Index row, Index height, Buffer<T>& panel, Buffer<T>& bias) const {
         const T* const in = gallery_.data + row * gallery_.row_stride;
         if (gallery_.col_stride == 1) {
             transpose(in, gallery_.row_stride, d_, height, panel.data(), Index{kPanel});
@@ -269,6 +294,12 @@ class Search {
         // Padding scores less than anything.
         bias.tail(kPanel - height).setConstant(std::numeric_limits<T>::lowest());
         x.bottomRows(kPanel - height).setZero();
+        return similarity_ == Similarity::kCosine
+                   ? 1 + 0x1p-10
+                   : std::sqrt(*std::max_element(norm2, norm2 + height)) * (1 + 0x1p-20);
+    }
+    double largest_bias(double longest) const {
+        return similarity_ == Similarity::kEuclidean ? 0.5 * longest * longest : 0;
     }
 
     // The best of what a query had before the round and of what the n chunks of the round have found.
@@ -358,6 +389,7 @@ class Search {
     const MatrixView<T> gallery_, queries_;
     const Similarity similarity_;
     const Index k_, d_;
+    bool sieves_ = false;             // by the matrix unit
     Index kept_ = 0;                  // candidates of a query
     Index query_block_ = 0;           // queries that a task takes at most
     Index group_ = 0;                 // queries whose candidates are held at once
