@@ -153,7 +153,7 @@ def is_one(upstream: Tensor) -> bool:
 
 
 def scalar(value: float, dtype: torch.dtype, overflow: str) -> Tensor:
-    """The value of a loss, computed in double; NumericalError, of this text, where ``dtype`` cannot hold it."""
+    """The value of a loss, summed in double; where ``dtype`` cannot hold it, NumericalError of this text."""
     if abs(value) > torch.finfo(dtype).max:
         raise NumericalError(overflow)
     return torch.scalar_tensor(value, dtype=dtype)
