@@ -253,6 +253,35 @@ def test_a_first_fit_that_fails_leaves_an_estimator_that_is_not_fitted():
     assert set(vars(model)) == set(model.get_params())
 
 
+@pytest.mark.parametrize("name", ["DeepCCA", "RBM"])
+def test_an_interrupted_fit_leaves_the_settings_of_torch(name):
+    # an interrupt may come between the end of a block and the exit of its context, which is then never left
+    torch = pytest.importorskip("torch")
+    import fastcca.deep
+
+    def leave_everything_on(*_):
+        torch.autocast("cpu", torch.bfloat16).__enter__()
+        torch.set_grad_enabled(False)
+        torch.set_num_threads(threads + 1)
+        raise MemoryError
+
+    def state():
+        depth = torch.autocast_increment_nesting()
+        torch.autocast_decrement_nesting()
+        enabled, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+        return depth, enabled, dtype, torch.is_grad_enabled(), torch.get_num_threads()
+
+    threads, before = torch.get_num_threads(), state()
+    if name == "DeepCCA":
+        model = fastcca.deep.DeepCCA(1, hidden=(3,), n_epochs=2, callbacks=[leave_everything_on], n_threads=1)
+        with pytest.raises(MemoryError):
+            model.fit(X, Y)
+    else:
+        with pytest.raises(MemoryError):
+            fastcca.deep.RBM(4, 3).fit(torch.rand(60, 4), callback=leave_everything_on)
+    assert state() == before
+
+
 def test_every_class_that_fits_keeps_the_contract():
     pytest.importorskip("torch")
     from fastcca.deep._atomic_fit import AtomicModule

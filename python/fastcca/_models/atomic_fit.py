@@ -10,9 +10,13 @@ import numpy as np
 from fastcca._arguments.parameters import Constraint, check_parameters
 from fastcca.errors import NumericalError
 
-__all__ = ["AtomicFit", "keep_after"]
+__all__ = ["NOTED", "AtomicFit", "keep_after"]
 
 METHODS = ("fit", "partial_fit", "fit_moments")
+
+# Functions that note what a fit may change outside of its model (the state of a library), and return what
+# puts it back: an interrupt may come between the end of a block and the exit of its context.
+NOTED: list[Callable[[], Callable[[], None]]] = []
 
 
 class AtomicFit:
@@ -53,6 +57,7 @@ def _atomic(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def atomic(self: Any, *args: Any, **kwargs: Any) -> Any:
         before = vars(self)
+        restores = [note() for note in NOTED]
         try:
             # The fit works on attributes of its own. Those of before come back whole, in one assignment.
             object.__setattr__(self, "__dict__", before.copy())
@@ -63,6 +68,8 @@ def _atomic(method: Callable[..., Any]) -> Callable[..., Any]:
             _check_finite(self)
             return fitted
         except BaseException as error:
+            for restore in restores:
+                restore()
             if getattr(error, "_fastcca_kept", None) is not self:
                 object.__setattr__(self, "__dict__", before)
             raise
