@@ -91,7 +91,7 @@ KINDS = {
 }
 
 
-def close(found, expected, tolerance=1e-6):
+def close(found, expected, tolerance=4e-6):
     if isinstance(expected, dict):
         assert list(found) == list(expected)
         for name in expected:
