@@ -283,6 +283,22 @@ def test_partial_fit_is_fit(penalty: Any, weighted: bool, views: Any, rng: np.ra
     np.testing.assert_allclose(later.transform(X), model.transform(X), atol=1e-7)
 
 
+def test_the_features_of_the_selection_are_those_of_the_landmarks(views: Any) -> None:
+    X, Y = views
+    model = KernelCCA(2, rank=20, gamma=0.2)
+    kernels = model._fitted_kernels(0.2, X, Y, None)
+    (of_x, of_y), features = model._choose_views(kernels, X, Y, None, None)
+    assert [f is not None and f.shape == (len(X), 20) for f in features] == [True, True]
+    known, computed = (
+        kernel_module.collect(of_x, of_y, X, Y, None, 1, False, f) for f in (features, (None, None))
+    )
+    np.testing.assert_allclose(known.moments.scatter, computed.moments.scatter, atol=1e-10)
+    np.testing.assert_allclose(known.cross, computed.cross, atol=1e-9)
+    np.testing.assert_allclose(known.residual, computed.residual, atol=1e-9)
+    changed = kernel_module.collect(of_x, of_y, X, Y, None, 1, False, (2 * features[0], features[1]))
+    assert not np.allclose(changed.moments.scatter, known.moments.scatter)  # they are used
+
+
 def test_partial_fit_after_fit(views: Any, rng: np.random.Generator) -> None:
     X, Y = views
     model = KernelCCA(2, rank=20).fit(X[:80], Y[:80]).partial_fit(X[80:], Y[80:])

@@ -87,9 +87,9 @@ class Bfloat16Panel {
     void set(const float* panel, double longest);
 
     // Of queries [start, start + n), the first of a tile and those after it, those that have rows which may
-    // exceed their thresholds, in ascending order. `bias` and `thresholds`, which come for whole tiles,
-    // are the scores' (tile.hpp); no bias but those of padding, the
-    // lowest number, is larger than `largest_bias`. Returns the number of them; `sieved` has room for n.
+    // exceed their thresholds, in ascending order. `bias` and `thresholds`, which come for whole tiles, are
+    // the scores' (tile.hpp); no bias but those of padding, the lowest number, is larger than `largest_bias`.
+    // Returns the number of them; `sieved` holds up to n.
     Index sieve(const float* bias, double largest_bias, const Bfloat16Queries& queries, Index start, Index n,
                 const float* thresholds, Sieved* sieved) const;
 
