@@ -232,20 +232,25 @@ def test_damaged_idx_file_is_named(tmp_path, content, message):
 # ---- MNIST -------------------------------------------------------------------------------------------
 
 
+def write_mnist(home, data):
+    """Images and labels by the prefix of their files; the images' files are gzipped."""
+    folder = home / "mnist"
+    folder.mkdir()
+    for prefix, (images, labels) in data.items():
+        (folder / f"{prefix}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_bytes(images)))
+        (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
+    return home
+
+
 @pytest.fixture
 def small_mnist(tmp_path):
-    """A data home with five training and three test images, half the files gzipped."""
-    folder = tmp_path / "mnist"
-    folder.mkdir()
+    """A data home with five training and three test images."""
     rng = np.random.default_rng(0)
     data = {}
     for prefix, n in (("train", 5), ("t10k", 3)):
         images = rng.integers(0, 256, (n, 28, 28), dtype=np.uint8)
-        labels = rng.integers(0, 10, n, dtype=np.uint8)
-        (folder / f"{prefix}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_bytes(images)))
-        (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
-        data[prefix] = images, labels
-    return tmp_path, data
+        data[prefix] = images, rng.integers(0, 10, n, dtype=np.uint8)
+    return write_mnist(tmp_path, data), data
 
 
 def test_mnist_halves_are_the_columns_of_the_images(small_mnist):
@@ -313,6 +318,71 @@ def test_real_mnist(data_home):
     assert (halves.left_train.mean() + halves.right_train.mean()) / 2 == pytest.approx(0.1307, abs=5e-5)
     np.testing.assert_array_equal(halves.target_train[:8], [5, 0, 4, 1, 9, 2, 1, 3])
     np.testing.assert_array_equal(halves.target_test[:8], [7, 2, 1, 0, 4, 1, 4, 9])
+
+
+@pytest.fixture
+def flat_mnist(tmp_path):
+    """A data home of images that show their number: eight to train, three to test, of two digits."""
+    data = {}
+    for prefix, shades in (("train", range(10, 18)), ("t10k", range(100, 103))):
+        shade = np.array(shades, dtype=np.uint8)
+        data[prefix] = np.tile(shade[:, None, None], (1, 28, 28)), shade % 2
+    return write_mnist(tmp_path, data)
+
+
+def test_noisy_mnist_pairs_images_of_a_digit_within_a_split(flat_mnist):
+    digits = datasets.make_noisy_mnist(500, 2, 300, data_home=flat_mnist, random_state=3)
+    assert (len(digits.target_train), len(digits.target_validation), len(digits.target_test)) == (500, 2, 300)
+    for split, shades in (("train", range(10, 16)), ("validation", (16, 17)), ("test", (100, 101, 102))):
+        rotated, noisy = digits[f"rotated_{split}"], digits[f"noisy_{split}"]
+        assert rotated.dtype == noisy.dtype == np.float32
+        # No rotation moves the middle of a flat image; the least of 784 noises in [0, 1] is about 1/784.
+        first = np.rint(rotated.reshape(-1, 28, 28)[:, 14, 14] * 255).astype(int)
+        np.testing.assert_array_equal(first, np.resize(shades, len(first)))
+        second = noisy.min(axis=1) * 255 - 255 / 785
+        pairs = np.array([min(shades, key=lambda shade: abs(shade - value)) for value in second])
+        np.testing.assert_array_equal(digits[f"target_{split}"], first % 2)
+        assert (np.abs(second - pairs) < 2).mean() > 0.95
+        assert noisy.max() <= 1
+        if split != "validation":
+            assert set(pairs) == set(shades)
+    # Uniform noise, cut off at 1: a pixel of value v is 1 with probability v.
+    full = (digits.noisy_test == 1).mean(axis=1)
+    assert np.abs(full.mean() - 101 / 255) < 0.02
+    assert (digits.noisy_test.mean(axis=0) > 0.6).all()
+
+
+def test_noisy_mnist_is_rotated_by_at_most_45_degrees(tmp_path):
+    """A bar through the middle: where it points is the angle, uniform on either side."""
+    bar = np.zeros((2, 28, 28), dtype=np.uint8)
+    bar[:, 4:24, 13:15] = 255
+    home = write_mnist(tmp_path, dict.fromkeys(("train", "t10k"), (bar, np.zeros(2, dtype=np.uint8))))
+    digits = datasets.make_noisy_mnist(400, 0, 0, data_home=home, random_state=0)
+    assert "rotated_test" not in digits
+    x, y = np.meshgrid(np.arange(28) - 13.5, np.arange(28) - 13.5)
+    images = digits.rotated_train.reshape(-1, 28, 28).astype(float)
+    cross, vertical, horizontal = ((images * part).sum(axis=(1, 2)) for part in (x * y, y * y, x * x))
+    angles = np.degrees(np.arctan2(2 * cross, vertical - horizontal) / 2)
+    assert np.abs(angles).max() < 46
+    assert np.abs(angles).max() > 43
+    assert np.abs(angles.mean()) < 4
+    assert np.abs(angles.std() - 45 / np.sqrt(3)) < 3
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"n_train": -1}, "n_train"),
+        ({"n_test": 1.5}, "n_test"),
+        ({"n_validation": 8}, "leaves no image of 8 for training"),
+        ({"n_train": 0, "n_validation": 9}, "leaves no image of 8"),
+    ],
+)
+def test_noisy_mnist_names_what_is_out_of_range(flat_mnist, given, message):
+    with pytest.raises(ValueError, match=message):
+        datasets.make_noisy_mnist(
+            **{"n_train": 10, "n_validation": 2, "n_test": 2, **given}, data_home=flat_mnist
+        )
 
 
 # ---- Wikipedia ---------------------------------------------------------------------------------------
@@ -514,6 +584,7 @@ def test_without_pooch_the_extra_is_named(monkeypatch, tmp_path):
         (datasets.load_wikipedia, "wikipedia"),
         (datasets.load_spoken_digits, "fsdd"),
         (partial(datasets.load_mnist_halves, download_if_missing=False), "mnist"),
+        (lambda home: datasets.make_noisy_mnist(data_home=home, download_if_missing=False), "mnist"),
     ],
 )
 def test_what_is_not_there_is_said_with_its_address(tmp_path, load, folder):

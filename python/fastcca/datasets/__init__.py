@@ -1,8 +1,8 @@
 """Data: generators of views, real data that comes with scikit-learn, and loaders of public data sets.
 
 The loaders read files of the data home (:func:`get_data_home`); the ``fetch_*`` functions put them there,
-which needs pooch: ``pip install 'fastcca[data]'``. Only they download, and :func:`load_mnist_halves`, which
-asks scikit-learn for what is not there.
+which needs pooch: ``pip install 'fastcca[data]'``. Only they download, and :func:`load_mnist_halves` and
+:func:`make_noisy_mnist`, which ask scikit-learn for what is not there.
 """
 
 from fastcca.datasets._audio_visual import make_audio_visual_digits, make_incongruent_pairs
@@ -19,6 +19,7 @@ from fastcca.datasets._fetch import (
 )
 from fastcca.datasets._home import get_data_home
 from fastcca.datasets._mnist import load_mnist_halves
+from fastcca.datasets._noisy_mnist import make_noisy_mnist
 from fastcca.datasets._omics import make_omics
 from fastcca.datasets._speech import add_noise, load_spoken_digits, speech_features
 from fastcca.datasets._synthetic import make_two_views
@@ -42,6 +43,7 @@ __all__ = [
     "load_wikipedia",
     "make_audio_visual_digits",
     "make_incongruent_pairs",
+    "make_noisy_mnist",
     "make_omics",
     "make_two_views",
     "speech_features",

@@ -14,9 +14,11 @@ from fastcca.datasets._formats import read_idx
 from fastcca.datasets._home import HOME_HINT, get_data_home, require
 from fastcca.datasets._sources import hint
 
-__all__ = ["load_mnist_halves", "read_split"]
+__all__ = ["load_mnist_halves", "read_mnist", "read_split"]
 
 _N_TRAIN = 60000
+
+Split = tuple[NDArray[Any], NDArray[Any]]  # images (n, 28, 28) and labels (n,)
 
 
 @documented
@@ -62,14 +64,7 @@ def load_mnist_halves(
     >>> mnist.left_train.shape  # doctest: +SKIP
     (60000, 392)
     """
-    folder = get_data_home(data_home) / "mnist"
-    if folder.is_dir():
-        train, test = read_split(folder, "train"), read_split(folder, "t10k")
-    elif download_if_missing:
-        train, test = _download(folder)
-    else:
-        raise FileNotFoundError(f"MNIST: there is no folder {folder} ({HOME_HINT}){hint('mnist')}")
-
+    train, test = read_mnist(data_home, download_if_missing)
     halves = {}
     for split, (images, labels) in (("train", train), ("test", test)):
         for side, columns in (("left", slice(0, 14)), ("right", slice(14, 28))):
@@ -79,7 +74,17 @@ def load_mnist_halves(
     return Bunch(**halves)
 
 
-def read_split(folder: Path, prefix: str, what: str = "MNIST") -> tuple[NDArray[Any], NDArray[Any]]:
+def read_mnist(data_home: str | os.PathLike[str] | None, download_if_missing: bool) -> tuple[Split, Split]:
+    """Training and test images of the data home, or of OpenML."""
+    folder = get_data_home(data_home) / "mnist"
+    if folder.is_dir():
+        return read_split(folder, "train"), read_split(folder, "t10k")
+    if download_if_missing:
+        return _download(folder)
+    raise FileNotFoundError(f"MNIST: there is no folder {folder} ({HOME_HINT}){hint('mnist')}")
+
+
+def read_split(folder: Path, prefix: str, what: str = "MNIST") -> Split:
     """Images (n, 28, 28) and labels (n,), bytes, of a data set in the files of MNIST."""
     images_path = _find(folder, f"{prefix}-images-idx3-ubyte", what)
     labels_path = _find(folder, f"{prefix}-labels-idx1-ubyte", what)
@@ -101,7 +106,7 @@ def _find(folder: Path, name: str, what: str) -> Path:
     return compressed if compressed.is_file() else require(folder / name, what)
 
 
-def _download(folder: Path) -> tuple[tuple[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]:
+def _download(folder: Path) -> tuple[Split, Split]:
     try:
         images, labels = fetch_openml(
             "mnist_784", version=1, return_X_y=True, as_frame=False, parser="liac-arff"
