@@ -137,6 +137,27 @@ def test_float32_agrees_with_float64(
         assert relative(a, b) < 1e-4
 
 
+@pytest.mark.parametrize("condition", [1e2, 1e3, 1e4])
+@pytest.mark.parametrize("d", [8, 64])
+def test_ill_conditioned_float32_gets_the_gradient_of_its_values(
+    rng: np.random.Generator, d: int, condition: float
+) -> None:
+    """Where products are taken in double, all that is lost is the rounding of the gradient to float32."""
+    spread = np.logspace(0, -np.log10(condition), d)
+    H1, H2 = views(rng, 8 * d, d, d)
+    H1, H2 = (
+        (H * spread @ np.linalg.qr(rng.standard_normal((d, d)))[0]).astype(np.float32) for H in (H1, H2)
+    )
+    reg = 1e-4 / condition**2
+    single = correlation_loss(H1, H2, None, reg)
+    double = correlation_loss(H1.astype(np.float64), H2.astype(np.float64), None, reg)
+    assert single[0] == pytest.approx(double[0], rel=1e-9)
+    for a, b in zip(single[1:], double[1:], strict=True):
+        assert a is not None
+        assert b is not None
+        assert relative(a, b) < 1e-7
+
+
 # Where others return NaN
 
 

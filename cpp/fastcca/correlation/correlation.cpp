@@ -150,27 +150,6 @@ struct Blocks {
     }
 };
 
-// The polar factor of T. Where T comes from float32 data it is computed in float32, which takes less than
-// half the time, and its singular values are then brought to 1 in double, by a step of Newton and Schulz.
-template <typename S>
-std::optional<Scratch<S>> polar_factor(ConstRef<S> T, bool of_float_data) {
-    if constexpr (std::is_same_v<S, double>) {
-        if (of_float_data) {
-            const Index p = T.rows(), q = T.cols();
-            if (const auto single = contraction_polar<float>(T.template cast<float>())) {
-                const bool tall = p >= q;
-                Scratch<double> rough(p, q), gram(std::min(p, q), std::min(p, q)), P(p, q);
-                rough = single->template cast<double>();
-                symmetric_product<double>(-0.5, rough, tall ? Op::kTranspose : Op::kNone, 0, gram);
-                gram.diagonal().array() += 1.5;
-                gemm<double>(1, tall ? rough : gram, Op::kNone, tall ? gram : rough, Op::kNone, 0, P);
-                return P;
-            }
-        }
-    }
-    return contraction_polar<S>(T);
-}
-
 // All singular values, F = ‖T‖ₜᵣ. With the polar factor P = U Vᵀ of T, for which no singular vector is
 // needed,
 //     F = ⟨P, T⟩,  N₁₂ = L₁⁻ᵀ P L₂⁻¹,  N₁₁ = L₁⁻ᵀ T Pᵀ L₁⁻¹ = S₁₁⁻¹ S₁₂ N₁₂ᵀ,  N₂₂ = L₂⁻ᵀ Pᵀ T L₂⁻¹
@@ -178,9 +157,9 @@ std::optional<Scratch<S>> polar_factor(ConstRef<S> T, bool of_float_data) {
 // all but cancel, its error cancels with them. Nothing is returned where T is not safely of full rank.
 template <typename S>
 std::optional<double> full_trace(const Scratch<S>& R1, const Scratch<S>& R2, ConstRef<S> Y, ConstRef<S> T,
-                                 bool of_float_data, const Blocks<S>* out) {
+                                 const Blocks<S>* out) {
     const Index p = T.rows(), q = T.cols();
-    const std::optional<Scratch<S>> polar = polar_factor<S>(T, of_float_data);
+    const std::optional<Scratch<S>> polar = contraction_polar<S>(T);
     if (!polar) return std::nullopt;
     const Scratch<S>& P = *polar;
     const double objective = inner_product<S>(P, T);
@@ -333,9 +312,8 @@ Trouble by_factors(const Pair& moments, double least_pivot, const CorrelationOpt
             return full_squares<S>(R1, R2, T, to);
         });
     }
-    const bool of_float_data = moments.eps > kEps;
-    return compute(S{}, [&](const auto& R1, const auto& R2, const auto& Y, const auto& T, auto* to) {
-        return full_trace<S>(R1, R2, Y, T, of_float_data, to);
+    return compute(S{}, [](const auto& R1, const auto& R2, const auto& Y, const auto& T, auto* to) {
+        return full_trace<S>(R1, R2, Y, T, to);
     });
 }
 
