@@ -265,7 +265,10 @@ def table(rows: list[dict[str, Any]], name: str) -> str:
     for method in METHODS:
         cells = []
         for n in numbers:
-            row = found[method, n]
+            row = found.get((method, n))
+            if row is None:
+                cells.append("")
+                continue
             text = f"{row['score']:.3f} ± {row['sd']:.3f}"
             near = row["score"] >= best[n]["score"] - best[n]["sd"]
             cells.append(f"**{text}**" if near else text)
