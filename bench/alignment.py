@@ -165,7 +165,6 @@ LOSSES: dict[str, Callable[[], nn.Module]] = {
 def trained(loss: str, hidden: bool, task: Task, pair: Pair, seed: int, only: Choice | None) -> Found:
     """Heads trained by a loss on minibatches; for correlations a CCA of their outputs orders and weights."""
     stops = STEPS if only is None else (int(only["steps"]),)
-    powers = (0.0,) if loss != "correlation" else POWERS if only is None else (only["power"],)
     inputs = [torch.from_numpy(np.ascontiguousarray(view, dtype=np.float32)) for view in pair]
     n = len(inputs[0])
     for noise in NOISES if only is None else (only["noise"],):
@@ -185,14 +184,13 @@ def trained(loss: str, hidden: bool, task: Task, pair: Pair, seed: int, only: Ch
             optimizer.step()
             if step not in stops:
                 continue
-            project = partial(outputs_of, heads)
-            for power in powers:
-                choice = {"noise": noise, "steps": step, "power": power}
-                if loss == "correlation":
-                    model = CCA(task.width, reg=1e-3).fit(*project(pair))
-                    yield choice, partial(weighted_outputs, model, power, heads)
-                else:
-                    yield choice, project
+            choice = {"noise": noise, "steps": step}
+            if loss != "correlation":
+                yield choice, partial(outputs_of, heads)
+                continue
+            model = CCA(task.width, reg=1e-3).fit(*outputs_of(heads, pair))
+            for power in POWERS if only is None else (only["power"],):
+                yield {**choice, "power": power}, partial(weighted_outputs, model, power, heads)
 
 
 def outputs_of(heads: list[nn.Module], pair: Pair) -> Pair:
