@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from fastcca._arguments.parameters import check_count
+from fastcca._arguments.parameters import integer
 from fastcca._models.multi_view import MultiViewModel
 from fastcca._models.report import Report, Table
 from fastcca._models.summaries import Rows, summary_of_two_views
@@ -140,7 +140,7 @@ def report(
     if not isinstance(model, TwoViewTransformer):
         raise TypeError(f"report takes a model of two views or more, got {type(model).__name__}")
     for name, count in (("permutations", permutations), ("bootstraps", bootstraps)):
-        check_count(name, count, low=0)
+        integer(0)(name, count)
     if X is None or Y is None:
         if X is not None or Y is not None or permutations or bootstraps:
             raise ValueError("report takes both X and Y, or neither of them")

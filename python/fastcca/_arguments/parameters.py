@@ -209,14 +209,3 @@ def check_parameters(owner: Any, constraints: Mapping[str, Constraint]) -> None:
 def thread_count(n_threads: Any, name: str = "n_threads") -> int:
     """What the core takes for ``n_threads``: 0 for None, its default."""
     return min(N_THREADS(name, n_threads) or 0, MOST_THREADS)
-
-
-# ---- the names of before, until the last caller is gone
-
-
-def check_count(name: str, value: Any, *, low: int = 1) -> int:
-    return int(integer(low)(name, value))
-
-
-def check_reg(reg: Any) -> tuple[float, float]:
-    return RIDGES("reg", reg)  # type: ignore[no-any-return]

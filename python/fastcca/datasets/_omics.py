@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch, check_random_state
 
-from fastcca._arguments.parameters import check_count
+from fastcca._arguments.parameters import POSITIVE_INTEGER, integer
 
 __all__ = ["make_omics"]
 
@@ -67,10 +67,10 @@ def make_omics(
     >>> omics.X.shape, omics.y.shape, int((omics.x_factor >= 0).sum())
     ((100, 1000), (100, 60), 60)
     """
-    n_samples, n_factors = check_count("n_samples", n_samples), check_count("n_factors", n_factors)
-    n_modules = check_count("n_modules", n_modules, low=0)
-    p, q = (check_count(f"n_features of {view}", n) for view, n in zip("Xy", n_features, strict=True))
-    of_x, of_y = (check_count(f"n_active of {view}", n) for view, n in zip("Xy", n_active, strict=True))
+    n_samples, n_factors = POSITIVE_INTEGER("n_samples", n_samples), POSITIVE_INTEGER("n_factors", n_factors)
+    n_modules = integer(0)("n_modules", n_modules)
+    p, q = (POSITIVE_INTEGER(f"n_features of {view}", n) for view, n in zip("Xy", n_features, strict=True))
+    of_x, of_y = (POSITIVE_INTEGER(f"n_active of {view}", n) for view, n in zip("Xy", n_active, strict=True))
     for view, columns, active in (("X", p, of_x), ("y", q, of_y)):
         if n_factors * active > columns:
             raise ValueError(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
-from fastcca._arguments.parameters import check_reg
+from fastcca._arguments.parameters import RIDGES
 from fastcca.cca.kernel import KernelTwoView, LandmarkView, choose_landmarks, solve_features
 from fastcca.cca.precomputed import row_numbers
 from fastcca.functional.kernels import Kernel
@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 
 def whitened_kernel_views(model: KernelTwoView, X: NDArray[Any], y: NDArray[Any]) -> tuple[Floats, Floats]:
     """Scores of both views with unit variance in the penalised metric, as many as there are features."""
-    reg = check_reg(model.reg_ if hasattr(model, "reg_") else model.reg)
+    reg = RIDGES("reg", model.reg_ if hasattr(model, "reg_") else model.reg)
     kernels = model._fitted_kernels((model.x_gamma_, model.y_gamma_), X, y, None)
     X, y = (row_numbers(kernel, data) for kernel, data in zip(kernels, (X, y), strict=True))
     landmarks = (

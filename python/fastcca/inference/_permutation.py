@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from tqdm import tqdm
 
 from fastcca._arguments.arrays import check_same_rows
-from fastcca._arguments.parameters import check_reg, choice
+from fastcca._arguments.parameters import RIDGES, choice
 from fastcca._arguments.warn import unsaid
 from fastcca.cca.kernel import KernelCCA
 from fastcca.cca.linear import CCA, LinearTwoView
@@ -329,7 +329,7 @@ def _held_out(
     views = _scores(model, X, y, reduced)
     n = len(views[0])
     root = np.sqrt(n - 1)
-    reg = check_reg(model.reg_ if hasattr(model, "reg_") else model.reg)
+    reg = RIDGES("reg", model.reg_ if hasattr(model, "reg_") else model.reg)
     U, _, Vt = np.linalg.svd(product(views[0].T, views[1], model.n_threads), full_matrices=True)
     pairs = views[0] @ U * root, views[1] @ Vt.T * root
     k = model.n_components_

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from fastcca._arguments.parameters import check_count, choice, integer
+from fastcca._arguments.parameters import POSITIVE_INTEGER, choice, integer
 from fastcca._models.correlation_tests import sequential_wilks
 from fastcca.inference._model import check_resamples
 
@@ -197,7 +197,7 @@ def sample_size(
     for name, value in wanted.items():
         if value is not None:
             _between(name, value)
-    check_count("component", component, low=0)
+    integer(0)("component", component)
     if component >= len(rho):
         raise ValueError(f"component must be below {len(rho)}, the number of correlations, got {component}")
     if random_state is not None and not isinstance(random_state, (int, np.integer)):
@@ -282,7 +282,7 @@ def _samples(rho: Floats, n: int, p: int, q: int, count: int, rng: np.random.Ran
 
 
 def _population(correlations: ArrayLike, p: Any, q: Any) -> Floats:
-    most = min(check_count("n_features_x", p), check_count("n_features_y", q))
+    most = min(POSITIVE_INTEGER("n_features_x", p), POSITIVE_INTEGER("n_features_y", q))
     rho = np.atleast_1d(np.asarray(correlations, dtype=np.float64))
     if rho.ndim != 1 or not 1 <= len(rho) <= most:
         raise ValueError(f"correlations must be 1 to min(p, q) = {most} numbers, got shape {rho.shape}")
@@ -297,7 +297,7 @@ def _check_test(test: Any, alpha: Any, n_confounds: Any, n_simulations: Any) -> 
     """Both numbers as Python's, which cannot overflow."""
     choice("wilks", "roy")("test", test)
     _between("alpha", alpha)
-    return check_count("n_confounds", n_confounds, low=0), check_resamples("n_simulations", n_simulations)
+    return integer(0)("n_confounds", n_confounds), check_resamples("n_simulations", n_simulations)
 
 
 def _between(name: str, value: Any) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from fastcca._arguments.parameters import check_count
+from fastcca._arguments.parameters import POSITIVE_INTEGER
 from fastcca._models.correlation_tests import WilksTest, sequential_wilks
 from fastcca._models.two_view import TwoViewTransformer
 from fastcca.cca.linear import LinearTwoView
@@ -94,7 +94,7 @@ def wilks_test(
         )
     if not isinstance(n_samples, Real) or isinstance(n_samples, bool) or not 0 < float(n_samples) < np.inf:
         raise ValueError(f"n_samples must be a positive number, got {n_samples!r}")
-    p, q = check_count("n_features_x", n_features_x), check_count("n_features_y", n_features_y)
+    p, q = POSITIVE_INTEGER("n_features_x", n_features_x), POSITIVE_INTEGER("n_features_y", n_features_y)
     return sequential_wilks(_checked_correlations(fitted, p, q), float(n_samples), p, q)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastcca._arguments.parameters import check_count
+from fastcca._arguments.parameters import POSITIVE_INTEGER
 from fastcca.plotting._docs import documented
 from fastcca.plotting._style import COLOURS, DARK, MARKERS, feature_names, largest, name_points, new_axes
 
@@ -138,7 +138,7 @@ class CorrelationCircleDisplay:
         if kind == "biplot" and self.scores is None:
             raise ValueError("a biplot needs rows: give X to from_estimator, or scores")
         if top is not None:
-            check_count("top", top, low=1)
+            POSITIVE_INTEGER("top", top)
         self.ax_ = ax = new_axes(ax, size=(6.4, 4.4))
         turn = np.linspace(0, 2 * np.pi, 200)
         for radius, dashes in ((1.0, "-"), (0.5, ":")):

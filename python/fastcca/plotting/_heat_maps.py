@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastcca._arguments.parameters import check_count
+from fastcca._arguments.parameters import POSITIVE_INTEGER
 from fastcca.plotting._docs import documented
 from fastcca.plotting._style import feature_names, largest, new_axes
 
@@ -146,7 +146,7 @@ class HeatMapDisplay:
         n_components : int, optional
             How many components; by default all.
         """
-        first = slice(None if n_components is None else check_count("n_components", n_components, low=1))
+        first = slice(None if n_components is None else POSITIVE_INTEGER("n_components", n_components))
         x, y = (np.asarray(loadings)[:, first] for loadings in (estimator.x_loadings_, estimator.y_loadings_))
         return cls(
             (x * np.asarray(estimator.canonical_correlations_)[first]) @ y.T,
@@ -173,7 +173,7 @@ class HeatMapDisplay:
             Itself, with ``ax_``, ``image_`` and ``shown_``.
         """
         if top is not None:
-            check_count("top", top, low=1)
+            POSITIVE_INTEGER("top", top)
         size = np.abs(np.nan_to_num(self.values))
         rows, columns = largest(size.max(axis=1), top), largest(size.max(axis=0), top)
         self.shown_ = rows, columns

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastcca._arguments.parameters import check_count
+from fastcca._arguments.parameters import POSITIVE_INTEGER
 from fastcca.plotting._docs import documented
 from fastcca.plotting._style import COLOURS, feature_names, largest, new_axes
 
@@ -173,7 +173,7 @@ class BootstrapDisplay:
             This display, with ``ax_``, ``bars_`` and ``shown_`` set.
         """
         if top is not None:
-            check_count("top", top, low=1)
+            POSITIVE_INTEGER("top", top)
         self.shown_ = shown = largest(self.estimate, top)
         self.ax_ = ax = new_axes(ax, size=(6.4, max(2.4, 1.0 + 0.26 * len(shown))))
         places, estimate = np.arange(len(shown)), self.estimate[shown]

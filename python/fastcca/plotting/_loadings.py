@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastcca._arguments.parameters import check_count
+from fastcca._arguments.parameters import POSITIVE_INTEGER
 from fastcca.plotting._docs import documented
 from fastcca.plotting._style import COLOURS, feature_names, largest, new_axes
 
@@ -141,7 +141,7 @@ class LoadingDisplay:
         if kind not in ("bar", "helio"):
             raise ValueError(f"kind must be 'bar' or 'helio', got {kind!r}")
         if top is not None:
-            check_count("top", top, low=1)
+            POSITIVE_INTEGER("top", top)
         x_shown, y_shown = (largest(loadings, top) for loadings in (self.x_loadings, self.y_loadings))
         self.shown_ = np.concatenate([x_shown, y_shown + len(self.x_loadings)])
         loadings = np.concatenate([self.x_loadings, self.y_loadings])[self.shown_]
