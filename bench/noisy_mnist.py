@@ -42,7 +42,7 @@ Chosen = dict[str, float]
 N_PAIRS = 50_000
 SOME = slice(10_000)  # the pairs that choices are made with
 STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)  # C of the support vector machines
-NEIGHBOURS = (5, 10, 20)  # of the clustering
+NEIGHBOURS = (10, 20, 30, 50)  # of the clustering
 N_DEEP = 10  # outputs of the networks
 
 
@@ -131,10 +131,6 @@ def leading(model: Any, k: int) -> Callable[[Array], Array]:
     return lambda rows: np.asarray(model.transform(rows)[:, :k])
 
 
-def fit_pixels(digits: Bunch, seed: int) -> Fitted:
-    return Fitted(lambda rows: rows, {})
-
-
 def fit_cca(digits: Bunch, seed: int) -> Fitted:
     moments = Moments().update(digits.rotated_train, digits.noisy_train, dtype=np.float64)
     models = {reg: CCA(50, reg=reg).fit_moments(moments) for reg in (1e-2, 1e-1, 1.0, 10.0)}
@@ -173,7 +169,6 @@ def fit_kernel_cca(digits: Bunch, seed: int, rank: int = 6000) -> Fitted:
 
 DEEP = {
     "hidden": ((1024,) * 3, (512,) * 3),
-    "objective": "frobenius",
     "input_noise": 0.5,
     "autocast": "bfloat16",
     "validation_fraction": 0.0,
@@ -223,7 +218,6 @@ class Method(NamedTuple):
 
 
 METHODS = {
-    "pixels": Method(fit_pixels, False, {N_PAIRS: 13.1, 450_000: 13.3}),
     "cca": Method(fit_cca, False, {N_PAIRS: 19.6, 450_000: 18.9}),
     "kernel-cca": Method(fit_kernel_cca, False, {N_PAIRS: 4.5, 450_000: 3.1}),
     "deep-cca": Method(fit_deep_cca, True, {N_PAIRS: 2.9, 450_000: 0.9}),
