@@ -103,8 +103,9 @@ def evaluate(fitted: Fitted, digits: Bunch) -> dict[str, float]:
     def agreement(k: int, neighbours: int) -> float:
         return accuracy(clusters(validation[:, :k], neighbours), digits.target_validation)
 
-    widths = {min(10, test.shape[1]) if fitted.ordered else test.shape[1], test.shape[1]}
-    k, neighbours = max(product(sorted(widths), NEIGHBOURS), key=lambda choice: agreement(*choice))
+    n_columns = test.shape[1]
+    widths = sorted({min(10, n_columns), n_columns}) if fitted.ordered else [n_columns]
+    k, neighbours = max(product(widths, NEIGHBOURS), key=lambda choice: agreement(*choice))
     found = clusters(test[:, :k], neighbours)
     return {
         "error": percent_wrong(predict, test, digits.target_test),
@@ -127,19 +128,16 @@ def least_error(fits: Iterable[Fitted], digits: Bunch) -> Fitted:
     return min(fits, key=validation_error)
 
 
-def leading(model: Any, k: int) -> Callable[[Array], Array]:
-    return lambda rows: np.asarray(model.transform(rows)[:, :k])
+def leading(model: Any, k: int, chosen: Chosen) -> Fitted:
+    """The first k projections."""
+    return Fitted(lambda rows: np.asarray(model.transform(rows)[:, :k]), {**chosen, "k": k}, ordered=True)
 
 
 def fit_cca(digits: Bunch, seed: int) -> Fitted:
     moments = Moments().update(digits.rotated_train, digits.noisy_train, dtype=np.float64)
     models = {reg: CCA(50, reg=reg).fit_moments(moments) for reg in (1e-2, 1e-1, 1.0, 10.0)}
     return least_error(
-        (
-            Fitted(leading(models[reg], k), {"reg": reg, "k": k}, True)
-            for reg in models
-            for k in (10, 20, 30, 50)
-        ),
+        (leading(model, k, {"reg": reg}) for reg, model in models.items() for k in (10, 20, 30, 50)),
         digits,
     )
 
@@ -161,10 +159,10 @@ def fit_kernel_cca(digits: Bunch, seed: int, rank: int = 6000) -> Fitted:
             choice = {"width_x": width_x, "width_y": width_y, "reg": reg}
             model = fit(slice(N_PAIRS), 1500, choice)
             for k in (10, 20):
-                yield Fitted(leading(model, k), {**choice, "k": k}, True)
+                yield leading(model, k, choice)
 
     best = least_error(candidates(), digits).chosen
-    return Fitted(leading(fit(slice(None), rank, best), int(best["k"])), best, True)
+    return leading(fit(slice(None), rank, best), int(best["k"]), best)
 
 
 DEEP = {
@@ -173,7 +171,7 @@ DEEP = {
     "autocast": "bfloat16",
     "validation_fraction": 0.0,
 }
-N_EPOCHS = {N_PAIRS: 48, 450_000: 10}
+N_EPOCHS = {N_PAIRS: 48, 450_000: 10}  # by the number of pairs; DeepCCA's own for others
 
 
 def moved(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
