@@ -55,10 +55,10 @@ def moments_stream(columns=P + Q, views=(X, Y), names=("X", "y")):
 
 
 def feature_moments(x=(), y=(), names=("X", "y"), weights=None, **changed):
-    maps = [(POINTS, F_OF_M, RBF, np.zeros(P)), (OTHERS, F_OF_M, RBF, np.zeros(Q))]
+    maps = [(POINTS, F_OF_M, RBF, np.zeros(P), False), (OTHERS, F_OF_M, RBF, np.zeros(Q), False)]
     for view, name in enumerate(("x_map", "y_map")):
         maps[view] = changed.get(name, maps[view])
-    sums = _core.FeatureMoments64(*maps, list(names))
+    sums = _core.FeatureMoments64(*maps, True, list(names))
     sums.add(x or (X, X, None, None), y or (Y, Y, None, None), weights, 1)
     return sums.finish(1)
 
@@ -612,14 +612,19 @@ def test_a_factorisation_that_has_ended_goes_no_further():
         {"weights": np.ones(N - 1)},
         {"names": ["X"]},
         {"names": []},
-        {"x_map": (POINTS, F_OF_M[:-1], RBF, np.zeros(P))},
-        {"x_map": (POINTS, F_OF_M, RBF, np.zeros(P + 1))},
-        {"x_map": (POINTS[:0], F_OF_M[:0, :0], RBF, np.zeros(P))},
-        {"y_map": (OTHERS, F_OF_M, RBF, np.zeros((Q, 1)))},
+        {"x_map": (POINTS, F_OF_M[:-1], RBF, np.zeros(P), False)},
+        {"x_map": (POINTS, F_OF_M, RBF, np.zeros(P + 1), False)},
+        {"x_map": (POINTS[:0], F_OF_M[:0, :0], RBF, np.zeros(P), False)},
+        {"y_map": (OTHERS, F_OF_M, RBF, np.zeros((Q, 1)), False)},
+        {"x_map": (POINTS, F_OF_M[:-1], RBF, np.zeros(P), True)},
+        {
+            "x": (X, X, None, np.ones((N, len(POINTS)))),
+            "x_map": (POINTS, F_OF_M, RBF, np.zeros(P), True),
+        },
     ],
 )
 def test_feature_moments_refuse_sizes(changed):
-    assert feature_moments()[0] == N
+    assert feature_moments()[0][0] == N
     with pytest.raises(ValueError):
         feature_moments(**changed)
 

@@ -312,6 +312,59 @@ def test_partial_fit_after_fit(views: Any, rng: np.random.Generator) -> None:
         model.partial_fit(*views, landmarks=views)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("sampled", [False, True], ids=["features known", "features computed"])
+@pytest.mark.parametrize("kernel", ["rbf", ("rbf", RBF()), "polynomial"])
+def test_a_fit_that_keeps_no_moments_is_the_same(
+    dtype: Any, weighted: bool, sampled: bool, kernel: Any, views: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, Y = (view.astype(dtype) for view in views)
+    weights = np.arange(150) % 3 + 0.5 if weighted else None
+    if sampled:
+        monkeypatch.setattr(kernel_module, "SELECTION_BYTES", 100 * 20 * X.itemsize)
+
+    def fit() -> KernelCCA:
+        return KernelCCA(3, kernel=kernel, rank=20, reg=1e-2, gamma=0.2).fit(X, Y, weights)
+
+    with_moments = fit()
+    monkeypatch.setattr(kernel_module, "KEPT_BYTES", 0)
+    lean = fit()
+    assert hasattr(with_moments, "_sums")
+    assert not hasattr(lean, "_sums")
+    # double, or what single precision leaves of covariances, times what the ridge lets through
+    atol = 1e-9 if dtype == np.float64 else 2e-4
+    for name in sorted(vars(with_moments)):
+        value = getattr(with_moments, name)
+        if name.endswith("_") and isinstance(value, (float, np.ndarray)):
+            scale = max(1.0, float(np.abs(value).max()))
+            np.testing.assert_allclose(getattr(lean, name), value, atol=atol * scale, err_msg=name)
+    np.testing.assert_allclose(lean.predict(X), with_moments.predict(X), atol=atol * 10)
+
+
+@pytest.mark.parametrize("gamma", [1.0, 1e-5])
+def test_moments_of_kernel_values_serve_where_the_ridge_covers_their_rounding(
+    gamma: float, views: Any
+) -> None:
+    X, Y = views
+    model = KernelCCA(2, rank=20, gamma=gamma, tol=0.0)
+    (of_x, of_y), _ = model._choose_views(
+        model._fitted_kernels(gamma, X, Y, None), X, Y, None, (X[:20], Y[:20])
+    )
+    exact = kernel_module.collect(of_x, of_y, X, Y, None, 1, False)
+    late = kernel_module.collect(of_x, of_y, X, Y, None, 1, False, reg=1e-4)
+    off = np.abs(late.moments.scatter - exact.moments.scatter).max() / (len(X) - 1)
+    smallest = np.linalg.eigvalsh(of_x.factor @ of_x.factor.T)[0]
+    assert of_x.may_wait(1e-4) == (gamma == 1.0)
+    if gamma == 1.0:
+        assert 0 < off < 1e-12  # another way, as good
+        assert not of_x.may_wait(np.finfo(float).eps * 20 / smallest)
+        np.testing.assert_allclose(late.cross, exact.cross, atol=1e-10)
+        np.testing.assert_allclose(late.residual, exact.residual, atol=1e-10)
+    else:
+        assert off == 0  # each row's features
+
+
 def test_given_landmarks(views: Any) -> None:
     X, Y = views
     points = np.vstack([X[:10], X[:5]])  # with copies, which are left out

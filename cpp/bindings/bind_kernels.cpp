@@ -153,23 +153,33 @@ class PyPivotedCholesky {
 // features where they are known)
 template <typename T>
 using Input = std::tuple<Array<T>, Array<T>, std::optional<Array<double>>, std::optional<Array<T>>>;
-// (landmarks, their factor, the kernel, the shift of the view's columns)
+// (landmarks, their factor, the kernel, the shift of the view's columns, whether the factor waits for the
+// end)
 template <typename T>
-using Map = std::tuple<Array<T>, Array<double>, Spec, Array<T>>;
+using Map = std::tuple<Array<T>, Array<double>, Spec, Array<T>, bool>;
 
 template <typename T>
 class PyFeatureMoments {
  public:
-    PyFeatureMoments(const Map<T>& x, const Map<T>& y, std::vector<std::string> names)
+    PyFeatureMoments(const Map<T>& x, const Map<T>& y, bool with_cross, std::vector<std::string> names)
         : names_(std::move(names)), columns_{std::get<3>(x).size(), std::get<3>(y).size()} {
         require(names_.size() == 2, "names must name two views");
-        const LandmarkPoints<T> points[2] = {landmarks_of(std::get<0>(x), std::get<2>(x)),
-                                             landmarks_of(std::get<0>(y), std::get<2>(y))};
-        kernel_columns_ = {columns_of(points[0]), columns_of(points[1])};
-        n_landmarks_ = {points[0].points.rows, points[1].points.rows};
-        moments_ =
-            core<T>().feature_moments(points[0], factor_of(x, points[0]), vector_of(std::get<3>(x), "shift"),
-                                      points[1], factor_of(y, points[1]), vector_of(std::get<3>(y), "shift"));
+        const auto of_view = [](const Map<T>& map) -> ViewLandmarks<T> {
+            const auto& [points, factor, spec, shift, late] = map;
+            ViewLandmarks<T> view{landmarks_of(points, spec), matrix_of(factor, "factor"),
+                                  vector_of(shift, "shift"), late};
+            const Index m = view.points.points.rows;
+            if (view.factor.rows() != m || view.factor.cols() != m)
+                throw std::invalid_argument("factor must be square, of the number of landmarks");
+            return view;
+        };
+        const ViewLandmarks<T> views[2] = {of_view(x), of_view(y)};
+        for (std::size_t v = 0; v < 2; ++v) {
+            kernel_columns_[v] = columns_of(views[v].points);
+            n_landmarks_[v] = views[v].factor.rows();
+            late_[v] = views[v].late;
+        }
+        moments_ = core<T>().feature_moments(views[0], views[1], with_cross);
     }
 
     void add(const Input<T>& x, const Input<T>& y, const std::optional<Array<double>>& weights,
@@ -186,6 +196,7 @@ class PyFeatureMoments {
                             inputs[v].features.cols == n_landmarks_[v],
                         "features must have a row for each row of the data and a column for each landmark");
                 require(inputs[v].features.col_stride == 1, "features must have contiguous rows");
+                require(!late_[v], "features are of no use where the factor waits for the end");
             }
             check_columns(inputs[v].kernel_input.cols, kernel_columns_[v], names_[v]);
             check_columns(inputs[v].columns.cols, columns_[v], names_[v]);
@@ -205,34 +216,25 @@ class PyFeatureMoments {
             core<T>().add_features(*moments_, inputs[0], inputs[1], weights ? w.data() : nullptr);
         });
     }
+    // The moments of the features g; (sum w g c', sum w c, sum w c²) of them and shifted columns c, the first
+    // of no rows where it was not asked for; and for each view what is left out of the kernel's trace, and
+    // the whole of it.
     py::tuple finish(int n_threads) const {
-        MomentSums sums = without_gil(n_threads, [&] { return core<T>().finish_features(*moments_); });
-        return py::make_tuple(sums.n, to_numpy(std::move(sums.shift)), to_numpy(std::move(sums.offset)),
-                              to_numpy(std::move(sums.scatter)));
-    }
-    // (sum w g c', sum w c, sum w c²) of features g and shifted columns c
-    py::tuple columns() const {
-        ColumnSums sums = moments_->columns();
-        return py::make_tuple(to_numpy(std::move(sums.cross)), to_numpy(std::move(sums.sum)),
-                              to_numpy(std::move(sums.square)));
-    }
-    // (left out, whole) of the kernels' traces, for each view
-    py::tuple residuals() const {
-        const auto& x = moments_->residual(0);
-        const auto& y = moments_->residual(1);
-        return py::make_tuple(py::make_tuple(x.left, x.trace), py::make_tuple(y.left, y.trace));
+        auto sums = without_gil(n_threads, [&] { return core<T>().finish_features(*moments_); });
+        auto& [moments, columns, traces] = sums;
+        return py::make_tuple(
+            py::make_tuple(moments.n, to_numpy(std::move(moments.shift)), to_numpy(std::move(moments.offset)),
+                           to_numpy(std::move(moments.scatter))),
+            py::make_tuple(to_numpy(std::move(columns.cross)), to_numpy(std::move(columns.sum)),
+                           to_numpy(std::move(columns.square))),
+            py::make_tuple(py::make_tuple(traces[0].left, traces[0].whole),
+                           py::make_tuple(traces[1].left, traces[1].whole)));
     }
 
  private:
-    static Matrix<double> factor_of(const Map<T>& map, const LandmarkPoints<T>& landmarks) {
-        Matrix<double> L = matrix_of(std::get<1>(map), "factor");
-        if (L.rows() != landmarks.points.rows || L.cols() != landmarks.points.rows)
-            throw std::invalid_argument("factor must be square, of the number of landmarks");
-        return L;
-    }
-
     std::vector<std::string> names_;
     std::array<Index, 2> columns_, kernel_columns_{}, n_landmarks_{};
+    std::array<bool, 2> late_{};
     std::shared_ptr<FeatureMoments<T>> moments_;
 };
 
@@ -290,12 +292,10 @@ void define(py::module_& m, const char* cholesky, const char* moments) {
         .def_property_readonly("trace", &Cholesky::trace);
     using Moments = PyFeatureMoments<T>;
     py::class_<Moments>(m, moments, py::module_local())
-        .def(py::init<const Map<T>&, const Map<T>&, std::vector<std::string>>(), py::arg("x"), py::arg("y"),
-             py::arg("names"))
+        .def(py::init<const Map<T>&, const Map<T>&, bool, std::vector<std::string>>(), py::arg("x"),
+             py::arg("y"), py::arg("with_cross"), py::arg("names"))
         .def("add", &Moments::add, py::arg("x"), py::arg("y"), py::arg("weights"), py::arg("n_threads"))
-        .def("finish", &Moments::finish, py::arg("n_threads"))
-        .def_property_readonly("columns", &Moments::columns)
-        .def_property_readonly("residuals", &Moments::residuals);
+        .def("finish", &Moments::finish, py::arg("n_threads"));
     m.def("kernel_matrix", &matrix<T>, py::arg("X").noconvert(), py::arg("Y").noconvert(), py::arg("kernel"),
           py::arg("n_threads"));
     m.def("kernel_scores", &scores<T>, py::arg("X").noconvert(), py::arg("landmarks").noconvert(),

@@ -144,22 +144,27 @@ TEST_CASE("a kernel that is not positive semidefinite is refused") {
 }
 
 TEST_CASE_TEMPLATE("moments of features are those of the features", T, float, double) {
+    bool late_x = false, late_y = false;
+    SUBCASE("each row's features") {}
+    SUBCASE("those of y from kernel values at the end") { late_y = true; }
+    SUBCASE("those of both") { late_x = late_y = true; }
     const Index n = 2500, p = 4, q = 3, mx = 20, my = 13;
     const Matrix<T> X = random_uniform(n, p, 1).template cast<T>(),
                     Y = random_uniform(n, q, 2).template cast<T>();
-    const auto map = [](const Matrix<T>& data, Index m) {
+    const auto map = [](const Matrix<T>& data, Index m, bool late) {
         const Matrix<T> points = data.topRows(m);
         Matrix<double> L =
             kernel_matrix<double>(kSpecs[0], view_of(Matrix<double>(points.template cast<double>())));
         REQUIRE(cholesky<double>(L) < 0);
-        return FeatureMap<T>(Landmarks<T>(kSpecs[0], view_of(points)), L);
+        return FeatureMap<T>(Landmarks<T>(kSpecs[0], view_of(points)), L, late);
     };
-    const FeatureMap<T> x = map(X, mx), y = map(Y, my);
+    const FeatureMap<T> x = map(X, mx, false), y = map(Y, my, false);
     Matrix<T> gx(mx, n), gy(my, n);
     x.apply(view_of(X), gx);
     y.apply(view_of(Y), gy);
     const Vector<double> w = random_uniform(n, 1, 3).array().abs().matrix();
-    FeatureMoments<T> moments(x, y, Vector<T>::Constant(p, T(0.25)), Vector<T>::Zero(q));
+    FeatureMoments<T> moments(map(X, mx, late_x), map(Y, my, late_y), Vector<T>::Constant(p, T(0.25)),
+                              Vector<T>::Zero(q));
     for (const auto& [first, count] : {std::pair<Index, Index>{0, 2100}, {2100, 400}})
         moments.add({view_of(X).middle_rows(first, count), view_of(X).middle_rows(first, count)},
                     {view_of(Y).middle_rows(first, count), view_of(Y).middle_rows(first, count)},
@@ -173,16 +178,18 @@ TEST_CASE_TEMPLATE("moments of features are those of the features", T, float, do
     Matrix<double> shifted = G;
     shifted.colwise() -= mean;
     const Matrix<double> scatter = shifted * w.asDiagonal() * shifted.transpose();
-    const MomentSums sums = moments.finish();
+    const auto [sums, columns, traces] = moments.finish();
     const double scale = tolerance<T>() * static_cast<double>(n);
     CHECK((sums.scatter - scatter).cwiseAbs().maxCoeff() < scale);
     CHECK((sums.shift + sums.offset - mean).cwiseAbs().maxCoeff() < tolerance<T>());
-    CHECK((moments.columns().cross - G * w.asDiagonal() * C.transpose()).cwiseAbs().maxCoeff() < scale);
-    CHECK((moments.columns().sum - C * w).cwiseAbs().maxCoeff() < scale);
-    CHECK((moments.columns().square - C.cwiseAbs2() * w).cwiseAbs().maxCoeff() < scale);
-    CHECK(std::abs(moments.residual(0).trace - w.sum()) < scale);
-    CHECK(std::abs(moments.residual(0).left -
-                   (w.sum() - gx.template cast<double>().colwise().squaredNorm().dot(w))) < scale);
+    CHECK((columns.cross - G * w.asDiagonal() * C.transpose()).cwiseAbs().maxCoeff() < scale);
+    CHECK((columns.sum - C * w).cwiseAbs().maxCoeff() < scale);
+    CHECK((columns.square - C.cwiseAbs2() * w).cwiseAbs().maxCoeff() < scale);
+    for (const std::size_t v : {0, 1}) {
+        const auto held = (v == 0 ? gx : gy).template cast<double>().colwise().squaredNorm().dot(w);
+        CHECK(std::abs(traces[v].whole - w.sum()) < scale);
+        CHECK(std::abs(traces[v].left - (w.sum() - held)) < scale);
+    }
 }
 
 TEST_CASE("the dual solver solves the eigenproblem") {

@@ -23,8 +23,13 @@ void with_position(std::size_t view, Index first, F&& f) {
 }  // namespace
 
 template <typename T>
-FeatureMap<T>::FeatureMap(Landmarks<T> landmarks, const Matrix<double>& L)
-    : landmarks_(std::move(landmarks)), L_(L.template cast<T>()) {}
+FeatureMap<T>::FeatureMap(Landmarks<T> landmarks, const Matrix<double>& L, bool late)
+    : landmarks_(std::move(landmarks)) {
+    if (late)
+        late_ = L;
+    else
+        L_ = L.template cast<T>();
+}
 
 template <typename T>
 void FeatureMap<T>::apply(const MatrixView<T>& X, MutableRef<T> features) const {
@@ -35,29 +40,22 @@ void FeatureMap<T>::apply(const MatrixView<T>& X, MutableRef<T> features) const 
             landmarks_.tile(X.middle_rows(first, rows), 0, features.middleCols(first, rows));
         });
     });
-    solve_lower<T>(L_, features);
+    if (!late()) solve_lower<T>(L_, features);
 }
 
 template <typename T>
-typename FeatureMap<T>::Residual FeatureMap<T>::residual(ConstRef<T> features, const Vector<double>& diagonal,
-                                                         const double* weights) {
-    Residual sum;
-    for (Index i = 0; i < features.cols(); ++i) {
-        const double w = weights ? weights[i] : 1.0;
-        // Rounding may leave a row of a landmark a little below zero.
-        sum.left += w * std::max(diagonal[i] - static_cast<double>(features.col(i).squaredNorm()), 0.0);
-        sum.trace += w * diagonal[i];
-    }
-    return sum;
+void FeatureMap<T>::finish(MutableRef<double> sums) const {
+    if (late()) solve_lower<double>(late_, sums);
 }
 
 template <typename T>
-FeatureMoments<T>::FeatureMoments(FeatureMap<T> x, FeatureMap<T> y, Vector<T> x_shift, Vector<T> y_shift)
+FeatureMoments<T>::FeatureMoments(FeatureMap<T> x, FeatureMap<T> y, Vector<T> x_shift, Vector<T> y_shift,
+                                  bool with_cross)
     : maps_{std::move(x), std::move(y)},
       shifts_{std::move(x_shift), std::move(y_shift)},
       moments_(maps_[0].size() + maps_[1].size()) {
     const Index d = shifts_[0].size() + shifts_[1].size();
-    columns_.cross.setZero(maps_[0].size() + maps_[1].size(), d);
+    if (with_cross) columns_.cross.setZero(maps_[0].size() + maps_[1].size(), d);
     columns_.sum.setZero(d);
     columns_.square.setZero(d);
 }
@@ -89,9 +87,7 @@ void FeatureMoments<T>::add(const FeatureInput<T>& x, const FeatureInput<T>& y, 
             const Vector<double> diagonal = inputs[v].diagonal
                                                 ? inputs[v].diagonal->segment(first, rows).eval()
                                                 : kernel_diagonal(map.spec(), block);
-            const auto part = FeatureMap<T>::residual(features[v], diagonal, w);
-            residuals_[v].left += part.left;
-            residuals_[v].trace += part.trace;
+            traces_[v] += w ? diagonal.dot(Eigen::Map<const Vector<double>>(w, rows)) : diagonal.sum();
         }
         moments_.add(views, w);
         add_columns(inputs, first, rows, w, features);
@@ -117,6 +113,7 @@ void FeatureMoments<T>::add_columns(const std::array<FeatureInput<T>, 2>& inputs
         }
         Index row = 0;
         for (const ColumnPerRow& g : features) {
+            if (columns_.cross.size() == 0) break;
             Matrix<T> product(g.rows(), d);
             gemm<T>(1, g, Op::kNone, wc, Op::kTranspose, 0, product);
             columns_.cross.block(row, column, g.rows(), d) += product.template cast<double>();
@@ -124,6 +121,38 @@ void FeatureMoments<T>::add_columns(const std::array<FeatureInput<T>, 2>& inputs
         }
         column += d;
     }
+}
+
+template <typename T>
+typename FeatureMoments<T>::Sums FeatureMoments<T>::finish() const {
+    Sums sums{moments_.finish(), columns_, {}};
+    MomentSums& moments = sums.moments;
+    const std::array<Index, 2> sizes{maps_[0].size(), maps_[1].size()}, starts{0, sizes[0]};
+    if (maps_[0].late() || maps_[1].late()) {
+        // From both sides: of the symmetric result of the second pass, the transpose is itself.
+        for (int side = 0; side < 2; ++side) {
+            for (std::size_t v = 0; v < 2; ++v)
+                maps_[v].finish(moments.scatter.middleRows(starts[v], sizes[v]));
+            moments.scatter.transposeInPlace();
+        }
+        moments.scatter = (0.5 * (moments.scatter + moments.scatter.transpose())).eval();
+        Matrix<double> means(moments.shift.size(), 2);
+        means << moments.shift, moments.offset;
+        for (std::size_t v = 0; v < 2; ++v) {
+            maps_[v].finish(means.middleRows(starts[v], sizes[v]));
+            if (sums.columns.cross.size() > 0)
+                maps_[v].finish(sums.columns.cross.middleRows(starts[v], sizes[v]));
+        }
+        moments.shift = means.col(0);
+        moments.offset = means.col(1);
+    }
+    for (std::size_t v = 0; v < 2; ++v) {
+        const auto mean = (moments.shift + moments.offset).segment(starts[v], sizes[v]);
+        const double held =
+            moments.scatter.diagonal().segment(starts[v], sizes[v]).sum() + moments.n * mean.squaredNorm();
+        sums.traces[v] = {std::max(traces_[v] - held, 0.0), traces_[v]};
+    }
+    return sums;
 }
 
 template <typename T>

@@ -16,27 +16,28 @@ namespace fastcca {
 template <typename T>
 class FeatureMap {
  public:
-    // L: the factor in double, of landmarks.size() rows; the products with it are taken in T.
-    FeatureMap(Landmarks<T> landmarks, const Matrix<double>& L);
+    // L: the factor in double, of landmarks.size() rows; the products with it are taken in T. `late`: rows
+    // give their kernel values, and L⁻¹ is applied to the moments of all, in double. That saves n m² of
+    // 3 n m² operations a view, and costs the square of L's condition number in digits.
+    FeatureMap(Landmarks<T> landmarks, const Matrix<double>& L, bool late = false);
 
     Index size() const { return landmarks_.size(); }
     // The columns of the input: d, or size() where kernel values are given.
     Index columns() const { return landmarks_.columns(); }
 
-    // features(:, i) = g(x_i): a column per row of X; the kernel's tiles and the solves in parallel.
+    // features(:, i) = g(x_i), or k(I, x_i) where the map is late: a column per row of X; the kernel's tiles
+    // and the solves in parallel.
     void apply(const MatrixView<T>& X, MutableRef<T> features) const;
+    // sums ← L⁻¹ sums, of sums over rows, where the map is late; else nothing.
+    void finish(MutableRef<double> sums) const;
 
-    // sum_i w_i (k(x_i, x_i) - |g(x_i)|²) and sum_i w_i k(x_i, x_i), given k(x_i, x_i)
-    struct Residual {
-        double left = 0;
-        double trace = 0;
-    };
-    static Residual residual(ConstRef<T> features, const Vector<double>& diagonal, const double* weights);
+    bool late() const { return late_.size() > 0; }
     const KernelSpec& spec() const { return landmarks_.spec(); }
 
  private:
     Landmarks<T> landmarks_;
-    Matrix<T> L_;
+    Matrix<T> L_;          // empty where the map is late,
+    Matrix<double> late_;  // else this
 };
 
 // One view's rows as a chunk pass takes them.
@@ -45,31 +46,41 @@ struct FeatureInput {
     MatrixView<T> kernel_input;                // what the kernel is evaluated on (kGiven: its values)
     MatrixView<T> columns;                     // the data themselves, for their covariances with the features
     const Vector<double>* diagonal = nullptr;  // k(x, x) of the rows: needed where kernel values are given
-    // The rows' features where they are known: contiguous rows.
+    // The rows' features where they are known (of a map that is not late): contiguous rows.
     MatrixView<T> features{nullptr, 0, 0, 0, 1};
 };
 
 // Sums over the rows of both views, x standing before y, with c the data less a fixed shift:
 // what the covariances of features and data follow from. They add up over parts of the data.
 struct ColumnSums {
-    Matrix<double> cross;   // sum of w g cᵀ, (mx + my) × (p + q)
+    Matrix<double> cross;   // sum of w g cᵀ, (mx + my) × (p + q); empty where it is not wanted
     Vector<double> sum;     // sum of w c
     Vector<double> square;  // sum of w c²
+};
+
+// Of one view: sum of w (k(x, x) - |g(x)|²), at least 0, and sum of w k(x, x).
+struct KernelTrace {
+    double left = 0;
+    double whole = 0;
 };
 
 // The moments of both views' features, chunk by chunk.
 template <typename T>
 class FeatureMoments {
  public:
-    FeatureMoments(FeatureMap<T> x, FeatureMap<T> y, Vector<T> x_shift, Vector<T> y_shift);
+    // `with_cross`: whether ColumnSums::cross is wanted, which takes 2 (mx + my) (p + q) operations a row.
+    FeatureMoments(FeatureMap<T> x, FeatureMap<T> y, Vector<T> x_shift, Vector<T> y_shift,
+                   bool with_cross = true);
 
     // Adds rows, read in place. `weights` (nullptr: ones) has an entry per row. Throws NonFiniteError.
     void add(const FeatureInput<T>& x, const FeatureInput<T>& y, const double* weights = nullptr);
 
-    MomentSums finish() const { return moments_.finish(); }
-    const ColumnSums& columns() const { return columns_; }
-    const FeatureMap<T>& map(std::size_t view) const { return maps_[view]; }
-    const typename FeatureMap<T>::Residual& residual(std::size_t view) const { return residuals_[view]; }
+    struct Sums {
+        MomentSums moments;
+        ColumnSums columns;
+        std::array<KernelTrace, 2> traces;
+    };
+    Sums finish() const;
 
  private:
     using ColumnPerRow = Eigen::Map<const Matrix<T>, 0, Eigen::OuterStride<>>;
@@ -80,7 +91,7 @@ class FeatureMoments {
     std::array<FeatureMap<T>, 2> maps_;
     std::array<Vector<T>, 2> shifts_;
     MomentsAccumulator<T> moments_;
-    std::array<typename FeatureMap<T>::Residual, 2> residuals_;
+    std::array<double, 2> traces_{};
     ColumnSums columns_;
 };
 

@@ -87,12 +87,12 @@ bool step(PivotedCholesky<T>& cholesky) {
 }
 
 template <typename T>
-std::shared_ptr<FeatureMoments<T>> feature_moments(const LandmarkPoints<T>& x, const Matrix<double>& x_factor,
-                                                   Vector<T> x_shift, const LandmarkPoints<T>& y,
-                                                   const Matrix<double>& y_factor, Vector<T> y_shift) {
-    return std::make_shared<FeatureMoments<T>>(FeatureMap<T>(landmarks(x), x_factor),
-                                               FeatureMap<T>(landmarks(y), y_factor), std::move(x_shift),
-                                               std::move(y_shift));
+std::shared_ptr<FeatureMoments<T>> feature_moments(const ViewLandmarks<T>& x, const ViewLandmarks<T>& y,
+                                                   bool with_cross) {
+    const auto map = [](const ViewLandmarks<T>& view) {
+        return FeatureMap<T>(landmarks(view.points), view.factor, view.late);
+    };
+    return std::make_shared<FeatureMoments<T>>(map(x), map(y), x.shift, y.shift, with_cross);
 }
 
 template <typename T>
@@ -102,7 +102,7 @@ void add_features(FeatureMoments<T>& moments, const FeatureInput<T>& x, const Fe
 }
 
 template <typename T>
-MomentSums finish_features(const FeatureMoments<T>& moments) {
+typename FeatureMoments<T>::Sums finish_features(const FeatureMoments<T>& moments) {
     return moments.finish();
 }
 

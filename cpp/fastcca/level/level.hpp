@@ -44,6 +44,15 @@ struct LandmarkPoints {
     MatrixView<T> points;
 };
 
+// One view for the moments of features: see FeatureMap and FeatureMoments.
+template <typename T>
+struct ViewLandmarks {
+    LandmarkPoints<T> points;
+    Matrix<double> factor;
+    Vector<T> shift;
+    bool late = false;
+};
+
 // What depends on the type of the data.
 template <typename T>
 struct TypedLevel {
@@ -65,13 +74,11 @@ struct TypedLevel {
                                                             const PivotedCholeskyOptions&,
                                                             Vector<double> weights);
     bool (*cholesky_step)(PivotedCholesky<T>&);
-    std::shared_ptr<FeatureMoments<T>> (*feature_moments)(const LandmarkPoints<T>& x,
-                                                          const Matrix<double>& x_factor, Vector<T> x_shift,
-                                                          const LandmarkPoints<T>& y,
-                                                          const Matrix<double>& y_factor, Vector<T> y_shift);
+    std::shared_ptr<FeatureMoments<T>> (*feature_moments)(const ViewLandmarks<T>& x,
+                                                          const ViewLandmarks<T>& y, bool with_cross);
     void (*add_features)(FeatureMoments<T>&, const FeatureInput<T>& x, const FeatureInput<T>& y,
                          const double* weights);
-    MomentSums (*finish_features)(const FeatureMoments<T>&);
+    typename FeatureMoments<T>::Sums (*finish_features)(const FeatureMoments<T>&);
 
     double (*correlation_loss)(const MatrixView<T>& H1, const MatrixView<T>& H2, const CorrelationOptions&,
                                T* G1, T* G2);

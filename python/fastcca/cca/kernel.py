@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -65,10 +66,14 @@ __all__ = ["KernelCCA"]
 SELECTION_BYTES = 2**30
 SAMPLED_ROWS = 256
 LEAST_PART = 1e-10
+LATE_ERROR = 0.01  # of covariances, relative to the ridge: a bound, some thousand times what it comes to
+INVERSE_ITERATIONS = 8
 _SLAB = 16384  # rows handed to the core at a time: what a progress bar and an interrupt see
 CALLED_SLAB = 2048  # the same where kernel values come from Python
 
 Array = NDArray[Any]
+VIEWS: tuple[View, View] = ("X", "y")
+FloatPair = tuple[NDArray[np.float64], NDArray[np.float64]]
 Features = tuple[Array | None, Array | None]  # (n, m) of each view, more columns than landmarks allowed
 
 
@@ -93,6 +98,24 @@ class LandmarkView:
     def columns_of(self, rows: Array) -> Array:
         """The columns of the data, of which a precomputed kernel knows none."""
         return rows[:, :0] if is_precomputed(self.kernel) else rows
+
+    def may_wait(self, reg: float) -> bool:
+        """Whether the features' covariances may come from those of kernel values, L⁻¹ from both sides.
+
+        Of kernel values up to κ, that is off by eps m κ² over the smallest eigenvalue of K = L Lᵀ at most, by
+        the features a root of it: little next to the ridge it must be.
+        """
+        largest = np.einsum("ij,ij->i", self.factor, self.factor).max()
+        v = np.random.RandomState(0).standard_normal(self.rank)
+        growth = 0.0
+        for _ in range(INVERSE_ITERATIONS):
+            v /= np.linalg.norm(v)
+            v = solve_triangular(
+                self.factor, solve_triangular(self.factor, v, lower=True), lower=True, trans=1
+            )
+            growth = float(np.linalg.norm(v))  # of 1 / the smallest eigenvalue, from below
+        eps = float(np.finfo(np.float64).eps)
+        return bool(eps * self.rank * largest**2 * growth <= LATE_ERROR * reg)
 
     @staticmethod
     def of(kernel: Kernel, points: Array, n_threads: int | None) -> LandmarkView:
@@ -206,16 +229,23 @@ def collect(
     n_threads: int | None,
     verbose: bool,
     features: Features = (None, None),
+    *,
+    reg: float = 0.0,
+    with_cross: bool = True,
 ) -> FeatureSums:
-    """One pass over the data, whose ``features`` may be known."""
+    """One pass over the data, whose ``features`` may be known.
+
+    ``reg``: the ridge of the one fit that the sums are for; 0 where they are kept, added or subtracted.
+    ``with_cross=False``: without products of the features with the columns of the data.
+    """
     dtype = np.result_type(X.dtype, Y.dtype)
-    # The columns' shift is a function of the landmarks, so that sums of several passes add up.
-    shifts = [view.shift.astype(dtype) for view in (x, y)]
-    maps = [
-        (view.points.astype(dtype, copy=False), view.factor, view.kernel.spec, shift)
-        for view, shift in zip((x, y), shifts, strict=True)
-    ]
-    sums = feature_moments(dtype == np.float32, *maps)
+    maps = []
+    for view, known in zip((x, y), features, strict=True):
+        late = known is None and dtype == np.float64 and reg > 0 and view.may_wait(reg)
+        # The columns' shift is a function of the landmarks, so that sums of several passes add up.
+        points, shift = view.points.astype(dtype, copy=False), view.shift.astype(dtype)
+        maps.append((points, view.factor, view.kernel.spec, shift, late))
+    sums = feature_moments(dtype == np.float32, maps[0], maps[1], with_cross)
     called = callable(x.kernel.kernel) or callable(y.kernel.kernel)
     slab = CALLED_SLAB if called else _SLAB
 
@@ -241,9 +271,9 @@ def collect(
             bar.update(rows.stop - rows.start)
     # float32 features are summed in float64: their covariances are good to far below float32's epsilon.
     eps = np.full(x.rank + y.rank, np.finfo(np.float64).eps)
-    moments = from_parts((x.rank, y.rank), eps, *sums.finish(thread_count(n_threads)))
-    cross, column_sum, column_square = sums.columns
-    return FeatureSums(moments, cross, column_sum, column_square, np.array(sums.residuals))
+    moments, (cross, column_sum, column_square), traces = sums.finish(thread_count(n_threads))
+    moments = from_parts((x.rank, y.rank), eps, *moments)
+    return FeatureSums(moments, cross, column_sum, column_square, np.array(traces))
 
 
 def solve_features(
@@ -292,6 +322,9 @@ def _semidefinite_factor(C: NDArray[np.float64]) -> NDArray[np.float64]:
         except LinAlgError:
             jitter *= 10
     raise NumericalError("the features' covariance is not positive semidefinite")
+
+
+KEPT_BYTES = 2**23  # moments up to this size are kept after fit, for partial_fit to go on from
 
 
 MOST_RESIDUAL = 0.7  # of the trace of a kernel, without a warning
@@ -477,9 +510,17 @@ class KernelTwoView(TwoViewTransformer):
         ):
             return None
         views, features = self._choose_views(kernels, X, Y, weights, landmarks)
-        sums = collect(*views, X, Y, weights, self.n_threads, self.verbose, features)
-        self._fit_sums(views, sums, regs, (X.dtype, Y.dtype))
-        return sums
+        dtypes = X.dtype, Y.dtype
+        take = partial(collect, *views, X, Y, weights, self.n_threads, self.verbose, features)
+        if 8 * (views[0].rank + views[1].rank) ** 2 <= KEPT_BYTES:
+            sums = take()
+            self._fit_sums(views, sums, regs, dtypes)
+            return sums
+        # Covariances of so many features with the columns take longer than those of the scores do later.
+        again = not any(callable(kernel.kernel) for kernel in kernels)
+        sums = take(reg=min(regs), with_cross=not again)
+        self._fit_sums(views, sums, regs, dtypes, (X, Y, weights, features) if again else None)
+        return None
 
     def _fitted_kernels(self, gamma: Any, X: Array, Y: Array, weights: Weights) -> tuple[Kernel, Kernel]:
         if self.n_components is not None:
@@ -532,7 +573,9 @@ class KernelTwoView(TwoViewTransformer):
         sums: FeatureSums,
         reg: tuple[float, float],
         dtypes: tuple[np.dtype[Any], np.dtype[Any]],
+        rows: tuple[Array, Array, Weights, Features] | None = None,
     ) -> None:
+        """From the sums, and from the rows for what the sums do not say of their columns."""
         moments = sums.moments
         if moments.n <= 1:
             raise ValueError(f"kernel CCA takes more than 1 sample, got n_samples = {moments.n:g}")
@@ -578,20 +621,41 @@ class KernelTwoView(TwoViewTransformer):
 
         # Covariances of the scores with each other and with the columns of the data.
         n, p = moments.n, len(views[0].shift)
-        of_x, of_y = moments.scatter[:, sx] @ wx, moments.scatter[:, sy] @ wy
-        between = np.block([[wx.T @ of_x[sx], wx.T @ of_y[sx]], [wy.T @ of_x[sy], wy.T @ of_y[sy]]]) / (n - 1)
-        cross = sums.cross - np.outer(moments.mean, sums.column_sum)
-        with_scores = np.hstack([cross[sx].T @ wx, cross[sy].T @ wy]) / (n - 1)
         mean = sums.column_sum / n
         with np.errstate(over="ignore", invalid="ignore"):
             variance = np.maximum(sums.column_square - n * mean**2, 0.0) / (n - 1)
         if not np.isfinite(variance).all():
             name = "X" if not np.isfinite(variance[:p]).all() else "y"
             raise NumericalError(f"the variances of {name} overflow: scale its columns down")
-        shift = np.concatenate([view.shift.astype(np.result_type(*dtypes)) for view in views])
-        mean = mean + shift
-        statistics = ScoreStatistics(between, with_scores[:p], with_scores[p:], variance[:p], variance[p:])
-        self._finish(statistics, (mean[:p], mean[p:]), dtypes)
+        mean += np.concatenate([view.shift.astype(np.result_type(*dtypes)) for view in views])
+        means, variances = (mean[:p], mean[p:]), (variance[:p], variance[p:])
+        if rows is None:
+            of_x, of_y = moments.scatter[:, sx] @ wx, moments.scatter[:, sy] @ wy
+            between = np.block([[wx.T @ of_x[sx], wx.T @ of_y[sx]], [wy.T @ of_x[sy], wy.T @ of_y[sy]]])
+            cross = sums.cross - np.outer(moments.mean, sums.column_sum)
+            with_scores = np.hstack([cross[sx].T @ wx, cross[sy].T @ wy]) / (n - 1)
+            statistics = ScoreStatistics(between / (n - 1), with_scores[:p], with_scores[p:], *variances)
+        else:
+            X, Y, weights, features = rows
+            scores = self._scores_at((X, Y), features, (wx, wy), offsets)
+            statistics = score_statistics(X, Y, weights, means, variances, scores)
+        self._finish(statistics, means, dtypes)
+
+    def _scores_at(
+        self, data: tuple[Array, Array], features: Features, of_features: FloatPair, offsets: FloatPair
+    ) -> Callable[[slice], NDArray[np.float64]]:
+        """Scores of rows of both views, next to each other, from the features where they are known."""
+
+        def scores(rows: slice) -> NDArray[np.float64]:
+            x, y = (
+                self._scores(view, of_view[rows]) if known is None else known[rows, : len(w)] @ w - offset
+                for view, of_view, known, w, offset in zip(
+                    VIEWS, data, features, of_features, offsets, strict=True
+                )
+            )
+            return np.hstack([x, y]).astype(np.float64, copy=False)
+
+        return scores
 
     def _adopt(
         self,
@@ -643,8 +707,6 @@ def _pair_of(value: Any, name: str) -> Pair:
 
 Kernels = str | KernelFunction | tuple[str | KernelFunction, str | KernelFunction]
 Gammas = float | str | tuple[float | str, float | str]
-
-KEPT_BYTES = 2**23  # moments up to this size are kept after fit, for partial_fit to go on from
 
 
 @documented
@@ -832,7 +894,7 @@ class KernelCCA(KernelTwoView):
         X, y, weights = self._check_pair(X, y, sample_weight, reset=True)
         sums = self._fit_kernels(X, y, weights, self.gamma, self.reg, _check_landmarks(landmarks))
         self.__dict__.pop("_sums", None)
-        if sums is not None and not any(self._precomputed) and sums.moments.scatter.nbytes <= KEPT_BYTES:
+        if sums is not None and not any(self._precomputed):
             self._sums = tuple(vars(sums).values())
         return self
 

@@ -471,9 +471,9 @@ def kernel_scores(
     return _core.kernel_scores(rows, landmarks, kernel.spec, coefficients, offset, name, count).T
 
 
-def feature_moments(single: bool, x: Any, y: Any) -> Any:
+def feature_moments(single: bool, x: Any, y: Any, with_cross: bool) -> Any:
     """What gathers the moments of the features of two views, given as their maps, in one pass."""
-    return (_core.FeatureMoments32 if single else _core.FeatureMoments64)(x, y, ["X", "y"])
+    return (_core.FeatureMoments32 if single else _core.FeatureMoments64)(x, y, with_cross, ["X", "y"])
 
 
 def solve_dual(
