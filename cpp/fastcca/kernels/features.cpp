@@ -129,13 +129,23 @@ typename FeatureMoments<T>::Sums FeatureMoments<T>::finish() const {
     MomentSums& moments = sums.moments;
     const std::array<Index, 2> sizes{maps_[0].size(), maps_[1].size()}, starts{0, sizes[0]};
     if (maps_[0].late() || maps_[1].late()) {
-        // From both sides: of the symmetric result of the second pass, the transpose is itself.
-        for (int side = 0; side < 2; ++side) {
-            for (std::size_t v = 0; v < 2; ++v)
-                maps_[v].finish(moments.scatter.middleRows(starts[v], sizes[v]));
-            moments.scatter.transposeInPlace();
+        const auto block = [&](std::size_t v, std::size_t w) {
+            return moments.scatter.block(starts[v], starts[w], sizes[v], sizes[w]);
+        };
+        // L⁻¹ B M⁻ᵀ of a block B
+        const auto both_sides = [&](std::size_t v, std::size_t w) -> Matrix<double> {
+            Matrix<double> left = block(v, w);
+            maps_[v].finish(left);
+            Matrix<double> right = left.transpose();
+            maps_[w].finish(right);
+            return right.transpose();
+        };
+        for (std::size_t v = 0; v < 2; ++v) {
+            const Matrix<double> within = both_sides(v, v);
+            block(v, v) = 0.5 * (within + within.transpose());
         }
-        moments.scatter = (0.5 * (moments.scatter + moments.scatter.transpose())).eval();
+        block(0, 1) = both_sides(0, 1);
+        block(1, 0) = block(0, 1).transpose();
         Matrix<double> means(moments.shift.size(), 2);
         means << moments.shift, moments.offset;
         for (std::size_t v = 0; v < 2; ++v) {
