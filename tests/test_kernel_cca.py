@@ -316,8 +316,15 @@ def test_partial_fit_after_fit(views: Any, rng: np.random.Generator) -> None:
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("sampled", [False, True], ids=["features known", "features computed"])
 @pytest.mark.parametrize("kernel", ["rbf", ("rbf", RBF()), "polynomial"])
+@pytest.mark.parametrize("columns", [0, 250], ids=["scores again", "one pass"])
 def test_a_fit_that_keeps_no_moments_is_the_same(
-    dtype: Any, weighted: bool, sampled: bool, kernel: Any, views: Any, monkeypatch: pytest.MonkeyPatch
+    dtype: Any,
+    weighted: bool,
+    sampled: bool,
+    kernel: Any,
+    columns: int,
+    views: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     X, Y = (view.astype(dtype) for view in views)
     weights = np.arange(150) % 3 + 0.5 if weighted else None
@@ -329,6 +336,7 @@ def test_a_fit_that_keeps_no_moments_is_the_same(
 
     with_moments = fit()
     monkeypatch.setattr(kernel_module, "KEPT_BYTES", 0)
+    monkeypatch.setattr(kernel_module, "MOST_COLUMNS", columns)
     lean = fit()
     assert hasattr(with_moments, "_sums")
     assert not hasattr(lean, "_sums")

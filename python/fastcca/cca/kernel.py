@@ -325,6 +325,7 @@ def _semidefinite_factor(C: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 KEPT_BYTES = 2**23  # moments up to this size are kept after fit, for partial_fit to go on from
+MOST_COLUMNS = 250  # of both views, whose covariances with features are taken in the pass over these
 
 
 MOST_RESIDUAL = 0.7  # of the trace of a kernel, without a warning
@@ -516,8 +517,8 @@ class KernelTwoView(TwoViewTransformer):
             sums = take()
             self._fit_sums(views, sums, regs, dtypes)
             return sums
-        # Covariances of so many features with the columns take longer than those of the scores do later.
-        again = not any(callable(kernel.kernel) for kernel in kernels)
+        # Covariances of so many features with many columns take longer than those of the scores do later.
+        again = X.shape[1] + Y.shape[1] > MOST_COLUMNS and not any(callable(k.kernel) for k in kernels)
         sums = take(reg=min(regs), with_cross=not again)
         self._fit_sums(views, sums, regs, dtypes, (X, Y, weights, features) if again else None)
         return None
