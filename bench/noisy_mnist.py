@@ -29,11 +29,13 @@ from sklearn.multiclass import OneVsOneClassifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.utils import Bunch
+from torch import nn
 
+from bench.digit_moves import moved
 from bench.harness import limit_threads, options_and_report, time_once
 from fastcca import CCA, KernelCCA, Moments
 from fastcca.datasets import make_noisy_mnist
-from fastcca.deep import DeepCCA, MultimodalAutoencoder
+from fastcca.deep import MLP, DeepCCA, GaussianNoise, MultimodalAutoencoder
 from fastcca.functional import median_gamma
 
 Array = NDArray[Any]
@@ -104,7 +106,7 @@ def evaluate(fitted: Fitted, digits: Bunch) -> dict[str, float]:
         return accuracy(clusters(validation[:, :k], neighbours), digits.target_validation)
 
     n_columns = test.shape[1]
-    widths = sorted({min(10, n_columns), n_columns}) if fitted.ordered else [n_columns]
+    widths = sorted({min(k, n_columns) for k in (9, 10, n_columns)}) if fitted.ordered else [n_columns]
     k, neighbours = max(product(widths, NEIGHBOURS), key=lambda choice: agreement(*choice))
     found = clusters(test[:, :k], neighbours)
     return {
@@ -165,39 +167,49 @@ def fit_kernel_cca(digits: Bunch, seed: int, rank: int = 6000) -> Fitted:
     return leading(fit(slice(None), rank, best), int(best["k"]), best)
 
 
+HIDDEN = (1024,) * 3, (512,) * 3
+INPUT_NOISE = 0.5
 DEEP = {
-    "hidden": ((1024,) * 3, (512,) * 3),
-    "input_noise": 0.5,
+    "hidden": HIDDEN,
+    "input_noise": INPUT_NOISE,
     "autocast": "bfloat16",
     "validation_fraction": 0.0,
 }
 N_EPOCHS = {N_PAIRS: 48, 450_000: 10}  # by the number of pairs; DeepCCA's own for others
 
 
-def moved(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """First views turned by up to 15 degrees more, shifted by up to two pixels and stretched, anew each time.
-
-    Height and width are stretched by up to a tenth each.
-    """
-    n = len(x)
-    angle = (torch.rand(n) * 2 - 1) * np.deg2rad(15)
-    shift = (torch.rand(n, 2, 1) * 2 - 1) * 2 / 14
-    stretch = 1 + (torch.rand(n, 2, 1) * 2 - 1) * 0.1
-    cos, sin = angle.cos(), angle.sin()
-    turn = torch.stack([cos, -sin, sin, cos], dim=1).view(n, 2, 2)
-    affine = torch.cat([turn @ (stretch * torch.eye(2)), shift], dim=2)
-    grid = torch.nn.functional.affine_grid(affine, [n, 1, 28, 28], align_corners=False)
-    images = torch.nn.functional.grid_sample(
-        x.view(n, 1, 28, 28), grid, padding_mode="border", align_corners=False
-    )
-    return images.view(n, 784), y
+def first_moved(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """First views turned by up to 15 degrees more, shifted by up to two pixels and stretched by a tenth."""
+    return moved(x.view(-1, 28, 28), degrees=15, pixels=2, stretch=0.1).view(-1, 784), y
 
 
-def fit_deep_cca(digits: Bunch, seed: int, **changes: Any) -> Fitted:
-    n_epochs = N_EPOCHS.get(len(digits.rotated_train))
-    model = DeepCCA(N_DEEP, augment=moved, n_epochs=n_epochs, random_state=seed, **{**DEEP, **changes})
+def fit_deep_cca(digits: Bunch, seed: int, n_epochs: dict[int, int] = N_EPOCHS, **changes: Any) -> Fitted:
+    epochs = n_epochs.get(len(digits.rotated_train))
+    model = DeepCCA(N_DEEP, augment=first_moved, n_epochs=epochs, random_state=seed, **{**DEEP, **changes})
     model.fit(digits.rotated_train, digits.noisy_train)
-    return Fitted(model.transform, {})
+    return Fitted(model.transform, {}, ordered=True)
+
+
+def fit_convolutional(digits: Bunch, seed: int) -> Fitted:
+    """A small convolutional network for the first views, whose digits are clean."""
+    torch.manual_seed(seed)
+    network = nn.Sequential(
+        GaussianNoise(INPUT_NOISE),
+        nn.Unflatten(1, (1, 28, 28)),
+        nn.Conv2d(1, 32, 5, stride=2, padding=2),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(64, 128, 3, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(128 * 7 * 7, 512),
+        nn.ReLU(),
+        nn.Linear(512, N_DEEP),
+    ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    encoders = network, MLP(784, [*HIDDEN[1], N_DEEP], input_noise=INPUT_NOISE)
+    return fit_deep_cca(digits, seed, {N_PAIRS: 24, 450_000: 8}, encoders=encoders)
 
 
 def fit_autoencoder(digits: Bunch, seed: int) -> Fitted:
@@ -219,6 +231,7 @@ METHODS = {
     "cca": Method(fit_cca, False, {N_PAIRS: 19.6, 450_000: 18.9}),
     "kernel-cca": Method(fit_kernel_cca, False, {N_PAIRS: 4.5, 450_000: 3.1}),
     "deep-cca": Method(fit_deep_cca, True, {N_PAIRS: 2.9, 450_000: 0.9}),
+    "deep-cca-convolutional": Method(fit_convolutional, True, {N_PAIRS: 2.9, 450_000: 0.9}),
     "dccae": Method(partial(fit_deep_cca, reconstruction=1e-3), True, {N_PAIRS: 2.2}),
     "autoencoder": Method(fit_autoencoder, True, {N_PAIRS: 11.9}),
 }
