@@ -193,7 +193,7 @@ def fit_deep_cca(digits: Bunch, seed: int, n_epochs: dict[int, int] = N_EPOCHS, 
 def fit_convolutional(digits: Bunch, seed: int) -> Fitted:
     """A small convolutional network for the first views, whose digits are clean."""
     torch.manual_seed(seed)
-    network = nn.Sequential(
+    layers = nn.Sequential(
         GaussianNoise(INPUT_NOISE),
         nn.Unflatten(1, (1, 28, 28)),
         nn.Conv2d(1, 32, 5, stride=2, padding=2),
@@ -207,7 +207,8 @@ def fit_convolutional(digits: Bunch, seed: int) -> Fitted:
         nn.Linear(128 * 7 * 7, 512),
         nn.ReLU(),
         nn.Linear(512, N_DEEP),
-    ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    )
+    network = nn.utils.convert_conv2d_weight_memory_format(layers, torch.channels_last)
     encoders = network, MLP(784, [*HIDDEN[1], N_DEEP], input_noise=INPUT_NOISE)
     return fit_deep_cca(digits, seed, {N_PAIRS: 24, 450_000: 8}, encoders=encoders)
 
